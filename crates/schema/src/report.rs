@@ -1,0 +1,327 @@
+//! What the controls answer. The JSON forms of these types are a contract with outside checks (DESIGN.md).
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    digest::Digest,
+    finding::{Finding, Verdict},
+};
+
+macro_rules! schema_tag {
+    ($($(#[$doc:meta])* $name:ident = $text:literal;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+        pub enum $name {
+            /// The only version so far.
+            #[default]
+            #[serde(rename = $text)]
+            One,
+        }
+    )*};
+}
+schema_tag! {
+    /// Tag of [`ScanReport`].
+    ScanSchema = "ringfence.scan/1";
+    /// Tag of [`ScreenReport`].
+    ScreenSchema = "ringfence.screen/1";
+    /// Tag of [`AttackReport`].
+    AttackSchema = "ringfence.attack/1";
+    /// Tag of [`HardenReport`].
+    HardenSchema = "ringfence.harden/1";
+    /// Tag of [`VerifyReport`].
+    VerifySchema = "ringfence.verify/1";
+}
+
+/// What `scan` answers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ScanReport {
+    /// Always `ringfence.scan/1`.
+    pub schema: ScanSchema,
+    /// The worst verdict of all files.
+    pub verdict: Verdict,
+    /// One entry a file, in the order of their paths.
+    pub files: Vec<FileReport>,
+}
+
+impl ScanReport {
+    /// Sorts `files` and joins their verdicts.
+    pub fn new(mut files: Vec<FileReport>) -> Self {
+        files.sort_by(|a, b| a.path.cmp(&b.path));
+        let verdict = files.iter().fold(Verdict::Clean, |all, file| all.and(file.verdict));
+        Self { schema: ScanSchema::One, verdict, files }
+    }
+}
+
+/// What `scan` says of one file.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileReport {
+    /// Path as named by the user, `/` between parts.
+    pub path: String,
+    /// What the content is, such as `pickle`, `pytorch-zip`, `onnx`, `text`, `unknown`.
+    pub format: String,
+    /// The conclusion.
+    pub verdict: Verdict,
+    /// Size in bytes.
+    pub size: u64,
+    /// Problems, worst first, then by place.
+    pub findings: Vec<Finding>,
+}
+
+/// What to do with a record.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum RecordDecision {
+    /// A person should look; the record stays unless policy says otherwise.
+    Review,
+    /// The record does not enter.
+    Filter,
+}
+
+/// Why a record is not simply admitted.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Reason {
+    /// Stable rule id, such as `RF-LBL-001`.
+    pub rule: String,
+    /// The detector's score in its own unit; higher is worse; finite.
+    pub score: f64,
+    /// What was seen, fit to print.
+    pub evidence: String,
+}
+
+/// A record that is not simply admitted. Admitted records are not listed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Decision {
+    /// Data record, counted from 0 (a header line is no record).
+    pub record: u64,
+    /// What to do.
+    pub decision: RecordDecision,
+    /// Why.
+    pub reasons: Vec<Reason>,
+}
+
+/// A possible trigger or cluster that explains several records at once, for reviewers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Candidate {
+    /// Rule that made it.
+    pub rule: String,
+    /// How strong it is; higher is worse; finite.
+    pub score: f64,
+    /// What it is, fit to print.
+    pub description: String,
+    /// Records that carry it, at most 1,000 of them.
+    pub records: Vec<u64>,
+}
+
+/// A column, field or pixel block of a dataset.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Column {
+    /// Its name, fit to print.
+    pub name: String,
+    /// `integer`, `number`, `text`, `boolean`, `image`, `mixed` or `empty`.
+    pub kind: String,
+    /// Records without a value.
+    pub missing: u64,
+    /// Least value of a numeric column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Greatest value of a numeric column.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+}
+
+/// What is known of the dataset as a whole.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetProfile {
+    /// `csv`, `jsonl` or `idx`.
+    pub format: String,
+    /// Columns in order, at most 4,096 of them.
+    pub columns: Vec<Column>,
+    /// The label column, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<String>,
+    /// Records per label value, at most 4,096 values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub classes: BTreeMap<String, u64>,
+    /// RFC 6962 Merkle root over the canonical record hashes in file order.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub root: Option<Digest>,
+    /// Records that repeat an earlier one exactly (after canonicalisation).
+    pub exact_duplicates: u64,
+    /// Detectors that ran, with what each could see; a detector that could not run says why.
+    pub detectors: Vec<String>,
+    /// Problems of the dataset as a whole.
+    pub findings: Vec<Finding>,
+    /// Whether every byte and record was read. `false` is never clean.
+    pub complete: bool,
+}
+
+/// What `screen` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ScreenReport {
+    /// Always `ringfence.screen/1`.
+    pub schema: ScreenSchema,
+    /// Data records read.
+    pub records: u64,
+    /// Records that are not simply admitted, by rising record.
+    pub decisions: Vec<Decision>,
+    /// Triggers and clusters, strongest first.
+    pub candidates: Vec<Candidate>,
+    /// The whole.
+    pub dataset: DatasetProfile,
+}
+
+/// Whether an attack's figures may be believed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Soundness {
+    /// Every sanity check passed.
+    Sound,
+    /// Some check failed: the figures prove nothing.
+    Unsound,
+}
+
+/// One attack at one strength.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttackResult {
+    /// Such as `fgsm`, `pgd-40x3`.
+    pub attack: String,
+    /// `linf`, `l2`, …
+    pub norm: String,
+    /// Radius in the unit of the model's input.
+    pub eps: f64,
+    /// Accuracy under attack, 0..1.
+    pub accuracy: f64,
+    /// Wilson 95 % interval of `accuracy`.
+    pub ci95: [f64; 2],
+    /// Gradient or prediction queries, over all examples.
+    pub queries: u64,
+}
+
+/// One sanity check of an attack report.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Check {
+    /// Stable name, such as `gradient-check`.
+    pub name: String,
+    /// Whether it passed.
+    pub passed: bool,
+    /// The figures behind it.
+    pub detail: String,
+}
+
+/// Result of a membership inference test.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Membership {
+    /// Such as `loss-threshold`.
+    pub attack: String,
+    /// Area under the ROC curve.
+    pub auc: f64,
+    /// TPR at given FPR, or nothing where the sample is too small to state it.
+    pub tpr_at_fpr: Vec<TprAtFpr>,
+    /// Members tested.
+    pub members: u64,
+    /// Non-members tested.
+    pub non_members: u64,
+    /// Limits of what this test can show.
+    pub note: String,
+}
+
+/// One operating point of a ROC curve.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TprAtFpr {
+    /// False positive rate.
+    pub fpr: f64,
+    /// True positive rate, `None`: cannot be stated with so few non-members.
+    pub tpr: Option<f64>,
+}
+
+/// The robustness card: what `attack` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct AttackReport {
+    /// Always `ringfence.attack/1`.
+    pub schema: AttackSchema,
+    /// Whether the figures may be believed.
+    pub verdict: Soundness,
+    /// SHA-256 of the model file.
+    pub model: Digest,
+    /// Accuracy without attack, 0..1; absent in a self-check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_accuracy: Option<f64>,
+    /// Examples used.
+    pub examples: u64,
+    /// Seed of all random choices.
+    pub seed: u64,
+    /// Attacks in the order in which they ran.
+    pub results: Vec<AttackResult>,
+    /// Sanity checks.
+    pub checks: Vec<Check>,
+    /// Membership inference, where members were given.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub membership: Vec<Membership>,
+}
+
+/// One epoch of hardening.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Epoch {
+    /// Counted from 1.
+    pub epoch: u64,
+    /// Mean training loss on what was trained on.
+    pub loss: f64,
+    /// Accuracy on the held-out batch.
+    pub clean_accuracy: f64,
+    /// PGD accuracy on the held-out batch.
+    pub robust_accuracy: f64,
+    /// Whether this epoch was undone (catastrophic overfitting).
+    pub rolled_back: bool,
+}
+
+/// What `harden` answers.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct HardenReport {
+    /// Always `ringfence.harden/1`.
+    pub schema: HardenSchema,
+    /// SHA-256 of the model that was trained from.
+    pub base: Digest,
+    /// SHA-256 of the model that was written.
+    pub model: Digest,
+    /// Radius of training in the unit of the model's input.
+    pub eps: f64,
+    /// Training records.
+    pub examples: u64,
+    /// Seed of all random choices.
+    pub seed: u64,
+    /// The training curve.
+    pub epochs: Vec<Epoch>,
+}
+
+/// What `verify` concludes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum VerifyVerdict {
+    /// Everything holds.
+    Verified,
+    /// Genuine, but the verifier's policy refuses it.
+    Refused,
+    /// The trust root is not known here.
+    UnknownRoot,
+    /// Something could not be read.
+    Incomplete,
+    /// Something was changed.
+    Tampered,
+}
+
+/// What `verify`, `trail verify` and drills answer.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VerifyReport {
+    /// Always `ringfence.verify/1`.
+    pub schema: VerifySchema,
+    /// The conclusion.
+    pub verdict: VerifyVerdict,
+    /// What was verified.
+    pub subject: String,
+    /// Each check in order.
+    pub checks: Vec<Check>,
+    /// Facts that a reader needs: epoch, checkpoint, age.
+    pub facts: BTreeMap<String, String>,
+}
