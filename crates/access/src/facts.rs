@@ -1,0 +1,208 @@
+//! The facts that a gate reads: what is known of each kind of evidence, exemptions, approvals and figures.
+//!
+//! [`EvidenceFacts::of`] turns a statement into facts. Whether its signature holds and whether it is in the trail is told
+//! by the caller, who has the keys and the log; every default here is the one that refuses.
+
+use std::collections::BTreeSet;
+
+use ringfence_schema::{
+    Digest, Timestamp,
+    evidence::{Evidence, EvidenceKind, EvidenceVerdict, Statement},
+};
+use serde::{Deserialize, Serialize};
+
+/// How far ahead of the reader's clock evidence may be dated, in milliseconds.
+pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
+
+/// What is known of the newest evidence of one kind. The default is: there is none.
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own in the policy schema")]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceFacts {
+    /// There is one.
+    pub present: bool,
+    /// It covers all of its subject.
+    pub complete: bool,
+    /// Its verdict lets pass.
+    pub passes: bool,
+    /// Its verdict blocks, however much of the subject it covers.
+    pub blocks: bool,
+    /// It has not expired.
+    pub fresh: bool,
+    /// It speaks of exactly the artifact in question, in this vault.
+    pub subject_matches: bool,
+    /// It is in the trail.
+    pub in_trail: bool,
+    /// Its signer's key may issue it.
+    pub signer_allowed: bool,
+    /// How old it is, in milliseconds.
+    pub age_ms: u64,
+}
+
+/// What [`EvidenceFacts::of`] holds a statement against.
+#[derive(Debug, Clone, Copy)]
+pub struct Bearing<'a> {
+    /// The vault in which the gate stands.
+    pub vault: &'a str,
+    /// The artifact in question.
+    pub subject: Digest,
+    /// The moment of the decision.
+    pub now: Timestamp,
+    /// Whether the envelope's inclusion in the trail was shown.
+    pub in_trail: bool,
+    /// Whether the envelope's signature holds under a key that may issue this kind, at that index of the trail.
+    pub signer_allowed: bool,
+}
+
+impl EvidenceFacts {
+    /// The facts of `statement`, whose predicate must be an [`Evidence`] of `kind`; anything else counts as present and
+    /// fit for nothing. Provenance has another predicate: its facts are put together by whoever reads it.
+    pub fn of(kind: EvidenceKind, statement: &Statement, bearing: &Bearing<'_>) -> Self {
+        let evidence = (statement.kind() == Some(kind))
+            .then(|| serde_json::from_value::<Evidence>(statement.predicate.clone()).ok())
+            .flatten();
+        let Some(evidence) = evidence else { return Self { present: true, ..Self::default() } };
+        // One subject exactly: a statement on several artifacts says of none that all of it was covered.
+        let speaks_of = match statement.subject.as_slice() {
+            [subject] => subject.sha256() == Some(bearing.subject),
+            _ => false,
+        };
+        let now = bearing.now;
+        Self {
+            present: true,
+            complete: evidence.complete && evidence.verdict != EvidenceVerdict::Incomplete,
+            passes: evidence.verdict == EvidenceVerdict::Pass,
+            blocks: evidence.verdict == EvidenceVerdict::Block,
+            fresh: now < evidence.expires_ms && evidence.issued_ms <= now.plus_millis(CLOCK_SKEW_MS_MAX),
+            subject_matches: speaks_of && evidence.vault == bearing.vault,
+            in_trail: bearing.in_trail,
+            signer_allowed: bearing.signer_allowed,
+            age_ms: now.millis().saturating_sub(evidence.issued_ms.millis()),
+        }
+    }
+
+    /// Whether nothing is wrong with it.
+    pub fn is_sound(&self) -> bool {
+        self.shortfalls().next().is_none()
+    }
+
+    /// What keeps it from counting, in plain words.
+    pub fn shortfalls(&self) -> impl Iterator<Item = &'static str> {
+        let present = self.present;
+        let wrong = [
+            (present, "there is none"),
+            (!present || self.subject_matches, "it speaks of other bytes or another vault"),
+            (!present || self.complete, "it does not cover everything"),
+            (!present || self.passes, "its verdict is not a pass"),
+            (!present || self.fresh, "it has expired, or is older than the policy accepts"),
+            (!present || self.in_trail, "it is not in the trail"),
+            (!present || self.signer_allowed, "its signer may not issue it"),
+        ];
+        wrong.into_iter().filter_map(|(holds, words)| (!holds).then_some(words))
+    }
+}
+
+/// Controls that whoever adds an artifact asked to leave out. Asking is recorded; the vault's policy decides.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Exemptions {
+    /// `--no-scan`.
+    pub no_scan: bool,
+    /// `--no-screen`.
+    pub no_screen: bool,
+}
+
+/// What confines a run, or confined the run that a release came from.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SandboxLevel {
+    /// Nothing, or it is not known.
+    #[default]
+    None,
+    /// Landlock and seccomp.
+    Landlock,
+    /// Namespaces on top of them.
+    Full,
+}
+
+impl SandboxLevel {
+    /// The name in policies and provenance.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Landlock => "landlock",
+            Self::Full => "full",
+        }
+    }
+}
+
+/// All that a gate reads. The default knows nothing and passes no gate.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Facts {
+    /// The newest model scan.
+    #[serde(default)]
+    pub scan: EvidenceFacts,
+    /// The newest dataset screening.
+    #[serde(default)]
+    pub screen: EvidenceFacts,
+    /// The provenance of the run that made the artifact.
+    #[serde(default)]
+    pub provenance: EvidenceFacts,
+    /// The newest robustness card; it passes where its verdict is `sound`.
+    #[serde(default)]
+    pub robustness: EvidenceFacts,
+    /// A person's decision on what was held.
+    #[serde(default)]
+    pub review: EvidenceFacts,
+    /// Controls that were asked to be left out.
+    #[serde(default)]
+    pub exempt: Exemptions,
+    /// Id of the person whose request is being reviewed; `None`: whoever asks now.
+    #[serde(default)]
+    pub requester: Option<String>,
+    /// Ids of the people who signed an approval of exactly this request.
+    #[serde(default)]
+    pub approvals: BTreeSet<String>,
+    /// What confines the run, or confined the one that is being released.
+    #[serde(default)]
+    pub sandbox: SandboxLevel,
+    /// Findings that people waived.
+    #[serde(default)]
+    pub waived: u64,
+    /// Worst accuracy under attack, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robust_accuracy_permille: Option<u32>,
+    /// Clean accuracy lost against the base model, in thousandths; a gain is negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_drop_permille: Option<i32>,
+    /// Records that screening removed, in thousandths of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered_permille: Option<u32>,
+}
+
+impl Facts {
+    /// The facts on evidence of `kind`; a release statement is an output, so there are none of it.
+    pub fn evidence(&self, kind: EvidenceKind) -> Option<&EvidenceFacts> {
+        match kind {
+            EvidenceKind::Scan => Some(&self.scan),
+            EvidenceKind::Screen => Some(&self.screen),
+            EvidenceKind::Provenance => Some(&self.provenance),
+            EvidenceKind::Robustness => Some(&self.robustness),
+            EvidenceKind::Review => Some(&self.review),
+            EvidenceKind::Release => None,
+        }
+    }
+
+    /// Sets the facts on evidence of `kind`; there is no place for a release statement.
+    pub fn set_evidence(&mut self, kind: EvidenceKind, facts: EvidenceFacts) {
+        match kind {
+            EvidenceKind::Scan => self.scan = facts,
+            EvidenceKind::Screen => self.screen = facts,
+            EvidenceKind::Provenance => self.provenance = facts,
+            EvidenceKind::Robustness => self.robustness = facts,
+            EvidenceKind::Review => self.review = facts,
+            EvidenceKind::Release => {}
+        }
+    }
+}

@@ -1,0 +1,28 @@
+//! Who may do what: roles, facts and policies in, a decision with reasons out.
+//!
+//! * [`Request`]: who asks for what on which resource ([`request`]), with the [`Facts`] that a gate reads ([`facts`]).
+//! * [`Policies`]: the built-in set, a vault's [`Settings`], and further `forbid` policies ([`policies`]).
+//!   [`Policies::decide`] is pure: the same request under the same policies gives the same [`Decision`] anywhere, which is
+//!   how an offline verifier replays the gate of a release.
+//! * `text`: reading policies that others wrote, with limits and positions.
+//!
+//! What must stay true: nobody can remove a built-in `forbid`; added text can only forbid; any error while deciding
+//! denies, because Cedar by itself skips a `forbid` that fails to evaluate.
+//!
+//! Absent on purpose: any I/O, any clock, any key. Whether a signature holds is found out by the caller.
+
+#![forbid(unsafe_code)]
+
+pub mod decision;
+pub mod facts;
+pub mod policies;
+pub mod request;
+pub mod settings;
+mod text;
+
+pub use decision::{Decision, Reason};
+pub use facts::{Bearing, EvidenceFacts, Exemptions, Facts, SandboxLevel};
+pub use policies::{Origin, Policies, PolicyError};
+pub use request::{Action, Custody, NamespaceState, Person, Request, Resource, Role, VaultFacts};
+pub use settings::{DemandLevel, Settings, SettingsError, VaultPolicy};
+pub use text::Position;

@@ -1,0 +1,238 @@
+//! The question: who asks to do what with which resource, on which facts.
+
+use std::{collections::BTreeSet, fmt};
+
+use ringfence_schema::{ArtifactKind, ArtifactName};
+use serde::{Deserialize, Serialize};
+
+use crate::facts::Facts;
+
+/// What somebody asks to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// Make a vault.
+    Init,
+    /// Take a stranger's bytes into quarantine.
+    Receive,
+    /// Run a control on an artifact and sign what it found.
+    Inspect,
+    /// Let an artifact out of quarantine; the resource is the artifact.
+    Admit,
+    /// Use an artifact as an input of a run; asked once for each input.
+    Train,
+    /// On a vault: names, versions and reports. On an artifact: its bytes, inside this machine.
+    Read,
+    /// Take an artifact's bytes out of the vault, other than by a release.
+    Export,
+    /// Test a model against attacks.
+    Attack,
+    /// Let a candidate leave as a signed bundle.
+    Release,
+    /// Make an earlier version the current one (`rollback`).
+    Restore,
+    /// Destroy the keys of an artifact.
+    Destroy,
+    /// Decide on what a control held back, waivers included.
+    Review,
+    /// Check stored bytes, evidence or the trail.
+    Verify,
+    /// Change the vault's policy.
+    Configure,
+}
+
+impl Action {
+    /// Every action.
+    pub const ALL: [Self; 14] = [
+        Self::Init,
+        Self::Receive,
+        Self::Inspect,
+        Self::Admit,
+        Self::Train,
+        Self::Read,
+        Self::Export,
+        Self::Attack,
+        Self::Release,
+        Self::Restore,
+        Self::Destroy,
+        Self::Review,
+        Self::Verify,
+        Self::Configure,
+    ];
+
+    /// The name in policies, trail entries and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Init => "init",
+            Self::Receive => "receive",
+            Self::Inspect => "inspect",
+            Self::Admit => "admit",
+            Self::Train => "train",
+            Self::Read => "read",
+            Self::Export => "export",
+            Self::Attack => "attack",
+            Self::Release => "release",
+            Self::Restore => "restore",
+            Self::Destroy => "destroy",
+            Self::Review => "review",
+            Self::Verify => "verify",
+            Self::Configure => "configure",
+        }
+    }
+}
+
+impl fmt::Display for Action {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.name())
+    }
+}
+
+/// What a person is trusted with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Holds the vault.
+    Owner,
+    /// Answers for its security.
+    SecurityOfficer,
+    /// Answers for the data.
+    DataSteward,
+    /// Designs and starts runs.
+    Researcher,
+    /// A service that runs training jobs.
+    Trainer,
+    /// Reads what happened and changes nothing.
+    Auditor,
+    /// Attacks by appointment.
+    Tester,
+}
+
+impl Role {
+    /// Every role.
+    pub const ALL: [Self; 7] = [
+        Self::Owner,
+        Self::SecurityOfficer,
+        Self::DataSteward,
+        Self::Researcher,
+        Self::Trainer,
+        Self::Auditor,
+        Self::Tester,
+    ];
+
+    /// The name in policies and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Owner => "owner",
+            Self::SecurityOfficer => "security_officer",
+            Self::DataSteward => "data_steward",
+            Self::Researcher => "researcher",
+            Self::Trainer => "trainer",
+            Self::Auditor => "auditor",
+            Self::Tester => "tester",
+        }
+    }
+}
+
+/// Who asks.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Person {
+    /// Opaque id, the one that trail entries carry.
+    pub id: String,
+    /// The roles that the vault's rows give this person.
+    pub roles: BTreeSet<Role>,
+}
+
+impl Person {
+    /// The one person of a vault on a single machine.
+    pub fn owner(id: impl Into<String>) -> Self {
+        Self { id: id.into(), roles: BTreeSet::from([Role::Owner]) }
+    }
+}
+
+/// How far an artifact has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum NamespaceState {
+    /// A stranger's bytes, waiting.
+    Quarantined,
+    /// Let in.
+    Admitted,
+    /// Made by a run, not yet tested.
+    Candidate,
+    /// Let out.
+    Released,
+}
+
+impl NamespaceState {
+    /// Every state.
+    pub const ALL: [Self; 4] = [Self::Quarantined, Self::Admitted, Self::Candidate, Self::Released];
+
+    /// The name in policies and messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Quarantined => "quarantined",
+            Self::Admitted => "admitted",
+            Self::Candidate => "candidate",
+            Self::Released => "released",
+        }
+    }
+}
+
+/// What is acted on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Resource {
+    /// One version of an artifact.
+    Artifact {
+        /// Its kind and name.
+        name: ArtifactName,
+        /// How far it has come.
+        state: NamespaceState,
+    },
+    /// The vault as a whole.
+    Vault,
+}
+
+impl Resource {
+    /// The kind, where it is an artifact.
+    pub fn kind(&self) -> Option<ArtifactKind> {
+        match self {
+            Self::Artifact { name, .. } => Some(name.kind()),
+            Self::Vault => None,
+        }
+    }
+}
+
+/// In how many hands a vault is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Custody {
+    /// One person: rails that need several are not claimed.
+    Solo,
+    /// Several people.
+    Shared,
+}
+
+/// The vault, as far as policies see it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct VaultFacts {
+    /// Its id.
+    pub id: String,
+    /// In how many hands it is.
+    pub custody: Custody,
+}
+
+/// The whole question.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Request {
+    /// Who asks.
+    pub principal: Person,
+    /// To do what.
+    pub action: Action,
+    /// With what.
+    pub resource: Resource,
+    /// In which vault.
+    pub vault: VaultFacts,
+    /// On which facts.
+    pub facts: Facts,
+}
