@@ -1,7 +1,7 @@
 //! The leaves of the append-only log.
 //!
 //! A leaf holds who, what, when and the decision in clear, and everything that could tell more (names, digests, requests)
-//! as salted commitments: `SHA-256("ringfence.commit/1" ‖ salt ‖ canonical JSON)`. The openings lie sealed beside it.
+//! as salted commitments: `SHA-256("ringfence.commit/1" ‖ length of salt ‖ salt ‖ canonical JSON)`. The openings lie sealed beside it.
 //! Rows that decide (refs, policies, people) are folds of the `changes` of outcomes; `state` is the root over all of them.
 
 use std::collections::BTreeMap;

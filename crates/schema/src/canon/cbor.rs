@@ -83,17 +83,17 @@ fn head(major: u8, argument: u64, out: &mut Vec<u8>) {
     #[expect(clippy::cast_possible_truncation, reason = "each arm's range fits its type")]
     match argument {
         0..=23 => out.push(major | argument as u8),
-        24..=0xff => out.extend([major | 24, argument as u8]),
+        24..=0xff => out.extend([major | 0x18, argument as u8]),
         0x100..=0xffff => {
-            out.push(major | 25);
+            out.push(major | 0x19);
             out.extend((argument as u16).to_be_bytes());
         }
         0x1_0000..=0xffff_ffff => {
-            out.push(major | 26);
+            out.push(major | 0x1a);
             out.extend((argument as u32).to_be_bytes());
         }
         _ => {
-            out.push(major | 27);
+            out.push(major | 0x1b);
             out.extend(argument.to_be_bytes());
         }
     }
@@ -114,7 +114,9 @@ fn write(value: &Value, out: &mut Vec<u8>) {
         Value::Text(string) => text(string, out),
         Value::Array(items) => {
             head(4, items.len() as u64, out);
-            items.iter().for_each(|item| write(item, out));
+            for item in items {
+                write(item, out);
+            }
         }
         Value::Map(entries) => {
             head(5, entries.len() as u64, out);

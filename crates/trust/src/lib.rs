@@ -1,0 +1,32 @@
+//! Keys, sealing, signatures, DSSE and in-toto, the Merkle tree: the only crate that names a cipher.
+//!
+//! * [`entropy`]: where random bytes come from; [`Passphrase`]: what a person typed.
+//! * [`keys`]: the hierarchy of keys and how they are wrapped; [`VaultId`] and [`keys::KeyId`]: random names.
+//! * [`seal`]: packs in 64 KiB segments, blobs in one piece; [`ident`]: keyed names of chunks.
+//! * [`sign`], [`dsse`], [`statement`]: signatures, envelopes, in-toto statements.
+//! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
+//! * [`merkle`], [`checkpoint`]: the trail's tree, its proofs and its signed heads.
+//!
+//! `docs/format.md` specifies every byte that is written here. What must stay true: one nonce is used once under one key;
+//! a file that is changed anywhere is refused; secrets zeroise, print `[redacted]`, and are neither cloned nor written.
+//! Absent on purpose: clocks, network, databases, and any decision about who may do what.
+
+#![forbid(unsafe_code)]
+
+pub mod checkpoint;
+pub mod dsse;
+mod durable;
+pub mod entropy;
+mod id;
+pub mod ident;
+pub mod keys;
+pub mod merkle;
+pub mod pins;
+pub mod root;
+pub mod seal;
+mod secret;
+pub mod sign;
+pub mod statement;
+
+pub use id::VaultId;
+pub use secret::{Passphrase, PassphraseError};

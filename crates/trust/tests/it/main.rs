@@ -1,0 +1,14 @@
+//! The behaviour of `ringfence-trust`, and the vectors that a second implementation can check itself against.
+
+#![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
+
+mod checkpoints;
+mod envelopes;
+mod keys;
+mod merkle;
+mod own_vectors;
+mod pins;
+mod published;
+mod roots;
+mod seals;
+mod support;
