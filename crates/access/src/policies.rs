@@ -129,6 +129,7 @@ pub enum PolicyError {
 }
 
 /// A validated policy set.
+#[derive(Debug, Clone)]
 pub struct Policies {
     set: PolicySet,
     schema: Schema,
@@ -182,16 +183,18 @@ impl Policies {
 
     fn extended(mut self, origin: Origin, text: &str) -> Result<Self, PolicyError> {
         let mut positions = BTreeMap::new();
+        // Each policy is validated by itself; those that are there already have been.
+        let mut added = PolicySet::new();
         for foreign in read_forbids(origin, text)? {
             let id = foreign.policy.id().to_string();
             let position = foreign.position;
-            if self.set.add(foreign.policy).is_err() {
+            if added.add(foreign.policy.clone()).is_err() || self.set.add(foreign.policy).is_err() {
                 return Err(PolicyError::DuplicateId { id, position });
             }
             positions.insert(id.clone(), position);
             self.says.insert(id, foreign.says);
         }
-        if let Some((id, message)) = first_complaint(&validate(&self.schema, &self.set)) {
+        if let Some((id, message)) = first_complaint(&validate(&self.schema, &added)) {
             let position = positions.get(&id).copied().unwrap_or(Position { line: 1, column: 1 });
             return Err(PolicyError::Invalid { position, message });
         }
@@ -241,8 +244,8 @@ impl Policies {
             Resource::Vault => uid("Vault", &request.vault.id)?,
         };
         let entities = Entities::from_json_value(entities.clone(), schema).map_err(say)?;
-        let cedar = CedarRequest::new(uid("Person", &request.principal.id)?, action, resource, context, schema)
-            .map_err(say)?;
+        let cedar =
+            CedarRequest::new(uid("Person", &request.principal.id)?, action, resource, context, schema).map_err(say)?;
         let response = Authorizer::new().is_authorized(&cedar, &self.set, &entities);
         let errors: Vec<_> = response.diagnostics().errors().map(|error| undecided(say(error))).collect();
         if !errors.is_empty() {

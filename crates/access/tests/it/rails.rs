@@ -289,10 +289,7 @@ fn a_denial_says_what_is_missing() {
     stale.facts.robustness = EvidenceFacts::default();
     let decision = builtin().decide(&stale);
     let details: Vec<_> = decision.reasons.iter().flat_map(|reason| reason.detail.clone()).collect();
-    assert_eq!(
-        details,
-        ["robustness: there is none", "scan: it has expired, or is older than the policy accepts"]
-    );
+    assert_eq!(details, ["robustness: there is none", "scan: it has expired, or is older than the policy accepts"]);
 }
 
 #[test]

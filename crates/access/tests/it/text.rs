@@ -38,7 +38,8 @@ fn a_vault_forbids_and_a_project_adds() {
     let document = "schema = \"ringfence.policy/1\"\nforbid = '''\n@id(\"reviewed\") @says(\"every release is reviewed\")\n\
         forbid (principal, action == Action::\"release\", resource) unless { context.evidence.review.passes };\n'''\n";
     let vault = builtin().with_vault(&VaultPolicy::parse(document).unwrap()).unwrap();
-    let both = vault.with_project("@id(\"reviewed\") forbid (principal, action == Action::\"train\", resource);").unwrap();
+    let both =
+        vault.with_project("@id(\"reviewed\") forbid (principal, action == Action::\"train\", resource);").unwrap();
     let mut release = request(Action::Release, artifact(ArtifactKind::Model, NamespaceState::Candidate), Custody::Solo);
     assert!(both.decide(&release).allow);
     release.facts.review = EvidenceFacts::default();
@@ -49,7 +50,10 @@ fn a_vault_forbids_and_a_project_adds() {
 fn a_permit_is_refused_with_its_place() {
     let text = "forbid (principal, action == Action::\"attack\", resource);\n\n  permit (principal, action, resource);";
     let error = refusal(text);
-    assert!(matches!(error, PolicyError::NotForbid { position } if (position.line, position.column) == (3, 3)), "{error}");
+    assert!(
+        matches!(error, PolicyError::NotForbid { position } if (position.line, position.column) == (3, 3)),
+        "{error}"
+    );
     assert_eq!(error.to_string(), "line 3 column 3: only `forbid` policies can be added");
 }
 
@@ -125,7 +129,8 @@ fn hostile_text_is_refused_before_it_is_parsed() {
     let many = "forbid (principal, action == Action::\"attack\", resource);".repeat(300);
     assert!(matches!(refusal(&many), PolicyError::TooMany { policies: 300 }));
     // Brackets in strings and comments do not count.
-    let quoted = format!("// {0}\nforbid (principal, action, resource) when {{ context has \"\\\"{0}\" }};", "((".repeat(40));
+    let quoted =
+        format!("// {0}\nforbid (principal, action, resource) when {{ context has \"\\\"{0}\" }};", "((".repeat(40));
     assert!(!matches!(refusal(&quoted), PolicyError::TooDeep { .. }));
 }
 
@@ -165,7 +170,8 @@ fn settings_are_typed() {
     for other in ["", "schema = \"ringfence.policy/2\""] {
         assert!(matches!(VaultPolicy::parse(other), Err(SettingsError::Document { .. })), "{other}");
     }
-    let permits = VaultPolicy::parse("schema = \"ringfence.policy/1\"\nforbid = 'permit (principal, action, resource);'");
+    let permits =
+        VaultPolicy::parse("schema = \"ringfence.policy/1\"\nforbid = 'permit (principal, action, resource);'");
     assert!(matches!(builtin().with_vault(&permits.unwrap()), Err(PolicyError::NotForbid { .. })));
 }
 
@@ -177,8 +183,7 @@ fn condition() -> impl Strategy<Value = String> {
         Just("context.vault.solo".to_owned()),
         Just("principal in Role::\"owner\"".to_owned()),
         (0..5i64).prop_map(|count| format!("context.waived > {count}")),
-        (0..1000i64)
-            .prop_map(|limit| format!("context has filtered_permille && context.filtered_permille < {limit}")),
+        (0..1000i64).prop_map(|limit| format!("context has filtered_permille && context.filtered_permille < {limit}")),
     ];
     leaf.prop_recursive(3, 12, 2, |inner| {
         prop_oneof![
@@ -195,8 +200,10 @@ fn project_text() -> impl Strategy<Value = String> {
         Just("action in Action::\"change\"".to_owned()),
         prop::sample::select(Action::ALL.to_vec()).prop_map(|action| format!("action == Action::\"{action}\"")),
     ];
-    let policy = (scope, prop::sample::select(vec!["when", "unless"]), condition())
-        .prop_map(|(scope, clause, condition)| format!("forbid (principal, {scope}, resource) {clause} {{ {condition} }};\n"));
+    let policy =
+        (scope, prop::sample::select(vec!["when", "unless"]), condition()).prop_map(|(scope, clause, condition)| {
+            format!("forbid (principal, {scope}, resource) {clause} {{ {condition} }};\n")
+        });
     prop::collection::vec(policy, 1..4).prop_map(|policies| policies.concat())
 }
 
@@ -228,7 +235,7 @@ fn any_request() -> impl Strategy<Value = Request> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
 
     #[test]
     fn added_text_never_turns_a_denial_into_an_allowance(text in project_text(), requests in prop::collection::vec(any_request(), 8)) {

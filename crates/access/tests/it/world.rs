@@ -1,6 +1,6 @@
 //! Requests that the cases start from: everything is in order unless a case takes something away.
 
-use std::collections::BTreeSet;
+use std::{collections::BTreeSet, sync::LazyLock};
 
 use ringfence_access::{
     Action, Custody, EvidenceFacts, Exemptions, Facts, NamespaceState, Person, Policies, Request, Resource, Role,
@@ -62,7 +62,8 @@ pub(crate) fn person(roles: &[Role]) -> Person {
 }
 
 pub(crate) fn builtin() -> Policies {
-    Policies::builtin().unwrap()
+    static BUILTIN: LazyLock<Policies> = LazyLock::new(|| Policies::builtin().unwrap());
+    BUILTIN.clone()
 }
 
 /// The ids of the policies that decide.

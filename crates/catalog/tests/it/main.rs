@@ -1,0 +1,10 @@
+//! Behaviour of the catalog, seen from outside and from behind its back.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod commit;
+mod crash;
+mod file;
+mod ledger;
+mod tamper;
+mod world;

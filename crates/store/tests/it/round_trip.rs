@@ -1,0 +1,161 @@
+//! What was put is what is read, whole and in ranges, now and after a restart.
+
+use std::io::{Read as _, Seek as _, SeekFrom};
+
+use proptest::prelude::*;
+use ringfence_schema::{Digest, Tree, tree::TreeEntry};
+use ringfence_store::{Cuts, StoreError};
+use ringfence_trust::keys::Namespace;
+
+use crate::vault::{File, Vault, file, noise, read};
+
+fn any_file(name: usize) -> impl Strategy<Value = File> {
+    let size = prop_oneof![Just(0), 1..300_usize, 60_000..70_000_usize, 0..1_500_000_usize];
+    let cuts = prop_oneof![
+        Just(None),
+        proptest::collection::btree_set(0..1_500_000_u64, 0..6)
+            .prop_map(|set| Some(set.into_iter().collect::<Vec<_>>()))
+    ];
+    // A small alphabet of seeds makes equal files, and so equal chunks, likely.
+    (size, 0..3_u64, cuts).prop_map(move |(size, seed, cuts)| {
+        let cuts = cuts.map_or(Cuts::Content, |mut offsets| {
+            offsets.retain(|offset| *offset <= size as u64);
+            Cuts::At(offsets)
+        });
+        (format!("dir {name}/file-{}", name % 2), noise(size, seed), cuts)
+    })
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+
+    #[test]
+    fn files_and_ranges(
+        files in (any_file(0), any_file(1), any_file(2)).prop_map(|(a, b, c)| [a, b, c]),
+        ranges in proptest::collection::vec((0..3_usize, 0..=1_000_u64, 0..200_000_usize), 12),
+    ) {
+        let mut vault = Vault::new();
+        let store = vault.open();
+        let id = vault.add(&store, Namespace::Quarantine, &files);
+        for store in [store, vault.open()] {
+            vault.ledger.check(&store).unwrap();
+            let manifest = store.manifest(id).unwrap();
+            for (file, per_mille, length) in &ranges {
+                let (path, content, _) = &files[*file];
+                let offset = content.len() * (*per_mille as usize) / 1_000;
+                let length = (*length).min(content.len() - offset);
+                let range = store.read_at(&manifest, path, offset as u64, length).unwrap();
+                prop_assert!(range == content[offset..offset + length]);
+            }
+            let verified = store.verify(&[id]).unwrap();
+            prop_assert!(verified.is_sound(), "{:?}", verified.damaged);
+        }
+    }
+}
+
+#[test]
+fn the_tree_is_the_artifacts_identity() {
+    let mut vault = Vault::durable();
+    let store = vault.open();
+    let files = [file("b", "two"), file("a/c", "one")];
+    let sealed = vault.put(&store, Namespace::Admitted, &files).unwrap();
+    let entry = |path: &str, content: &str| TreeEntry {
+        path: path.to_owned(),
+        size: 3,
+        sha256: Digest::of(content.as_bytes()),
+    };
+    assert_eq!(sealed.tree, Tree::new(vec![entry("a/c", "one"), entry("b", "two")]).unwrap());
+    assert_eq!(sealed.stats.bytes, 6);
+    assert_eq!(sealed.stats.new_chunks, 2);
+    let id = sealed.manifest;
+    let stored: u64 = vault.stored().iter().map(|path| path.metadata().unwrap().len()).sum();
+    assert_eq!(sealed.stats.stored_bytes, stored);
+    vault.commit(&store, sealed, &files);
+    let manifest = store.manifest(id).unwrap();
+    assert_eq!(manifest.signature(), Digest::of(manifest.statement()).as_bytes());
+    let statement: serde_json::Value = serde_json::from_slice(manifest.statement()).unwrap();
+    assert_eq!(statement["schema"], "ringfence.manifest/1");
+    assert_eq!(statement["tree"], manifest.tree().digest().to_string());
+    assert_eq!(statement["namespace"], "admitted");
+    assert_eq!(statement["parent"], serde_json::Value::Null);
+    assert_eq!(store.list(Namespace::Admitted).unwrap(), [id]);
+    assert!(store.list(Namespace::Quarantine).unwrap().is_empty());
+}
+
+#[test]
+fn a_version_names_its_parent() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let first = vault.add(&store, Namespace::Admitted, &[file("a", "1")]);
+    let mut writer = store.writer(Namespace::Admitted, ringfence_trust::entropy::SeededEntropy::new(99)).unwrap();
+    writer.parent(first);
+    writer.file("a", &mut b"1".as_slice(), Cuts::Content).unwrap();
+    let sealed = writer.finish(&|_| Ok(vec![])).unwrap();
+    assert_eq!(sealed.keys, [], "nothing is new, so there is no pack");
+    assert_eq!(sealed.relies_on.iter().copied().collect::<Vec<_>>(), [vault.ledger.keys[0].id]);
+    assert_eq!(store.manifest(sealed.manifest).unwrap().parent(), Some(first));
+}
+
+#[test]
+fn readers_seek() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let content = noise(300_000, 1);
+    let id = vault.add(&store, Namespace::Admitted, &[file("a", content.clone())]);
+    let manifest = store.manifest(id).unwrap();
+    let mut reader = store.read(&manifest, "a").unwrap();
+    let mut last = [0; 10];
+    assert_eq!(reader.seek(SeekFrom::End(-10)).unwrap(), 299_990);
+    reader.read_exact(&mut last).unwrap();
+    assert_eq!(last, content[299_990..]);
+    assert_eq!(reader.read(&mut last).unwrap(), 0);
+    assert_eq!(reader.seek(SeekFrom::Start(5)).unwrap(), 5);
+    reader.read_exact(&mut last).unwrap();
+    assert_eq!(last, content[5..15]);
+    assert!(reader.seek(SeekFrom::Current(-16)).is_err());
+}
+
+#[test]
+fn short_reads_make_no_difference() {
+    struct Dribble<'a>(&'a [u8]);
+    impl std::io::Read for Dribble<'_> {
+        fn read(&mut self, out: &mut [u8]) -> std::io::Result<usize> {
+            let count = out.len().min(7_919);
+            self.0.read(&mut out[..count])
+        }
+    }
+    let vault = Vault::new();
+    let store = vault.open();
+    let content = noise(3_000_000, 2);
+    let mut writer = store.writer(Namespace::Admitted, ringfence_trust::entropy::SeededEntropy::new(1)).unwrap();
+    writer.file("whole", &mut content.as_slice(), Cuts::Content).unwrap();
+    writer.file("dribbled", &mut Dribble(&content), Cuts::Content).unwrap();
+    let sealed = writer.finish(&|_| Ok(vec![])).unwrap();
+    assert_eq!(sealed.stats.new_chunks * 2, sealed.stats.chunks);
+}
+
+#[test]
+fn a_version_of_many_packs() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let content = noise(66 << 20, 3);
+    let files = [("big".to_owned(), content, Cuts::At(vec![8, 1 << 20, 50 << 20]))];
+    let id = vault.add(&store, Namespace::Admitted, &files);
+    assert_eq!(vault.ledger.keys.len(), 2);
+    let sizes: Vec<u64> = vault.stored_in("admitted/packs").iter().map(|path| path.metadata().unwrap().len()).collect();
+    assert!(sizes.iter().all(|size| *size <= ringfence_store::PACK_BYTES_MAX), "{sizes:?}");
+    let store = vault.open();
+    vault.ledger.check(&store).unwrap();
+    assert!(store.verify(&[id]).unwrap().is_sound());
+}
+
+#[test]
+fn an_uncommitted_version_is_not_there() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let files = [file("a", "x")];
+    let sealed = vault.put(&store, Namespace::Admitted, &files).unwrap();
+    let manifest = vault.open().manifest(sealed.manifest).unwrap();
+    let error = read(&vault.open(), &manifest, "a").unwrap_err();
+    assert!(matches!(error.downcast::<StoreError>(), Ok(StoreError::ChunkMissing { .. })));
+}
