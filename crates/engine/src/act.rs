@@ -1,0 +1,504 @@
+//! The one door to every effect: decide → record the intent, durably → do → record the outcome.
+//!
+//! [`Vault::act`] is private to the crate and every public method passes through it. The intent commits to request,
+//! evidence, policy and entities; the outcome, the rows that it changes, new keys and blobs are one catalog transaction.
+//! So after a crash an intent without an outcome changed nothing inside the vault: the next start closes it as
+//! `abandoned`, or as `unknown` where the effect lay outside.
+
+use std::collections::BTreeMap;
+
+use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource};
+use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, Table, Tx};
+use ringfence_schema::{
+    Digest, Timestamp,
+    canon,
+    digest::hex,
+    trail::{EntryKind, Opening, Outcome},
+};
+use ringfence_store::{Live, Sealed};
+use ringfence_trust::{
+    VaultId,
+    entropy::{self, SystemEntropy},
+    ident,
+    keys::{KeyId, Purpose, WrappedKey},
+    root::TrustRoot,
+    seal,
+};
+use serde_json::{Value, json};
+
+use crate::{
+    bundle::canonical,
+    error::EngineError,
+    record::Version,
+    vault::{Vault, catalog_error, pin_error, store_error},
+};
+
+/// What is about to be done.
+pub(crate) struct Act {
+    /// Which action.
+    pub(crate) action: Action,
+    /// With what; every one of them must be allowed.
+    pub(crate) resources: Vec<Resource>,
+    /// On which facts.
+    pub(crate) facts: Facts,
+    /// The request in full, for the record.
+    pub(crate) request: Value,
+    /// What people call the subject.
+    pub(crate) subject: String,
+    /// Whether something outside the vault changes, which nobody can undo or see after a crash.
+    pub(crate) reach: Reach,
+}
+
+/// Where an effect lies.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Reach {
+    /// In the vault alone.
+    Inside,
+    /// In files outside.
+    Outside,
+}
+
+/// What came of it, to be committed with the outcome.
+pub(crate) struct Effect<T> {
+    /// What the caller wants back.
+    pub(crate) value: T,
+    /// Versions of artifacts that the store just sealed; their keys are committed too.
+    pub(crate) sealed: Vec<Sealed>,
+    /// Sealed on commit and stored under kind and id.
+    pub(crate) blobs: Vec<Blob>,
+    /// Committed to by the outcome, by name.
+    pub(crate) openings: BTreeMap<String, Value>,
+    /// Rows to write, once the outcome's index is known.
+    pub(crate) versions: Vec<Version>,
+    /// Keys of version rows to remove.
+    pub(crate) removed: Vec<String>,
+}
+
+impl<T> Effect<T> {
+    /// An effect that changes nothing in the vault.
+    pub(crate) fn of(value: T) -> Self {
+        Self {
+            value,
+            sealed: Vec::new(),
+            blobs: Vec::new(),
+            openings: BTreeMap::new(),
+            versions: Vec::new(),
+            removed: Vec::new(),
+        }
+    }
+
+    /// The same effect with another value.
+    pub(crate) fn replace<U>(self, value: U) -> Effect<U> {
+        let Self { value: _, sealed, blobs, openings, versions, removed } = self;
+        Effect { value, sealed, blobs, openings, versions, removed }
+    }
+}
+
+/// Bytes to keep beside the rows.
+pub(crate) struct Blob {
+    /// `evidence`, `report`, `run`.
+    pub(crate) kind: &'static str,
+    /// Names it within its kind; the SHA-256 of the plain bytes in hexadecimal.
+    pub(crate) id: String,
+    /// The plain bytes.
+    pub(crate) bytes: Vec<u8>,
+}
+
+impl Blob {
+    /// A blob named by its content.
+    pub(crate) fn new(kind: &'static str, bytes: Vec<u8>) -> Self {
+        Self { kind, id: Digest::of(&bytes).hex(), bytes }
+    }
+}
+
+/// An index that is filled in when the outcome is committed.
+pub(crate) const PENDING: u64 = u64::MAX;
+
+/// Writes the first entry of a new vault with its keys.
+pub(crate) fn genesis(
+    catalog: &Catalog,
+    id: &VaultId,
+    root: &TrustRoot,
+    keys: Vec<WrappedKey>,
+    now: Timestamp,
+) -> Result<(), EngineError> {
+    let draft = Draft {
+        vault: id.to_string(),
+        time: now,
+        kind: EntryKind::Genesis,
+        action: Action::Init.name().to_owned(),
+        actor: "owner".to_owned(),
+        of: None,
+        outcome: None,
+        commits: BTreeMap::from([("root".to_owned(), root.digest())]),
+    };
+    let rows = vec![RowChange { table: Table::Root, key: b"root".to_vec(), value: Some(root.file().to_vec()) }];
+    let written = catalog.commit(|tx| {
+        keys.iter().try_for_each(|key| tx.put_key(key))?;
+        tx.append(draft, None, rows).map(|_| ())
+    });
+    written.map_err(|error: CatalogError| catalog_error(&error))
+}
+
+impl Vault<'_> {
+    /// Decides, records, does, records. Returns the value and the index of the outcome's entry.
+    pub(crate) fn act<T>(
+        &self,
+        act: Act,
+        effect: impl FnOnce() -> Result<Effect<T>, EngineError>,
+    ) -> Result<(T, u64), EngineError> {
+        let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
+        let openings = intent_openings(&act, &decisions)?;
+        if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
+            self.record(EntryKind::Denial, &act, None, &openings)?;
+            self.hold()?;
+            return Err(refusal(&act, &decisions));
+        }
+        let intent = self.record(EntryKind::Intent, &act, None, &openings)?;
+        let done = match effect() {
+            Ok(effect) => self.commit(&act, intent, effect),
+            Err(error) => Err(error),
+        };
+        match done {
+            Ok(done) => {
+                self.hold()?;
+                Ok(done)
+            }
+            Err(error) => {
+                let openings = BTreeMap::from([("error".to_owned(), json!(error.to_string()))]);
+                // What stopped the effect may stop the record too (a full disk): the next start closes the intent then.
+                let recorded = self.record(EntryKind::Outcome, &act, Some((intent, Outcome::Failed)), &openings);
+                let _ = recorded.and_then(|_| self.hold());
+                Err(error)
+            }
+        }
+    }
+
+    fn decide(&self, act: &Act, resource: &Resource) -> Decision {
+        self.policies.decide(&Request {
+            principal: self.owner.clone(),
+            action: act.action,
+            resource: resource.clone(),
+            vault: self.facts(),
+            facts: act.facts.clone(),
+        })
+    }
+
+    fn record(
+        &self,
+        kind: EntryKind,
+        act: &Act,
+        closes: Option<(u64, Outcome)>,
+        openings: &BTreeMap<String, Value>,
+    ) -> Result<u64, EngineError> {
+        let (draft, sealed) = self.draft(kind, act, closes, openings)?;
+        let appended = self.catalog.commit(|tx| tx.append(draft, Some(&sealed), Vec::new()));
+        appended.map_err(|error: CatalogError| catalog_error(&error))
+    }
+
+    /// An entry with salted commitments to `openings`, and the openings sealed.
+    fn draft(
+        &self,
+        kind: EntryKind,
+        act: &Act,
+        closes: Option<(u64, Outcome)>,
+        openings: &BTreeMap<String, Value>,
+    ) -> Result<(Draft, Vec<u8>), EngineError> {
+        let entropy = &mut SystemEntropy::new();
+        let mut commits = BTreeMap::new();
+        let mut salted = BTreeMap::new();
+        for (name, value) in openings {
+            let salt: [u8; 32] = entropy::bytes(entropy);
+            let opening = Opening { salt: hex(&salt), value: value.clone() };
+            let commitment =
+                opening.commitment().map_err(|error| EngineError::incomplete("trail entry", error))?;
+            commits.insert(name.clone(), commitment);
+            salted.insert(name.clone(), opening);
+        }
+        let sealed = seal::seal_blob(&self.keys.detail, entropy, OPENINGS_CONTEXT, &canonical(&salted)?)
+            .map_err(|error| EngineError::incomplete("trail entry", error))?;
+        let draft = Draft {
+            vault: self.id().to_string(),
+            time: (self.settings.now)(),
+            kind,
+            action: act.action.name().to_owned(),
+            actor: self.owner.id.clone(),
+            of: closes.map(|(intent, _)| intent),
+            outcome: closes.map(|(_, outcome)| outcome),
+            commits,
+        };
+        Ok((draft, sealed))
+    }
+
+    /// One transaction: keys, blobs, rows, outcome.
+    fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
+        let Effect { value, sealed, blobs, mut openings, versions, removed } = effect;
+        openings.insert("subject".to_owned(), json!(act.subject));
+        let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
+        let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
+        let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
+        let blobs = blobs
+            .into_iter()
+            .map(|blob| Ok((blob.kind, blob.id.clone(), self.seal_blob(blob.kind, &blob.id, &blob.bytes)?)))
+            .collect::<Result<Vec<_>, EngineError>>()?;
+        let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
+            for key in &relied {
+                if tx.view().key(*key)?.is_none_or(|key| key.wraps.is_empty()) {
+                    return Err(Failure::Engine(EngineError::incomplete("store", "a pack that this version shares was destroyed")));
+                }
+            }
+            keys.iter().try_for_each(|key| tx.put_key(key))?;
+            for (kind, id, bytes) in &blobs {
+                match tx.put_blob(kind, id, bytes) {
+                    // Named by content: the same bytes are there already.
+                    Err(CatalogError::BlobExists { .. }) => {}
+                    other => other?,
+                }
+            }
+            let index = tx.next_index();
+            let mut rows = Vec::new();
+            for version in versions {
+                rows.push(self.row(version, index).map_err(Failure::Engine)?);
+            }
+            for name in &removed {
+                rows.push(RowChange { table: Table::Ref, key: self.row_key(name), value: None });
+            }
+            Ok(tx.append(draft, Some(&entry), rows)?)
+        });
+        let index = index.map_err(Failure::into_engine)?;
+        for sealed in sealed {
+            self.store.adopt(sealed);
+        }
+        Ok((value, index))
+    }
+
+    /// The sealed row of a version, with the outcome's index filled in.
+    fn row(&self, mut version: Version, index: u64) -> Result<RowChange, EngineError> {
+        for evidence in version.evidence.iter_mut().filter(|evidence| evidence.index == PENDING) {
+            evidence.index = index;
+        }
+        let key = self.row_key(&version.reference().to_string());
+        let bytes = canonical(&version)?;
+        let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &row_context(&key), &bytes)
+            .map_err(|error| EngineError::incomplete("row", error))?;
+        Ok(RowChange { table: Table::Ref, key, value: Some(sealed) })
+    }
+
+    /// Opaque key of a version's row.
+    fn row_key(&self, name: &str) -> Vec<u8> {
+        ident::chunk_id(&self.keys.names, name.as_bytes()).0.as_bytes().to_vec()
+    }
+
+    fn seal_blob(&self, kind: &str, id: &str, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {
+        let context: [&[u8]; 3] = [b"ringfence.blob/1", kind.as_bytes(), id.as_bytes()];
+        seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &context, bytes)
+            .map_err(|error| EngineError::incomplete(kind, error))
+    }
+
+    /// A blob's plain bytes, which must be what their name says.
+    pub(crate) fn blob(&self, kind: &str, digest: Digest) -> Result<Vec<u8>, EngineError> {
+        let id = digest.hex();
+        let sealed = self
+            .catalog
+            .read(|view| view.blob(kind, &id))
+            .map_err(|error: CatalogError| catalog_error(&error))?
+            .ok_or_else(|| EngineError::tampered(format!("{kind} {id}"), "it is missing from the catalog"))?;
+        let context: [&[u8]; 3] = [b"ringfence.blob/1", kind.as_bytes(), id.as_bytes()];
+        let bytes = seal::open_blob(&self.keys.detail, &context, &sealed)
+            .map_err(|error| EngineError::tampered(format!("{kind} {id}"), error))?;
+        if Digest::of(&bytes) == digest {
+            Ok(bytes)
+        } else {
+            Err(EngineError::tampered(format!("{kind} {id}"), "its content is not what its name says"))
+        }
+    }
+
+    /// Every version of every artifact, sorted by artifact and version.
+    pub fn versions(&self) -> Result<Vec<Version>, EngineError> {
+        let rows = self.catalog.read(|view| view.rows(Table::Ref)).map_err(|error: CatalogError| catalog_error(&error))?;
+        let mut versions = Vec::new();
+        for row in rows {
+            versions.push(self.open_row(&row.key, &row.value)?);
+        }
+        versions.sort_by(|a, b| (&a.artifact, a.version).cmp(&(&b.artifact, b.version)));
+        Ok(versions)
+    }
+
+    fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Version, EngineError> {
+        let tampered = |detail: String| EngineError::tampered(format!("row ref/{}", hex(key)), detail);
+        let bytes = seal::open_blob(&self.keys.detail, &row_context(key), sealed)
+            .map_err(|error| tampered(error.to_string()))?;
+        let version: Version = canon::from_canonical(&bytes).map_err(|error| tampered(error.to_string()))?;
+        if self.row_key(&version.reference().to_string()) == key {
+            Ok(version)
+        } else {
+            Err(tampered(format!("it stands where `{}` does not belong", version.reference())))
+        }
+    }
+
+    /// The openings of an entry's commitments, which must fit them.
+    pub(crate) fn openings(&self, index: u64) -> Result<BTreeMap<String, Opening>, EngineError> {
+        let what = || format!("trail entry {index}");
+        let stored = self
+            .catalog
+            .entry(index)
+            .map_err(|error| catalog_error(&error))?
+            .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
+        let Some(sealed) = stored.openings else { return Ok(BTreeMap::new()) };
+        let bytes = seal::open_blob(&self.keys.detail, OPENINGS_CONTEXT, &sealed)
+            .map_err(|error| EngineError::tampered(what(), error))?;
+        let openings: BTreeMap<String, Opening> =
+            canon::from_canonical(&bytes).map_err(|error| EngineError::tampered(what(), error))?;
+        for (name, opening) in &openings {
+            if opening.commitment().ok().as_ref() != stored.entry.commits.get(name) {
+                return Err(EngineError::tampered(what(), format!("`{name}` is not what it commits to")));
+            }
+        }
+        Ok(openings)
+    }
+
+    /// Compares the trail's end with its signatures and with the checkpoint that this user holds.
+    pub(crate) fn check_held(&self) -> Result<(), EngineError> {
+        let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+        let verdict = self
+            .catalog
+            .verify_head(&|note| self.root.verify_checkpoint(note), held.as_ref())
+            .map_err(|error| catalog_error(&error))?;
+        crate::trail::as_error(&verdict)
+    }
+
+    /// Holds the newest checkpoint in the user's configuration.
+    pub(crate) fn hold(&self) -> Result<(), EngineError> {
+        let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+        let newest = self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
+        let Some(note) = newest else { return Ok(()) };
+        let size = self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
+        let proof = match held {
+            Some(held) if held.size < size && held.size > 0 => {
+                self.catalog.prove_consistency(held.size, size).map_err(|error| catalog_error(&error))?
+            }
+            // Another process of the same user was quicker.
+            Some(held) if held.size > size => return Ok(()),
+            _ => Vec::new(),
+        };
+        match self.pins.advance(self.id(), note.as_bytes(), &proof) {
+            Ok(_) => Ok(()),
+            Err(ringfence_trust::pins::PinError::OlderCheckpoint { .. }) => Ok(()),
+            Err(error) => Err(pin_error(&error)),
+        }
+    }
+
+    /// Puts right what a crash left. Called while no other process has the vault open.
+    pub(crate) fn recover(&self) -> Result<(), EngineError> {
+        ringfence_sandbox::sweep_stale().map_err(EngineError::io("folders of killed runs"))?;
+        for open in self.catalog.open_intents().map_err(|error| catalog_error(&error))? {
+            let openings = self.openings(open.index)?;
+            let outside = openings.get("reach").is_some_and(|opening| opening.value == json!("outside"));
+            let outcome = if outside { Outcome::Unknown } else { Outcome::Abandoned };
+            let draft = Draft {
+                vault: self.id().to_string(),
+                time: (self.settings.now)(),
+                kind: EntryKind::Outcome,
+                action: open.entry.action.clone(),
+                actor: self.owner.id.clone(),
+                of: Some(open.index),
+                outcome: Some(outcome),
+                commits: BTreeMap::new(),
+            };
+            let appended = self.catalog.commit(|tx| tx.append(draft, None, Vec::new()));
+            appended.map_err(|error: CatalogError| catalog_error(&error))?;
+            let subject = openings.get("subject").and_then(|opening| opening.value.as_str()).unwrap_or("?");
+            let word = if outside { "its effect outside is unknown" } else { "nothing was changed" };
+            self.settings.progress.note(&format!(
+                "an earlier `{}` of {subject} was interrupted; {word} (trail entry {})",
+                open.entry.action, open.index
+            ));
+        }
+        self.sweep()?;
+        self.hold()
+    }
+
+    /// Removes stored files that no row names, and destroys the keys of packs that nothing needs.
+    fn sweep(&self) -> Result<(), EngineError> {
+        let versions = self.versions()?;
+        let mut manifests = Vec::new();
+        for version in &versions {
+            manifests.push(version.manifest_id()?);
+        }
+        let ledger = self.catalog.read(|view| view.keys()).map_err(|error: CatalogError| catalog_error(&error))?;
+        let packs = ledger
+            .iter()
+            .filter(|key| matches!(key.purpose, Purpose::Pack(..)) && !key.wraps.is_empty())
+            .map(|key| key.id)
+            .collect();
+        let swept = self.store.sweep(|| Ok(Live { manifests, packs })).map_err(|error| store_error(&error))?;
+        if swept.unreferenced.is_empty() {
+            return Ok(());
+        }
+        // What waited in quarantine and was refused or let in: its plaintext is gone for good with its key.
+        let destroyed = self.catalog.commit(|tx| swept.unreferenced.iter().try_for_each(|key| tx.destroy_key(*key)));
+        destroyed.map_err(|error: CatalogError| catalog_error(&error))?;
+        self.store.forget(&swept.unreferenced).map_err(|error| store_error(&error))
+    }
+}
+
+/// What a sealed row is bound to: its own opaque key.
+fn row_context(key: &[u8]) -> [&[u8]; 2] {
+    [b"ringfence.row/1", key]
+}
+
+/// What sealed openings are bound to; the leaf names their ciphertext, which binds them to their entry.
+const OPENINGS_CONTEXT: &[&[u8]] = &[b"ringfence.openings/1"];
+
+/// What an intent or denial commits to.
+fn intent_openings(act: &Act, decisions: &[Decision]) -> Result<BTreeMap<String, Value>, EngineError> {
+    let facts = serde_json::to_value(&act.facts).map_err(|error| EngineError::incomplete("trail entry", error))?;
+    let reasons: Vec<&Reason> = decisions.iter().flat_map(|decision| &decision.reasons).collect();
+    let requests: Vec<Digest> = decisions.iter().map(|decision| decision.request_digest).collect();
+    let entities: Vec<Digest> = decisions.iter().map(|decision| decision.entities_digest).collect();
+    let policy = decisions.first().map(|decision| decision.policy_digest);
+    Ok(BTreeMap::from([
+        ("subject".to_owned(), json!(act.subject)),
+        ("reach".to_owned(), json!(if act.reach == Reach::Outside { "outside" } else { "inside" })),
+        ("request".to_owned(), json!({"what": act.request, "digests": requests})),
+        ("evidence".to_owned(), facts),
+        ("policy".to_owned(), json!({"digest": policy, "reasons": reasons})),
+        ("entities".to_owned(), json!({"digests": entities})),
+    ]))
+}
+
+fn refusal(act: &Act, decisions: &[Decision]) -> EngineError {
+    let against = decisions.iter().filter(|decision| !decision.allow).flat_map(|decision| &decision.reasons);
+    let mut reasons: Vec<String> = against
+        .map(|reason| {
+            if reason.detail.is_empty() {
+                reason.says.clone()
+            } else {
+                format!("{} ({})", reason.says, reason.detail.join("; "))
+            }
+        })
+        .collect();
+    reasons.dedup();
+    EngineError::Refused { gate: act.action.name(), subject: act.subject.clone(), reasons }
+}
+
+/// A catalog error, or one of ours on the way through the catalog's transaction.
+enum Failure {
+    Catalog(CatalogError),
+    Engine(EngineError),
+}
+
+impl From<CatalogError> for Failure {
+    fn from(error: CatalogError) -> Self {
+        Self::Catalog(error)
+    }
+}
+
+impl Failure {
+    fn into_engine(self) -> EngineError {
+        match self {
+            Self::Catalog(error) => catalog_error(&error),
+            Self::Engine(error) => error,
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What a released folder consists of, and how it is written.
+//!
+//! `release.dsse.json` is an in-toto statement whose subjects are every other file of the folder but `trail.json`, each by
+//! its SHA-256; its predicate is a [`ReleasePredicate`]. `trail.json` is a [`TrailProof`]: a signed checkpoint and, for the
+//! release and each piece of evidence, the trail's leaf, its inclusion proof and the opening of the commitment that names
+//! the statement. Both are canonical JSON with no field that is not checked, so that any changed byte shows.
+
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
+
+use base64::{Engine as _, engine::general_purpose::STANDARD};
+use ringfence_access::Exemptions;
+use ringfence_schema::{
+    Digest, Timestamp, canon,
+    digest::{from_hex, hex},
+    evidence::EvidenceKind,
+    trail::Opening,
+};
+use serde::{Deserialize, Serialize};
+
+use crate::error::EngineError;
+
+/// The signed list of files.
+pub const RELEASE_FILE: &str = "release.dsse.json";
+/// The proofs of inclusion in the trail.
+pub const PROOF_FILE: &str = "trail.json";
+/// The report for people.
+pub const REPORT_FILE: &str = "report.html";
+/// Folder of the evidence.
+pub const EVIDENCE_FOLDER: &str = "evidence";
+/// Folder of full reports that evidence names by digest.
+pub const REPORTS_FOLDER: &str = "reports";
+
+/// Largest number of files in a bundle.
+pub const FILES_MAX: usize = 4_096;
+
+/// What the release statement says beside its list of files.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleasePredicate {
+    /// The vault.
+    pub vault: String,
+    /// What is released, such as `model/digits-robust@1`.
+    pub artifact: String,
+    /// Identity of the artifact: `ringfence.tree/1` over its own files.
+    pub tree: Digest,
+    /// The artifact's own files with their sizes in bytes.
+    pub files: BTreeMap<String, u64>,
+    /// Policy in force.
+    pub policy: Digest,
+    /// When it was released.
+    pub issued_ms: Timestamp,
+    /// The evidence that the gate read.
+    pub evidence: Vec<EvidenceFile>,
+    /// The inputs of the run that made it, by role.
+    pub inputs: BTreeMap<String, ReleaseInput>,
+    /// Findings that people waived.
+    pub waived: u64,
+}
+
+/// One piece of evidence in the bundle.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EvidenceFile {
+    /// Its path in the bundle.
+    pub file: String,
+    /// What kind of statement.
+    pub kind: EvidenceKind,
+    /// What it speaks of.
+    pub subject: Digest,
+    /// Path of the full report that it names, if that is in the bundle.
+    pub report: Option<String>,
+}
+
+/// An input of the run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ReleaseInput {
+    /// Such as `dataset/digits-robust-train@1`.
+    pub artifact: String,
+    /// Identity of what the run was given.
+    pub tree: Digest,
+    /// Controls that were left out at admission.
+    pub exempt: Exemptions,
+}
+
+/// Tag of [`TrailProof`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum ProofSchema {
+    /// The only version so far.
+    #[serde(rename = "ringfence.trail-proof/1")]
+    One,
+}
+
+/// Proofs that statements are in the trail.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TrailProof {
+    /// Tag.
+    pub schema: ProofSchema,
+    /// A C2SP checkpoint as a signed note.
+    pub checkpoint: String,
+    /// The leaves, by rising index.
+    pub leaves: Vec<ProvenLeaf>,
+}
+
+/// One leaf with its proof.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ProvenLeaf {
+    /// Index in the trail.
+    pub index: u64,
+    /// The leaf's bytes, base64.
+    pub leaf: String,
+    /// RFC 6962 inclusion proof, hexadecimal, from the leaf up.
+    pub proof: Vec<String>,
+    /// Openings of some of the leaf's commitments, by name.
+    pub openings: BTreeMap<String, Opening>,
+}
+
+impl ProvenLeaf {
+    /// Puts a leaf and its proof together.
+    pub fn new(index: u64, leaf: &[u8], proof: &[Digest], openings: BTreeMap<String, Opening>) -> Self {
+        let proof = proof.iter().map(|digest| hex(digest.as_bytes())).collect();
+        Self { index, leaf: STANDARD.encode(leaf), proof, openings }
+    }
+
+    /// The leaf's bytes.
+    pub fn leaf_bytes(&self) -> Option<Vec<u8>> {
+        STANDARD.decode(&self.leaf).ok()
+    }
+
+    /// The proof's hashes.
+    pub fn hashes(&self) -> Option<Vec<Digest>> {
+        let hash = |text: &String| from_hex(text)?.try_into().ok().map(Digest::from_bytes);
+        self.proof.iter().map(hash).collect()
+    }
+}
+
+/// The value behind the commitment to a statement: its file's SHA-256 and what it speaks of.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CommittedStatement {
+    /// SHA-256 of the envelope file.
+    pub envelope: Digest,
+    /// What kind of statement.
+    pub kind: EvidenceKind,
+    /// What it speaks of.
+    pub subject: Digest,
+}
+
+impl CommittedStatement {
+    /// The statement that `opening` stands for, if it stands for one.
+    pub fn of(opening: &Opening) -> Option<Self> {
+        serde_json::from_value(opening.value.clone()).ok()
+    }
+}
+
+/// A bundle's files by path, collected in memory before the first is written.
+#[derive(Debug, Default)]
+pub(crate) struct Files(pub(crate) BTreeMap<String, Vec<u8>>);
+
+impl Files {
+    /// Adds a file; a path that is taken is refused.
+    pub(crate) fn add(&mut self, path: impl Into<String>, bytes: Vec<u8>) -> Result<(), EngineError> {
+        let path = path.into();
+        let reserved = [RELEASE_FILE, PROOF_FILE];
+        if self.0.contains_key(&path) || reserved.contains(&path.as_str()) {
+            return Err(EngineError::Usage { what: format!("an output is called `{path}`, which a bundle needs itself") });
+        }
+        self.0.insert(path, bytes);
+        Ok(())
+    }
+
+    /// Every file by path with its SHA-256.
+    pub(crate) fn digests(&self) -> BTreeMap<String, Digest> {
+        self.0.iter().map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect()
+    }
+
+    /// Writes the bundle as `folder`: to a folder beside it first, then renamed, so that a half-written bundle is never
+    /// found under its name. An earlier bundle there is kept under another name until the new one stands.
+    pub(crate) fn write(&self, folder: &Path) -> Result<(), EngineError> {
+        let parent = match folder.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent,
+            _ => Path::new("."),
+        };
+        let name = folder
+            .file_name()
+            .ok_or_else(|| EngineError::Usage { what: format!("`{}` is no folder name", folder.display()) })?
+            .to_string_lossy();
+        let fresh = parent.join(format!(".{name}.new"));
+        let old = parent.join(format!(".{name}.old"));
+        for leftover in [&fresh, &old] {
+            remove_folder(leftover)?;
+        }
+        fs::create_dir_all(parent).map_err(EngineError::io(parent))?;
+        fs::create_dir(&fresh).map_err(EngineError::io(&fresh))?;
+        for (path, bytes) in &self.0 {
+            let target = fresh.join(path);
+            if let Some(inner) = target.parent() {
+                fs::create_dir_all(inner).map_err(EngineError::io(inner))?;
+            }
+            write_synced(&target, bytes)?;
+        }
+        sync_folder(&fresh)?;
+        if folder.symlink_metadata().is_ok() {
+            if !is_bundle(folder) {
+                return Err(EngineError::Usage { what: format!("`{}` exists and is no released bundle", folder.display()) });
+            }
+            fs::rename(folder, &old).map_err(EngineError::io(folder))?;
+        }
+        fs::rename(&fresh, folder).map_err(EngineError::io(folder))?;
+        sync_folder(parent)?;
+        remove_folder(&old)
+    }
+}
+
+/// Whether a folder looks like one that this module wrote, and may be replaced.
+fn is_bundle(folder: &Path) -> bool {
+    folder.symlink_metadata().is_ok_and(|facts| facts.is_dir()) && folder.join(RELEASE_FILE).is_file()
+}
+
+fn remove_folder(folder: &Path) -> Result<(), EngineError> {
+    match fs::remove_dir_all(folder) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => Err(EngineError::io(folder)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Creates a file that must not exist, and makes it durable.
+pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let create = || {
+        let mut file = fs::OpenOptions::new().write(true).create_new(true).open(path)?;
+        file.write_all(bytes)?;
+        file.sync_all()
+    };
+    create().map_err(EngineError::io(path))
+}
+
+/// Makes a folder's entries durable.
+pub(crate) fn sync_folder(folder: &Path) -> Result<(), EngineError> {
+    fs::File::open(folder).and_then(|file| file.sync_all()).map_err(EngineError::io(folder))
+}
+
+/// Canonical JSON of something that always has one.
+pub(crate) fn canonical<T: Serialize>(value: &T) -> Result<Vec<u8>, EngineError> {
+    canon::to_canonical(value).map_err(|error| EngineError::incomplete("canonical JSON", error))
+}

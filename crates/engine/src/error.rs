@@ -1,0 +1,146 @@
+//! What can go wrong in a use case, sorted by who can do something about it.
+//!
+//! Every variant knows its exit class (DESIGN.md, "Exit codes"); the remedy is the command line's.
+
+use std::{io, path::PathBuf};
+
+/// Why a use case ended without its result.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum EngineError {
+    /// The request itself makes no sense.
+    #[error("{what}")]
+    Usage {
+        /// What is wrong with it.
+        what: String,
+    },
+    /// A plan or configuration file says something that cannot be.
+    #[error("`{}`: {what}", file.display())]
+    Plan {
+        /// The file.
+        file: PathBuf,
+        /// What is wrong, with its place.
+        what: String,
+    },
+    /// A gate said no.
+    #[error("{gate} refused for `{subject}`: {}", reasons.join("; "))]
+    Refused {
+        /// Which gate.
+        gate: &'static str,
+        /// What was to pass.
+        subject: String,
+        /// Why, in plain words.
+        reasons: Vec<String>,
+    },
+    /// A named thing is not there.
+    #[error("{what} `{name}` does not exist")]
+    NotFound {
+        /// What kind of thing.
+        what: &'static str,
+        /// Its name.
+        name: String,
+    },
+    /// There is no vault where one was looked for.
+    #[error("no vault at `{}`", path.display())]
+    NoVault {
+        /// Where.
+        path: PathBuf,
+    },
+    /// A vault is already there.
+    #[error("there is already a vault at `{}`", path.display())]
+    VaultExists {
+        /// Where.
+        path: PathBuf,
+    },
+    /// The file system said no.
+    #[error("`{}`: {source}", path.display())]
+    Io {
+        /// Which path.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// Something could not be read or finished. Never clean.
+    #[error("{what}: {why}")]
+    Incomplete {
+        /// What.
+        what: String,
+        /// Why.
+        why: String,
+    },
+    /// The passphrase or key file does not open this vault.
+    #[error("the passphrase or key does not open the vault at `{}`", path.display())]
+    WrongKey {
+        /// Where the vault is.
+        path: PathBuf,
+    },
+    /// Not allowed to do this.
+    #[error("not permitted: {what}")]
+    NotPermitted {
+        /// What.
+        what: String,
+    },
+    /// Something was changed that nobody may change.
+    #[error("`{what}` was tampered with: {detail}")]
+    Tampered {
+        /// What: a file, a row, an entry.
+        what: String,
+        /// How it shows.
+        detail: String,
+    },
+    /// The user stopped it.
+    #[error("interrupted")]
+    Interrupted,
+}
+
+/// The exit codes of the command, as DESIGN.md lists them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(u8)]
+pub enum ExitClass {
+    /// Done and clean.
+    Done = 0,
+    /// Done, and the answer is no.
+    No = 1,
+    /// Usage.
+    Usage = 2,
+    /// Could not finish.
+    Incomplete = 3,
+    /// Not permitted.
+    NotPermitted = 4,
+    /// Tampering.
+    Tampered = 5,
+    /// Interrupted.
+    Interrupted = 130,
+}
+
+impl EngineError {
+    /// Wraps an I/O error with its path.
+    pub fn io(path: impl Into<PathBuf>) -> impl FnOnce(io::Error) -> Self {
+        let path = path.into();
+        move |source| Self::Io { path, source }
+    }
+
+    /// Something that could not be read or finished.
+    pub fn incomplete(what: impl Into<String>, why: impl ToString) -> Self {
+        Self::Incomplete { what: what.into(), why: why.to_string() }
+    }
+
+    /// Something that was changed.
+    pub fn tampered(what: impl Into<String>, detail: impl ToString) -> Self {
+        Self::Tampered { what: what.into(), detail: detail.to_string() }
+    }
+
+    /// Its exit class.
+    pub fn exit_class(&self) -> ExitClass {
+        match self {
+            Self::Usage { .. } | Self::Plan { .. } | Self::NotFound { .. } | Self::VaultExists { .. } => {
+                ExitClass::Usage
+            }
+            Self::Refused { .. } => ExitClass::No,
+            Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } => ExitClass::Incomplete,
+            Self::WrongKey { .. } | Self::NotPermitted { .. } => ExitClass::NotPermitted,
+            Self::Tampered { .. } => ExitClass::Tampered,
+            Self::Interrupted => ExitClass::Interrupted,
+        }
+    }
+}

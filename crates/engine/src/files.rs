@@ -1,0 +1,313 @@
+//! Work on plain files: no vault, no keys, the same controls.
+//!
+//! The parent opens the files and writes the results; every foreign byte is parsed by keyless children (see [`crate::work`]).
+
+use std::{
+    fs::File,
+    io::{Read as _, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    sync::{
+        Mutex,
+        atomic::{AtomicUsize, Ordering},
+    },
+    thread,
+};
+
+use ringfence_attack::HardenPlan;
+use ringfence_schema::{
+    Finding, Place, Severity, Verdict,
+    report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport},
+};
+
+pub use crate::{run::read_harden_plan, work::AttackJob};
+use crate::{
+    RuleText,
+    error::EngineError,
+    record::Reading,
+    settings::Settings,
+    source,
+    work::{Desk, Job},
+};
+
+/// A dataset on disk and how it is read.
+#[derive(Debug, Clone)]
+pub struct Dataset {
+    /// The file.
+    pub path: PathBuf,
+    /// Its separate labels file.
+    pub labels: Option<PathBuf>,
+    /// How it is read.
+    pub reading: Reading,
+}
+
+/// A model and data for it.
+#[derive(Debug, Clone)]
+pub struct ModelData {
+    /// The model.
+    pub model: PathBuf,
+    /// The data.
+    pub data: Dataset,
+}
+
+/// Files handed to one child at a time: many, so that starting it costs little; few, so that both cores stay busy.
+const BATCH_FILES: usize = 32;
+
+/// Scans files and folders, with one child per core.
+pub fn scan(settings: &Settings<'_>, paths: &[PathBuf]) -> Result<ScanReport, EngineError> {
+    let mut found = Vec::new();
+    for path in paths {
+        for file in source::files(path)? {
+            let shown = if path.is_dir() { path.join(&file.path) } else { path.clone() };
+            found.push((shown.to_string_lossy().into_owned(), file.place));
+        }
+    }
+    let batches: Vec<&[(String, PathBuf)]> = found.chunks(BATCH_FILES).collect();
+    let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
+    let reports = Mutex::new(Vec::new());
+    settings.progress.begin("scanning", Some(found.len() as u64));
+    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(batches.len());
+    thread::scope(|scope| {
+        for _ in 0..workers {
+            scope.spawn(|| {
+                while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
+                    let some = scan_batch(settings, batch);
+                    let so_far = done.fetch_add(some.len(), Ordering::Relaxed) + some.len();
+                    settings.progress.advance(so_far as u64, "");
+                    reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(some);
+                }
+            });
+        }
+    });
+    settings.progress.end("");
+    Ok(ScanReport::new(reports.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+}
+
+/// Scans a batch; where the child dies, the file that it was at is incomplete and the rest goes to another child.
+fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)]) -> Vec<FileReport> {
+    let mut reports: Vec<FileReport> = Vec::new();
+    let mut open = Vec::new();
+    for (name, place) in batch {
+        match source::open(place) {
+            Ok(file) => open.push((name.clone(), file)),
+            Err(error) => reports.push(unread(name, 0, Some(error))),
+        }
+    }
+    while !open.is_empty() {
+        let paths: Vec<String> = open.iter().map(|(name, _)| name.clone()).collect();
+        let descriptors: Result<Vec<OwnedFd>, _> =
+            open.iter().map(|(_, file)| file.try_clone().map(OwnedFd::from)).collect();
+        let mut seen = Vec::new();
+        let called = descriptors.map_err(EngineError::io("descriptor")).and_then(|descriptors| {
+            Desk::silent(&settings.program).call("scan", &Job::Scan { paths }, descriptors, &mut |report| seen.push(report))
+        });
+        let finished = seen.len().min(open.len());
+        // A report speaks only for the file that it was asked about, in order.
+        for (report, (name, _)) in seen.into_iter().zip(open.drain(..finished)) {
+            reports.push(FileReport { path: name, ..report });
+        }
+        if open.is_empty() {
+            break;
+        }
+        let (name, file) = open.remove(0);
+        let size = file.metadata().map_or(0, |facts| facts.len());
+        reports.push(unread(&name, size, called.err()));
+    }
+    reports
+}
+
+/// The rule of files that nobody could read.
+pub(crate) const UNREAD: RuleText = RuleText {
+    id: "RF-IO-001",
+    title: "a file could not be scanned",
+    why: "what was not read may hold anything; it counts as incomplete, never as clean",
+    remedy: "make the file readable, or get it again; if the scanner itself ended, treat the file as hostile",
+};
+
+/// The report on a file that could not be scanned to its end.
+pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileReport {
+    let message = error.map_or("the scanner gave no report".to_owned(), |error| error.to_string());
+    FileReport {
+        path: path.to_owned(),
+        format: "unknown".into(),
+        verdict: Verdict::Incomplete,
+        size,
+        findings: vec![Finding {
+            rule: UNREAD.id.into(),
+            severity: Severity::Medium,
+            message: format!("the file could not be scanned: {message}"),
+            place: Place { file: Some(path.to_owned()), ..Place::default() },
+            evidence: Vec::new(),
+            why: UNREAD.why.into(),
+            remedy: UNREAD.remedy.into(),
+        }],
+    }
+}
+
+fn descriptor(path: &Path) -> Result<OwnedFd, EngineError> {
+    // The user named it: a link is followed once, here.
+    let place = std::fs::canonicalize(path).map_err(EngineError::io(path))?;
+    source::open(&place).map(OwnedFd::from)
+}
+
+impl Dataset {
+    fn descriptors(&self) -> Result<Vec<OwnedFd>, EngineError> {
+        std::iter::once(&self.path).chain(&self.labels).map(|path| descriptor(path)).collect()
+    }
+
+    fn name(&self) -> String {
+        self.path.display().to_string()
+    }
+}
+
+/// Screens a dataset.
+pub fn screen(settings: &Settings<'_>, data: &Dataset) -> Result<ScreenReport, EngineError> {
+    let job = Job::Screen { reading: data.reading.clone() };
+    Desk::new(settings).ask(&data.name(), &job, data.descriptors()?)
+}
+
+/// Writes a dataset without the records that `report` filters; returns how many are left. Separate labels go beside it
+/// with `.labels` behind the name.
+pub fn filter(
+    settings: &Settings<'_>,
+    data: &Dataset,
+    report: &ScreenReport,
+    out: &Path,
+) -> Result<u64, EngineError> {
+    let dropped: Vec<u64> = report
+        .decisions
+        .iter()
+        .filter(|decision| decision.decision == RecordDecision::Filter)
+        .map(|decision| decision.record)
+        .collect();
+    let left = report.records.saturating_sub(dropped.len() as u64);
+    let fresh = Fresh::create(out)?;
+    let mut descriptors = vec![descriptor(&data.path)?, fresh.descriptor()?];
+    let mut labels_out = None;
+    if let Some(labels) = &data.labels {
+        let mut name = out.as_os_str().to_owned();
+        name.push(".labels");
+        let fresh = Fresh::create(Path::new(&name))?;
+        descriptors.extend([descriptor(labels)?, fresh.descriptor()?]);
+        labels_out = Some(fresh);
+    }
+    let job = Job::Filter { reading: data.reading.clone(), dropped };
+    Desk::new(settings).call(&data.name(), &job, descriptors, &mut |_| {})?;
+    fresh.keep()?;
+    labels_out.map_or(Ok(()), Fresh::keep)?;
+    Ok(left)
+}
+
+/// Attacks a model.
+pub fn attack(
+    settings: &Settings<'_>,
+    input: &ModelData,
+    members: Option<&Dataset>,
+    job: &AttackJob,
+) -> Result<AttackReport, EngineError> {
+    let mut descriptors = vec![descriptor(&input.model)?];
+    descriptors.extend(input.data.descriptors()?);
+    if let Some(members) = members {
+        descriptors.extend(members.descriptors()?);
+    }
+    let job = Job::Attack {
+        plan: job.clone(),
+        reading: input.data.reading.clone(),
+        members: members.map(|members| members.reading.clone()),
+    };
+    Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)
+}
+
+/// Checks a model's arithmetic.
+pub fn self_check(settings: &Settings<'_>, model: &Path, seed: u64) -> Result<AttackReport, EngineError> {
+    Desk::new(settings).ask(&model.display().to_string(), &Job::SelfCheck { seed }, vec![descriptor(model)?])
+}
+
+/// Writes the gradient of the mean cross-entropy with respect to `x` of an NPZ.
+pub fn gradient(
+    settings: &Settings<'_>,
+    model: &Path,
+    data: &Path,
+    out: &Path,
+    reference: bool,
+) -> Result<(), EngineError> {
+    let fresh = Fresh::create(out)?;
+    let descriptors = vec![descriptor(model)?, descriptor(data)?, fresh.descriptor()?];
+    Desk::new(settings).call(&model.display().to_string(), &Job::Gradient { reference }, descriptors, &mut |_| {})?;
+    fresh.keep()
+}
+
+/// Trains a model adversarially and writes it to `out`.
+pub fn harden(
+    settings: &Settings<'_>,
+    input: &ModelData,
+    plan: &HardenPlan,
+    out: &Path,
+) -> Result<HardenReport, EngineError> {
+    let fresh = Fresh::create(out)?;
+    let mut descriptors = vec![descriptor(&input.model)?];
+    descriptors.extend(input.data.descriptors()?);
+    descriptors.push(fresh.descriptor()?);
+    let job = Job::Harden { plan: plan.clone(), range: [0.0, 1.0], reading: input.data.reading.clone() };
+    let report = Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)?;
+    fresh.keep()?;
+    Ok(report)
+}
+
+/// A file that gets its name only when it is whole: what is there before stays until then.
+struct Fresh {
+    file: File,
+    temporary: PathBuf,
+    target: PathBuf,
+    kept: bool,
+}
+
+impl Fresh {
+    fn create(target: &Path) -> Result<Self, EngineError> {
+        let name = target.file_name().ok_or_else(|| EngineError::Usage { what: format!("`{}` is no file name", target.display()) })?;
+        let temporary = target.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
+        let file = File::options()
+            .write(true)
+            .create_new(true)
+            .open(&temporary)
+            .map_err(EngineError::io(&temporary))?;
+        Ok(Self { file, temporary, target: target.to_owned(), kept: false })
+    }
+
+    fn descriptor(&self) -> Result<OwnedFd, EngineError> {
+        self.file.try_clone().map(OwnedFd::from).map_err(EngineError::io(&self.temporary))
+    }
+
+    fn keep(mut self) -> Result<(), EngineError> {
+        self.file.sync_all().map_err(EngineError::io(&self.temporary))?;
+        std::fs::rename(&self.temporary, &self.target).map_err(EngineError::io(&self.target))?;
+        self.kept = true;
+        Ok(())
+    }
+}
+
+impl Drop for Fresh {
+    fn drop(&mut self) {
+        if !self.kept {
+            let _ = std::fs::remove_file(&self.temporary);
+        }
+    }
+}
+
+/// Writes a file whole or not at all.
+pub fn write_new(target: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let mut fresh = Fresh::create(target)?;
+    fresh.file.write_all(bytes).map_err(EngineError::io(target))?;
+    fresh.keep()
+}
+
+/// Reads a small file of the user's own.
+pub fn read_small(path: &Path, bytes_max: u64) -> Result<Vec<u8>, EngineError> {
+    let mut bytes = Vec::new();
+    let file = File::open(path).map_err(EngineError::io(path))?;
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(EngineError::io(path))?;
+    if bytes.len() as u64 > bytes_max {
+        return Err(EngineError::incomplete(path.display().to_string(), format!("larger than {bytes_max} bytes")));
+    }
+    Ok(bytes)
+}

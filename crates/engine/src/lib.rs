@@ -1,0 +1,90 @@
+//! The use cases: order, authorisation, trail. The command line, the server and Python call nothing below this crate.
+//!
+//! * [`Vault`]: made, opened, recovered (`vault`); every effect passes through one door (`act`).
+//! * [`stage`]: `Untrusted → Inspected → Admitted → Candidate → Tested → Released`, each step consuming the one before:
+//!   `admit`, `run`, `release`; what people do with artifacts afterwards: `keep`.
+//! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
+//! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
+//! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
+//!
+//! What must stay true: only this crate brings store, sandbox and trail together; no effect without a decision and a
+//! record; no foreign byte is parsed in a process that holds a key.
+
+#![forbid(unsafe_code)]
+
+mod act;
+mod admit;
+pub mod bundle;
+mod chart;
+pub mod doctor;
+mod error;
+pub mod files;
+mod keep;
+mod page;
+mod plan;
+mod provenance;
+mod record;
+mod release;
+mod run;
+mod settings;
+mod show;
+mod source;
+pub mod stage;
+pub mod trail;
+mod vault;
+mod verify;
+mod work;
+
+pub use admit::Intake;
+pub use error::{EngineError, ExitClass};
+pub use plan::Plan;
+pub use provenance::Input;
+pub use record::{EvidenceRow, Flagged, Reading, RunRow, Version};
+pub use ringfence_access::{Exemptions, NamespaceState};
+pub use ringfence_attack::{HardenPlan, Start};
+pub use ringfence_sandbox::supervisor_main;
+pub use ringfence_schema as schema;
+pub use ringfence_trust::{Passphrase, pins::Pins};
+pub use run::{RunEnd, RunOptions};
+pub use settings::{Asked, Progress, Settings, Silent};
+pub use show::ShownEvidence;
+pub use vault::{Protection, Vault, pins};
+pub use verify::{Anchor, verify_bundle};
+pub use work::main as worker_main;
+
+/// A rule that a finding can name, with what it means.
+#[derive(Debug, Clone, Copy)]
+pub struct RuleText {
+    /// Its id.
+    pub id: &'static str,
+    /// What it finds.
+    pub title: &'static str,
+    /// Why that matters.
+    pub why: &'static str,
+    /// What to do.
+    pub remedy: &'static str,
+}
+
+/// Every rule of every control, by id.
+pub fn rules() -> Vec<RuleText> {
+    let scan = ringfence_scan::rules().iter().map(|rule| RuleText {
+        id: rule.id,
+        title: rule.title,
+        why: rule.why,
+        remedy: rule.remedy,
+    });
+    let screen = ringfence_screen::rules().iter().map(|rule| RuleText {
+        id: rule.id,
+        title: rule.title,
+        why: rule.why,
+        remedy: rule.remedy,
+    });
+    let mut all: Vec<RuleText> = scan.chain(screen).chain([files::UNREAD]).collect();
+    all.sort_by_key(|rule| rule.id);
+    all
+}
+
+/// The rule with this id.
+pub fn rule(id: &str) -> Option<RuleText> {
+    rules().into_iter().find(|rule| rule.id == id)
+}

@@ -1,0 +1,439 @@
+//! From a tested candidate to a bundle that others can verify offline.
+//!
+//! *Release* asks the gate, seals the candidate's bytes again as `model/NAME`, renders the report and signs the list of all
+//! files. *Export* writes the bundle out: it can be written again at any time, from the release statement alone, because
+//! every file that the statement lists is either the artifact's or a blob under its SHA-256.
+
+use std::{
+    collections::BTreeMap,
+    io::Read as _,
+    path::Path,
+};
+
+use ringfence_access::{Action, Facts, NamespaceState};
+use ringfence_schema::{
+    ArtifactKind, ArtifactName, Digest,
+    evidence::{EvidenceKind, Statement, Subject},
+    report::{AttackReport, HardenReport},
+};
+use ringfence_store::Manifest;
+use ringfence_trust::keys::Namespace;
+use serde_json::json;
+
+use crate::{
+    act::{Act, Blob, Effect, Reach},
+    admit::{fill_index, resource},
+    bundle::{
+        CommittedStatement, EVIDENCE_FOLDER, EvidenceFile, Files, PROOF_FILE, ProofSchema, ProvenLeaf, RELEASE_FILE,
+        REPORT_FILE, REPORTS_FOLDER, ReleaseInput, ReleasePredicate, TrailProof, canonical,
+    },
+    error::EngineError,
+    page::{Link, Page, Picture},
+    plan::Plan,
+    record::{EvidenceRow, Version},
+    run::{Inputs, RunEnd},
+    stage::{Released, Tested},
+    vault::{Vault, catalog_error, store_error},
+};
+
+/// Label of the newest released version.
+const RELEASED: &str = "released";
+
+/// What a release is made from, beside the candidate.
+pub(crate) struct Showing<'a> {
+    pub(crate) inputs: &'a [(String, Version)],
+    pub(crate) screen: Option<&'a ringfence_schema::report::ScreenReport>,
+    pub(crate) pictures: Vec<Picture>,
+    pub(crate) training: Option<&'a HardenReport>,
+    pub(crate) before: Option<&'a AttackReport>,
+    pub(crate) after: Option<&'a AttackReport>,
+    pub(crate) observed: &'a [(String, String)],
+}
+
+impl Vault<'_> {
+    /// Releases what a run made, or writes a report that says why not.
+    pub(crate) fn release(
+        &self,
+        plan: &Plan,
+        tested: Tested,
+        inputs: &Inputs,
+        training: Option<&HardenReport>,
+        observed: &[(String, String)],
+        folder: &Path,
+    ) -> Result<RunEnd, EngineError> {
+        let Tested { version, before, after } = tested;
+        let all: Vec<(String, Version)> =
+            inputs.all().into_iter().map(|(role, version)| (role, version.clone())).collect();
+        let train = inputs.data.get("train");
+        let showing = Showing {
+            inputs: &all,
+            screen: train.and_then(|admitted| admitted.screen()),
+            pictures: train.map(|admitted| admitted.found.pictures.iter().map(Picture::from).collect()).unwrap_or_default(),
+            training,
+            before: before.as_ref(),
+            after: Some(&after),
+            observed,
+        };
+        match self.pass_release(version.clone(), &showing, &plan.content.run.name, folder) {
+            Ok(released) => {
+                self.export(&released.version, folder)?;
+                Ok(RunEnd::Released { released, folder: folder.to_owned() })
+            }
+            Err(EngineError::Refused { reasons, .. }) => {
+                let page = self.page(&version, &showing, &reasons, folder)?;
+                let report = folder.with_extension("refused.html");
+                std::fs::write(&report, page).map_err(EngineError::io(&report))?;
+                Ok(RunEnd::Refused { candidate: version, reasons, report })
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Asks the gate about a candidate that is already in the vault, and writes the bundle out. A released version is
+    /// only written out again.
+    pub fn release_again(&self, version: &Version, folder: &Path) -> Result<Released, EngineError> {
+        if version.state == NamespaceState::Released {
+            self.export(version, folder)?;
+            return Ok(Released { version: version.clone() });
+        }
+        let run = version.run.as_ref().ok_or_else(|| EngineError::Refused {
+            gate: "release",
+            subject: version.reference().to_string(),
+            reasons: vec!["only what came out of a run can be released".into()],
+        })?;
+        let versions = self.versions()?;
+        let mut inputs = Vec::new();
+        for input in &run.inputs {
+            let found = versions.iter().find(|known| known.reference().to_string() == input.artifact && known.tree == input.tree);
+            let found = found.ok_or_else(|| EngineError::NotFound { what: "input", name: input.artifact.clone() })?;
+            inputs.push((input.role.clone(), found.clone()));
+        }
+        let after = match version.newest(EvidenceKind::Robustness).and_then(|row| row.report) {
+            Some(report) => serde_json::from_slice(&self.blob("report", report)?).ok(),
+            None => None,
+        };
+        let screen = match inputs.iter().find(|(role, _)| role == "train").and_then(|(_, input)| input.newest(EvidenceKind::Screen)) {
+            Some(EvidenceRow { report: Some(report), .. }) => serde_json::from_slice(&self.blob("report", *report)?).ok(),
+            _ => None,
+        };
+        let showing = Showing {
+            inputs: &inputs,
+            screen: screen.as_ref(),
+            pictures: Vec::new(),
+            training: None,
+            before: None,
+            after: after.as_ref(),
+            observed: &[],
+        };
+        let name = version.artifact.name().to_owned();
+        let released = self.pass_release(version.clone(), &showing, &name, folder)?;
+        self.export(&released.version, folder)?;
+        Ok(released)
+    }
+
+    /// The gate, and what it lets through: the artifact sealed again, the report, the signed list.
+    fn pass_release(
+        &self,
+        version: Version,
+        showing: &Showing<'_>,
+        name: &str,
+        folder: &Path,
+    ) -> Result<Released, EngineError> {
+        let facts = self.gate_facts(&version)?;
+        let name = ArtifactName::new(ArtifactKind::Model, name)
+            .map_err(|error| EngineError::Usage { what: error.to_string() })?;
+        let number = self.free_version(&name)?;
+        let act = Act {
+            action: Action::Release,
+            resources: vec![resource(&version)],
+            facts,
+            request: json!({"candidate": version.reference().to_string(), "tree": version.tree}),
+            subject: format!("{name}@{number}"),
+            reach: Reach::Inside,
+        };
+        let (mut released, index) = self.act(act, || self.make_release(&version, &name, number, showing, folder))?;
+        fill_index(&mut released, index);
+        Ok(Released { version: released })
+    }
+
+    /// Seals the artifact again, renders the report and signs the list of files.
+    pub(crate) fn make_release(
+        &self,
+        version: &Version,
+        name: &ArtifactName,
+        number: u64,
+        showing: &Showing<'_>,
+        folder: &Path,
+    ) -> Result<Effect<Version>, EngineError> {
+        let manifest = self.manifest(version)?;
+        let sealed = self.copy(&manifest, Namespace::Admitted)?;
+        let mut released = version.clone();
+        released.artifact = name.clone();
+        released.version = number;
+        released.state = NamespaceState::Released;
+        released.manifest = sealed.manifest.to_string();
+        released.written = (self.settings.now)();
+        released.labels = vec![RELEASED.to_owned()];
+        let mut effect = Effect::of(());
+        let (files, predicate) = self.assemble(&released, showing, folder, &manifest)?;
+        if let Some(page) = files.0.get(REPORT_FILE) {
+            effect.blobs.push(Blob::new("report", page.clone()));
+        }
+        let own = manifest.tree().files().iter().map(|file| (file.path.clone(), file.sha256));
+        let subjects: BTreeMap<String, Digest> = files.digests().into_iter().chain(own).collect();
+        let subjects = subjects.into_iter().map(|(path, digest)| Subject::new(path, digest)).collect();
+        let predicate = serde_json::to_value(&predicate).map_err(|error| EngineError::incomplete("release", error))?;
+        let statement = Statement::new(EvidenceKind::Release, subjects, predicate);
+        let signed = self.sign(EvidenceKind::Release, released.tree, &statement, None)?;
+        signed.into_effect(&mut released, &mut effect);
+        self.move_label(&released, &mut effect)?;
+        effect.sealed.push(sealed);
+        Ok(effect.replace(released))
+    }
+
+    /// Takes the label from the version that had it.
+    fn move_label<T>(&self, released: &Version, effect: &mut Effect<T>) -> Result<(), EngineError> {
+        for mut other in self.versions()? {
+            if other.artifact == released.artifact && other.labels.iter().any(|label| label == RELEASED) {
+                other.labels.retain(|label| label != RELEASED);
+                effect.versions.push(other);
+            }
+        }
+        Ok(())
+    }
+
+    /// Every file of the bundle but the artifact's own, the statement and the proof.
+    fn assemble(
+        &self,
+        released: &Version,
+        showing: &Showing<'_>,
+        folder: &Path,
+        manifest: &Manifest,
+    ) -> Result<(Files, ReleasePredicate), EngineError> {
+        let mut files = Files::default();
+        let mut evidence = Vec::new();
+        let own = |role: &str, version: &Version| -> Vec<(String, EvidenceRow)> {
+            version.evidence.iter().filter(|row| row.subject == version.tree).map(|row| (role.to_owned(), row.clone())).collect()
+        };
+        let mut rows = own("result", released);
+        for (role, version) in showing.inputs {
+            rows.extend(own(role, version));
+        }
+        for (role, row) in newest_of_kind(rows) {
+            let file = format!("{EVIDENCE_FOLDER}/{role}-{}.dsse.json", row.kind.name());
+            files.add(&file, self.blob("evidence", row.envelope)?)?;
+            let mut report = None;
+            if let Some(digest) = row.report {
+                let path = format!("{REPORTS_FOLDER}/{role}-{}.json", row.kind.name());
+                files.add(&path, self.blob("report", digest)?)?;
+                report = Some(path);
+            }
+            evidence.push(EvidenceFile { file, kind: row.kind, subject: row.subject, report });
+        }
+        for file in manifest.tree().files() {
+            let taken = files.0.contains_key(&file.path) || [REPORT_FILE, RELEASE_FILE, PROOF_FILE].contains(&file.path.as_str());
+            if taken {
+                return Err(EngineError::Usage { what: format!("an output is called `{}`, which a bundle needs itself", file.path) });
+            }
+        }
+        let page = self.page(released, showing, &[], folder)?;
+        files.add(REPORT_FILE, page.into_bytes())?;
+        let inputs = showing
+            .inputs
+            .iter()
+            .map(|(role, version)| {
+                let input = ReleaseInput {
+                    artifact: version.reference().to_string(),
+                    tree: version.tree,
+                    exempt: version.exempt,
+                };
+                (role.clone(), input)
+            })
+            .collect();
+        let predicate = ReleasePredicate {
+            vault: self.id().to_string(),
+            artifact: released.reference().to_string(),
+            tree: released.tree,
+            files: manifest.tree().files().iter().map(|file| (file.path.clone(), file.size)).collect(),
+            policy: self.policies.digest(),
+            issued_ms: released.written,
+            evidence,
+            inputs,
+            waived: released.waived,
+        };
+        Ok((files, predicate))
+    }
+
+    /// The report for people.
+    fn page(
+        &self,
+        version: &Version,
+        showing: &Showing<'_>,
+        refusals: &[String],
+        folder: &Path,
+    ) -> Result<String, EngineError> {
+        let mut chain = Vec::new();
+        for (role, input) in showing.inputs {
+            chain.push(Link {
+                what: format!("{role}: {}", input.artifact.kind()),
+                subject: input.reference().to_string(),
+                digest: input.tree.to_string(),
+                index: None,
+            });
+            chain.extend(links(input));
+        }
+        chain.push(Link {
+            what: "result".into(),
+            subject: version.reference().to_string(),
+            digest: version.tree.to_string(),
+            index: None,
+        });
+        chain.extend(links(version));
+        let bundle = folder.file_name().map_or_else(|| "released".into(), |name| name.to_string_lossy().into_owned());
+        let verify = [
+            "# in the vault that released it, once, and then over a channel that you trust:".to_owned(),
+            "ringfence show root > vault.root".to_owned(),
+            "# wherever the bundle is:".to_owned(),
+            format!("ringfence verify {bundle} --root vault.root"),
+        ];
+        let page = Page {
+            name: version.reference().to_string(),
+            made: (self.settings.now)(),
+            refusals,
+            screen: showing.screen,
+            pictures: &showing.pictures,
+            training: showing.training,
+            before: showing.before,
+            after: showing.after,
+            observed: showing.observed,
+            chain: &chain,
+            verify: &verify,
+        };
+        Ok(page.render())
+    }
+
+    /// Writes the bundle of a released version.
+    pub(crate) fn export(&self, version: &Version, folder: &Path) -> Result<(), EngineError> {
+        let act = Act {
+            action: Action::Export,
+            resources: vec![resource(version)],
+            facts: Facts::default(),
+            request: json!({"tree": version.tree, "what": "bundle"}),
+            subject: version.reference().to_string(),
+            reach: Reach::Outside,
+        };
+        self.act(act, || {
+            let files = self.bundle_files(version)?;
+            files.write(folder)?;
+            Ok(Effect::of(()))
+        })
+        .map(|_| ())
+    }
+
+    /// Every file of the bundle, from the release statement.
+    pub(crate) fn bundle_files(&self, version: &Version) -> Result<Files, EngineError> {
+        let row = version.newest(EvidenceKind::Release).ok_or_else(|| EngineError::NotFound {
+            what: "release statement of",
+            name: version.reference().to_string(),
+        })?;
+        let release = self.blob("evidence", row.envelope)?;
+        let opened = ringfence_trust::statement::open(&release, &self.root, row.index)
+            .map_err(|error| EngineError::tampered(RELEASE_FILE, error))?;
+        let statement = opened.statement();
+        let predicate: ReleasePredicate = serde_json::from_value(statement.predicate.clone())
+            .map_err(|error| EngineError::tampered(RELEASE_FILE, error))?;
+        let manifest = self.manifest(version)?;
+        let mut files = Files::default();
+        for subject in &statement.subject {
+            let digest = subject.sha256().ok_or_else(|| EngineError::tampered(RELEASE_FILE, "a file without digest"))?;
+            let bytes = if predicate.files.contains_key(&subject.name) {
+                let mut bytes = Vec::new();
+                let mut reader = self.store.read(&manifest, &subject.name).map_err(|error| store_error(&error))?;
+                reader.read_to_end(&mut bytes).map_err(|error| EngineError::incomplete(&subject.name, error))?;
+                bytes
+            } else if predicate.evidence.iter().any(|row| row.file == subject.name) {
+                self.blob("evidence", digest)?
+            } else {
+                self.blob("report", digest)?
+            };
+            if Digest::of(&bytes) != digest {
+                return Err(EngineError::tampered(&subject.name, "it is not what the release statement lists"));
+            }
+            files.add(&subject.name, bytes)?;
+        }
+        let mut statements = vec![(row.index, row.commit.clone())];
+        for listed in &predicate.evidence {
+            let bytes = files.0.get(&listed.file).map(|bytes| Digest::of(bytes));
+            statements.extend(self.place_of(bytes, listed)?);
+        }
+        let proof = self.proof(&statements)?;
+        files.0.insert(RELEASE_FILE.to_owned(), release);
+        files.0.insert(PROOF_FILE.to_owned(), canonical(&proof)?);
+        Ok(files)
+    }
+
+    /// The entry and commitment name of a statement, from the rows that know it.
+    fn place_of(&self, envelope: Option<Digest>, listed: &EvidenceFile) -> Result<Option<(u64, String)>, EngineError> {
+        for version in self.versions()? {
+            for row in &version.evidence {
+                if Some(row.envelope) == envelope && row.kind == listed.kind {
+                    return Ok(Some((row.index, row.commit.clone())));
+                }
+            }
+        }
+        Err(EngineError::tampered(&listed.file, "no row knows where it is in the trail"))
+    }
+
+    /// Proofs for the named commitments of entries, under the newest checkpoint.
+    fn proof(&self, statements: &[(u64, String)]) -> Result<TrailProof, EngineError> {
+        let note = self.checkpoint()?;
+        let checkpoint = self
+            .root
+            .verify_checkpoint(note.as_bytes())
+            .map_err(|error| EngineError::tampered("trail", error))?;
+        let mut wanted: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
+        for (index, name) in statements {
+            wanted.entry(*index).or_default().push(name);
+        }
+        let mut leaves = Vec::new();
+        for (index, names) in wanted {
+            let stored = self
+                .catalog
+                .entry(index)
+                .map_err(|error| catalog_error(&error))?
+                .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
+            let hashes =
+                self.catalog.prove_inclusion(index, checkpoint.size).map_err(|error| catalog_error(&error))?;
+            let mut openings = self.openings(index)?;
+            openings.retain(|name, opening| names.contains(&name.as_str()) && CommittedStatement::of(opening).is_some());
+            leaves.push(ProvenLeaf::new(index, &stored.leaf, &hashes, openings));
+        }
+        Ok(TrailProof { schema: ProofSchema::One, checkpoint: note, leaves })
+    }
+}
+
+/// Of several statements of one kind on one subject, the newest by index decides.
+fn newest_of_kind(rows: Vec<(String, EvidenceRow)>) -> Vec<(String, EvidenceRow)> {
+    let mut newest: BTreeMap<(String, EvidenceKind), EvidenceRow> = BTreeMap::new();
+    for (role, row) in rows {
+        let place = newest.entry((role, row.kind)).or_insert_with(|| row.clone());
+        if row.index > place.index {
+            *place = row;
+        }
+    }
+    newest.into_iter().map(|((role, _), row)| (role, row)).collect()
+}
+
+fn links(version: &Version) -> Vec<Link> {
+    version
+        .evidence
+        .iter()
+        .filter(|row| row.index != crate::act::PENDING)
+        .map(|row| Link {
+            what: row.kind.name().to_owned(),
+            subject: version.reference().to_string(),
+            digest: row.envelope.to_string(),
+            index: Some(row.index),
+        })
+        .collect()
+}

@@ -1,0 +1,190 @@
+//! Reading and verifying the trail of every decision and effect.
+//!
+//! Verification needs no key: leaves, checkpoints and the digests of sealed rows are all in clear. What commitments stand
+//! for is shown only by an open vault.
+
+use std::{collections::BTreeMap, fs, path::Path};
+
+use ringfence_catalog::{CatalogError, TrailVerdict};
+use ringfence_schema::{
+    Digest,
+    report::{Check, VerifyReport, VerifySchema, VerifyVerdict},
+    trail::{Entry, Opening},
+};
+use ringfence_trust::{
+    checkpoint::{self, Checkpoint},
+    keys::KeyRole,
+    root::TrustRoot,
+};
+use serde::Serialize;
+
+use crate::{
+    error::EngineError,
+    settings::Settings,
+    vault::{Vault, catalog_error, open_keyless, open_pins, pin_error},
+};
+
+/// An entry as people see it.
+#[derive(Debug, Clone, Serialize)]
+pub struct ShownEntry {
+    /// Its place in the trail.
+    pub index: u64,
+    /// What is in clear.
+    #[serde(flatten)]
+    pub entry: Entry,
+    /// SHA-256 of the leaf's bytes.
+    pub leaf: Digest,
+    /// What its commitments stand for.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    pub openings: BTreeMap<String, Opening>,
+}
+
+impl ShownEntry {
+    /// What the entry is about, if its openings say so.
+    pub fn subject(&self) -> &str {
+        self.openings.get("subject").and_then(|opening| opening.value.as_str()).unwrap_or_default()
+    }
+}
+
+/// A verdict on the trail as an error: tampering, or nothing.
+pub(crate) fn as_error(verdict: &TrailVerdict) -> Result<(), EngineError> {
+    match verdict.problems.as_slice() {
+        [] => Ok(()),
+        [one] => Err(EngineError::tampered("trail", one)),
+        [first, rest @ ..] => {
+            let more = rest.len() as u64 + verdict.unlisted;
+            Err(EngineError::tampered("trail", format!("{first}; and {more} more: `ringfence trail verify` lists them")))
+        }
+    }
+}
+
+/// Verifies the whole trail of the vault in `settings.vault`, against the checkpoint in `held` or the pinned one. Needs no
+/// key and changes nothing.
+pub fn verify_trail(
+    settings: &Settings<'_>,
+    held: Option<&Path>,
+    root: Option<&Path>,
+) -> Result<VerifyReport, EngineError> {
+    let (catalog, pinned) = open_keyless(settings)?;
+    let root = match root {
+        Some(file) => {
+            let bytes = fs::read(file).map_err(EngineError::io(file))?;
+            let given = TrustRoot::open(&bytes).map_err(|error| EngineError::tampered(file.display().to_string(), error))?;
+            if given.vault() != pinned.vault() {
+                return Err(EngineError::Usage {
+                    what: format!("`{}` is the trust root of vault {}, this is {}", file.display(), given.vault(), pinned.vault()),
+                });
+            }
+            given
+        }
+        None => pinned,
+    };
+    let held = match held {
+        Some(file) => Some(read_checkpoint(file, &root)?),
+        None => open_pins(settings)?.checkpoint(root.vault()).map_err(|error| pin_error(&error))?,
+    };
+    let verdict = catalog
+        .verify(&|note| root.verify_checkpoint(note), held.as_ref())
+        .map_err(|error| catalog_error(&error))?;
+    Ok(report(settings, &root, held.as_ref(), &verdict))
+}
+
+fn read_checkpoint(file: &Path, root: &TrustRoot) -> Result<Checkpoint, EngineError> {
+    let note = fs::read(file).map_err(EngineError::io(file))?;
+    checkpoint::verify(&note, &checkpoint::origin(root.vault()), &root.keys_ever(KeyRole::Log))
+        .map_err(|error| EngineError::tampered(file.display().to_string(), error))
+}
+
+fn report(settings: &Settings<'_>, root: &TrustRoot, held: Option<&Checkpoint>, verdict: &TrailVerdict) -> VerifyReport {
+    let mut checks: Vec<Check> = verdict
+        .problems
+        .iter()
+        .map(|problem| Check { name: "trail".into(), passed: false, detail: problem.to_string() })
+        .collect();
+    if verdict.unlisted > 0 {
+        checks.push(Check { name: "trail".into(), passed: false, detail: format!("and {} more", verdict.unlisted) });
+    }
+    if verdict.is_intact() {
+        let detail = format!("{} entries under {} signed checkpoints", verdict.entries, verdict.checkpoints);
+        checks.push(Check { name: "trail".into(), passed: true, detail });
+        checks.push(Check {
+            name: "rows".into(),
+            passed: true,
+            detail: "every deciding row is what the entries make of it".into(),
+        });
+        checks.push(match held {
+            Some(held) => Check {
+                name: "held checkpoint".into(),
+                passed: true,
+                detail: format!("the trail begins with the {} entries that were seen before", held.size),
+            },
+            None => Check {
+                name: "held checkpoint".into(),
+                passed: true,
+                detail: "none is held here: a cut-off tail or a rolled-back vault would not show".into(),
+            },
+        });
+    }
+    let mut facts = BTreeMap::from([
+        ("vault".to_owned(), root.vault().to_string()),
+        ("trust root epoch".to_owned(), root.epoch().to_string()),
+        ("entries".to_owned(), verdict.entries.to_string()),
+    ]);
+    if let Some(newest) = &verdict.newest {
+        facts.insert("checkpoint".to_owned(), format!("{} entries, {}", newest.size, newest.root));
+    }
+    VerifyReport {
+        schema: VerifySchema::One,
+        verdict: if verdict.is_intact() { VerifyVerdict::Verified } else { VerifyVerdict::Tampered },
+        subject: format!("trail of {}", settings.vault.display()),
+        checks,
+        facts,
+    }
+}
+
+impl Vault<'_> {
+    /// The last `count` entries, oldest first.
+    pub fn trail(&self, count: u64) -> Result<Vec<ShownEntry>, EngineError> {
+        let size = self.catalog.size().map_err(|error| catalog_error(&error))?;
+        let first = size.saturating_sub(count);
+        let mut shown = Vec::new();
+        let mut from = first;
+        while from < size {
+            let entries = self.catalog.entries(from..size).map_err(|error| catalog_error(&error))?;
+            let Some(last) = entries.last() else { break };
+            from = last.index + 1;
+            for stored in entries {
+                shown.push(ShownEntry {
+                    index: stored.index,
+                    openings: self.openings(stored.index)?,
+                    leaf: Digest::of(&stored.leaf),
+                    entry: stored.entry,
+                });
+            }
+        }
+        Ok(shown)
+    }
+
+    /// One entry.
+    pub fn trail_entry(&self, index: u64) -> Result<ShownEntry, EngineError> {
+        let stored = self
+            .catalog
+            .entry(index)
+            .map_err(|error| catalog_error(&error))?
+            .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
+        Ok(ShownEntry {
+            index,
+            openings: self.openings(index)?,
+            leaf: Digest::of(&stored.leaf),
+            entry: stored.entry,
+        })
+    }
+
+    /// The newest checkpoint as a signed note, to be held elsewhere.
+    pub fn checkpoint(&self) -> Result<String, EngineError> {
+        self.catalog
+            .read(|view| view.newest_note())
+            .map_err(|error: CatalogError| catalog_error(&error))?
+            .ok_or(EngineError::NotFound { what: "checkpoint", name: "newest".into() })
+    }
+}

@@ -1,0 +1,477 @@
+//! Work on foreign bytes, done by keyless children of this program.
+//!
+//! [`Desk`] is the parent's side: it hands descriptors and a [`Job`] to a child and reads back bounded records. [`main`] is
+//! the child's: it gives up files, network and exec before it reads the first foreign byte. Answers are untrusted: they
+//! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
+
+use std::{
+    fs::File,
+    io::{self, Read, Seek, SeekFrom, Write},
+    os::fd::OwnedFd,
+    path::Path,
+    time::Duration,
+};
+
+use ringfence_attack::{Examples, HardenPlan, Plan as AttackPlan, Range};
+use ringfence_format::npz::{self, Values};
+use ringfence_nn::{Model, Tensor, Want};
+use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
+use ringfence_schema::report::{AttackReport, FileReport, HardenReport, ScreenReport};
+use ringfence_screen::{ExampleOptions, Label, Options, Scale};
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    error::{EngineError, ExitClass},
+    record::Reading,
+    settings::{Progress, Settings, Silent},
+};
+
+/// What a child is asked to do. Descriptors follow in the order that each variant names.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "job")]
+pub(crate) enum Job {
+    /// Scan each descriptor; emits one [`FileReport`] for each, in order.
+    Scan {
+        /// What the files are called.
+        paths: Vec<String>,
+    },
+    /// Where tensors begin in the descriptor; answers a list of offsets.
+    Cuts,
+    /// Screen the dataset (then its labels); answers a [`ScreenReport`].
+    Screen {
+        /// How it is read.
+        reading: Reading,
+    },
+    /// Copy the dataset (first) without `dropped` to the second; with labels: third to fourth.
+    Filter {
+        /// How it is read.
+        reading: Reading,
+        /// Records to leave out, rising.
+        dropped: Vec<u64>,
+    },
+    /// Grey pictures of records of the dataset (then its labels); answers a list of [`GreyPicture`].
+    Pictures {
+        /// How it is read.
+        reading: Reading,
+        /// Which records.
+        records: Vec<u64>,
+    },
+    /// Attack the model (first) with the data (second, then labels), perhaps with members (then their labels).
+    Attack {
+        /// How hard.
+        plan: AttackJob,
+        /// How the data is read.
+        reading: Reading,
+        /// How members are read, if there are any.
+        members: Option<Reading>,
+    },
+    /// Check the arithmetic of the model; answers an [`AttackReport`].
+    SelfCheck {
+        /// Seed of the inputs.
+        seed: u64,
+    },
+    /// Gradient of the model (first) on an NPZ (second) to an NPZ (third).
+    Gradient {
+        /// Whether to compute in f64.
+        reference: bool,
+    },
+    /// Train the model (first) on data (second, then labels), write it to the last descriptor; answers a [`HardenReport`].
+    Harden {
+        /// Settings.
+        plan: HardenPlan,
+        /// Least and greatest input.
+        range: [f32; 2],
+        /// How the data is read.
+        reading: Reading,
+    },
+}
+
+/// The part of an attack plan that travels.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub struct AttackJob {
+    /// Radii in units of the model's input.
+    pub eps: Vec<f64>,
+    /// The radius of the costly checks; the largest unless given.
+    pub at: Option<f64>,
+    /// PGD steps.
+    pub steps: usize,
+    /// PGD restarts.
+    pub restarts: usize,
+    /// Use at most so many examples.
+    pub examples: Option<usize>,
+    /// Least and greatest valid input.
+    pub range: [f32; 2],
+    /// Seed of all random choices.
+    pub seed: u64,
+}
+
+/// A record as grey values.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct GreyPicture {
+    pub(crate) record: u64,
+    pub(crate) label: String,
+    pub(crate) width: u32,
+    pub(crate) height: u32,
+    pub(crate) grey: Vec<u8>,
+}
+
+/// What a child says on the way.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case", tag = "record")]
+enum Record {
+    /// A file was scanned.
+    File {
+        report: FileReport,
+    },
+    /// So far.
+    Progress {
+        stage: String,
+        done: u64,
+        total: u64,
+    },
+}
+
+/// Gives work to keyless children.
+#[derive(Clone, Copy)]
+pub(crate) struct Desk<'a> {
+    program: &'a Path,
+    progress: &'a (dyn Progress + 'a),
+}
+
+impl<'a> Desk<'a> {
+    /// Starts children from this program.
+    pub(crate) fn new(settings: &'a Settings<'a>) -> Self {
+        Self { program: &settings.program, progress: settings.progress }
+    }
+
+    /// Starts children from `program` and says nothing: for threads that work beside one that talks.
+    pub(crate) fn silent(program: &'a Path) -> Self {
+        Self { program, progress: &Silent }
+    }
+
+    /// The program that children are started from.
+    pub(crate) fn program(self) -> &'a Path {
+        self.program
+    }
+
+    /// Runs `job` in a child that holds `descriptors`.
+    pub(crate) fn call(
+        self,
+        what: &str,
+        job: &Job,
+        descriptors: Vec<OwnedFd>,
+        on_file: &mut dyn FnMut(FileReport),
+    ) -> Result<Vec<u8>, EngineError> {
+        let request = serde_json::to_vec(job).map_err(|error| EngineError::incomplete(what, error))?;
+        let mut worker = Worker::new(self.program, ["__worker"]).limits(limits(job));
+        for descriptor in descriptors {
+            worker = worker.descriptor(descriptor);
+        }
+        let mut stage_now = String::new();
+        let mut on_record = |bytes: &[u8]| match serde_json::from_slice(bytes) {
+            Ok(Record::File { report }) => on_file(report),
+            Ok(Record::Progress { stage, done, total }) => {
+                if stage != stage_now {
+                    self.progress.begin(&stage, Some(total));
+                    stage_now = stage;
+                }
+                self.progress.advance(done, "");
+            }
+            // Progress is a courtesy: what cannot be read changes no result.
+            Err(_) => {}
+        };
+        let answer = worker.call(&request, &mut on_record);
+        if !stage_now.is_empty() {
+            self.progress.end("");
+        }
+        answer.map_err(|error| EngineError::incomplete(what, error))
+    }
+
+    /// Runs `job` and reads its answer as JSON.
+    pub(crate) fn ask<T: for<'de> Deserialize<'de>>(
+        self,
+        what: &str,
+        job: &Job,
+        descriptors: Vec<OwnedFd>,
+    ) -> Result<T, EngineError> {
+        let answer = self.call(what, job, descriptors, &mut |_| {})?;
+        serde_json::from_slice(&answer).map_err(|error| EngineError::incomplete(what, format!("unreadable answer: {error}")))
+    }
+}
+
+/// What a child may use: parsing is quick, attacks and training are not.
+fn limits(job: &Job) -> Limits {
+    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let base = Limits { request_bytes: 64 << 20, ..Limits::default() };
+    match job {
+        Job::Attack { .. } | Job::Harden { .. } | Job::Gradient { .. } | Job::SelfCheck { .. } => {
+            Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(24 * 64), wall: hours(24), ..base }
+        }
+        Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
+            Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(64), wall: hours(4), ..base }
+        }
+        Job::Scan { .. } | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
+    }
+}
+
+/// Most memory of a child that computes, in bytes.
+const MEMORY_BYTES_MAX: u64 = 64 << 30;
+
+/// The child's whole life.
+pub fn main() -> ExitClass {
+    // The job is not known before the request is read, and nothing may be read before the confinement: the widest limits
+    // hold here, the parent enforces the job's own.
+    let widest = Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: Duration::from_secs(24 * 64 * 3_600), ..Limits::default() };
+    if worker::confine(&widest).is_err() {
+        return ExitClass::Incomplete;
+    }
+    match worker::serve(handle) {
+        Ok(()) => ExitClass::Done,
+        Err(_) => ExitClass::Incomplete,
+    }
+}
+
+fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
+    let job: Job = serde_json::from_slice(request).map_err(|error| format!("unreadable job: {error}"))?;
+    let mut files = Files(descriptors.into_iter().map(File::from).collect::<Vec<_>>().into_iter());
+    match job {
+        Job::Scan { paths } => {
+            for path in paths {
+                let report = ringfence_scan::scan_file(&path, &mut files.next()?, &ringfence_scan::Limits::default());
+                say(emit, &Record::File { report })?;
+            }
+            Ok(Vec::new())
+        }
+        Job::Cuts => json(&ringfence_scan::tensor_cuts(&mut files.next()?)),
+        Job::Screen { reading } => {
+            let (mut data, options) = files.dataset(&reading)?;
+            let mut tell = |at: ringfence_screen::Progress| {
+                let record = Record::Progress { stage: at.stage.to_owned(), done: at.done, total: at.total };
+                let _ = say(emit, &record);
+            };
+            let report: ScreenReport =
+                ringfence_screen::screen(&mut data, &options, &mut tell).map_err(|error| error.to_string())?;
+            json(&report)
+        }
+        Job::Filter { reading, dropped } => filter(&mut files, &reading, &dropped),
+        Job::Pictures { reading, records } => pictures(&mut files, &reading, &records),
+        Job::Attack { plan, reading, members } => attack(&mut files, &plan, &reading, members.as_ref(), emit),
+        Job::SelfCheck { seed } => {
+            json(&ringfence_attack::self_check(&files.model()?, seed).map_err(|error| error.to_string())?)
+        }
+        Job::Gradient { reference } => gradient(&mut files, reference),
+        Job::Harden { plan, range, reading } => harden(&mut files, plan, range, &reading, emit),
+    }
+}
+
+fn filter(files: &mut Files, reading: &Reading, dropped: &[u64]) -> Result<Vec<u8>, String> {
+    let (mut data, out) = (files.next()?, files.next()?);
+    let options = options(reading, None);
+    let mut out = io::BufWriter::with_capacity(1 << 16, out);
+    ringfence_screen::filter(&mut data, &options, dropped, &mut out).map_err(|error| error.to_string())?;
+    out.flush().map_err(|error| error.to_string())?;
+    if reading.labels.is_some() {
+        let (mut labels, out) = (files.next()?, files.next()?);
+        let mut out = io::BufWriter::new(out);
+        ringfence_screen::filter(&mut labels, &options, dropped, &mut out).map_err(|error| error.to_string())?;
+        out.flush().map_err(|error| error.to_string())?;
+    }
+    Ok(Vec::new())
+}
+
+fn pictures(files: &mut Files, reading: &Reading, records: &[u64]) -> Result<Vec<u8>, String> {
+    let loaded = files.loaded(reading)?;
+    let width: usize = loaded.shape.iter().product();
+    let Some((columns, rows)) = picture_size(&loaded.shape) else { return json(&Vec::<GreyPicture>::new()) };
+    let highest = loaded.x.iter().copied().fold(f32::MIN_POSITIVE, f32::max);
+    let drawn: Vec<GreyPicture> = records
+        .iter()
+        .filter_map(|record| {
+            let index = usize::try_from(*record).ok()?;
+            let values = loaded.x.get(index.checked_mul(width)?..)?.get(..columns * rows)?;
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte's range")]
+            let grey = values.iter().map(|value| (value / highest * 255.0).clamp(0.0, 255.0) as u8).collect();
+            let label = loaded.classes.get(*loaded.y.get(index)?)?.clone();
+            Some(GreyPicture { record: *record, label, width: u32::try_from(columns).ok()?, height: u32::try_from(rows).ok()?, grey })
+        })
+        .collect();
+    json(&drawn)
+}
+
+/// Width and height of the first channel of something that looks like a picture.
+fn picture_size(shape: &[usize]) -> Option<(usize, usize)> {
+    match shape {
+        [_, rows, columns] | [rows, columns] if *rows > 1 && *columns > 1 => Some((*columns, *rows)),
+        _ => None,
+    }
+}
+
+fn attack(
+    files: &mut Files,
+    job: &AttackJob,
+    reading: &Reading,
+    members: Option<&Reading>,
+    emit: &mut Emit<'_>,
+) -> Result<Vec<u8>, String> {
+    let model = files.model()?;
+    let examples = files.examples(reading)?.sample(job.examples.unwrap_or(0), job.seed);
+    let members = match members {
+        // As many as there are others: both sides of the ROC curve count alike.
+        Some(reading) => Some(files.examples(reading)?.sample(examples.count(), job.seed)),
+        None => None,
+    };
+    let plan = AttackPlan {
+        eps: job.eps.clone(),
+        at: job.at,
+        range: Range::new(job.range[0], job.range[1]).map_err(|error| error.to_string())?,
+        steps: job.steps,
+        restarts: job.restarts,
+        seed: job.seed,
+        members,
+        ..AttackPlan::default()
+    };
+    let mut tell = |at: &ringfence_attack::Progress| {
+        let _ = say(emit, &Record::Progress { stage: "attack".into(), done: at.done as u64, total: at.total as u64 });
+    };
+    let report: AttackReport =
+        ringfence_attack::attack(&model, &examples, &plan, &mut tell).map_err(|error| error.to_string())?;
+    json(&report)
+}
+
+fn gradient(files: &mut Files, reference: bool) -> Result<Vec<u8>, String> {
+    let model = files.model()?;
+    let examples = npz_examples(&mut files.next()?)?;
+    let count = examples.count();
+    let written = if reference {
+        let x = examples.inputs();
+        let x = Tensor { shape: x.shape.clone(), data: x.data.iter().copied().map(f64::from).collect() };
+        let found = model.gradients(&x, examples.labels(), Want::Input).map_err(|error| error.to_string())?;
+        let slope = found.input.ok_or("the runtime gave no input gradient")?;
+        let data: Vec<f64> = slope.data.iter().map(|value| value / count as f64).collect();
+        let loss = found.loss_per_example.iter().sum::<f64>() / count as f64;
+        npz::write(&[("gx", &slope.shape, Values::Double(&data)), ("loss", &[], Values::Double(&[loss]))])
+    } else {
+        let found = ringfence_attack::gradient(&model, &examples).map_err(|error| error.to_string())?;
+        npz::write(&[
+            ("gx", &found.gx.shape, Values::Single(&found.gx.data)),
+            ("loss", &[], Values::Double(&[found.loss])),
+        ])
+    };
+    files.next()?.write_all(&written.map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    Ok(Vec::new())
+}
+
+fn harden(
+    files: &mut Files,
+    mut plan: HardenPlan,
+    range: [f32; 2],
+    reading: &Reading,
+    emit: &mut Emit<'_>,
+) -> Result<Vec<u8>, String> {
+    let model = files.model()?;
+    let examples = files.examples(reading)?;
+    plan.range = Range::new(range[0], range[1]).map_err(|error| error.to_string())?;
+    let total = plan.epochs;
+    let mut tell = |epoch: &ringfence_schema::report::Epoch| {
+        let _ = say(emit, &Record::Progress { stage: "train".into(), done: epoch.epoch, total });
+    };
+    let (model, report): (Model, HardenReport) =
+        ringfence_attack::harden(model, &examples, &plan, &mut tell).map_err(|error| error.to_string())?;
+    let written = model.to_onnx().map_err(|error| error.to_string())?;
+    files.next()?.write_all(&written).map_err(|error| error.to_string())?;
+    json(&report)
+}
+
+/// The descriptors of a request, in order.
+struct Files(std::vec::IntoIter<File>);
+
+impl Files {
+    fn next(&mut self) -> Result<File, String> {
+        self.0.next().ok_or_else(|| "a descriptor is missing".to_owned())
+    }
+
+    fn model(&mut self) -> Result<Model, String> {
+        Model::parse(&read_whole(&mut self.next()?, MODEL_BYTES_MAX)?).map_err(|error| error.to_string())
+    }
+
+    fn dataset(&mut self, reading: &Reading) -> Result<(File, Options), String> {
+        let data = self.next()?;
+        let labels = match reading.labels {
+            Some(_) => Some(read_whole(&mut self.next()?, LABEL_BYTES_MAX)?),
+            None => None,
+        };
+        Ok((data, options(reading, labels)))
+    }
+
+    fn loaded(&mut self, reading: &Reading) -> Result<ringfence_screen::Examples, String> {
+        let (mut data, Options { label, header, shape, idx_labels }) = self.dataset(reading)?;
+        #[expect(clippy::float_cmp, reason = "exactly 1 means: leave the values as they are")]
+        let scale = if reading.scale == 1.0 { Scale::Raw } else { Scale::Range { low: 0.0, high: 1.0 / reading.scale } };
+        let options = ExampleOptions { label, header, shape, scale, classes: None, idx_labels };
+        ringfence_screen::examples(&mut data, &options).map_err(|error| error.to_string())
+    }
+
+    fn examples(&mut self, reading: &Reading) -> Result<Examples, String> {
+        let mut first = self.next()?;
+        let mut magic = [0; 4];
+        let is_zip = first.read(&mut magic).map_err(|error| error.to_string())? == 4 && magic == *b"PK\x03\x04";
+        first.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
+        if is_zip {
+            return npz_examples(&mut first);
+        }
+        let rest = std::mem::take(&mut self.0);
+        self.0 = std::iter::once(first).chain(rest).collect::<Vec<_>>().into_iter();
+        let loaded = self.loaded(reading)?;
+        let rows = loaded.y.len();
+        let shape = std::iter::once(rows).chain(loaded.shape).collect();
+        Examples::new(Tensor { shape, data: loaded.x }, loaded.y).map_err(|error| error.to_string())
+    }
+}
+
+/// Examples from the arrays `x` and `y` of an NPZ.
+fn npz_examples(file: &mut File) -> Result<Examples, String> {
+    let arrays = npz::read(file).map_err(|error| error.to_string())?;
+    let find = |name: &str| arrays.iter().find(|array| array.name == name).ok_or(format!("the NPZ has no array `{name}`"));
+    let (x, y) = (find("x")?, find("y")?);
+    let labels: Result<Vec<usize>, String> = y
+        .values
+        .iter()
+        .map(|value| {
+            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a small whole number")]
+            let label = *value as usize;
+            let whole = value.fract() == 0.0 && (0.0..1e6).contains(value);
+            if whole { Ok(label) } else { Err(format!("label `{value}` is not a class index")) }
+        })
+        .collect();
+    #[expect(clippy::cast_possible_truncation, reason = "models compute in f32")]
+    let data = x.values.iter().map(|value| *value as f32).collect();
+    Examples::new(Tensor { shape: x.shape.clone(), data }, labels?).map_err(|error| error.to_string())
+}
+
+fn options(reading: &Reading, labels: Option<Vec<u8>>) -> Options {
+    Options {
+        label: reading.label.clone().map_or(Label::Guess, Label::Column),
+        shape: (!reading.shape.is_empty()).then(|| reading.shape.clone()),
+        idx_labels: labels,
+        ..Options::default()
+    }
+}
+
+fn read_whole(file: &mut File, bytes_max: u64) -> Result<Vec<u8>, String> {
+    let mut bytes = Vec::new();
+    file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
+    if bytes.len() as u64 > bytes_max { Err(format!("larger than {bytes_max} bytes")) } else { Ok(bytes) }
+}
+
+fn json<T: Serialize>(value: &T) -> Result<Vec<u8>, String> {
+    serde_json::to_vec(value).map_err(|error| error.to_string())
+}
+
+fn say(emit: &mut Emit<'_>, record: &Record) -> Result<(), String> {
+    emit.record(&json(record)?).map_err(|error| error.to_string())
+}
+
+/// Largest model that is run, in bytes (protobuf's own limit).
+const MODEL_BYTES_MAX: u64 = 2 << 30;
+/// Largest file of labels, in bytes.
+const LABEL_BYTES_MAX: u64 = 1 << 30;

@@ -1,0 +1,237 @@
+//! The executable that the tests start: supervisor, workers of several kinds, and a driver that runs one job and prints
+//! what came of it as one JSON document, so that a test can run it as another user.
+#![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
+#![expect(clippy::print_stdout, reason = "the driver's document goes to standard output")]
+
+use std::{
+    collections::BTreeMap,
+    env,
+    fs::{self, File},
+    io::{Read, Write},
+    path::PathBuf,
+    process::ExitCode,
+    time::Duration,
+};
+
+use ringfence_sandbox::{
+    Demand, Job, RunLimits, Source, Stop, probe, run_keyless, supervisor_main, sweep_stale,
+    worker::{self, Emit, Limits},
+};
+use seccompiler::{
+    BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["supervise"] => supervisor_main(),
+        ["supervise-without-namespaces"] => {
+            forbid_namespaces();
+            supervisor_main()
+        }
+        ["worker", kind, rest @ ..] => serve(kind, rest),
+        ["drive", order] => drive(order),
+        ["probe", supervisor] => {
+            let probe = probe(&env::current_exe().unwrap(), &[supervisor]).unwrap();
+            println!("{}", serde_json::to_string(&probe).unwrap());
+            ExitCode::SUCCESS
+        }
+        ["victim"] => victim(),
+        ["sweep"] => {
+            println!("{}", sweep_stale().unwrap());
+            ExitCode::SUCCESS
+        }
+        other => {
+            println!("unknown arguments {other:?}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// A host that forbids user namespaces, as far as this process and its children are concerned.
+fn forbid_namespaces() {
+    let flag = u64::from(nix::libc::CLONE_NEWUSER.unsigned_abs());
+    let new_user = SeccompCondition::new(0, SeccompCmpArgLen::Dword, SeccompCmpOp::MaskedEq(flag), flag).unwrap();
+    let rules = BTreeMap::from([
+        (nix::libc::SYS_clone, vec![SeccompRule::new(vec![new_user]).unwrap()]),
+        (nix::libc::SYS_unshare, Vec::new()),
+    ]);
+    let refuse = SeccompAction::Errno(nix::libc::EPERM.unsigned_abs());
+    let architecture = env::consts::ARCH.try_into().unwrap();
+    let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture).unwrap();
+    let program: BpfProgram = filter.try_into().unwrap();
+    seccompiler::apply_filter(&program).unwrap();
+}
+
+/// A process that a job must not reach, with a segment that everybody may attach; lives until its input ends.
+fn victim() -> ExitCode {
+    let segment = shared_segment();
+    println!("{segment}");
+    let _ = std::io::stdin().read_to_end(&mut Vec::new());
+    remove_segment(segment);
+    ExitCode::SUCCESS
+}
+
+#[expect(unsafe_code, reason = "System V shared memory has no safe wrapper")]
+fn shared_segment() -> i32 {
+    // SAFETY: shmget takes numbers and returns one.
+    unsafe { nix::libc::shmget(nix::libc::IPC_PRIVATE, 4_096, nix::libc::IPC_CREAT | 0o666) }
+}
+
+#[expect(unsafe_code, reason = "System V shared memory has no safe wrapper")]
+fn remove_segment(segment: i32) {
+    // SAFETY: IPC_RMID reads no third argument.
+    unsafe { nix::libc::shmctl(segment, nix::libc::IPC_RMID, std::ptr::null_mut()) };
+}
+
+/// Runs one worker: `kind` says what it does with its request.
+fn serve(kind: &str, rest: &[&str]) -> ExitCode {
+    let limits = Limits { memory_bytes: 512 << 20, cpu: Duration::from_secs(20), ..Limits::default() };
+    let confined = match rest {
+        [] => worker::confine(&limits),
+        folders => worker::confine_readers(folders, &limits),
+    };
+    if confined.is_err() {
+        return ExitCode::from(99);
+    }
+    let served = worker::serve(|request, descriptors, emit| match kind {
+        "echo" => Ok(request.to_vec()),
+        "join" => {
+            let mut all = Vec::new();
+            for descriptor in descriptors {
+                File::from(descriptor).read_to_end(&mut all).unwrap();
+                all.push(b';');
+            }
+            Ok(all)
+        }
+        "threads" => {
+            let counts: Vec<_> = (0..8_u64).map(|index| std::thread::spawn(move || index * index)).collect();
+            let sum: u64 = counts.into_iter().map(|thread| thread.join().unwrap()).sum();
+            Ok(sum.to_string().into_bytes())
+        }
+        "flood" => flood(emit),
+        "long" => Ok(vec![7; 100_000]),
+        "refuse" => Err("not \u{1b}[31mtoday".to_owned()),
+        "panic" => Err(format!("{:?}", request.first().unwrap().checked_sub(255).unwrap())),
+        "hang" => loop {
+            std::thread::park();
+        },
+        "garbage" => {
+            let mut output = std::io::stdout();
+            output.write_all(&[9, 1, 0, 0, 0, 0]).unwrap();
+            output.flush().unwrap();
+            Ok(Vec::new())
+        }
+        "memory" => {
+            let mut hoard = Vec::new();
+            loop {
+                hoard.push(vec![1_u8; 1 << 20]);
+                if hoard.len() > 4_096 {
+                    return Ok(b"got 4 GiB".to_vec());
+                }
+            }
+        }
+        "open" => Ok(format!("{:?}", fs::read("/etc/passwd").map(|bytes| bytes.len())).into_bytes()),
+        "create" => Ok(format!("{:?}", fs::write("/tmp/ringfence-worker-was-here", b"x")).into_bytes()),
+        "read" => Ok(fs::read(std::str::from_utf8(request).unwrap()).map_err(|error| error.to_string())?),
+        "socket" => Ok(format!("{:?}", std::net::UdpSocket::bind("127.0.0.1:0")).into_bytes()),
+        "exec" => Ok(format!("{:?}", std::process::Command::new("/bin/true").status()).into_bytes()),
+        "kill" => Ok(format!("{:?}", nix::sys::signal::kill(nix::unistd::getppid(), None)).into_bytes()),
+        "environment" => Ok(env::vars().count().to_string().into_bytes()),
+        other => Err(format!("unknown kind {other}")),
+    });
+    if served.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+fn flood(emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
+    loop {
+        emit.record(b"again").map_err(|error| error.to_string())?;
+    }
+}
+
+/// What the driver is to run.
+#[derive(Deserialize)]
+struct Order {
+    supervisor: String,
+    #[serde(default)]
+    demand_full: bool,
+    run_id: String,
+    command: Vec<String>,
+    #[serde(default)]
+    environment: Vec<(String, String)>,
+    #[serde(default)]
+    readable: Vec<PathBuf>,
+    #[serde(default)]
+    inputs: Vec<(String, String)>,
+    #[serde(default)]
+    program_files: Vec<PathBuf>,
+    limits: RunLimits,
+    /// Stop at the first line that the job writes.
+    #[serde(default)]
+    stop_at_line: bool,
+}
+
+fn drive(order: &str) -> ExitCode {
+    let order: Order = serde_json::from_str(order).unwrap();
+    let inputs = order.inputs.into_iter().map(|(path, text)| Source {
+        path,
+        size: text.len() as u64,
+        executable: false,
+        content: Box::new(std::io::Cursor::new(text.into_bytes())),
+    });
+    let program = order.program_files.iter().map(|path| Source {
+        path: path.file_name().unwrap().to_str().unwrap().to_owned(),
+        size: fs::metadata(path).unwrap().len(),
+        executable: true,
+        content: Box::new(File::open(path).unwrap()),
+    });
+    let job = Job {
+        run_id: order.run_id,
+        command: order.command,
+        environment: order.environment,
+        readable: order.readable,
+        inputs: inputs.collect(),
+        program: program.collect(),
+        limits: order.limits,
+        demand: if order.demand_full { Demand::Full } else { Demand::Any },
+    };
+    let stop = Stop::new();
+    let (mut events, mut outputs) = (Vec::new(), BTreeMap::new());
+    let result = run_keyless(
+        &env::current_exe().unwrap(),
+        &[order.supervisor],
+        job,
+        &stop,
+        &mut |event| {
+            let event = serde_json::to_value(&event).unwrap();
+            if order.stop_at_line && event.get("claimed").is_some() {
+                stop.stop();
+            }
+            // For tests that kill this process in the middle of a run.
+            eprintln_event(&event);
+            events.push(event);
+        },
+        &mut |path, content| {
+            let mut bytes = Vec::new();
+            content.take(OUTPUT_BYTES_SHOWN).read_to_end(&mut bytes)?;
+            outputs.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+            Ok(())
+        },
+    );
+    let (result, error) = match result {
+        Ok(result) => (Some(result), None),
+        Err(error) => (None, Some(error)),
+    };
+    println!("{}", json!({"result": result, "error": error, "events": events, "outputs": outputs}));
+    ExitCode::SUCCESS
+}
+
+#[expect(clippy::print_stderr, reason = "events as they happen, for tests that watch")]
+fn eprintln_event(event: &Value) {
+    eprintln!("{event}");
+}
+
+/// Most bytes of an output in the driver's document.
+const OUTPUT_BYTES_SHOWN: u64 = 1 << 20;

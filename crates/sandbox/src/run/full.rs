@@ -1,0 +1,275 @@
+//! Level `full`: builds the file system of a run inside its own namespaces.
+//!
+//! Called in the keeper, which is the first process of the new pid namespace and holds every capability of the new user
+//! namespace, none outside. First detached copies of the host's folders are taken under the caller's own name; then the
+//! keeper becomes the job's user, makes a memory file system, moves its root there and lets go of the host's.
+
+use std::{
+    ffi::{CStr, CString},
+    fs, io,
+    os::{
+        fd::{AsFd, OwnedFd},
+        unix::{ffi::OsStrExt, fs::symlink},
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::{
+    errno::Errno,
+    libc,
+    mount::{MntFlags, MsFlags, mount, umount2},
+    sched::{CloneFlags, unshare},
+    unistd::{Gid, Uid, chdir, pivot_root, sethostname, setresgid, setresuid},
+};
+
+use super::{Plan, control::Control, keeper::Room, rules::Reach};
+use crate::sys;
+
+/// The namespaces of a run, made with its keeper.
+pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
+    | libc::CLONE_NEWNS
+    | libc::CLONE_NEWPID
+    | libc::CLONE_NEWNET
+    | libc::CLONE_NEWIPC
+    | libc::CLONE_NEWUTS;
+
+/// The job's user and group id inside.
+pub(super) const INSIDE_ID: u32 = 1_000;
+
+/// A step that failed: this level cannot be had.
+pub(super) struct Step {
+    /// What was tried.
+    pub(super) what: String,
+    /// What the kernel said.
+    pub(super) error: io::Error,
+}
+
+/// Names a step in its error.
+fn step<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Result<T, Step> {
+    result.map_err(|error| Step { what: what.to_owned(), error: error.into() })
+}
+
+/// Builds the file system. The user and group maps must be written already.
+pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
+    let host = step("copy the host's mounts", HostTrees::take(&plan.readable))?;
+    step("become the job's user", become_inside_user())?;
+    // A change of user cancels the parent-death signal: ask again, then make sure that it was not too late.
+    step("parent-death signal", sys::die_with_parent())?;
+    step("supervisor", control.check_alive())?;
+    step("unshare cgroup view", unshare(CloneFlags::CLONE_NEWCGROUP))?;
+    step("make mounts private", mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE))?;
+    enter_new_root()?;
+    step("mount /proc", mount_proc())?;
+    step("let go of the host", umount2(c"/host", MntFlags::MNT_DETACH))?;
+    step("let go of the host", fs::remove_dir("/host"))?;
+    host.place()?;
+    step("write /etc", write_etc())?;
+    step("fill /dev", fill_dev())?;
+    mask_proc()?;
+    let room_for_inputs = plan.file_bytes.saturating_add(plan.files.saturating_mul(8_192)).saturating_add(1 << 20);
+    let inodes = plan.files.saturating_mul(2).saturating_add(64);
+    for path in [c"/in", c"/program"] {
+        memory_folder(path, room_for_inputs, inodes, "0755")?;
+    }
+    memory_folder(c"/out", plan.limits.output_bytes, plan.limits.output_files.saturating_add(2), "0700")?;
+    for path in [c"/tmp", c"/dev/shm"] {
+        memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
+    }
+    step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
+    step("name the host", sethostname("ringfence"))?;
+    let output = step("open /out", fs::File::open("/out"))?;
+    Ok(Room {
+        input: "/in".into(),
+        program: "/program".into(),
+        scratch: "/tmp".into(),
+        output_path: "/out".into(),
+        output: output.into(),
+        _lock: None,
+        reach: reach(&plan.readable),
+        search: "/usr/local/bin:/usr/bin:/bin".to_owned(),
+        measures: MEASURES.iter().map(|&measure| measure.to_owned()).collect(),
+    })
+}
+
+/// Makes the input folders read-only, once they are filled.
+pub(super) fn seal() -> io::Result<()> {
+    for path in [c"/in", c"/program"] {
+        sys::restrict_mount(path, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+    }
+    Ok(())
+}
+
+fn reach(readable: &[PathBuf]) -> Reach {
+    let fixed = ["/etc", "/proc", "/in", "/program"].map(PathBuf::from);
+    let read = SYSTEM_FOLDERS.iter().map(PathBuf::from).chain(fixed).chain(readable.iter().cloned()).collect();
+    Reach {
+        read,
+        write: ["/out", "/tmp", "/dev/shm"].map(PathBuf::from).to_vec(),
+        devices: DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect(),
+    }
+}
+
+/// What the run sees of the host: detached copies of its mounts, taken before the root moves.
+struct HostTrees {
+    folders: Vec<(PathBuf, OwnedFd)>,
+    links: Vec<(PathBuf, PathBuf)>,
+    devices: Vec<(PathBuf, OwnedFd)>,
+    linker_cache: Option<Vec<u8>>,
+}
+
+impl HostTrees {
+    fn take(readable: &[PathBuf]) -> io::Result<Self> {
+        let mut trees = Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None };
+        for name in SYSTEM_FOLDERS {
+            let path = PathBuf::from(name);
+            match fs::symlink_metadata(&path) {
+                Ok(metadata) if metadata.is_symlink() => trees.links.push((path.clone(), fs::read_link(&path)?)),
+                Ok(_) => trees.folders.push((path.clone(), read_only_tree(&path)?)),
+                Err(_) => {}
+            }
+        }
+        for path in readable {
+            trees.folders.push((path.clone(), read_only_tree(path)?));
+        }
+        for name in DEVICES {
+            let path = Path::new("/dev").join(name);
+            let tree = sys::detach_tree(&c_path(&path)?)?;
+            trees.devices.push((path, tree));
+        }
+        trees.linker_cache = fs::read("/etc/ld.so.cache").ok().filter(|bytes| bytes.len() <= LINKER_CACHE_BYTES_MAX);
+        Ok(trees)
+    }
+
+    fn place(self) -> Result<(), Step> {
+        for (path, target) in &self.links {
+            step("link a system folder", symlink(target, path))?;
+        }
+        for (path, tree) in &self.folders {
+            let what = format!("show {}", path.display());
+            step(&what, fs::create_dir_all(path))?;
+            step(&what, c_path(path).and_then(|target| sys::attach_mount(tree.as_fd(), &target)))?;
+        }
+        step("make /dev", fs::create_dir_all("/dev"))?;
+        for (path, tree) in &self.devices {
+            let what = format!("show {}", path.display());
+            step(&what, fs::File::create(path))?;
+            step(&what, c_path(path).and_then(|target| sys::attach_mount(tree.as_fd(), &target)))?;
+        }
+        if let Some(cache) = &self.linker_cache {
+            step("write /etc", fs::create_dir_all("/etc"))?;
+            step("write /etc", fs::write("/etc/ld.so.cache", cache))?;
+        }
+        Ok(())
+    }
+}
+
+fn read_only_tree(path: &Path) -> io::Result<OwnedFd> {
+    let tree = sys::detach_tree(&c_path(path)?)?;
+    sys::restrict_tree(tree.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+    Ok(tree)
+}
+
+fn become_inside_user() -> nix::Result<()> {
+    // Refused in the namespace of an ordinary user, who has no foreign groups to lose there.
+    match nix::unistd::setgroups(&[]) {
+        Ok(()) | Err(Errno::EPERM) => {}
+        Err(error) => return Err(error),
+    }
+    let (uid, gid) = (Uid::from_raw(INSIDE_ID), Gid::from_raw(INSIDE_ID));
+    setresgid(gid, gid, gid)?;
+    setresuid(uid, uid, uid)
+}
+
+/// Moves the root onto an empty memory file system, with the host's root at `/host` for now.
+fn enter_new_root() -> Result<(), Step> {
+    let base = STAGING.iter().copied().find(|path| Path::new(path).is_dir()).unwrap_or("/tmp");
+    let options = format!("mode=0755,size={ROOT_BYTES},nr_inodes={ROOT_INODES}");
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    step("mount the new root", mount(Some("tmpfs"), base, Some("tmpfs"), flags, Some(options.as_str())))?;
+    step("enter the new root", chdir(base))?;
+    step("make /host", fs::create_dir("host"))?;
+    step("pivot_root", pivot_root(".", "host"))?;
+    step("enter the new root", chdir("/"))
+}
+
+/// A fresh `/proc`: only this namespace's processes, only one's own in detail, and nothing to be written.
+fn mount_proc() -> io::Result<()> {
+    fs::create_dir("/proc")?;
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=2"))?;
+    Ok(())
+}
+
+/// Covers what `/proc` tells about the host's kernel, then makes it read-only.
+fn mask_proc() -> Result<(), Step> {
+    for name in MASKED {
+        let path = format!("/proc/{name}");
+        match mount(Some("/dev/null"), path.as_str(), NONE, MsFlags::MS_BIND, NONE) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return step(&format!("cover {path}"), Err(error)),
+        }
+    }
+    step("make /proc read-only", sys::restrict_mount(c"/proc", libc::MOUNT_ATTR_RDONLY))
+}
+
+fn write_etc() -> io::Result<()> {
+    fs::create_dir_all("/etc")?;
+    for (path, text) in ETC_FILES {
+        fs::write(path, text)?;
+    }
+    Ok(())
+}
+
+fn fill_dev() -> io::Result<()> {
+    for (name, target) in [("fd", "fd"), ("stdin", "fd/0"), ("stdout", "fd/1"), ("stderr", "fd/2")] {
+        symlink(Path::new("/proc/self").join(target), Path::new("/dev").join(name))?;
+    }
+    Ok(())
+}
+
+fn memory_folder(path: &CStr, bytes: u64, inodes: u64, mode: &str) -> Result<(), Step> {
+    let name = path.to_string_lossy();
+    let what = format!("mount {name}");
+    step(&what, fs::create_dir_all(name.as_ref()))?;
+    let options = format!("mode={mode},size={},nr_inodes={inodes}", bytes.max(4_096));
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
+    step(&what, mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some(options.as_str())))
+}
+
+fn c_path(path: &Path) -> io::Result<CString> {
+    CString::new(path.as_os_str().as_bytes()).map_err(io::Error::other)
+}
+
+/// No argument for mount(2).
+const NONE: Option<&CStr> = None;
+/// Shown read-only under their own names; links are copied as links.
+const SYSTEM_FOLDERS: &[&str] =
+    &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/nix/store", "/gnu/store"];
+/// The only devices.
+const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+/// Folders on which the new root may be prepared; nothing outside the run's namespace sees it.
+const STAGING: &[&str] = &["/tmp", "/dev/shm", "/var/tmp", "/mnt"];
+/// Entries of `/proc` that tell about the host.
+const MASKED: &[&str] =
+    &["kcore", "keys", "key-users", "kmsg", "sysrq-trigger", "timer_list", "kallsyms", "modules", "iomem", "ioports"];
+/// Our own small `/etc`.
+const ETC_FILES: &[(&str, &str)] = &[
+    ("/etc/passwd", "root:x:0:0::/:/bin/false\njob:x:1000:1000::/tmp:/bin/sh\n"),
+    ("/etc/group", "root:x:0:\njob:x:1000:\n"),
+    ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
+];
+/// What this level is made of.
+const MEASURES: &[&str] = &[
+    "own user, mount, pid, network, ipc, uts and cgroup namespaces",
+    "own root in memory: the system read-only, inputs read-only, /out and /tmp of bounded size",
+    "no network interface that is up",
+];
+/// Size of the root's own memory file system: `/etc` and mount points.
+const ROOT_BYTES: u64 = 16 << 20;
+/// Files and folders of the root's own memory file system.
+const ROOT_INODES: u64 = 4_096;
+/// Files and folders in `/tmp` and `/dev/shm`, each.
+const SCRATCH_INODES: u64 = 262_144;
+/// Largest dynamic linker cache that is copied, in bytes.
+const LINKER_CACHE_BYTES_MAX: usize = 8 << 20;

@@ -1,0 +1,236 @@
+//! The processes of one run, from the supervisor's side: started at the best level, killed, waited for.
+
+use std::{
+    fs::File,
+    io,
+    os::fd::OwnedFd,
+    time::{Duration, Instant},
+};
+
+use nix::{
+    sys::{
+        signal::{Signal, kill},
+        wait::{WaitPidFlag, waitpid},
+    },
+    unistd::{Pid, geteuid, pipe2},
+};
+
+use super::{
+    Demand, Level, Plan, SandboxError,
+    control::{Control, Report},
+    full,
+    identity::Identity,
+    keeper::{self, Brief, Purpose},
+    landlocked,
+    supervisor::failure,
+    usage::Groups,
+};
+use crate::sys::{self, Side};
+
+/// Starts the best level that the host offers and the plan accepts; says why it is not `full`, if it is not.
+pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Option<String>), SandboxError> {
+    let groups = || Groups::make(&plan.run_id, &plan.limits);
+    let start = |level| {
+        let (groups, measures) = groups();
+        let mut tree = Tree::start(level, plan, groups, input, Purpose::Run)?;
+        tree.measures.extend(measures);
+        Ok(tree)
+    };
+    let reason = match start(Level::Full) {
+        Ok(tree) => return Ok((tree, None)),
+        Err(Start::Failed(error)) => return Err(error),
+        Err(Start::Refused(reason)) => reason,
+    };
+    if plan.demand == Demand::Full {
+        return Err(SandboxError::FullUnavailable { reason });
+    }
+    match start(Level::Landlock) {
+        Ok(tree) => Ok((tree, Some(format!("level full cannot be had: {reason}")))),
+        Err(Start::Failed(error)) => Err(error),
+        Err(Start::Refused(second)) => {
+            Err(SandboxError::Unavailable { reason: format!("full: {reason}; landlock: {second}") })
+        }
+    }
+}
+
+/// Why a sandbox does not stand.
+pub(super) enum Start {
+    /// This level cannot be had here.
+    Refused(String),
+    /// Something else went wrong.
+    Failed(SandboxError),
+}
+
+/// The processes of a run, seen from outside. Dead on drop.
+pub(super) struct Tree {
+    /// How far it is confined.
+    pub(super) level: Level,
+    run_id: String,
+    /// Its first process, as the host sees it.
+    pub(super) keeper: Pid,
+    /// The socket to the keeper and the job to be.
+    pub(super) control: Control,
+    /// Its control groups.
+    pub(super) groups: Groups,
+    /// The output folder.
+    pub(super) output: Option<OwnedFd>,
+    /// What the job writes to standard output.
+    pub(super) stdout: File,
+    /// What the job writes to standard error.
+    pub(super) stderr: File,
+    /// What confines it.
+    pub(super) measures: Vec<String>,
+    ended: bool,
+    identity: Identity,
+}
+
+impl Tree {
+    /// Makes the keeper and lets it build the sandbox; inputs are not read yet.
+    pub(super) fn start(
+        level: Level,
+        plan: &Plan,
+        groups: Groups,
+        input: &File,
+        purpose: Purpose,
+    ) -> Result<Self, Start> {
+        let identity = kernel("choose a user id", Identity::choose())?;
+        let (ours, theirs) = kernel("socket pair", Control::pair())?;
+        let (stdout, job_stdout) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
+        let (stderr, job_stderr) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
+        let namespaces = if level == Level::Full { full::NAMESPACES } else { 0 };
+        // The writer of a process's id maps must be allowed to open them: the keeper makes itself undumpable later.
+        let keeper = match sys::clone_process(namespaces) {
+            Ok(Side::Parent(keeper)) => keeper,
+            Ok(Side::Child) => {
+                drop((ours, stdout, stderr));
+                let Ok(input) = input.try_clone() else { std::process::exit(1) };
+                let memory = groups.memory_control();
+                // The groups belong to the supervisor: the keeper must not remove them.
+                std::mem::forget(groups);
+                let (stdout, stderr) = (job_stdout, job_stderr);
+                let brief = Brief { level, plan: plan.clone(), identity, memory, input, stdout, stderr, purpose };
+                keeper::keep(brief, &theirs)
+            }
+            Err(error) if level == Level::Full => return Err(Start::Refused(format!("new namespaces: {error}"))),
+            Err(error) => return kernel("start the keeper", Err(error)),
+        };
+        let mut tree = Self {
+            level,
+            run_id: plan.run_id.clone(),
+            keeper,
+            control: ours,
+            groups,
+            output: None,
+            stdout: stdout.into(),
+            stderr: stderr.into(),
+            measures: Vec::new(),
+            ended: false,
+            identity,
+        };
+        drop((theirs, job_stdout, job_stderr));
+        tree.wait_until_ready(purpose)?;
+        Ok(tree)
+    }
+
+    fn wait_until_ready(&mut self, purpose: Purpose) -> Result<(), Start> {
+        if self.level == Level::Full {
+            write_maps(self.keeper, &self.identity)
+                .map_err(|error| Start::Refused(format!("map the user: {error}")))?;
+        }
+        kernel("keeper", self.control.go())?;
+        // While the keeper builds: entering a group makes the kernel wait for all CPUs.
+        kernel("control groups", self.groups.attach(self.keeper))?;
+        if !kernel("keeper", self.control.wait(SETUP_TIME))? {
+            return Err(Start::Failed(SandboxError::Supervisor { detail: "the sandbox was not built in time".into() }));
+        }
+        match kernel("keeper", self.control.receive())? {
+            Some((Report::Ready { measures }, output)) => {
+                self.measures = measures;
+                self.output = output;
+            }
+            Some((Report::Refused { reason }, _)) => return Err(Start::Refused(reason)),
+            Some((Report::Failed(error), _)) => return Err(Start::Failed(error)),
+            Some((other, _)) => return Err(unexpected(&other)),
+            None => return Err(Start::Refused("the sandbox's first process died while building it".to_owned())),
+        }
+        if purpose == Purpose::Run {
+            kernel("keeper", self.control.go())?;
+        }
+        Ok(())
+    }
+
+    /// Begins to kill everything; [`Tree::end`] waits for the end.
+    pub(super) fn kill(&self) {
+        match self.level {
+            // The first process of a pid namespace takes everything with it.
+            Level::Full => {
+                let _ = kill(self.keeper, Signal::SIGKILL);
+            }
+            Level::Landlock => {
+                let _ = self.control.go();
+            }
+        }
+    }
+
+    /// Kills what is left and waits until everything is dead and reaped.
+    pub(super) fn end(&mut self) {
+        if self.ended {
+            return;
+        }
+        self.ended = true;
+        match self.level {
+            Level::Full => {
+                let _ = kill(self.keeper, Signal::SIGKILL);
+                // Returns only when the whole pid namespace is gone.
+                while waitpid(self.keeper, Some(WaitPidFlag::__WALL)) == Err(nix::errno::Errno::EINTR) {}
+            }
+            Level::Landlock => {
+                let _ = self.control.go();
+                let deadline = Instant::now() + KEEPER_END_TIME;
+                while Instant::now() < deadline
+                    && !self.control.wait(POLL_TIME).is_ok_and(|ready| ready && self.drained())
+                {}
+                landlocked::kill_descendants(self.identity.own_uid());
+            }
+        }
+    }
+
+    /// Takes what the keeper still says; whether it has closed its end.
+    fn drained(&self) -> bool {
+        !matches!(self.control.receive(), Ok(Some(_)))
+    }
+}
+
+impl Drop for Tree {
+    fn drop(&mut self) {
+        self.end();
+        if self.level == Level::Landlock {
+            let _ = landlocked::remove_folder(&self.run_id);
+        }
+    }
+}
+
+/// Maps the job's user in its namespace to `identity` outside.
+fn write_maps(keeper: Pid, identity: &Identity) -> io::Result<()> {
+    let write = |name: &str, text: String| std::fs::write(format!("/proc/{keeper}/{name}"), text);
+    if !geteuid().is_root() {
+        write("setgroups", "deny".to_owned())?;
+    }
+    write("uid_map", format!("{} {} 1", full::INSIDE_ID, identity.uid))?;
+    write("gid_map", format!("{} {} 1", full::INSIDE_ID, identity.gid))
+}
+
+fn kernel<T>(step: &str, result: io::Result<T>) -> Result<T, Start> {
+    result.map_err(|error| Start::Failed(failure(step, &error)))
+}
+
+fn unexpected(report: &Report) -> Start {
+    Start::Failed(SandboxError::Supervisor { detail: format!("unexpected {report:?}") })
+}
+
+/// How long the sandbox may take to stand.
+const SETUP_TIME: Duration = Duration::from_secs(10);
+/// How long a keeper at level `landlock` may take to kill its children before the supervisor does it.
+const KEEPER_END_TIME: Duration = Duration::from_millis(150);
+/// One wait for the keeper's end.
+const POLL_TIME: Duration = Duration::from_millis(10);
