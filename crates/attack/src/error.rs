@@ -1,0 +1,104 @@
+//! What can be wrong with an attack's or a training's inputs.
+
+use ringfence_nn::NnError;
+
+/// Why an attack, a test or a training could not be carried out.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum AttackError {
+    /// There is nothing to work on.
+    #[error("{what}: no examples")]
+    Empty {
+        /// Which set of examples.
+        what: &'static str,
+    },
+    /// Rows and labels differ in number.
+    #[error("{rows} rows of inputs but {labels} labels")]
+    Count {
+        /// Rows of `x`.
+        rows: usize,
+        /// Entries of `y`.
+        labels: usize,
+    },
+    /// The inputs do not have the shape that the model declares.
+    #[error("inputs have shape {}, the model `{input}` expects {}", dims(found), pattern(expected))]
+    Shape {
+        /// Name of the model's input.
+        input: String,
+        /// The model's dimensions; `None` is any.
+        expected: Vec<Option<usize>>,
+        /// Dimensions of the examples.
+        found: Vec<usize>,
+    },
+    /// The model's output is not one row of class scores per example.
+    #[error("the model's output has shape {}, expected [{rows}, classes]", dims(found))]
+    Output {
+        /// Examples put in.
+        rows: usize,
+        /// What came out.
+        found: Vec<usize>,
+    },
+    /// A label names a class that the model does not have.
+    #[error("example {example} has label {label}, the model has {classes} classes")]
+    Label {
+        /// Example, counted from 0.
+        example: usize,
+        /// Its label.
+        label: usize,
+        /// Classes of the model.
+        classes: usize,
+    },
+    /// A value that is infinite or not a number.
+    #[error("example {example} holds a value that is not finite")]
+    NotFinite {
+        /// Example, counted from 0.
+        example: usize,
+    },
+    /// A value outside the range in which inputs are declared to lie.
+    #[error("example {example} holds {value}, outside the declared range {low}..{high}")]
+    OutOfRange {
+        /// Example, counted from 0.
+        example: usize,
+        /// The value.
+        value: f32,
+        /// Least value allowed.
+        low: f32,
+        /// Greatest value allowed.
+        high: f32,
+    },
+    /// A number of the plan that makes no sense.
+    #[error("`{name}` is {value}, it must be {allowed}")]
+    Plan {
+        /// Name of the setting.
+        name: &'static str,
+        /// What was given.
+        value: String,
+        /// What is possible.
+        allowed: String,
+    },
+    /// Training never reached weights that are better than none.
+    #[error("training diverged: no epoch of {epochs} could be kept; lower `rate`")]
+    Diverged {
+        /// Epochs tried.
+        epochs: u64,
+    },
+    /// The network could not be run.
+    #[error(transparent)]
+    Network(#[from] NnError),
+}
+
+impl AttackError {
+    pub(crate) fn plan(name: &'static str, value: impl Into<String>, allowed: impl Into<String>) -> Self {
+        Self::Plan { name, value: value.into(), allowed: allowed.into() }
+    }
+}
+
+fn dims(found: &[usize]) -> String {
+    let parts: Vec<String> = found.iter().map(ToString::to_string).collect();
+    format!("[{}]", parts.join(", "))
+}
+
+fn pattern(expected: &[Option<usize>]) -> String {
+    let parts: Vec<String> = expected.iter().map(|dim| dim.map_or_else(|| "any".into(), |n| n.to_string())).collect();
+    format!("[{}]", parts.join(", "))
+}

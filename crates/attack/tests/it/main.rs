@@ -1,0 +1,12 @@
+//! Attacks, checks and training on models whose answers are known.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod backdoor;
+mod card;
+mod evasion;
+mod harden;
+mod inputs;
+mod membership;
+mod models;
+mod stats;

@@ -1,0 +1,239 @@
+//! Convolution in one or two dimensions: patches become the columns of a matrix, the rest is a matrix product.
+//!
+//! A 1-D convolution is a 2-D one of height 1. The columns live in scratch space for one image and group at a time, and
+//! are made again in the backward pass: cheaper than keeping them. Which number goes where is the same for every channel,
+//! so it is tabulated once a plan; padding is a border of zeros around a copy of the plane, not a case in the loop.
+
+use super::gemm::{Into, Matrix, gemm};
+use super::pool::Window;
+use crate::real::Real;
+use crate::tensor::elements;
+
+/// Inputs: `[batch, groups · in_channels, height, width]`, weights `[groups · out_channels, in_channels, kernel…]`, bias.
+#[derive(Debug, Clone)]
+pub(crate) struct Conv {
+    batch: usize,
+    groups: usize,
+    /// Channels of one group.
+    in_channels: usize,
+    /// Channels of one group.
+    out_channels: usize,
+    window: Window,
+    /// For each cell of the kernel, and within it each place of the window: the number of the padded plane under it.
+    cells: Vec<u32>,
+}
+
+impl Conv {
+    /// Tabulates the window; `None` where a matrix would be beyond the limits.
+    pub(crate) fn new(
+        batch: usize,
+        groups: usize,
+        in_channels: usize,
+        out_channels: usize,
+        window: Window,
+    ) -> Option<Self> {
+        let [rows, columns] = [0, 1].map(|axis| window.padded(axis));
+        elements(&[rows, columns])?;
+        elements(&[in_channels, window.size(), window.output[0], window.output[1]])?;
+        let mut conv = Self { batch, groups, in_channels, out_channels, window, cells: Vec::new() };
+        if conv.pointwise() {
+            return Some(conv);
+        }
+        let window = &conv.window;
+        let place = |axis: usize, cell: usize, at: usize| at * window.stride[axis] + cell * window.dilation[axis];
+        for cell in 0..window.size() {
+            let (ky, kx) = (cell / window.kernel[1], cell % window.kernel[1]);
+            for y in 0..window.output[0] {
+                let row = place(0, ky, y) * columns;
+                // INVARIANT: the padded plane has fewer than 2^31 numbers, so every place fits.
+                let cell = |x| u32::try_from(row + place(1, kx, x)).unwrap_or(0);
+                conv.cells.extend((0..window.output[1]).map(cell));
+            }
+        }
+        Some(conv)
+    }
+
+    /// Rows of the column matrix: numbers in one patch.
+    fn patch(&self) -> usize {
+        self.in_channels * self.window.size()
+    }
+
+    fn plane_in(&self) -> usize {
+        self.window.input[0] * self.window.input[1]
+    }
+
+    fn plane_out(&self) -> usize {
+        self.window.output[0] * self.window.output[1]
+    }
+
+    fn plane_padded(&self) -> usize {
+        self.window.padded(0) * self.window.padded(1)
+    }
+
+    /// A 1×1 kernel without stride or padding needs no columns: the image is the matrix.
+    fn pointwise(&self) -> bool {
+        self.window.is_identity()
+    }
+
+    fn columns_len(&self) -> usize {
+        if self.pointwise() { 0 } else { self.patch() * self.plane_out() }
+    }
+
+    /// Numbers of scratch space needed: for the columns, a padded plane, a transposed output and transposed weights.
+    pub(crate) fn scratch_len(&self) -> usize {
+        let (outputs, weights) = (self.out_channels * self.plane_out(), self.out_channels * self.patch());
+        let columns = self.columns_len().saturating_add(self.plane_padded()).saturating_add(outputs);
+        columns.saturating_add(weights.saturating_mul(self.groups))
+    }
+
+    /// The index of each pair of image and group, and the group.
+    fn parts(&self) -> impl Iterator<Item = (usize, usize)> + use<> {
+        let groups = self.groups;
+        (0..self.batch * groups).map(move |part| (part, part % groups))
+    }
+
+    pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) {
+        let (patch, plane) = (self.patch(), self.plane_out());
+        let (image_len, weight_len) = (self.in_channels * self.plane_in(), self.out_channels * patch);
+        let out_len = self.out_channels * plane;
+        let (columns, rest) = scratch.split_at_mut(self.columns_len());
+        let padded = &mut rest[..self.plane_padded()];
+        for (part, group) in self.parts() {
+            let image = &inputs[0][part * image_len..][..image_len];
+            let weights = Matrix::new(&inputs[1][group * weight_len..][..weight_len], self.out_channels, patch);
+            let out = &mut output[part * out_len..][..out_len];
+            let into = match inputs.get(2) {
+                Some(bias) => {
+                    let bias = &bias[group * self.out_channels..][..self.out_channels];
+                    out.chunks_exact_mut(plane.max(1)).zip(bias).for_each(|(row, bias)| row.fill(*bias));
+                    Into::Add
+                }
+                None => Into::Write,
+            };
+            let patches: &[T] = if self.pointwise() {
+                image
+            } else {
+                self.image_to_columns(image, columns, padded);
+                columns
+            };
+            gemm(T::ONE, weights, Matrix::new(patches, patch, plane), out, into);
+        }
+    }
+
+    pub(crate) fn backward<T: Real>(
+        &self,
+        which: usize,
+        inputs: &[&[T]],
+        upstream: &[T],
+        gradient: &mut [T],
+        scratch: &mut [T],
+    ) {
+        match which {
+            0 => self.backward_input(inputs[1], upstream, gradient, scratch),
+            1 => self.backward_weights(inputs[0], upstream, gradient, scratch),
+            _ => {
+                let channels = upstream.chunks_exact(self.plane_out().max(1));
+                for (index, plane) in channels.enumerate() {
+                    gradient[index % (self.groups * self.out_channels)] += plane.iter().copied().sum();
+                }
+            }
+        }
+    }
+
+    fn backward_input<T: Real>(&self, weights: &[T], upstream: &[T], gradient: &mut [T], scratch: &mut [T]) {
+        let (patch, plane) = (self.patch(), self.plane_out());
+        let (image_len, weight_len) = (self.in_channels * self.plane_in(), self.out_channels * patch);
+        let out_len = self.out_channels * plane;
+        let (columns, rest) = scratch.split_at_mut(self.columns_len());
+        let padded = &mut rest[..self.plane_padded()];
+        for (part, group) in self.parts() {
+            let dout = Matrix::new(&upstream[part * out_len..][..out_len], self.out_channels, plane);
+            let weights = &weights[group * weight_len..][..weight_len];
+            let weights = Matrix::new(weights, self.out_channels, patch).transposed();
+            let dimage = &mut gradient[part * image_len..][..image_len];
+            if self.pointwise() {
+                gemm(T::ONE, weights, dout, dimage, Into::Add);
+            } else {
+                gemm(T::ONE, weights, dout, columns, Into::Write);
+                self.columns_to_image(columns, dimage, padded);
+            }
+        }
+    }
+
+    /// The gradient is summed up transposed, `[patch, out_channels]`: then the operand that must be transposed for fast
+    /// products is the small one, the gradient of the output, and not the columns.
+    fn backward_weights<T: Real>(&self, images: &[T], upstream: &[T], gradient: &mut [T], scratch: &mut [T]) {
+        let (patch, plane) = (self.patch(), self.plane_out());
+        let (image_len, weight_len) = (self.in_channels * self.plane_in(), self.out_channels * patch);
+        let out_len = self.out_channels * plane;
+        let (columns, rest) = scratch.split_at_mut(self.columns_len());
+        let (padded, rest) = rest.split_at_mut(self.plane_padded());
+        let (dout, rest) = rest.split_at_mut(out_len);
+        let sums = &mut rest[..self.groups * weight_len];
+        sums.fill(T::ZERO);
+        for (part, group) in self.parts() {
+            transpose(&upstream[part * out_len..][..out_len], plane, dout);
+            let image = &images[part * image_len..][..image_len];
+            let patches: &[T] = if self.pointwise() {
+                image
+            } else {
+                self.image_to_columns(image, columns, padded);
+                columns
+            };
+            let sums = &mut sums[group * weight_len..][..weight_len];
+            let dout = Matrix::new(dout, plane, self.out_channels);
+            gemm(T::ONE, Matrix::new(patches, patch, plane), dout, sums, Into::Add);
+        }
+        let groups = gradient.chunks_exact_mut(weight_len.max(1)).zip(sums.chunks_exact(weight_len.max(1)));
+        for (gradient, sums) in groups {
+            for (at, number) in gradient.iter_mut().enumerate() {
+                *number += sums[at % patch * self.out_channels + at / patch];
+            }
+        }
+    }
+
+    /// Row `(channel, ky, kx)` holds, for every place of the window, the number under that cell of the kernel.
+    fn image_to_columns<T: Real>(&self, image: &[T], columns: &mut [T], padded: &mut [T]) {
+        padded.fill(T::ZERO);
+        let planes = image.chunks_exact(self.plane_in()).zip(columns.chunks_exact_mut(self.cells.len()));
+        for (plane, columns) in planes {
+            for (from, to) in plane.chunks_exact(self.window.input[1]).zip(self.inner_rows(padded)) {
+                to.copy_from_slice(from);
+            }
+            for (column, cell) in columns.iter_mut().zip(&self.cells) {
+                *column = padded[*cell as usize];
+            }
+        }
+    }
+
+    /// The transpose of [`Self::image_to_columns`]: adds every number back to where it came from.
+    fn columns_to_image<T: Real>(&self, columns: &[T], image: &mut [T], padded: &mut [T]) {
+        let planes = image.chunks_exact_mut(self.plane_in()).zip(columns.chunks_exact(self.cells.len()));
+        for (plane, columns) in planes {
+            padded.fill(T::ZERO);
+            for (column, cell) in columns.iter().zip(&self.cells) {
+                padded[*cell as usize] += *column;
+            }
+            for (to, from) in plane.chunks_exact_mut(self.window.input[1]).zip(self.inner_rows(padded)) {
+                to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+            }
+        }
+    }
+
+    /// The rows of a padded plane, without their padding.
+    fn inner_rows<'p, T>(&self, padded: &'p mut [T]) -> impl Iterator<Item = &'p mut [T]> + use<'p, T> {
+        let (above, left) = (self.window.pads[0].0, self.window.pads[1].0);
+        let width = self.window.input[1];
+        padded.chunks_exact_mut(self.window.padded(1)).skip(above).map(move |row| &mut row[left..left + width])
+    }
+}
+
+/// Rows of `columns` numbers become columns.
+fn transpose<T: Real>(from: &[T], columns: usize, to: &mut [T]) {
+    let rows = from.len().checked_div(columns).unwrap_or(0);
+    for (row, numbers) in from.chunks_exact(columns.max(1)).enumerate() {
+        for (to, number) in to[row..].iter_mut().step_by(rows.max(1)).zip(numbers) {
+            *to = *number;
+        }
+    }
+}

@@ -1,0 +1,390 @@
+//! Single-precision products for AVX-512 and AVX2, chosen at run time; other machines use `matrixmultiply`.
+//!
+//! The products of a network are many and small (a 16 × 16 by 16 × 196 for each image), so nothing is packed:
+//!
+//! * where the rows of B lie contiguously, a tile of C stays in registers while k runs: one vector load of B serves all
+//!   rows of the tile, A is read as single numbers at any strides;
+//! * where B is transposed and A is not, both lie contiguously along k: a tile of dot products, summed across at the end.
+//!
+//! Two operands that are both transposed do not occur often enough and are left to `matrixmultiply`.
+
+#![expect(unsafe_code, reason = "vector registers over raw strided matrices; see the contracts of `Operands`")]
+
+/// Raw strided matrices: A is `m × k`, B `k × n`, C `m × n` with contiguous rows.
+#[derive(Clone, Copy)]
+pub(crate) struct Operands {
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+    pub(crate) a: *const f32,
+    pub(crate) a_row: usize,
+    pub(crate) a_column: usize,
+    pub(crate) b: *const f32,
+    pub(crate) b_row: usize,
+    pub(crate) b_column: usize,
+    pub(crate) c: *mut f32,
+    pub(crate) c_row: usize,
+    /// Add to C instead of overwriting it.
+    pub(crate) add: bool,
+}
+
+/// Computes C where this machine and these strides have a kernel; says whether it did.
+///
+/// # Safety
+/// For all `i < m, p < k, j < n`: `a + i·a_row + p·a_column` and `b + p·b_row + j·b_column` are readable,
+/// `c + i·c_row + j` is readable, writable, and reachable through nothing else.
+pub(crate) unsafe fn product(operands: &Operands) -> bool {
+    let by_rows = operands.b_column == 1 || operands.n == 1;
+    let by_dots = operands.b_row == 1 && operands.a_column == 1;
+    if !by_rows && !by_dots {
+        return false;
+    }
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature is there, the matrices are as promised, and their strides were looked at above.
+            unsafe { if by_rows { avx512::rows(operands) } else { avx512::dots(operands) } }
+            return true;
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            unsafe { if by_rows { avx2::rows(operands) } else { avx2::dots(operands) } }
+            return true;
+        }
+    }
+    false
+}
+
+/// How much of k one pass over the tiles takes: B's part of a tile then fits the first-level cache.
+#[cfg(target_arch = "x86_64")]
+const K_BLOCK: usize = 192;
+
+/// The kernels of one instruction set. `$first` are those that zero, spread, multiply-add, load, store and sum vectors;
+/// `mask` makes the mask for a number of lanes.
+#[cfg(target_arch = "x86_64")]
+macro_rules! kernels {
+    (
+        $module:ident, $features:literal, $vector:ident, lanes $lanes:literal, mask $mask:ty,
+        rows $most_rows:literal [$($rows:literal)+], vectors $most_vectors:literal [$($vectors:literal)+],
+        dots [$($dots:literal)+],
+        $zero:ident, $spread:ident, $multiply_add:ident, $load:ident, $store:ident,
+        $($helpers:item)+
+    ) => {
+        mod $module {
+            use std::arch::x86_64::*;
+
+            use super::{K_BLOCK, Operands};
+
+            $($helpers)+
+
+            /// A tile whose rows of B are contiguous: see [`Operands`], with `n` at most a few vectors.
+            #[target_feature(enable = $features)]
+            unsafe fn tile<const ROWS: usize, const VECTORS: usize>(o: &Operands) {
+                let tail = o.n - (VECTORS - 1) * $lanes;
+                let (whole, mask) = (tail == $lanes, mask(tail));
+                let mut sums = [[$zero(); VECTORS]; ROWS];
+                let mut b = [$zero(); VECTORS];
+                // Pointers that walk along k. Their last step leads out of the matrices, which only `wrapping_add` may
+                // do; it also spares the overflow checks that the workspace has everywhere else.
+                let mut a_at: [*const f32; ROWS] = std::array::from_fn(|row| o.a.wrapping_add(row * o.a_row));
+                let mut b_at = o.b;
+                for _ in 0..o.k {
+                    for (v, b) in b.iter_mut().enumerate() {
+                        let at = b_at.wrapping_add(v * $lanes);
+                        // SAFETY: this row of B has n numbers; the last vector takes those that are left.
+                        *b = unsafe { if v + 1 < VECTORS || whole { $load(at) } else { masked_load(at, mask) } };
+                    }
+                    for (at, sums) in a_at.iter_mut().zip(&mut sums) {
+                        // SAFETY: one of the m rows of A, at a place below k.
+                        let a = unsafe { $spread(**at) };
+                        *at = at.wrapping_add(o.a_column);
+                        for (sum, b) in sums.iter_mut().zip(&b) {
+                            *sum = $multiply_add(a, *b, *sum);
+                        }
+                    }
+                    b_at = b_at.wrapping_add(o.b_row);
+                }
+                for (row, sums) in sums.iter().enumerate() {
+                    for (v, sum) in sums.iter().enumerate() {
+                        // SAFETY: row of C, which has n numbers; the last vector takes those that are left.
+                        unsafe {
+                            let at = o.c.add(row * o.c_row + v * $lanes);
+                            if v + 1 < VECTORS || whole {
+                                $store(at, if o.add { add(*sum, $load(at)) } else { *sum });
+                            } else {
+                                masked_store(at, mask, if o.add { add(*sum, masked_load(at, mask)) } else { *sum });
+                            }
+                        }
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn tile_of<const ROWS: usize>(o: &Operands) {
+                match o.n.div_ceil($lanes) {
+                    // SAFETY: the caller's promise.
+                    $($vectors => unsafe { tile::<ROWS, $vectors>(o) },)+
+                    _ => {}
+                }
+            }
+
+            /// C by tiles; B's rows are contiguous.
+            ///
+            /// # Safety
+            /// As [`super::product`]; the CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn rows(o: &Operands) {
+                for p in (0..o.k).step_by(K_BLOCK) {
+                    for j in (0..o.n).step_by($most_vectors * $lanes) {
+                        for i in (0..o.m).step_by($most_rows) {
+                            // SAFETY: i < m, p < k, j < n, so all three places lie in their matrices.
+                            let part = unsafe {
+                                Operands {
+                                    m: $most_rows.min(o.m - i),
+                                    k: K_BLOCK.min(o.k - p),
+                                    n: ($most_vectors * $lanes).min(o.n - j),
+                                    a: o.a.add(i * o.a_row + p * o.a_column),
+                                    b: o.b.add(p * o.b_row + j),
+                                    c: o.c.add(i * o.c_row + j),
+                                    add: o.add || p > 0,
+                                    ..*o
+                                }
+                            };
+                            match part.m {
+                                // SAFETY: the part lies inside the whole.
+                                $($rows => unsafe { tile_of::<$rows>(&part) },)+
+                                _ => {}
+                            }
+                        }
+                    }
+                }
+            }
+
+            /// A tile of dot products: A and transposed B are contiguous along k.
+            #[target_feature(enable = $features)]
+            unsafe fn dot_tile<const ROWS: usize, const COLUMNS: usize>(o: &Operands) {
+                let mut sums = [[$zero(); COLUMNS]; ROWS];
+                let mut b = [$zero(); COLUMNS];
+                let mut a_at: [*const f32; ROWS] = std::array::from_fn(|row| o.a.wrapping_add(row * o.a_row));
+                let mut b_at: [*const f32; COLUMNS] = std::array::from_fn(|column| o.b.wrapping_add(column * o.b_column));
+                let mut left = o.k;
+                while left > 0 {
+                    let taken = left.min($lanes);
+                    let mask = mask(taken);
+                    // SAFETY: every pointer below has `left` numbers of its row of A or column of B before it.
+                    let fetch =
+                        |at: *const f32| unsafe { if taken == $lanes { $load(at) } else { masked_load(at, mask) } };
+                    for (at, b) in b_at.iter_mut().zip(&mut b) {
+                        *b = fetch(*at);
+                        *at = at.wrapping_add($lanes);
+                    }
+                    for (at, sums) in a_at.iter_mut().zip(&mut sums) {
+                        let a = fetch(*at);
+                        *at = at.wrapping_add($lanes);
+                        for (sum, b) in sums.iter_mut().zip(&b) {
+                            *sum = $multiply_add(a, *b, *sum);
+                        }
+                    }
+                    left -= taken;
+                }
+                for (row, sums) in sums.iter().enumerate() {
+                    for (column, sum) in sums.iter().enumerate() {
+                        // SAFETY: row < m and column < n.
+                        let c = unsafe { &mut *o.c.add(row * o.c_row + column) };
+                        *c = if o.add { *c + across(*sum) } else { across(*sum) };
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn dot_tile_of<const ROWS: usize>(o: &Operands) {
+                match o.n {
+                    // SAFETY: the caller's promise.
+                    $($dots => unsafe { dot_tile::<ROWS, $dots>(o) },)+
+                    _ => {}
+                }
+            }
+
+            /// C by tiles of dot products; A's rows and B's columns are contiguous.
+            ///
+            /// # Safety
+            /// As [`super::product`]; the CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn dots(o: &Operands) {
+                for j in (0..o.n).step_by(DOTS) {
+                    for i in (0..o.m).step_by(DOTS) {
+                        // SAFETY: i < m and j < n, so all three places lie in their matrices.
+                        let part = unsafe {
+                            Operands {
+                                m: DOTS.min(o.m - i),
+                                n: DOTS.min(o.n - j),
+                                a: o.a.add(i * o.a_row),
+                                b: o.b.add(j * o.b_column),
+                                c: o.c.add(i * o.c_row + j),
+                                ..*o
+                            }
+                        };
+                        match part.m {
+                            // SAFETY: the part lies inside the whole.
+                            $($dots => unsafe { dot_tile_of::<$dots>(&part) },)+
+                            _ => {}
+                        }
+                    }
+                }
+            }
+        }
+    };
+}
+
+#[cfg(target_arch = "x86_64")]
+kernels! {
+    avx512, "avx512f", __m512, lanes 16, mask __mmask16,
+    rows 8 [1 2 3 4 5 6 7 8], vectors 3 [1 2 3], dots [1 2 3 4],
+    _mm512_setzero_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_storeu_ps,
+
+    /// The side of a tile of dot products.
+    const DOTS: usize = 4;
+
+    /// A mask for the first `lanes` of a vector.
+    fn mask(lanes: usize) -> __mmask16 {
+        if lanes >= 16 { u16::MAX } else { (1 << lanes) - 1 }
+    }
+
+    /// # Safety
+    /// The lanes of the mask are readable.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn masked_load(at: *const f32, mask: __mmask16) -> __m512 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_maskz_loadu_ps(mask, at) }
+    }
+
+    /// # Safety
+    /// The lanes of the mask are writable.
+    #[target_feature(enable = "avx512f")]
+    unsafe fn masked_store(at: *mut f32, mask: __mmask16, value: __m512) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm512_mask_storeu_ps(at, mask, value) }
+    }
+
+    #[target_feature(enable = "avx512f")]
+    fn add(a: __m512, b: __m512) -> __m512 {
+        _mm512_add_ps(a, b)
+    }
+
+    /// The sum of all lanes.
+    #[target_feature(enable = "avx512f")]
+    fn across(vector: __m512) -> f32 {
+        _mm512_reduce_add_ps(vector)
+    }
+}
+
+#[cfg(target_arch = "x86_64")]
+kernels! {
+    avx2, "avx2,fma", __m256, lanes 8, mask __m256i,
+    rows 6 [1 2 3 4 5 6], vectors 2 [1 2], dots [1 2 3],
+    _mm256_setzero_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps,
+
+    /// The side of a tile of dot products.
+    const DOTS: usize = 3;
+
+    /// A mask for the first `lanes` of a vector: the sign bits count.
+    #[target_feature(enable = "avx2")]
+    fn mask(lanes: usize) -> __m256i {
+        let lane = |index: usize| if index < lanes { -1 } else { 0 };
+        _mm256_setr_epi32(lane(0), lane(1), lane(2), lane(3), lane(4), lane(5), lane(6), lane(7))
+    }
+
+    /// # Safety
+    /// The lanes of the mask are readable.
+    #[target_feature(enable = "avx2")]
+    unsafe fn masked_load(at: *const f32, mask: __m256i) -> __m256 {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_maskload_ps(at, mask) }
+    }
+
+    /// # Safety
+    /// The lanes of the mask are writable.
+    #[target_feature(enable = "avx2")]
+    unsafe fn masked_store(at: *mut f32, mask: __m256i, value: __m256) {
+        // SAFETY: the caller's promise.
+        unsafe { _mm256_maskstore_ps(at, mask, value) }
+    }
+
+    #[target_feature(enable = "avx2")]
+    fn add(a: __m256, b: __m256) -> __m256 {
+        _mm256_add_ps(a, b)
+    }
+
+    /// The sum of all lanes.
+    #[target_feature(enable = "avx2")]
+    fn across(vector: __m256) -> f32 {
+        let half = _mm_add_ps(_mm256_castps256_ps128(vector), _mm256_extractf128_ps::<1>(vector));
+        let pair = _mm_add_ps(half, _mm_movehl_ps(half, half));
+        _mm_cvtss_f32(_mm_add_ss(pair, _mm_shuffle_ps::<1>(pair, pair)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::random::Random;
+
+    /// Shapes around the tiles' edges, and the layouts that the kernels tell apart.
+    #[test]
+    #[expect(clippy::many_single_char_names, reason = "the names of BLAS")]
+    fn every_edge_agrees_with_the_definition() {
+        let kernels = kernels();
+        let mut random = Random::new(3);
+        let mut numbers = |count: usize| (0..count).map(|_| random.uniform_in(-1.0, 1.0)).collect::<Vec<f32>>();
+        for (m, k, n) in
+            [(1, 1, 1), (3, 5, 2), (8, 16, 48), (9, 17, 49), (7, 200, 31), (13, 193, 97), (4, 400, 4), (6, 33, 16)]
+        {
+            let (a, b, old) = (numbers(m * k), numbers(k * n), numbers(m * n));
+            for (a_row, a_column, b_row, b_column) in [(k, 1, n, 1), (1, m, n, 1), (k, 1, 1, k)] {
+                for (name, by_rows, kernel) in &kernels {
+                    if *by_rows != (b_column == 1) {
+                        continue;
+                    }
+                    for add in [false, true] {
+                        let mut c = old.clone();
+                        let (ap, bp, cp) = (a.as_ptr(), b.as_ptr(), c.as_mut_ptr());
+                        let o =
+                            Operands { m, k, n, a: ap, a_row, a_column, b: bp, b_row, b_column, c: cp, c_row: n, add };
+                        kernel(&o);
+                        for at in 0..m * n {
+                            let (i, j) = (at / n, at % n);
+                            let term = |p: usize| {
+                                f64::from(a[i * a_row + p * a_column]) * f64::from(b[p * b_row + j * b_column])
+                            };
+                            let start = if add { f64::from(old[at]) } else { 0.0 };
+                            let expected = start + (0..k).map(term).sum::<f64>();
+                            let gap = (f64::from(c[at]) - expected).abs();
+                            assert!(gap < 1e-5 * (1.0 + k as f64).sqrt(), "{name} {m}×{k}×{n} at {i},{j}: {gap:e}");
+                        }
+                    }
+                }
+            }
+        }
+    }
+
+    type Kernel = Box<dyn Fn(&Operands)>;
+
+    /// The kernels that this machine can run: name, whether B's rows must be contiguous, and the kernel.
+    fn kernels() -> Vec<(&'static str, bool, Kernel)> {
+        let mut found: Vec<(&'static str, bool, Kernel)> = Vec::new();
+        #[cfg(target_arch = "x86_64")]
+        {
+            // SAFETY, for all four: the test's matrices are as big as their shapes and strides say, and the features are
+            // asked for before the kernel is listed.
+            if std::arch::is_x86_feature_detected!("avx512f") {
+                found.push(("avx512 rows", true, Box::new(|o| unsafe { avx512::rows(o) })));
+                found.push(("avx512 dots", false, Box::new(|o| unsafe { avx512::dots(o) })));
+            }
+            if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+                found.push(("avx2 rows", true, Box::new(|o| unsafe { avx2::rows(o) })));
+                found.push(("avx2 dots", false, Box::new(|o| unsafe { avx2::dots(o) })));
+            }
+        }
+        found
+    }
+}

@@ -1,0 +1,38 @@
+//! A differentiable ONNX runtime: forward, gradients, training, back to ONNX.
+//!
+//! * [`Model`]: parse a file, run it ([`Model::forward`]), differentiate it ([`Model::gradients`], [`Model::pullback`]),
+//!   change its weights, write the file back with nothing but the weights changed ([`Model::to_onnx`]).
+//! * [`Tensor`] holds numbers of any [`Real`] type: `f32` to work, `f64` as the reference.
+//! * [`optim`]: SGD and Adam; [`random`]: the generator behind every seed; [`builder`]: new model files.
+//! * [`self_check`]: the runtime measured against its own reference, on the model at hand.
+//!
+//! The way of a model: `load` turns the file into typed operators and refuses by name what it does not know; `plan`
+//! fixes every shape and every buffer for one input shape, so that memory is bounded before it is taken; `run` walks the
+//! plan forward and backward; `kernel` does the arithmetic. The batch is cut into chunks whose number does not depend on
+//! the machine, so results are the same on any number of cores.
+//!
+//! Absent on purpose: control flow (`If`, `Loop`), several inputs or outputs, element types other than `FLOAT`, batch
+//! statistics in training mode (normalisation uses the stored ones), external data, and anything approximate.
+
+mod check;
+mod error;
+mod kernel;
+mod load;
+mod loss;
+mod model;
+mod plan;
+mod real;
+mod run;
+mod tensor;
+
+pub mod builder;
+pub mod limits;
+pub mod optim;
+pub mod random;
+
+pub use check::{SelfCheck, self_check};
+pub use error::NnError;
+pub use loss::OutputKind;
+pub use model::{Gradients, Model, Parameter, ParameterMut, Seed, Want};
+pub use real::Real;
+pub use tensor::Tensor;

@@ -1,0 +1,30 @@
+//! How much a model may ask for before it is refused.
+
+/// Bytes that one forward or backward pass may take for activations, gradients and index tables, unless
+/// [`Model::set_memory_limit`](crate::Model::set_memory_limit) says otherwise: 4 GiB.
+pub const MEMORY_BYTES_DEFAULT: usize = 4 << 30;
+
+/// The highest rank of a tensor. ONNX has no limit; real models stay below 8.
+pub const RANK_MAX: usize = 16;
+
+/// Elements of one tensor of shape arithmetic (integers), which is computed while planning.
+pub const SHAPE_ELEMENTS_MAX: usize = 1 << 16;
+
+/// Elements of one tensor; index tables hold 32 bits.
+pub const ELEMENTS_MAX: usize = 0x7fff_ffff;
+
+/// The oldest and the newest version of the standard operators that is read.
+pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=22;
+
+/// Plans that a model keeps, one for each input shape and purpose seen.
+pub(crate) const PLANS_KEPT: usize = 16;
+
+/// Sums of parameter gradients that are made side by side; fixed, so that the order of additions is fixed too.
+pub(crate) const GROUPS: usize = 16;
+
+/// Examples in a chunk, at least and at most, where the model leaves the batch free.
+pub(crate) const CHUNK_MIN: usize = 16;
+pub(crate) const CHUNK_MAX: usize = 64;
+
+/// A chunk's buffers should stay within this many bytes, so that they fit the caches.
+pub(crate) const CHUNK_BYTES: usize = 16 << 20;

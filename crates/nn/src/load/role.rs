@@ -1,0 +1,127 @@
+//! Which constants are weights, which are statistics, and how each starts afresh.
+//!
+//! A file does not say what is trained. The rule here: an initialiser is a parameter where a convolution, a matrix
+//! product, a normalisation or `PRelu` reads it as weight, scale, slope or bias, or where `Add` or `Mul` reads it and it
+//! has two elements or more. Operands of `Sub`, `Div`, `Pow`, `Min` and `Max`, scalars and constant nodes stay what they
+//! are: they are preprocessing and arithmetic, not knowledge. Reshaped and transposed initialisers are followed.
+
+use super::{Graph, Known, Operator, Value};
+use crate::kernel::pointwise::Function;
+
+/// What a constant is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Role {
+    /// Part of the arithmetic.
+    Fixed,
+    /// Mean or variance of a batch normalisation: not trained by gradients, but reset with the weights.
+    Statistic(Fresh),
+    /// Trained.
+    Parameter(Fresh),
+}
+
+/// How a constant starts afresh.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Fresh {
+    /// Normal with variance 2 / fan-in (He et al. 2015, equation 10).
+    Weight {
+        /// How many inputs each output sums over.
+        fan_in: usize,
+    },
+    /// Biases and means.
+    Zero,
+    /// Scales and variances.
+    One,
+    /// `PRelu`: a quarter (He et al. 2015, section 2.1).
+    Quarter,
+}
+
+/// A value that is an initialiser, perhaps seen transposed.
+#[derive(Clone, Copy)]
+struct Origin {
+    float: usize,
+    transposed: bool,
+}
+
+pub(super) fn assign(graph: &mut Graph) {
+    let mut origins: Vec<Option<Origin>> = graph
+        .values
+        .iter()
+        .map(|known| match known {
+            Known::Float(float) if graph.floats.get(*float).is_some_and(|float| float.initialiser) => {
+                Some(Origin { float: *float, transposed: false })
+            }
+            _ => None,
+        })
+        .collect();
+    let mut roles = Vec::new();
+    for node in &graph.nodes {
+        let origin = |index: usize| -> Option<Origin> {
+            let value: Value = (*node.inputs.get(index)?)?;
+            *origins.get(value)?
+        };
+        let passed = match &node.operator {
+            Operator::Identity | Operator::Reshape { .. } | Operator::Squeeze { .. } | Operator::Unsqueeze { .. } => {
+                origin(0)
+            }
+            Operator::Transpose { .. } => origin(0).map(|from| Origin { transposed: !from.transposed, ..from }),
+            operator => {
+                for index in 0..node.inputs.len() {
+                    let Some(from) = origin(index) else { continue };
+                    let shape = graph.floats.get(from.float).map_or(&[][..], |float| &float.shape);
+                    if let Some(role) = role(operator, index, shape, from.transposed) {
+                        roles.push((from.float, role));
+                    }
+                }
+                None
+            }
+        };
+        if let (Some(_), Some(slot)) = (passed, node.outputs.first().and_then(|output| origins.get_mut(*output))) {
+            *slot = passed;
+        }
+    }
+    for (float, role) in roles {
+        if let Some(float) = graph.floats.get_mut(float)
+            && float.role == Role::Fixed
+        {
+            float.role = role;
+        }
+    }
+}
+
+fn role(operator: &Operator, index: usize, shape: &[usize], transposed: bool) -> Option<Role> {
+    let count: usize = shape.iter().product();
+    let matrix = |stored_by_output: bool| {
+        // The axis that is summed over: the last where rows are outputs, the last but one otherwise.
+        let behind = usize::from(stored_by_output == transposed);
+        let axis = shape.len().checked_sub(1 + behind);
+        Fresh::Weight { fan_in: axis.and_then(|axis| shape.get(axis)).or(shape.first()).copied().unwrap_or(1) }
+    };
+    let fresh = match (operator, index) {
+        (Operator::Conv { .. }, 1) => Fresh::Weight { fan_in: shape.iter().skip(1).product() },
+        (Operator::Gemm { transpose_b, .. }, 1) => matrix(*transpose_b),
+        (Operator::Gemm { transpose_a, .. }, 0) => matrix(!*transpose_a),
+        (Operator::MatMul, 0) => matrix(true),
+        (Operator::MatMul, 1) => matrix(false),
+        (
+            Operator::BatchNormalization { .. }
+            | Operator::InstanceNormalization { .. }
+            | Operator::LayerNormalization { .. },
+            1,
+        ) => Fresh::One,
+        (
+            Operator::BatchNormalization { .. }
+            | Operator::InstanceNormalization { .. }
+            | Operator::LayerNormalization { .. }
+            | Operator::Conv { .. }
+            | Operator::Gemm { .. },
+            2,
+        ) => Fresh::Zero,
+        (Operator::BatchNormalization { .. }, 3) => return Some(Role::Statistic(Fresh::Zero)),
+        (Operator::BatchNormalization { .. }, 4) => return Some(Role::Statistic(Fresh::One)),
+        (Operator::Binary(Function::PRelu), 1) => Fresh::Quarter,
+        (Operator::Binary(Function::Add), _) if count >= 2 => Fresh::Zero,
+        (Operator::Binary(Function::Mul), _) if count >= 2 => Fresh::One,
+        _ => return None,
+    };
+    Some(Role::Parameter(fresh))
+}

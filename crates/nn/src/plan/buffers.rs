@@ -1,0 +1,114 @@
+//! Which buffer holds what, and when it may hold something else.
+
+use super::{Backward, Source, Step, Target};
+use crate::error::NnError;
+
+/// Lengths of the buffers, and where the gradient of the logits goes.
+#[derive(Debug, Default)]
+pub(super) struct Buffers {
+    pub(super) slots: Vec<usize>,
+    pub(super) gradient_slots: Vec<usize>,
+    pub(super) head_gradient: usize,
+}
+
+/// Buffers that are handed out and taken back; a buffer grows to the longest value that it ever holds.
+#[derive(Default)]
+struct Pool {
+    lengths: Vec<usize>,
+    free: Vec<usize>,
+}
+
+impl Pool {
+    fn take(&mut self, length: usize) -> usize {
+        // The free buffer that fits best: the shortest that is long enough, or else the longest.
+        let best = (0..self.free.len()).min_by_key(|at| {
+            let have = self.lengths[self.free[*at]];
+            (have < length, if have < length { usize::MAX - have } else { have })
+        });
+        let Some(at) = best else {
+            self.lengths.push(length);
+            return self.lengths.len() - 1;
+        };
+        let slot = self.free.swap_remove(at);
+        self.lengths[slot] = self.lengths[slot].max(length);
+        slot
+    }
+
+    fn give(&mut self, slot: usize) {
+        self.free.push(slot);
+    }
+}
+
+/// Forward only: a buffer is free again after the last step that reads it. `kept` outlive the pass.
+pub(super) fn forward(steps: &mut [Step], kept: &[usize]) -> Buffers {
+    let mut last_use: Vec<usize> = (0..steps.len()).collect();
+    for (index, step) in steps.iter().enumerate() {
+        for source in &step.inputs {
+            if let Source::Step(made) = source {
+                last_use[*made] = index;
+            }
+        }
+    }
+    for step in kept {
+        last_use[*step] = usize::MAX;
+    }
+    let mut ends = vec![Vec::new(); steps.len()];
+    for (made, end) in last_use.into_iter().enumerate() {
+        if let Some(ends) = ends.get_mut(end) {
+            ends.push(made);
+        }
+    }
+    let mut pool = Pool::default();
+    for (index, ends) in ends.into_iter().enumerate() {
+        steps[index].slot = pool.take(steps[index].length);
+        for made in ends {
+            pool.give(steps[made].slot);
+        }
+    }
+    Buffers { slots: pool.lengths, ..Buffers::default() }
+}
+
+/// With gradients: every value keeps its buffer; a gradient lives from the last reader of its value to the maker.
+pub(super) fn gradients(steps: &mut [Step], head: usize, wanted: impl Fn(Source) -> bool) -> Result<Buffers, NnError> {
+    let mut active = vec![false; steps.len()];
+    for index in 0..steps.len() {
+        let is_active = |source: &Source| match source {
+            Source::Step(made) => active[*made],
+            other => wanted(*other),
+        };
+        active[index] = steps[index].inputs.iter().any(is_active);
+        steps[index].slot = index;
+    }
+    let slots = steps.iter().map(|step| step.length).collect();
+    let mut pool = Pool::default();
+    let mut born: Vec<Option<usize>> = vec![None; steps.len()];
+    let head_gradient = pool.take(steps[head].length);
+    born[head] = Some(head_gradient);
+    for index in (0..=head).rev() {
+        let (Some(upstream), true) = (born[index], active[index]) else { continue };
+        let mut backward = Backward { upstream, births: Vec::new(), targets: Vec::new() };
+        for (which, source) in steps[index].inputs.iter().enumerate() {
+            let target = match *source {
+                Source::Step(made) if active[made] => {
+                    let length = steps[made].length;
+                    let slot = *born[made].get_or_insert_with(|| {
+                        let slot = pool.take(length);
+                        backward.births.push((slot, length));
+                        slot
+                    });
+                    Target::Slot(slot)
+                }
+                Source::Input if wanted(*source) => Target::Input,
+                Source::Float(float) if wanted(*source) => Target::Float(float),
+                _ => continue,
+            };
+            if !steps[index].kernel.differentiable(which) {
+                return Err(steps[index].place.problem("has no gradient with respect to one of its inputs"));
+            }
+            backward.targets.push((which, target));
+        }
+        pool.give(upstream);
+        steps[index].backward = Some(backward);
+    }
+    Ok(Buffers { slots, gradient_slots: pool.lengths, head_gradient })
+}

@@ -1,0 +1,136 @@
+//! Walking a plan forward and backward over buffers that are kept between calls.
+
+use std::borrow::Cow;
+use std::sync::{Mutex, PoisonError};
+
+use crate::plan::{Plan, Source, Target};
+use crate::real::Real;
+
+/// Workspaces that wait for the next pass, by number type.
+#[derive(Debug, Default)]
+pub struct Pools {
+    pub(crate) single: Mutex<Vec<Workspace<f32>>>,
+    pub(crate) double: Mutex<Vec<Workspace<f64>>>,
+}
+
+/// The buffers of one pass; they only ever grow.
+#[derive(Debug, Default)]
+pub struct Workspace<T> {
+    values: Vec<Vec<T>>,
+    gradients: Vec<Vec<T>>,
+    literals: Vec<Vec<T>>,
+    scratch: Vec<T>,
+}
+
+/// A constant's numbers in the precision of the pass.
+pub(crate) type Weights<'m, T> = Vec<Cow<'m, [T]>>;
+
+/// One chunk of a batch on its way through a plan.
+pub(crate) struct Pass<'p, T: Real> {
+    plan: &'p Plan,
+    weights: &'p Weights<'p, T>,
+    input: &'p [T],
+    pools: &'p Pools,
+    workspace: Workspace<T>,
+}
+
+impl<'p, T: Real> Pass<'p, T> {
+    /// Takes a workspace and runs the plan forward.
+    pub(crate) fn forward(plan: &'p Plan, weights: &'p Weights<'p, T>, input: &'p [T], pools: &'p Pools) -> Self {
+        let waiting = T::pool(pools).lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut workspace = waiting.unwrap_or_default();
+        grow(&mut workspace.values, &plan.slots);
+        grow(&mut workspace.gradients, &plan.gradient_slots);
+        let scratch = workspace.scratch.len().max(plan.scratch);
+        workspace.scratch.resize(scratch, T::ZERO);
+        workspace.literals.clear();
+        let literals = plan.literals.iter().map(|numbers| numbers.iter().map(|number| T::of(*number)).collect());
+        workspace.literals.extend(literals);
+        let mut pass = Self { plan, weights, input, pools, workspace };
+        pass.run();
+        pass
+    }
+
+    fn run(&mut self) {
+        let mut scratch = std::mem::take(&mut self.workspace.scratch);
+        for step in &self.plan.steps {
+            let mut output = std::mem::take(&mut self.workspace.values[step.slot]);
+            let inputs = self.inputs(step.inputs.iter().zip(&step.input_lengths));
+            step.kernel.forward(&inputs, &mut output[..step.length], &mut scratch);
+            self.workspace.values[step.slot] = output;
+        }
+        self.workspace.scratch = scratch;
+    }
+
+    fn inputs<'s>(&'s self, sources: impl Iterator<Item = (&'s Source, &'s usize)>) -> Vec<&'s [T]> {
+        sources.map(|(source, length)| &self.buffer(*source)[..*length]).collect()
+    }
+
+    fn buffer(&self, source: Source) -> &[T] {
+        match source {
+            Source::Input => self.input,
+            Source::Float(index) => &self.weights[index],
+            Source::Literal(index) => &self.workspace.literals[index],
+            Source::Step(index) => &self.workspace.values[self.plan.steps[index].slot],
+        }
+    }
+
+    /// The model's output.
+    pub(crate) fn output(&self) -> &[T] {
+        &self.buffer(Source::Step(self.plan.output))[..self.plan.output_shape.iter().product()]
+    }
+
+    /// Where to put the gradient of the loss with respect to the logits, before [`Self::backward`]; with the logits.
+    pub(crate) fn seed(&mut self) -> (&[T], &mut [T]) {
+        let head = &self.plan.steps[self.plan.head];
+        let logits = &self.workspace.values[head.slot][..head.length];
+        (logits, &mut self.workspace.gradients[self.plan.head_gradient][..head.length])
+    }
+
+    /// Adds the gradients of the input to `input` and those of constants to `floats`, where the plan has them.
+    pub(crate) fn backward(&mut self, input: &mut [T], floats: &mut [Vec<T>]) {
+        let mut scratch = std::mem::take(&mut self.workspace.scratch);
+        for step in self.plan.steps.iter().rev() {
+            let Some(backward) = &step.backward else { continue };
+            for (slot, length) in &backward.births {
+                self.workspace.gradients[*slot][..*length].fill(T::ZERO);
+            }
+            for (which, target) in &backward.targets {
+                let mut taken = match target {
+                    Target::Slot(slot) => std::mem::take(&mut self.workspace.gradients[*slot]),
+                    _ => Vec::new(),
+                };
+                let length = step.input_lengths[*which];
+                let gradient = match target {
+                    Target::Slot(_) => &mut taken[..length],
+                    Target::Input => &mut input[..length],
+                    Target::Float(index) => &mut floats[*index][..length],
+                };
+                let inputs = self.inputs(step.inputs.iter().zip(&step.input_lengths));
+                let output = &self.workspace.values[step.slot][..step.length];
+                let upstream = &self.workspace.gradients[backward.upstream][..step.length];
+                step.kernel.backward(*which, &inputs, output, upstream, gradient, &mut scratch);
+                if let Target::Slot(slot) = target {
+                    self.workspace.gradients[*slot] = taken;
+                }
+            }
+        }
+        self.workspace.scratch = scratch;
+    }
+
+    /// Gives the workspace back for the next pass.
+    pub(crate) fn finish(self) {
+        T::pool(self.pools).lock().unwrap_or_else(PoisonError::into_inner).push(self.workspace);
+    }
+}
+
+fn grow<T: Real>(buffers: &mut Vec<Vec<T>>, lengths: &[usize]) {
+    if buffers.len() < lengths.len() {
+        buffers.resize_with(lengths.len(), Vec::new);
+    }
+    for (buffer, length) in buffers.iter_mut().zip(lengths) {
+        if buffer.len() < *length {
+            buffer.resize(*length, T::ZERO);
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Names a content by its bytes, never by its name.
+
+use std::io;
+
+use ringfence_format::{npy, safetensors, zip};
+
+use crate::{
+    pickle::nested,
+    source::{Source, bytes_at, length},
+};
+
+/// Bytes that are looked at.
+const HEAD_BYTES: u64 = 4_096;
+
+/// What a content is, as far as its first bytes tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Empty,
+    Zip,
+    /// A pickle of protocol 2 or newer.
+    Pickle,
+    Npy,
+    Gzip,
+    Zlib,
+    Safetensors,
+    /// Looks like protocol buffers; only ONNX is read.
+    Protobuf,
+    Png,
+    Jpeg,
+    Gif,
+    Bmp,
+    Webp,
+    /// An executable or library.
+    Program(&'static str),
+    /// Known by its signature, not read yet.
+    Unsupported(&'static str),
+    /// Nothing that a signature tells: text, an old pickle, or unknown.
+    Other,
+}
+
+/// Signatures of formats that are known but not read: name, offset, bytes.
+const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
+    ("hdf5", 0, b"\x89HDF\r\n\x1a\n"),
+    ("gguf", 0, b"GGUF"),
+    ("ggml", 0, b"lmgg"),
+    ("ggml", 0, b"tjgg"),
+    ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
+    ("xz", 0, b"\xfd7zXZ\0"),
+    ("bzip2", 0, b"BZh"),
+    ("zstd", 0, b"\x28\xb5\x2f\xfd"),
+    ("lz4", 0, b"\x04\x22\x4d\x18"),
+    ("lzma", 0, b"\x5d\0\0"),
+    ("rar", 0, b"Rar!\x1a\x07"),
+    ("parquet", 0, b"PAR1"),
+    ("arrow", 0, b"ARROW1"),
+    ("sqlite", 0, b"SQLite format 3\0"),
+    ("pdf", 0, b"%PDF-"),
+    ("tflite", 4, b"TFL3"),
+    ("tar", 257, b"ustar"),
+    ("compress", 0, b"\x1f\x9d"),
+];
+
+/// Looks at the first bytes of `source`.
+pub(crate) fn detect(source: &mut dyn Source) -> io::Result<Kind> {
+    let length = length(source)?;
+    let head = bytes_at(source, 0, HEAD_BYTES)?;
+    Ok(kind_of(&head, length))
+}
+
+fn kind_of(head: &[u8], length: u64) -> Kind {
+    let starts = |signature: &[u8]| head.starts_with(signature);
+    if head.is_empty() {
+        return Kind::Empty;
+    }
+    if starts(&zip::LOCAL_SIGNATURE)
+        || starts(&zip::END_SIGNATURE)
+        || starts(b"PK\x07\x08")
+        || starts(b"PK00PK\x03\x04")
+    {
+        return Kind::Zip;
+    }
+    if starts(&npy::MAGIC) {
+        return Kind::Npy;
+    }
+    if nested::is_start(head) {
+        return Kind::Pickle;
+    }
+    if starts(b"\x1f\x8b") {
+        return Kind::Gzip;
+    }
+    if is_zlib(head) {
+        return Kind::Zlib;
+    }
+    if let Some(kind) = picture(head) {
+        return kind;
+    }
+    if let Some(program) = program(head) {
+        return Kind::Program(program);
+    }
+    let fits = |offset: &usize, signature: &&[u8]| head.get(*offset..).is_some_and(|rest| rest.starts_with(signature));
+    if let Some((name, ..)) = UNSUPPORTED.iter().find(|(_, offset, signature)| fits(offset, signature)) {
+        return Kind::Unsupported(name);
+    }
+    if safetensors::is_likely(head, length) {
+        return Kind::Safetensors;
+    }
+    if is_protobuf(head) { Kind::Protobuf } else { Kind::Other }
+}
+
+/// RFC 1950 §2.2: deflate, a window of 32 KiB, a header that is a multiple of 31.
+fn is_zlib(head: &[u8]) -> bool {
+    matches!(head, [0x78, flags, ..] if (0x7800 + u32::from(*flags)).is_multiple_of(31) && flags & 0x20 == 0)
+        // `x^` and a text may also begin so.
+        && head.iter().take(64).any(|byte| *byte < 9 || *byte > 126)
+}
+
+fn picture(head: &[u8]) -> Option<Kind> {
+    let starts = |signature: &[u8]| head.starts_with(signature);
+    if starts(b"\x89PNG\r\n\x1a\n") {
+        Some(Kind::Png)
+    } else if starts(b"\xff\xd8\xff") {
+        Some(Kind::Jpeg)
+    } else if starts(b"GIF87a") || starts(b"GIF89a") {
+        Some(Kind::Gif)
+    } else if starts(b"RIFF") && head.get(8..12) == Some(b"WEBP") {
+        Some(Kind::Webp)
+    } else if starts(b"BM")
+        && head.get(6..10) == Some(&[0; 4])
+        && head.get(14..18).is_some_and(|size| matches!(size, [12 | 40 | 52 | 56 | 64 | 108 | 124, 0, 0, 0]))
+    {
+        Some(Kind::Bmp)
+    } else {
+        None
+    }
+}
+
+/// Executables and libraries, with more than their two or four first bytes.
+pub(crate) fn program(head: &[u8]) -> Option<&'static str> {
+    match head {
+        [0x7f, b'E', b'L', b'F', 1 | 2, 1 | 2, 1, ..] => Some("elf"),
+        [b'M', b'Z', ..] => {
+            let offset = head.get(60..64).and_then(|field| field.first_chunk().copied()).map(u32::from_le_bytes)?;
+            let header = head.get(usize::try_from(offset).ok()?..)?;
+            header.starts_with(b"PE\0\0").then_some("pe")
+        }
+        [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => Some("mach-o"),
+        [b'#', b'!', b'/' | b' ', ..] => Some("script"),
+        _ => None,
+    }
+}
+
+/// A first field of ModelProto: ir_version, or producer_name and its neighbours, or a graph of plausible length.
+fn is_protobuf(head: &[u8]) -> bool {
+    match head {
+        [0x08, version, tag, ..] => {
+            (1..=20).contains(version) && matches!(tag, 0x12 | 0x1a | 0x22 | 0x28 | 0x32 | 0x3a | 0x42 | 0x72)
+        }
+        [0x12 | 0x1a | 0x22 | 0x3a | 0x42, rest @ ..] => rest.iter().take(64).any(|byte| *byte < 9),
+        _ => false,
+    }
+}

@@ -1,0 +1,170 @@
+//! Sends a content to its reader.
+
+use std::io::{self, Cursor};
+
+use ringfence_format::gzip::{self, End, Inflated};
+
+use crate::{
+    audit::Audit,
+    detect::{Kind, detect, program},
+    rules::id,
+    source::{Source, Window, bytes_at, length},
+    stream::{is_old_pickle, names_something},
+};
+
+/// How much of an unknown content is searched for pickles, in bytes.
+const CARVE_BYTES_MAX: u64 = 4 << 20;
+/// Expansion at which a compressed stream is called a bomb, if it is large as well.
+const BOMB_RATIO: u64 = 200;
+/// Size from which the ratio counts, in bytes.
+const BOMB_BYTES: u64 = 64 << 20;
+
+impl Audit<'_> {
+    /// Looks at a whole content and says what it is.
+    pub(crate) fn inspect(&mut self, source: &mut dyn Source) -> &'static str {
+        if self.depth() > self.limits.depth_max {
+            self.note(id::GEN_DEPTH, "nested deeper than the limit", None);
+            return "unknown";
+        }
+        match self.inspect_known(source) {
+            Ok(format) => format,
+            Err(error) => {
+                self.note(id::GEN_READ, &format!("reading failed: {error}"), None);
+                "unknown"
+            }
+        }
+    }
+
+    fn inspect_known(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
+        let kind = detect(source)?;
+        match kind {
+            Kind::Empty => Ok("empty"),
+            Kind::Zip => self.zip(source),
+            Kind::Pickle => self.pickles(source, 0, false),
+            Kind::Npy => self.npy(source),
+            Kind::Gzip | Kind::Zlib => self.compressed(source, kind),
+            Kind::Safetensors => self.safetensors(source),
+            Kind::Protobuf => match self.onnx(source)? {
+                Some(format) => Ok(format),
+                None => self.other(source),
+            },
+            Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
+            Kind::Program("script") => {
+                self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));
+                Ok("script")
+            }
+            Kind::Program(name) => {
+                self.note(id::GEN_PROGRAM, &format!("is a native program or library ({name})"), Some(0));
+                Ok(name)
+            }
+            Kind::Unsupported(name) => {
+                self.note(id::GEN_UNSUPPORTED, &format!("{name} is not read yet"), Some(0));
+                self.carve(source)?;
+                // Templates and layer configurations stand in these files as plain text.
+                self.text_rules(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
+                Ok(name)
+            }
+            Kind::Other => self.other(source),
+        }
+    }
+
+    /// No signature: an old pickle, text, an archive behind something else, or unknown.
+    fn other(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
+        if is_old_pickle(source) {
+            return self.pickles(source, 0, false);
+        }
+        if let Some(format) = self.text(source)? {
+            return Ok(format);
+        }
+        if names_something(source) {
+            return self.pickles(source, 0, false);
+        }
+        if ringfence_format::zip::read(source).is_ok_and(|archive| !archive.members.is_empty()) {
+            return self.zip(source);
+        }
+        self.carve(source)?;
+        self.graph_operators(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
+        self.note(id::GEN_UNKNOWN, "the content is of no known format", Some(0));
+        Ok("unknown")
+    }
+
+    /// Bytes from `offset` that the reader before did not account for.
+    pub(crate) fn inspect_rest(&mut self, source: &mut dyn Source, offset: u64) -> io::Result<()> {
+        let whole = length(source)?;
+        if offset >= whole {
+            return Ok(());
+        }
+        let head = bytes_at(source, offset, 4_096)?;
+        let is_blank = head.iter().all(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')) && whole - offset <= 4_096;
+        let mut window = Window::new(source, offset, whole - offset)?;
+        self.within(&format!("rest@{offset:#x}"), |audit| {
+            if is_blank {
+                return Ok(());
+            }
+            if let Some(name) = program(&head) {
+                audit.note(
+                    id::GEN_PROGRAM,
+                    &format!("bytes that belong to no part begin like a program ({name})"),
+                    Some(0),
+                );
+            }
+            match detect(&mut window)? {
+                Kind::Zip | Kind::Pickle | Kind::Npy | Kind::Gzip | Kind::Safetensors => {
+                    audit.inspect(&mut window);
+                }
+                _ if is_old_pickle(&mut window) => {
+                    audit.inspect(&mut window);
+                }
+                _ => {
+                    if ringfence_format::zip::read(&mut window).is_ok_and(|archive| !archive.members.is_empty()) {
+                        audit.zip(&mut window)?;
+                    } else {
+                        audit.carve(&mut window)?;
+                    }
+                }
+            }
+            Ok(())
+        })
+    }
+
+    /// Searches for pickles inside a content that no reader accounts for.
+    pub(crate) fn carve(&mut self, source: &mut dyn Source) -> io::Result<()> {
+        let bytes = bytes_at(source, 0, CARVE_BYTES_MAX)?;
+        self.carve_bytes(&bytes, source);
+        Ok(())
+    }
+
+    fn compressed(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
+        source.seek(io::SeekFrom::Start(0))?;
+        let most = self.room();
+        let (inflated, format) = if kind == Kind::Gzip {
+            (gzip::gunzip(source, most)?, "gzip")
+        } else {
+            (gzip::unzlib(source, most)?, "zlib")
+        };
+        let packed = length(source)?;
+        let Inflated { bytes, end, .. } = inflated;
+        self.inflated = self.inflated.saturating_add(bytes.len() as u64);
+        if kind == Kind::Zlib && bytes.is_empty() && end == End::Broken {
+            // Two bytes were all that looked like zlib.
+            return self.other(source);
+        }
+        let unpacked = bytes.len() as u64;
+        if unpacked > BOMB_BYTES && unpacked / packed.max(1) > BOMB_RATIO {
+            self.note(id::ZIP_BOMB, &format!("{packed} bytes expand to {unpacked} and more"), None);
+        }
+        match end {
+            End::Whole => {}
+            End::TooLarge => self.note(id::GEN_WRAPPER, &format!("larger than {most} bytes when inflated"), None),
+            End::Broken => self.note(id::GEN_WRAPPER, "the compressed stream is broken", None),
+            End::Trailing => self.note(id::GEN_WRAPPER, "bytes follow the compressed stream", None),
+        }
+        self.within(format, |audit| audit.inspect(&mut Cursor::new(bytes)));
+        Ok(format)
+    }
+
+    /// How many bytes the next compressed member may inflate to.
+    pub(crate) fn room(&self) -> u64 {
+        self.limits.member_bytes_max.min(self.limits.inflated_bytes_max.saturating_sub(self.inflated))
+    }
+}

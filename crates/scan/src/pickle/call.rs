@@ -1,0 +1,427 @@
+//! What imports, calls and changes mean: the machine's judgement.
+//!
+//! A name is judged when it is imported, and again when it is called: a gadget that is only imported is malicious too
+//! (nothing in a model needs it), and an allowed callable is still reported when its arguments are not of the shape
+//! that libraries write. Results of allowed calls are [`Value::Made`]; results of anything else are
+//! [`Value::Unknown`], and using those as callables has its own rule.
+
+use super::{
+    Encoding, Nested, PushBounded as _, Storage,
+    heap::{ItemType, Value, Wide},
+    machine::{Halt, Machine, Step},
+    names::{Effect, NAMES, Shape, Standing, Technique},
+};
+use crate::rules::{Rule, id};
+
+/// How something is called.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum How {
+    Reduce,
+    /// INST, OBJ.
+    Instance,
+    /// NEWOBJ, NEWOBJ_EX: no initialiser runs.
+    New,
+}
+
+/// Special names under which a callable runs without being called openly.
+const SPECIAL_KEYS: [&str; 17] = [
+    "__setstate__",
+    "__reduce__",
+    "__reduce_ex__",
+    "__class__",
+    "__getattr__",
+    "__getattribute__",
+    "__call__",
+    "__del__",
+    "__init__",
+    "__new__",
+    "__globals__",
+    "__builtins__",
+    "__code__",
+    "__wrapped__",
+    "__getstate__",
+    "__import__",
+    "__dict__",
+];
+
+/// Item sizes of torch's storage types.
+const STORAGE_TYPES: [(&str, u64); 19] = [
+    ("DoubleStorage", 8),
+    ("FloatStorage", 4),
+    ("HalfStorage", 2),
+    ("BFloat16Storage", 2),
+    ("LongStorage", 8),
+    ("IntStorage", 4),
+    ("ShortStorage", 2),
+    ("CharStorage", 1),
+    ("ByteStorage", 1),
+    ("BoolStorage", 1),
+    ("ComplexDoubleStorage", 16),
+    ("ComplexFloatStorage", 8),
+    ("QUInt8Storage", 1),
+    ("QInt8Storage", 1),
+    ("QInt32Storage", 4),
+    ("QUInt4x2Storage", 1),
+    ("QUInt2x4Storage", 1),
+    ("UntypedStorage", 1),
+    ("_UntypedStorage", 1),
+];
+
+pub(super) fn rule_of(technique: Technique) -> &'static Rule {
+    match technique {
+        Technique::Exec => id::PKL_EXEC,
+        Technique::Code => id::PKL_CODE,
+        Technique::Native => id::PKL_NATIVE,
+        Technique::Import => id::PKL_IMPORT,
+        Technique::Attribute => id::PKL_ATTRIBUTE,
+        Technique::Load => id::PKL_LOAD,
+        Technique::File => id::PKL_FILE,
+        Technique::Network => id::PKL_NETWORK,
+        Technique::State => id::PKL_STATE,
+    }
+}
+
+impl Machine<'_> {
+    // --- imports -----------------------------------------------------------------------------------------------
+
+    /// Resolves a name and reports it if it is not allowed.
+    pub(super) fn import(&mut self, module: &str, name: &str) -> Value {
+        if let Some(number) = self.known_number(module, name) {
+            return Value::Global(number);
+        }
+        let standing = self.standing(module, name);
+        let Some(number) = self.number_of(module, name, standing) else {
+            self.draft(id::PKL_LIMIT, "names", "more names than are kept".to_owned());
+            return Value::Unknown;
+        };
+        let shown = self.shown(number);
+        let rule = match standing {
+            Standing::Allowed(_) => return Value::Global(number),
+            Standing::Gadget(technique) => rule_of(technique),
+            Standing::Dunder => id::PKL_DUNDER,
+            Standing::Dotted => id::PKL_DOTTED,
+            Standing::Odd => id::PKL_ODD_NAME,
+            Standing::Unknown => id::PKL_UNKNOWN_NAME,
+        };
+        self.draft(rule, &shown, format!("imports `{shown}`"));
+        Value::Global(number)
+    }
+
+    fn standing(&self, module: &str, name: &str) -> Standing {
+        // A TorchScript archive brings the classes below `__torch__` itself, and no Python module has that name.
+        let own = self.script && (module == "__torch__" || module.starts_with("__torch__."));
+        if own { Standing::Allowed(Effect::Class) } else { NAMES.standing(module, name) }
+    }
+
+    pub(super) fn global_lines(&mut self) -> Step<Value> {
+        let module = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+        let name = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+        let module = self.name_text(module.start, module.length)?;
+        let name = self.name_text(name.start, name.length)?;
+        Ok(self.import(&module, &name))
+    }
+
+    fn name_text(&mut self, start: u64, length: u64) -> Step<String> {
+        let length = usize::try_from(length).unwrap_or(usize::MAX).min(super::NAME_BYTES_MAX);
+        String::from_utf8(self.input.read_at(start, length)).map_err(|_| Halt::Broken("a name that is not UTF-8"))
+    }
+
+    pub(super) fn extension(&mut self, code: u32) -> Step {
+        self.draft(id::PKL_EXTENSION, "extension", format!("extension code {code}"));
+        self.push(Value::Unknown)
+    }
+
+    // --- persistent ids ----------------------------------------------------------------------------------------
+
+    pub(super) fn persistent_line(&mut self) -> Step {
+        self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+        self.push(Value::Persistent)
+    }
+
+    /// torch writes `('storage', type, key, location, numel[, view])` and, long ago, `('module', class, file, text)`.
+    pub(super) fn persistent(&mut self, pid: Value) -> Step {
+        let items = match pid {
+            Value::Tuple(container) => self.heap.items(container).unwrap_or_default().to_vec(),
+            _ => Vec::new(),
+        };
+        let usual = match items.as_slice() {
+            [Value::Text(kind), Value::Global(class), Value::Text(key), location, numel, ..]
+                if self.text_at(*kind).as_deref() == Some("storage") =>
+            {
+                self.note_storage(*class, *key, *numel);
+                matches!(location, Value::Text(_) | Value::None)
+            }
+            [Value::Text(kind), Value::Global(_), rest @ ..] if self.text_at(*kind).as_deref() == Some("module") => {
+                rest.iter().all(|item| matches!(item, Value::Text(_) | Value::None))
+            }
+            // Other loaders number their objects or name them.
+            [] => matches!(pid, Value::Text(_) | Value::Int(_)),
+            _ => false,
+        };
+        if !usual {
+            let message = format!("persistent id {}", self.describe(pid));
+            self.draft(id::PKL_PERSISTENT, "persistent", message);
+        }
+        self.push(Value::Persistent)
+    }
+
+    fn note_storage(&mut self, class: u32, key: Wide, numel: Value) {
+        let class_name = self.names.get(class as usize).map(|name| name.attribute.clone()).unwrap_or_default();
+        let item_bytes = STORAGE_TYPES.iter().find(|(name, _)| *name == class_name).map(|(_, bytes)| *bytes);
+        let bytes = match (item_bytes, numel) {
+            (Some(item), Value::Int(numel)) => numel.number().checked_mul(item),
+            _ => None,
+        };
+        if self.storages.len() < super::STORAGES_MAX
+            && let Some(key) = self.text_at(key)
+        {
+            self.storages.insert(key, Storage { bytes });
+        }
+    }
+
+    // --- calls -------------------------------------------------------------------------------------------------
+
+    pub(super) fn reduce(&mut self) -> Step {
+        let arguments = self.pop()?;
+        let callable = self.pop()?;
+        let result = self.call(How::Reduce, callable, arguments);
+        self.push(result)
+    }
+
+    pub(super) fn newobj(&mut self) -> Step {
+        let arguments = self.pop()?;
+        let class = self.pop()?;
+        let result = self.call(How::New, class, arguments);
+        self.push(result)
+    }
+
+    pub(super) fn newobj_ex(&mut self) -> Step {
+        self.pop()?;
+        self.newobj()
+    }
+
+    pub(super) fn inst(&mut self) -> Step {
+        let class = self.global_lines()?;
+        let from = self.pop_mark()?;
+        let arguments = self.arguments_from(from);
+        self.stack.truncate(from);
+        let result = self.call(How::Instance, class, arguments);
+        self.push(result)
+    }
+
+    pub(super) fn obj(&mut self) -> Step {
+        let from = self.pop_mark()?;
+        let class = self.stack.get(from).copied().ok_or(Halt::Broken("the stack is empty"))?;
+        let arguments = self.arguments_from(from + 1);
+        self.stack.truncate(from);
+        let result = self.call(How::Instance, class, arguments);
+        self.push(result)
+    }
+
+    fn arguments_from(&mut self, from: usize) -> Value {
+        let container = self.heap.make();
+        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        Value::Tuple(container)
+    }
+
+    fn call(&mut self, how: How, callable: Value, arguments: Value) -> Value {
+        self.calls += 1;
+        let Value::Global(number) = callable else {
+            let message = format!("calls {} with {}", self.describe(callable), self.describe(arguments));
+            self.draft(id::PKL_COMPUTED_CALL, "computed", message);
+            return Value::Unknown;
+        };
+        let Some(standing) = self.names.get(number as usize).map(|name| name.standing) else { return Value::Unknown };
+        let rule = match standing {
+            Standing::Allowed(effect) => return self.allowed_call(how, number, effect, arguments),
+            Standing::Gadget(technique) => rule_of(technique),
+            Standing::Dunder => id::PKL_DUNDER,
+            Standing::Dotted => id::PKL_DOTTED,
+            Standing::Odd => id::PKL_ODD_NAME,
+            Standing::Unknown => id::PKL_UNKNOWN_CALL,
+        };
+        if let Some(made) = self.class_attribute(number, arguments) {
+            return made;
+        }
+        let shown = self.shown(number);
+        let message = format!("calls `{shown}` with {}", self.describe(arguments));
+        if rule.id == id::PKL_UNKNOWN_CALL.id {
+            self.forget(id::PKL_UNKNOWN_NAME, &shown);
+        }
+        self.draft_again(rule, &shown, message);
+        Value::Unknown
+    }
+
+    /// `getattr(Class, "name")` is how protocols below 4 write `Class.name`; it is fine where the table allows that.
+    fn class_attribute(&mut self, number: u32, arguments: Value) -> Option<Value> {
+        let Value::Tuple(container) = arguments else { return None };
+        let [Value::Global(class), Value::Text(attribute)] = *self.heap.items(container)? else { return None };
+        if !self.names.get(number as usize)?.attribute.eq("getattr") {
+            return None;
+        }
+        let class = self.names.get(class as usize)?.clone();
+        let path = format!("{}.{}", class.attribute, self.text_at(attribute)?);
+        let standing = NAMES.standing(&class.module, &path);
+        if !matches!(standing, Standing::Allowed(_)) {
+            return None;
+        }
+        // Only the import was reported so far, if nothing worse was done with it.
+        let shown = self.shown(number);
+        self.forget_import(id::PKL_ATTRIBUTE, &shown);
+        self.number_of(&class.module, &path, standing).map(Value::Global)
+    }
+
+    fn allowed_call(&mut self, how: How, number: u32, effect: Effect, arguments: Value) -> Value {
+        let items = match arguments {
+            Value::Tuple(container) => self.heap.items(container).map(<[Value]>::to_vec),
+            // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
+            _ => None,
+        };
+        let fits = match effect {
+            Effect::Make => true,
+            Effect::Value => false,
+            // INST and OBJ without arguments run no initialiser either.
+            Effect::Class => how == How::New || how == How::Instance && items.as_ref().is_some_and(Vec::is_empty),
+            Effect::Shape(shape) => match items.and_then(|items| self.shaped_call(shape, number, &items)) {
+                Some(result) => return result,
+                None => false,
+            },
+        };
+        if !fits {
+            let shown = self.shown(number);
+            let message = format!("calls `{shown}` with {}", self.describe(arguments));
+            self.draft(id::PKL_ARGUMENTS, &shown, message);
+            return Value::Unknown;
+        }
+        Value::Made(number)
+    }
+
+    /// The result of a call whose arguments fit `shape`.
+    fn shaped_call(&mut self, shape: Shape, number: u32, items: &[Value]) -> Option<Value> {
+        match (shape, items) {
+            // copyreg._reconstructor(class, base, state): base.__new__(class, state), then base.__init__ for real bases.
+            (Shape::Reconstructor, [Value::Global(class), Value::Global(base), _]) => {
+                (self.is_class(*class) && self.is_class(*base)).then_some(Value::Made(*class))
+            }
+            (Shape::NewObject, [Value::Global(class), ..]) => self.is_class(*class).then_some(Value::Made(*class)),
+            (Shape::Latin1, [Value::Text(_)]) => Some(Value::Opaque),
+            (Shape::Latin1, [Value::Text(_), Value::Text(codec), ..]) => {
+                let codec = self.text_at(*codec)?.to_ascii_lowercase().replace('_', "-");
+                matches!(codec.as_str(), "latin1" | "latin-1" | "iso-8859-1" | "utf-8" | "utf8" | "ascii")
+                    .then_some(Value::Opaque)
+            }
+            (Shape::Partial, [Value::Global(function), ..]) => {
+                self.is_allowed(*function).then_some(Value::Made(number))
+            }
+            // type(None) and the like; iter(list).
+            (Shape::Single, [Value::Global(_) | Value::Unknown | Value::Persistent]) => None,
+            (Shape::Single, [_]) | (Shape::ZoneInfo, [Value::Text(_), _]) => Some(Value::Made(number)),
+            (Shape::Dtype, [code, ..]) => self.dtype(*code),
+            (Shape::Ufunc, [Value::Text(module), Value::Text(name)]) => {
+                let (module, name) = (self.text_at(*module)?, self.text_at(*name)?);
+                matches!(NAMES.standing(&module, &name), Standing::Allowed(_)).then_some(Value::Made(number))
+            }
+            // torch._tensor._rebuild_from_type_v2(function, type, args, state): calls function(*args).
+            (Shape::FromType, [Value::Global(function), Value::Global(class), arguments, ..]) => {
+                if !self.is_allowed(*class) {
+                    return None;
+                }
+                match self.call(How::Reduce, Value::Global(*function), *arguments) {
+                    Value::Unknown => None,
+                    made => Some(made),
+                }
+            }
+            // torch.storage._load_from_bytes(bytes): torch.load of the bytes, which are scanned as a file of their own.
+            (Shape::TorchBytes, [Value::Bytes(bytes)]) => {
+                let (offset, length) = self.extent_at(*bytes)?;
+                self.nested.push_bounded(Nested { offset, length, encoding: Encoding::Loaded });
+                Some(Value::Made(number))
+            }
+            _ => None,
+        }
+    }
+
+    fn dtype(&mut self, code: Value) -> Option<Value> {
+        Some(Value::Dtype(match code {
+            Value::Text(code) => {
+                let code = self.text_at(code)?;
+                if code.contains('O') {
+                    ItemType::Object
+                } else {
+                    let bytes = ringfence_format::npy::code_bytes(&code).and_then(|bytes| u16::try_from(bytes).ok());
+                    bytes.map_or(ItemType::Unclear, ItemType::Bytes)
+                }
+            }
+            Value::Global(class) if self.is_allowed(class) => ItemType::Unclear,
+            Value::List(_) | Value::Tuple(_) | Value::Dict(_) | Value::Dtype(_) => ItemType::Unclear,
+            _ => return None,
+        }))
+    }
+
+    fn is_allowed(&self, number: u32) -> bool {
+        self.names.get(number as usize).is_some_and(|name| matches!(name.standing, Standing::Allowed(_)))
+    }
+
+    fn is_class(&self, number: u32) -> bool {
+        let standing = self.names.get(number as usize).map(|name| name.standing);
+        matches!(standing, Some(Standing::Allowed(Effect::Class | Effect::Make)))
+    }
+
+    // --- changes -----------------------------------------------------------------------------------------------
+
+    pub(super) fn build(&mut self) -> Step {
+        let state = self.pop()?;
+        let target = self.pop()?;
+        self.push(target)?;
+        match target {
+            Value::Global(_) | Value::Unknown | Value::Persistent => self.mutated(target, "sets the state of"),
+            Value::Made(number) => {
+                if let Value::Made(made) = state
+                    && self.is_dictionary(made)
+                {
+                    let message = format!("the state of `{}` is itself made by a call", self.shown(number));
+                    self.draft(id::PKL_IRREGULAR, "state", message);
+                }
+                if self.is_array_wrapper(number) {
+                    return self.array_wrapper(state);
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn is_dictionary(&self, number: u32) -> bool {
+        let name = self.names.get(number as usize).map(|name| name.attribute.as_str());
+        matches!(name, Some("dict" | "OrderedDict" | "defaultdict" | "Counter"))
+    }
+
+    /// Reports a change of something that is not a fresh value.
+    pub(super) fn mutated(&mut self, target: Value, what: &str) {
+        let shown = self.describe(target);
+        match target {
+            Value::Global(_) => self.draft(id::PKL_MUTATION, &shown, format!("{what} the imported {shown}")),
+            Value::Persistent => self.draft(id::PKL_PERSISTENT, "changed", format!("{what} a persistent object")),
+            // What an unknown call made is reported at the call; the change makes it no better.
+            _ => {}
+        }
+    }
+
+    /// Looks at keys and values from `from` for callables under special names.
+    pub(super) fn check_keys(&mut self, from: usize) {
+        let mut at = from;
+        while let Some([key, value]) = self.stack.get(at..at + 2).and_then(|pair| pair.first_chunk().copied()) {
+            at += 2;
+            let callable = match value {
+                Value::Global(_) | Value::Unknown => true,
+                Value::Made(number) => self.names.get(number as usize).is_some_and(|name| name.attribute == "partial"),
+                _ => false,
+            };
+            let (true, Value::Text(key)) = (callable, key) else { continue };
+            if let Some(text) = self.text_at(key).filter(|text| SPECIAL_KEYS.contains(&text.as_str())) {
+                let message = format!("sets `{text}` to {}", self.describe(value));
+                self.draft(id::PKL_SPECIAL_KEY, &text, message);
+            }
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! What the machine knows of a value: eight bytes, whatever the value's real size.
+//!
+//! Texts and byte strings are offsets into the stream and are read again when they matter. Containers are numbers into
+//! a [`Heap`] that remembers the recent ones and the first items of each; older ones are only known to be containers.
+//! So memory stays bounded, and a value never expands.
+
+/// A number of 40 bits: offsets in files up to 1 TiB, and the whole numbers that sizes need.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(super) struct Wide([u8; 5]);
+
+impl Wide {
+    /// `None` beyond 40 bits.
+    pub(super) fn new(value: u64) -> Option<Self> {
+        let bytes = value.to_le_bytes();
+        let (low, high) = bytes.split_first_chunk()?;
+        high.iter().all(|byte| *byte == 0).then_some(Self(*low))
+    }
+
+    pub(super) fn number(self) -> u64 {
+        self.0.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+    }
+}
+
+/// See the module.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Value {
+    /// Nothing is stored here (memo only).
+    Hole,
+    None,
+    Bool(bool),
+    /// A whole number from 0 to 2^40.
+    Int(Wide),
+    /// Any other number.
+    Number,
+    /// A text; where its opcode stands.
+    Text(Wide),
+    /// A byte string; where its opcode stands.
+    Bytes(Wide),
+    /// A text or byte string that is not looked at (beyond 1 TiB, or out of band).
+    Opaque,
+    Tuple(u32),
+    List(u32),
+    Dict(u32),
+    Set,
+    /// An imported object; its number among the names.
+    Global(u32),
+    /// What an allowed callable made; the callable's number.
+    Made(u32),
+    /// A NumPy element type.
+    Dtype(ItemType),
+    /// What a loader made of a persistent id.
+    Persistent,
+    /// What something unknown made.
+    Unknown,
+}
+
+/// What is known of a NumPy element type.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum ItemType {
+    /// So many bytes.
+    Bytes(u16),
+    /// Python objects.
+    Object,
+    /// Unclear.
+    Unclear,
+}
+
+const _: () = assert!(size_of::<Value>() == 8, "a memo entry costs eight bytes");
+
+/// Items of a container that are remembered; for dictionaries keys and values alternate.
+pub(super) const ITEMS_MAX: usize = 32;
+/// Containers that are remembered.
+const SLOTS: u32 = 1 << 14;
+
+/// A recent container.
+#[derive(Debug, Default)]
+struct Slot {
+    id: u32,
+    /// Items put in, also those not remembered.
+    count: u64,
+    /// Nodes when everything shared is written out, as printing or hashing does.
+    weight: u64,
+    depth: u32,
+    items: Vec<Value>,
+}
+
+/// Recent containers, in a ring.
+#[derive(Debug, Default)]
+pub(super) struct Heap {
+    slots: Vec<Slot>,
+    next: u32,
+    /// Deepest nesting so far.
+    pub(super) depth: u32,
+    /// Largest expansion so far.
+    pub(super) weight: u64,
+}
+
+impl Heap {
+    /// A new container; the number wraps after 2^32 of them.
+    pub(super) fn make(&mut self) -> u32 {
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        let index = (id % SLOTS) as usize;
+        if self.slots.len() <= index {
+            self.slots.push(Slot::default());
+        }
+        if let Some(slot) = self.slots.get_mut(index) {
+            slot.items.clear();
+            (slot.id, slot.count, slot.weight, slot.depth) = (id, 0, 1, 1);
+        }
+        id
+    }
+
+    fn slot(&self, id: u32) -> Option<&Slot> {
+        self.slots.get((id % SLOTS) as usize).filter(|slot| slot.id == id)
+    }
+
+    /// Puts `items` into container `id`.
+    pub(super) fn extend(&mut self, id: u32, items: &[Value]) {
+        let (mut weight, mut depth) = (0_u64, 0);
+        for item in items {
+            if let Value::Tuple(inner) | Value::List(inner) | Value::Dict(inner) = item {
+                let (inner_weight, inner_depth) =
+                    self.slot(*inner).filter(|_| *inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
+                weight = weight.saturating_add(inner_weight);
+                depth = depth.max(inner_depth);
+            }
+        }
+        weight = weight.saturating_add(items.len() as u64);
+        let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
+        let room = ITEMS_MAX - slot.items.len().min(ITEMS_MAX);
+        slot.items.extend(items.iter().take(room));
+        slot.count = slot.count.saturating_add(items.len() as u64);
+        slot.weight = slot.weight.saturating_add(weight);
+        slot.depth = slot.depth.max(depth.saturating_add(1));
+        self.depth = self.depth.max(slot.depth);
+        self.weight = self.weight.max(slot.weight);
+    }
+
+    /// All items of a container, if it is recent and small.
+    pub(super) fn items(&self, id: u32) -> Option<&[Value]> {
+        self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64).map(|slot| slot.items.as_slice())
+    }
+
+    /// The first items of a container, if it is recent.
+    pub(super) fn first_items(&self, id: u32) -> &[Value] {
+        self.slot(id).map_or(&[], |slot| slot.items.as_slice())
+    }
+
+    /// How many items a container has, if it is recent.
+    pub(super) fn count(&self, id: u32) -> Option<u64> {
+        self.slot(id).map(|slot| slot.count)
+    }
+}
+
+/// Dense where picklers write it, sparse where an attacker does.
+#[derive(Debug, Default)]
+pub(super) struct Memo {
+    dense: Vec<Value>,
+    sparse: std::collections::HashMap<u64, Value>,
+    /// Entries that are there.
+    pub(super) count: u64,
+}
+
+/// How far ahead of its end the dense part grows.
+const DENSE_AHEAD: u64 = 4_096;
+
+impl Memo {
+    pub(super) fn clear(&mut self) {
+        self.dense.clear();
+        self.sparse.clear();
+        self.count = 0;
+    }
+
+    #[inline]
+    pub(super) fn put(&mut self, index: u64, value: Value) {
+        let length = self.dense.len() as u64;
+        if index == length {
+            // The usual case: numbers rise by one.
+            self.dense.push(value);
+            self.count += 1;
+            if !self.sparse.is_empty() && self.sparse.remove(&index).is_some() {
+                self.count -= 1;
+            }
+            return;
+        }
+        if index < length + DENSE_AHEAD {
+            let at = usize::try_from(index).unwrap_or(0);
+            if self.dense.len() <= at {
+                self.dense.resize(at + 1, Value::Hole);
+            }
+            if let Some(entry) = self.dense.get_mut(at) {
+                self.count += u64::from(*entry == Value::Hole);
+                *entry = value;
+            }
+        } else if self.sparse.insert(index, value).is_none() {
+            self.count += 1;
+        }
+    }
+
+    #[inline]
+    pub(super) fn get(&self, index: u64) -> Option<Value> {
+        let dense = usize::try_from(index).ok().and_then(|index| self.dense.get(index)).copied();
+        match dense {
+            Some(Value::Hole) | None => self.sparse.get(&index).copied(),
+            found => found,
+        }
+    }
+}

@@ -1,0 +1,512 @@
+//! The abstract machine: every opcode of protocols 0 to 5, with values that only say what kind of thing they are.
+//!
+//! [`Machine::run`] follows one pickle from its first opcode to STOP, or to where CPython's unpicklers would stop. It
+//! keeps going where CPython may keep going: a stream that means two things is followed in its more dangerous reading.
+//! What calls mean is decided in `call`; what names mean in `names`.
+//!
+//! Source: `Lib/pickle.py`, `Lib/pickletools.py` and `Modules/_pickle.c` of CPython 3.14.
+
+use std::{collections::HashMap, fmt::Write as _};
+
+use super::{
+    Draft, End, Nested, Storage,
+    argument::int,
+    heap::{Heap, Memo, Value, Wide},
+    input::Input,
+    names::Standing,
+    opcode as op,
+};
+use crate::{rules::id, source::Source};
+
+/// Most values on the stack.
+const STACK_MAX: usize = 8 << 20;
+/// Most memo entries.
+const MEMO_MAX: u64 = 64 << 20;
+/// Most marks that are open at once.
+const MARKS_MAX: usize = 1 << 20;
+/// Nesting that a pickler's own recursion limit never writes.
+const DEPTH_MAX: u32 = 10_000;
+/// Nodes after expansion at which sharing is an attack.
+const WEIGHT_MAX: u64 = 1 << 32;
+/// A memo number beyond this, far above the number of entries, makes CPython allocate for all numbers below.
+const MEMO_INDEX_MAX: u64 = 16 << 20;
+/// Opcodes that a trace shows.
+const TRACE: usize = 12;
+/// Deepest nesting of pickles inside joblib arrays.
+const RUNS_MAX: u32 = 16;
+
+/// An imported name.
+#[derive(Debug, Clone)]
+pub(super) struct Name {
+    pub(super) module: String,
+    pub(super) attribute: String,
+    pub(super) standing: Standing,
+}
+
+/// Why a step did not go on. The text says what CPython would say.
+pub(super) enum Halt {
+    Stop,
+    Broken(&'static str),
+    Limit(&'static str),
+}
+
+pub(super) type Step<T = ()> = Result<T, Halt>;
+
+/// See the module.
+pub(super) struct Machine<'s> {
+    pub(super) input: Input<'s>,
+    pub(super) names: Vec<Name>,
+    name_index: HashMap<(String, String), u32>,
+    /// Operands of STACK_GLOBAL by where their texts stand.
+    pairs: HashMap<(Wide, Wide), u32>,
+    pub(super) stack: Vec<Value>,
+    marks: Vec<usize>,
+    memo: Memo,
+    pub(super) heap: Heap,
+    pub(super) protocol: u8,
+    frame_end: u64,
+    /// Offset of the opcode that is being followed.
+    pub(super) at: u64,
+    start: u64,
+    trace: [(u64, u8); TRACE],
+    pub(super) opcodes: u64,
+    runs: u32,
+    pub(super) drafts: Vec<Draft>,
+    pub(super) draft_index: HashMap<(&'static str, String), usize>,
+    pub(super) overflow: bool,
+    pub(super) nested: Vec<Nested>,
+    pub(super) storages: HashMap<String, Storage>,
+    pub(super) script: bool,
+    pub(super) calls: u64,
+}
+
+impl<'s> Machine<'s> {
+    /// A machine that will read `source` from `start`. `script`: the file is a TorchScript archive, whose own classes
+    /// (`__torch__.…`) come with it.
+    pub(super) fn new(source: &'s mut dyn Source, start: u64, script: bool) -> Self {
+        Self {
+            input: Input::new(source, start),
+            names: Vec::new(),
+            name_index: HashMap::new(),
+            pairs: HashMap::new(),
+            stack: Vec::new(),
+            marks: Vec::new(),
+            memo: Memo::default(),
+            heap: Heap::default(),
+            protocol: 0,
+            frame_end: u64::MAX,
+            at: start,
+            start,
+            trace: [(0, 0); TRACE],
+            opcodes: 0,
+            runs: 0,
+            drafts: Vec::new(),
+            draft_index: HashMap::new(),
+            overflow: false,
+            nested: Vec::new(),
+            storages: HashMap::new(),
+            script,
+            calls: 0,
+        }
+    }
+
+    /// Follows one pickle from the current position.
+    pub(super) fn run(&mut self) -> End {
+        self.stack.clear();
+        self.marks.clear();
+        self.memo.clear();
+        self.protocol = 0;
+        self.frame_end = u64::MAX;
+        self.start = self.input.offset();
+        let end = loop {
+            match self.step() {
+                Ok(()) => {}
+                Err(Halt::Stop) => break End::Stop,
+                Err(Halt::Broken(reason)) => break End::Broken { offset: self.at, reason },
+                Err(Halt::Limit(reason)) => break End::Limit { offset: self.at, reason },
+            }
+        };
+        self.note_expansion();
+        end
+    }
+
+    /// A pickle that a loader reads from inside the stream: own stack, own memo, own frames.
+    pub(super) fn run_inner(&mut self) -> Step {
+        self.runs += 1;
+        if self.runs > RUNS_MAX {
+            return Err(Halt::Limit("pickles nested too deep"));
+        }
+        let stack = std::mem::take(&mut self.stack);
+        let marks = std::mem::take(&mut self.marks);
+        let memo = std::mem::take(&mut self.memo);
+        let (protocol, frame_end, start) = (self.protocol, self.frame_end, self.start);
+        let end = self.run();
+        (self.stack, self.marks, self.memo) = (stack, marks, memo);
+        (self.protocol, self.frame_end, self.start) = (protocol, frame_end, start);
+        self.runs -= 1;
+        match end {
+            End::Stop => Ok(()),
+            End::Broken { reason, .. } => Err(Halt::Broken(reason)),
+            End::Limit { reason, .. } => Err(Halt::Limit(reason)),
+        }
+    }
+
+    fn note_expansion(&mut self) {
+        if self.heap.depth > DEPTH_MAX {
+            let message = format!("values are nested {} deep", self.heap.depth);
+            self.draft(id::PKL_RESOURCE, "depth", message);
+        }
+        if self.heap.weight > WEIGHT_MAX {
+            let message = format!("shared values stand for {} nodes when they are written out", self.heap.weight);
+            self.draft(id::PKL_RESOURCE, "weight", message);
+        }
+    }
+
+    fn step(&mut self) -> Step {
+        self.at = self.input.offset();
+        let code = self.input.byte().ok_or(Halt::Broken("the stream ends without STOP"))?;
+        let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
+        if let Some(entry) = self.trace.get_mut(slot) {
+            *entry = (self.at, code);
+        }
+        self.opcodes += 1;
+        let result = self.execute(code);
+        self.leave_frame();
+        result
+    }
+
+    /// Forgets a frame that has ended; whether the position is outside of any frame.
+    #[inline]
+    pub(super) fn leave_frame(&mut self) -> bool {
+        let offset = self.input.offset();
+        if offset >= self.frame_end {
+            if offset > self.frame_end && self.at < self.frame_end {
+                self.draft(id::PKL_DIVERGENCE, "straddle", "an opcode crosses the end of its frame".to_owned());
+            }
+            self.frame_end = u64::MAX;
+        }
+        self.frame_end == u64::MAX
+    }
+
+    fn execute(&mut self, code: u8) -> Step {
+        match code {
+            // Stack and memo
+            op::MARK => self.mark(),
+            op::POP => self.pop_one(),
+            op::POP_MARK => self.pop_mark().map(|from| self.stack.truncate(from)),
+            op::DUP => self.top().and_then(|value| self.push(value)),
+            op::PUT => self.number_line().and_then(|index| self.put(index)),
+            op::BINPUT => self.u8().and_then(|index| self.put(u64::from(index))),
+            op::LONG_BINPUT => self.u32().and_then(|index| self.put(u64::from(index))),
+            op::MEMOIZE => self.put(self.memo.count),
+            op::GET => self.number_line().and_then(|index| self.get(index)),
+            op::BINGET => self.u8().and_then(|index| self.get(u64::from(index))),
+            op::LONG_BINGET => self.u32().and_then(|index| self.get(u64::from(index))),
+            // Small values
+            op::NONE => self.push(Value::None),
+            op::NEWTRUE => self.push(Value::Bool(true)),
+            op::NEWFALSE => self.push(Value::Bool(false)),
+            op::INT => self.int_line(),
+            op::LONG => self.long_line(),
+            op::FLOAT => self.float_line(),
+            op::BININT => self.i32().and_then(|value| self.push(int(i64::from(value)))),
+            op::BININT1 => self.u8().and_then(|value| self.push(int(i64::from(value)))),
+            op::BININT2 => self.array::<2>().and_then(|raw| self.push(int(i64::from(u16::from_le_bytes(raw))))),
+            op::LONG1 => self.u8().and_then(|length| self.long(u64::from(length))),
+            op::LONG4 => self.i32().and_then(|length| match u64::try_from(length) {
+                Ok(length) => self.long(length),
+                Err(_) => Err(Halt::Broken("LONG4 with a negative length")),
+            }),
+            op::BINFLOAT => self.array::<8>().and_then(|_| self.push(Value::Number)),
+            // Texts and bytes
+            op::STRING => self.string_line(),
+            op::UNICODE => self.text_line(),
+            op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.u8().and_then(|n| self.text(u64::from(n))),
+            op::BINUNICODE => self.u32().and_then(|n| self.text(u64::from(n))),
+            op::BINSTRING => self.i32().and_then(|length| match u64::try_from(length) {
+                Ok(length) => self.text(length),
+                Err(_) => Err(Halt::Broken("BINSTRING with a negative length")),
+            }),
+            op::BINUNICODE8 => self.u64().and_then(|n| self.text(n)),
+            op::SHORT_BINBYTES => self.u8().and_then(|n| self.bytes(u64::from(n))),
+            op::BINBYTES => self.u32().and_then(|n| self.bytes(u64::from(n))),
+            op::BINBYTES8 | op::BYTEARRAY8 => self.u64().and_then(|n| self.bytes(n)),
+            op::NEXT_BUFFER => self.push(Value::Opaque),
+            op::READONLY_BUFFER => self.top().map(|_| ()),
+            // Containers
+            op::EMPTY_TUPLE => self.tuple_of(0),
+            op::TUPLE1 => self.tuple_of(1),
+            op::TUPLE2 => self.tuple_of(2),
+            op::TUPLE3 => self.tuple_of(3),
+            op::TUPLE => self.pop_mark().and_then(|from| self.tuple_from(from)),
+            op::EMPTY_LIST => self.empty_list(),
+            op::LIST => self.pop_mark().and_then(|from| self.list_from(from)),
+            op::APPEND => self.stack_from(1).and_then(|from| self.add_items(from)),
+            op::APPENDS | op::ADDITEMS => self.pop_mark().and_then(|from| self.add_items(from)),
+            op::EMPTY_DICT => self.empty_dict(),
+            op::DICT => self.pop_mark().and_then(|from| self.dict_from(from)),
+            op::SETITEM => self.stack_from(2).and_then(|from| self.set_items(from)),
+            op::SETITEMS => self.pop_mark().and_then(|from| self.set_items(from)),
+            op::EMPTY_SET => self.push(Value::Set),
+            op::FROZENSET => self.pop_mark().and_then(|from| self.replace_from(from, Value::Set)),
+            // Names and calls
+            op::GLOBAL => self.global_lines().and_then(|global| self.push(global)),
+            op::STACK_GLOBAL => self.stack_global(),
+            op::INST => self.inst(),
+            op::OBJ => self.obj(),
+            op::REDUCE => self.reduce(),
+            op::NEWOBJ => self.newobj(),
+            op::NEWOBJ_EX => self.newobj_ex(),
+            op::BUILD => self.build(),
+            op::EXT1 => self.u8().and_then(|extension| self.extension(u32::from(extension))),
+            op::EXT2 => self.array::<2>().and_then(|raw| self.extension(u32::from(u16::from_le_bytes(raw)))),
+            op::EXT4 => self.u32().and_then(|extension| self.extension(extension)),
+            op::PERSID => self.persistent_line(),
+            op::BINPERSID => self.pop().and_then(|value| self.persistent(value)),
+            // The stream itself
+            op::PROTO => self.proto(),
+            op::FRAME => self.frame(),
+            op::STOP => self.pop().and(Err(Halt::Stop)),
+            _ => Err(Halt::Broken("unknown opcode")),
+        }
+    }
+
+    // --- stack and memo ----------------------------------------------------------------------------------------
+
+    #[inline]
+    pub(super) fn push(&mut self, value: Value) -> Step {
+        if self.stack.len() >= STACK_MAX {
+            return Err(Halt::Limit("more values on the stack than are followed"));
+        }
+        self.stack.push(value);
+        Ok(())
+    }
+
+    #[inline]
+    pub(super) fn pop(&mut self) -> Step<Value> {
+        let fence = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= fence {
+            return Err(Halt::Broken("the stack is empty"));
+        }
+        self.stack.pop().ok_or(Halt::Broken("the stack is empty"))
+    }
+
+    fn top(&self) -> Step<Value> {
+        let fence = self.marks.last().copied().unwrap_or(0);
+        if self.stack.len() <= fence {
+            return Err(Halt::Broken("the stack is empty"));
+        }
+        self.stack.last().copied().ok_or(Halt::Broken("the stack is empty"))
+    }
+
+    fn mark(&mut self) -> Step {
+        if self.marks.len() >= MARKS_MAX {
+            return Err(Halt::Limit("more open marks than are followed"));
+        }
+        self.marks.push(self.stack.len());
+        Ok(())
+    }
+
+    /// Where the items above the topmost mark begin; the mark is gone.
+    pub(super) fn pop_mark(&mut self) -> Step<usize> {
+        self.marks.pop().ok_or(Halt::Broken("no mark on the stack"))
+    }
+
+    /// POP removes a mark where one is on top.
+    fn pop_one(&mut self) -> Step {
+        if self.marks.last() == Some(&self.stack.len()) {
+            self.marks.pop();
+            return Ok(());
+        }
+        self.pop().map(|_| ())
+    }
+
+    /// Where the topmost `count` values begin; they must lie above the topmost mark, with one value below them.
+    fn stack_from(&self, count: usize) -> Step<usize> {
+        let fence = self.marks.last().copied().unwrap_or(0);
+        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken("the stack is empty"))
+    }
+
+    fn put(&mut self, index: u64) -> Step {
+        let value = self.top()?;
+        if index > MEMO_INDEX_MAX && index / 64 > self.memo.count {
+            let message = format!("memo number {index} with {} entries", self.memo.count);
+            self.draft(id::PKL_RESOURCE, "memo", message);
+        }
+        if self.memo.count >= MEMO_MAX {
+            return Err(Halt::Limit("more memo entries than are followed"));
+        }
+        self.memo.put(index, value);
+        Ok(())
+    }
+
+    fn get(&mut self, index: u64) -> Step {
+        let value = self.memo.get(index).ok_or(Halt::Broken("a memo number that was never put"))?;
+        self.push(value)
+    }
+
+    // --- containers --------------------------------------------------------------------------------------------
+
+    fn tuple_of(&mut self, count: usize) -> Step {
+        let fence = self.marks.last().copied().unwrap_or(0);
+        let from = self.stack.len().checked_sub(count).filter(|from| *from >= fence);
+        self.tuple_from(from.ok_or(Halt::Broken("the stack is empty"))?)
+    }
+
+    fn tuple_from(&mut self, from: usize) -> Step {
+        let container = self.heap.make();
+        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.replace_from(from, Value::Tuple(container))
+    }
+
+    fn list_from(&mut self, from: usize) -> Step {
+        let container = self.heap.make();
+        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.replace_from(from, Value::List(container))
+    }
+
+    fn dict_from(&mut self, from: usize) -> Step {
+        let container = self.heap.make();
+        self.check_keys(from);
+        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.replace_from(from, Value::Dict(container))
+    }
+
+    fn empty_list(&mut self) -> Step {
+        let container = self.heap.make();
+        self.push(Value::List(container))
+    }
+
+    fn empty_dict(&mut self) -> Step {
+        let container = self.heap.make();
+        self.push(Value::Dict(container))
+    }
+
+    fn replace_from(&mut self, from: usize, value: Value) -> Step {
+        self.stack.truncate(from);
+        self.push(value)
+    }
+
+    /// APPEND, APPENDS, ADDITEMS: items from `from` go into the value below them.
+    fn add_items(&mut self, from: usize) -> Step {
+        let target = self.below(from)?;
+        match target {
+            Value::List(container) => {
+                self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+            }
+            other if from < self.stack.len() => self.mutated(other, "adds items to"),
+            _ => {}
+        }
+        self.stack.truncate(from);
+        Ok(())
+    }
+
+    /// SETITEM, SETITEMS: keys and values from `from` go into the value below them.
+    fn set_items(&mut self, from: usize) -> Step {
+        let target = self.below(from)?;
+        self.check_keys(from);
+        match target {
+            Value::Dict(container) => {
+                self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+            }
+            other if from < self.stack.len() => self.mutated(other, "sets items of"),
+            _ => {}
+        }
+        self.stack.truncate(from);
+        Ok(())
+    }
+
+    fn below(&self, from: usize) -> Step<Value> {
+        let fence = self.marks.last().copied().unwrap_or(0);
+        from.checked_sub(1)
+            .filter(|index| *index >= fence)
+            .and_then(|index| self.stack.get(index).copied())
+            .ok_or(Halt::Broken("the stack is empty"))
+    }
+
+    // --- names -------------------------------------------------------------------------------------------------
+
+    fn stack_global(&mut self) -> Step {
+        let name = self.pop()?;
+        let module = self.pop()?;
+        if let (Value::Text(module), Value::Text(name)) = (module, name) {
+            if let Some(known) = self.pairs.get(&(module, name)) {
+                return self.push(Value::Global(*known));
+            }
+            if let (Some(module_text), Some(name_text)) = (self.text_at(module), self.text_at(name)) {
+                let global = self.import(&module_text, &name_text);
+                if let Value::Global(number) = global {
+                    self.pairs.insert((module, name), number);
+                }
+                return self.push(global);
+            }
+        }
+        // CPython takes nothing but texts here; a text that was made by a call is one.
+        let message = format!("the name `{}.{}` is computed", self.describe(module), self.describe(name));
+        self.draft(id::PKL_COMPUTED_NAME, "computed", message);
+        self.push(Value::Unknown)
+    }
+
+    /// The number of `module.name`, new or known.
+    pub(super) fn number_of(&mut self, module: &str, name: &str, standing: Standing) -> Option<u32> {
+        let key = (module.to_owned(), name.to_owned());
+        if let Some(number) = self.name_index.get(&key) {
+            return Some(*number);
+        }
+        if self.names.len() >= super::NAMES_MAX {
+            return None;
+        }
+        let number = u32::try_from(self.names.len()).ok()?;
+        self.names.push(Name { module: key.0.clone(), attribute: key.1.clone(), standing });
+        self.name_index.insert(key, number);
+        Some(number)
+    }
+
+    pub(super) fn known_number(&self, module: &str, name: &str) -> Option<u32> {
+        self.name_index.get(&(module.to_owned(), name.to_owned())).copied()
+    }
+
+    // --- the stream itself -------------------------------------------------------------------------------------
+
+    fn proto(&mut self) -> Step {
+        let protocol = self.u8()?;
+        if self.at != self.start {
+            self.draft(id::PKL_IRREGULAR, "proto", "PROTO in the middle of the stream".to_owned());
+        }
+        if protocol > 5 {
+            return Err(Halt::Broken("unknown protocol"));
+        }
+        self.protocol = protocol;
+        Ok(())
+    }
+
+    fn frame(&mut self) -> Step {
+        let length = self.u64()?;
+        let offset = self.input.offset();
+        if self.frame_end != u64::MAX {
+            self.draft(id::PKL_DIVERGENCE, "frames", "a frame begins inside another".to_owned());
+        }
+        // The C unpickler refuses a frame that is not there whole; the Python one runs what there is of it.
+        if length > self.input.remaining() {
+            let message = format!("a frame claims {length} bytes, {} are left", self.input.remaining());
+            self.draft(id::PKL_DIVERGENCE, "short frame", message);
+        }
+        self.frame_end = offset.saturating_add(length);
+        Ok(())
+    }
+
+    /// The last opcodes, oldest first, for evidence.
+    pub(super) fn trace(&self) -> String {
+        let count = self.opcodes.min(TRACE as u64);
+        let mut text = String::new();
+        for back in (0..count).rev() {
+            let index = usize::try_from((self.opcodes - 1 - back) % TRACE as u64).unwrap_or(0);
+            let Some((offset, code)) = self.trace.get(index) else { continue };
+            if !text.is_empty() {
+                text.push_str(" · ");
+            }
+            let _ = write!(text, "{offset:#x} {}", op::name(*code));
+        }
+        text
+    }
+}

@@ -1,0 +1,164 @@
+//! Pickles inside texts and byte strings, plain or encoded.
+//!
+//! [`candidate`] looks at the first bytes of an argument, cheaply: it runs for every longer text of every pickle. What
+//! it points to is only believed after the machine has followed it to something that a random string does not hold.
+
+use super::opcode as op;
+
+/// Shortest argument that is looked at: nothing shorter names and calls something.
+pub(super) const BYTES_MIN: u64 = 14;
+
+/// How a nested pickle is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Encoding {
+    /// As it is.
+    Plain,
+    /// Base 64.
+    Base64,
+    /// Hexadecimal digits.
+    Hex,
+    /// Latin-1 text in UTF-8, as `_codecs.encode` turns into bytes.
+    Latin1,
+    /// Whatever it is, the stream itself loads it.
+    Loaded,
+}
+
+/// Where in `head`, the first bytes of an argument, a pickle may begin.
+pub(crate) fn candidate(head: &[u8]) -> Option<(u64, Encoding)> {
+    let first = *head.first()?;
+    match first {
+        op::PROTO if is_start(head) => return Some((0, Encoding::Plain)),
+        b'c' | b'(' if has_global_line(head) => return Some((0, Encoding::Plain)),
+        b'g' if [&b"gASV"[..], b"gAWV", b"gAR", b"gAV", b"gAN", b"gAJ"].iter().any(|start| head.starts_with(start)) => {
+            return Some((0, Encoding::Base64));
+        }
+        b'Y' | b'K'
+            if head.starts_with(b"Y29z")
+                || head.starts_with(b"Y3Bvc2l4")
+                || head.starts_with(b"Y19f")
+                || head.starts_with(b"Y2J1aWx0aW5z") =>
+        {
+            return Some((0, Encoding::Base64));
+        }
+        b'8' if [&b"800495"[..], b"800595", b"8002", b"8003"].iter().any(|start| head.starts_with(start)) => {
+            return Some((0, Encoding::Hex));
+        }
+        0xc2 if head.starts_with(&[0xc2, 0x80]) && head.get(2).is_some_and(|byte| *byte <= 5) => {
+            return Some((0, Encoding::Latin1));
+        }
+        _ => {}
+    }
+    embedded(head).map(|at| (at as u64, Encoding::Plain))
+}
+
+/// PROTO, a known protocol, and an opcode that picklers write first.
+pub(crate) fn is_start(bytes: &[u8]) -> bool {
+    match bytes {
+        [op::PROTO, 4 | 5, op::FRAME, frame @ ..] => {
+            frame.get(3..8).is_some_and(|high| high.iter().all(|byte| *byte == 0))
+        }
+        [op::PROTO, 0..=5, next, ..] => matches!(
+            *next,
+            op::MARK
+                | op::EMPTY_DICT
+                | op::EMPTY_LIST
+                | op::EMPTY_TUPLE
+                | op::EMPTY_SET
+                | op::GLOBAL
+                | op::BINUNICODE
+                | op::SHORT_BINUNICODE
+                | op::NONE
+                | op::LONG1
+                | op::BININT1
+                | op::BININT
+                | op::BININT2
+                | op::BINBYTES
+                | op::SHORT_BINBYTES
+                | op::BINFLOAT
+                | op::INST
+                | op::BINSTRING
+                | op::SHORT_BINSTRING
+                | op::STRING
+                | op::UNICODE
+                | op::NEWTRUE
+                | op::NEWFALSE
+                | op::BINUNICODE8
+                | op::FROZENSET
+                | op::BINBYTES8
+                | op::BYTEARRAY8
+                | op::EXT1
+                | op::EXT2
+                | op::EXT4
+                | op::PROTO
+                | op::INT
+                | op::LONG
+                | op::FLOAT
+        ),
+        _ => false,
+    }
+}
+
+/// A framed pickle behind other bytes.
+fn embedded(head: &[u8]) -> Option<usize> {
+    memchr::memmem::find_iter(head, &[op::PROTO, 4, op::FRAME])
+        .chain(memchr::memmem::find_iter(head, &[op::PROTO, 5, op::FRAME]))
+        .find(|at| is_start(head.get(*at..).unwrap_or_default()))
+}
+
+/// `cmodule\nname\n`, perhaps behind a mark.
+pub(crate) fn has_global_line(head: &[u8]) -> bool {
+    let head = head.strip_prefix(b"(").unwrap_or(head);
+    let Some(rest) = head.strip_prefix(b"c").or_else(|| head.strip_prefix(b"i")) else { return false };
+    let mut lines = rest.splitn(3, |byte| *byte == b'\n');
+    let is_name = |line: Option<&[u8]>| {
+        line.is_some_and(|line| {
+            !line.is_empty()
+                && line.len() < 200
+                && line.iter().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
+        })
+    };
+    is_name(lines.next()) && is_name(lines.next()) && lines.next().is_some_and(|tail| !tail.is_empty())
+}
+
+/// The bytes that a text stands for, as far as they decode.
+pub(crate) fn decode(text: &[u8], encoding: Encoding) -> Vec<u8> {
+    match encoding {
+        Encoding::Plain | Encoding::Loaded => text.to_vec(),
+        Encoding::Hex => text
+            .chunks_exact(2)
+            .map_while(|pair| u8::from_str_radix(std::str::from_utf8(pair).ok()?, 16).ok())
+            .collect(),
+        Encoding::Latin1 => {
+            let valid = match std::str::from_utf8(text) {
+                Ok(text) => text,
+                Err(error) => {
+                    std::str::from_utf8(text.get(..error.valid_up_to()).unwrap_or_default()).unwrap_or_default()
+                }
+            };
+            valid.chars().map_while(|character| u8::try_from(u32::from(character)).ok()).collect()
+        }
+        Encoding::Base64 => base64(text),
+    }
+}
+
+fn base64(text: &[u8]) -> Vec<u8> {
+    let (mut out, mut bits, mut count) = (Vec::new(), 0_u32, 0);
+    for byte in text.iter().filter(|byte| !byte.is_ascii_whitespace()) {
+        let six = match byte {
+            b'A'..=b'Z' => byte - b'A',
+            b'a'..=b'z' => byte - b'a' + 26,
+            b'0'..=b'9' => byte - b'0' + 52,
+            b'+' | b'-' => 62,
+            b'/' | b'_' => 63,
+            _ => break,
+        };
+        bits = bits << 6 | u32::from(six);
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            out.push((bits >> count & 0xff) as u8);
+            bits &= (1 << count) - 1;
+        }
+    }
+    out
+}

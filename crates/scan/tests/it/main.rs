@@ -1,0 +1,8 @@
+//! What the scanner says of samples, of mutants of them, and of its own rules.
+
+#![expect(clippy::unwrap_used, reason = "tests")]
+
+mod containers;
+mod mutants;
+mod samples;
+mod tables;

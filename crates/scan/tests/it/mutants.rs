@@ -1,0 +1,68 @@
+//! No input makes the scanner panic or hang: mutants of every sample, and random bytes.
+
+use std::{fs, io::Cursor, sync::LazyLock};
+
+use proptest::prelude::*;
+use ringfence_scan::{Limits, scan_file, tensor_cuts};
+
+use crate::samples;
+
+static SAMPLES: LazyLock<Vec<Vec<u8>>> =
+    LazyLock::new(|| samples::all().into_iter().map(|path| fs::read(path).unwrap()).collect());
+
+fn limits() -> Limits {
+    let mut limits = Limits::default();
+    limits.member_bytes_max = 1 << 20;
+    limits.inflated_bytes_max = 4 << 20;
+    limits
+}
+
+fn survives(bytes: &[u8]) {
+    let report = scan_file("x", &mut Cursor::new(bytes), &limits());
+    assert_eq!(report.size, bytes.len() as u64);
+    let _ = tensor_cuts(&mut Cursor::new(bytes));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn mutants(pick in any::<prop::sample::Index>(), edits in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 0..4_u8), 1..8)) {
+        let mut bytes = pick.get(&SAMPLES).clone();
+        for (place, value, kind) in edits {
+            if bytes.is_empty() {
+                break;
+            }
+            let at = place.index(bytes.len());
+            match kind {
+                0 => bytes[at] = value,
+                1 => bytes.insert(at, value),
+                2 => drop(bytes.drain(at..(at + usize::from(value)).min(bytes.len()))),
+                _ => bytes.truncate(at),
+            }
+        }
+        survives(&bytes);
+    }
+
+    #[test]
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600), head in 0..6_usize) {
+        let heads: [&[u8]; 6] = [b"", b"\x80\x04", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x1f\x8b\x08\x00", b"\x08\x08\x12"];
+        survives(&[heads[head], bytes.as_slice()].concat());
+    }
+
+    #[test]
+    fn random_opcodes(codes in prop::collection::vec(prop::sample::select(b"(.012FIJKLMNPQRSTUVXabcdeghijlopqrstu)]}G\x80\x81\x82\x85\x86\x87\x88\x89\x8a\x8c\x8f\x90\x91\x92\x93\x94\x95\x96\x97\x98\x00\x01\x02\n".to_vec()), 0..300)) {
+        survives(&[b"\x80\x04", codes.as_slice()].concat());
+    }
+
+    /// Random arrays inside a pickle raise no alarm.
+    #[test]
+    fn random_arrays_are_clean(bytes in prop::collection::vec(any::<u8>(), 0..4_000)) {
+        let mut pickle = b"\x80\x04B".to_vec();
+        pickle.extend(u32::try_from(bytes.len()).unwrap().to_le_bytes());
+        pickle.extend(&bytes);
+        pickle.push(b'.');
+        let report = scan_file("x", &mut Cursor::new(pickle), &limits());
+        prop_assert_eq!(report.verdict.to_string(), "clean");
+    }
+}
