@@ -88,7 +88,8 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
             crash()?;
             continue;
         }
-        let bench = BENCHES.iter().find(|bench| bench.name == *name).with_context(|| format!("no benchmark `{name}`"))?;
+        let bench =
+            BENCHES.iter().find(|bench| bench.name == *name).with_context(|| format!("no benchmark `{name}`"))?;
         bench.run()?;
     }
     Ok(())
@@ -126,7 +127,18 @@ impl Bench {
 fn crash() -> Result<()> {
     let runs = env::var("RINGFENCE_CRASH_RUNS").unwrap_or_else(|_| "200".into());
     let output = Command::new(env!("CARGO"))
-        .args(["test", "--release", "--locked", "--package", "ringfence-cli", "--test", "it", "crash::", "--", "--nocapture"])
+        .args([
+            "test",
+            "--release",
+            "--locked",
+            "--package",
+            "ringfence-cli",
+            "--test",
+            "it",
+            "crash::",
+            "--",
+            "--nocapture",
+        ])
         .env("RINGFENCE_CRASH_RUNS", &runs)
         .current_dir(root())
         .output()?;
@@ -136,12 +148,16 @@ fn crash() -> Result<()> {
         bail!("the crash test failed:\n{}", String::from_utf8_lossy(&output.stderr));
     }
     let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("crash:")).collect();
-    write_section("crash", &format!("Kills the whole program at seeded moments of a plan.\n\n```\n{}\n```\n", lines.join("\n")))
+    write_section(
+        "crash",
+        &format!("Kills the whole program at seeded moments of a plan.\n\n```\n{}\n```\n", lines.join("\n")),
+    )
 }
 
 /// The last line of standard output, which must be a JSON object.
 fn figures(command: &mut Command) -> Result<Map<String, Value>> {
-    let output = command.output().with_context(|| format!("{:?}", command.get_program()))?;
+    let output =
+        command.output().with_context(|| format!("`{}` could not be started", command.get_program().display()))?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
@@ -177,7 +193,8 @@ fn write_section(name: &str, text: &str) -> Result<()> {
     let path = root().join("BENCHMARKS.md");
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (open, close) = (format!("<!-- bench:{name} -->\n"), format!("<!-- /bench:{name} -->\n"));
-    let section = format!("{open}## {name}\n\n`cargo xtask bench {name}` on {}\n\n{}\n{close}", machine(), text.trim_end());
+    let section =
+        format!("{open}## {name}\n\n`cargo xtask bench {name}` on {}\n\n{}\n{close}", machine(), text.trim_end());
     let new = match (old.find(&open), old.find(&close)) {
         (Some(from), Some(to)) if from < to => format!("{}{section}{}", &old[..from], &old[to + close.len()..]),
         _ => format!("{old}\n{section}"),
@@ -189,7 +206,8 @@ fn write_section(name: &str, text: &str) -> Result<()> {
 /// Processor and cores, so that figures can be placed.
 fn machine() -> String {
     let cpu = fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let model = cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |pair| pair.1);
+    let model =
+        cpu.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("?", |pair| pair.1);
     let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
     format!("{model}, {cores} cores")
 }

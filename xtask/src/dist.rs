@@ -50,9 +50,8 @@ fn sbom(metadata: &cargo_metadata::Metadata) -> Result<Value> {
     let (mut waiting, mut linked) = (vec![&cli.id], BTreeMap::new());
     while let Some(id) = waiting.pop() {
         let node = nodes.get(id).context("a crate is missing from the graph")?;
-        let normal = |edge: &&cargo_metadata::NodeDep| {
-            edge.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal)
-        };
+        let normal =
+            |edge: &&cargo_metadata::NodeDep| edge.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
         let used: Vec<&PackageId> = node.deps.iter().filter(normal).map(|edge| &edge.pkg).collect();
         if linked.insert(id, used.clone()).is_none() {
             waiting.extend(used.into_iter().filter(|id| !linked.contains_key(id)));

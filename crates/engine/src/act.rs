@@ -10,8 +10,7 @@ use std::collections::BTreeMap;
 use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource};
 use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, Table, Tx};
 use ringfence_schema::{
-    Digest, Timestamp,
-    canon,
+    Digest, Timestamp, canon,
     digest::hex,
     trail::{EntryKind, Opening, Outcome},
 };
@@ -210,8 +209,7 @@ impl Vault<'_> {
         for (name, value) in openings {
             let salt: [u8; 32] = entropy::bytes(entropy);
             let opening = Opening { salt: hex(&salt), value: value.clone() };
-            let commitment =
-                opening.commitment().map_err(|error| EngineError::incomplete("trail entry", error))?;
+            let commitment = opening.commitment().map_err(|error| EngineError::incomplete("trail entry", error))?;
             commits.insert(name.clone(), commitment);
             salted.insert(name.clone(), opening);
         }
@@ -244,7 +242,10 @@ impl Vault<'_> {
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
             for key in &relied {
                 if tx.view().key(*key)?.is_none_or(|key| key.wraps.is_empty()) {
-                    return Err(Failure::Engine(EngineError::incomplete("store", "a pack that this version shares was destroyed")));
+                    return Err(Failure::Engine(EngineError::incomplete(
+                        "store",
+                        "a pack that this version shares was destroyed",
+                    )));
                 }
             }
             keys.iter().try_for_each(|key| tx.put_key(key))?;
@@ -315,7 +316,8 @@ impl Vault<'_> {
 
     /// Every version of every artifact, sorted by artifact and version.
     pub fn versions(&self) -> Result<Vec<Version>, EngineError> {
-        let rows = self.catalog.read(|view| view.rows(Table::Ref)).map_err(|error: CatalogError| catalog_error(&error))?;
+        let rows =
+            self.catalog.read(|view| view.rows(Table::Ref)).map_err(|error: CatalogError| catalog_error(&error))?;
         let mut versions = Vec::new();
         for row in rows {
             versions.push(self.open_row(&row.key, &row.value)?);
@@ -370,9 +372,11 @@ impl Vault<'_> {
     /// Holds the newest checkpoint in the user's configuration.
     pub(crate) fn hold(&self) -> Result<(), EngineError> {
         let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
-        let newest = self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
+        let newest =
+            self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
         let Some(note) = newest else { return Ok(()) };
-        let size = self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
+        let size =
+            self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
         let proof = match held {
             Some(held) if held.size < size && held.size > 0 => {
                 self.catalog.prove_consistency(held.size, size).map_err(|error| catalog_error(&error))?
@@ -382,8 +386,7 @@ impl Vault<'_> {
             _ => Vec::new(),
         };
         match self.pins.advance(self.id(), note.as_bytes(), &proof) {
-            Ok(_) => Ok(()),
-            Err(ringfence_trust::pins::PinError::OlderCheckpoint { .. }) => Ok(()),
+            Ok(_) | Err(ringfence_trust::pins::PinError::OlderCheckpoint { .. }) => Ok(()),
             Err(error) => Err(pin_error(&error)),
         }
     }
@@ -391,6 +394,8 @@ impl Vault<'_> {
     /// Puts right what a crash left. Called while no other process has the vault open.
     pub(crate) fn recover(&self) -> Result<(), EngineError> {
         ringfence_sandbox::sweep_stale().map_err(EngineError::io("folders of killed runs"))?;
+        // First what only takes room: on a full disk there is none to record anything otherwise.
+        self.sweep()?;
         for open in self.catalog.open_intents().map_err(|error| catalog_error(&error))? {
             let openings = self.openings(open.index)?;
             let outside = openings.get("reach").is_some_and(|opening| opening.value == json!("outside"));
@@ -414,7 +419,6 @@ impl Vault<'_> {
                 open.entry.action, open.index
             ));
         }
-        self.sweep()?;
         self.hold()
     }
 

@@ -117,8 +117,9 @@ impl Vault<'_> {
     pub(crate) fn inspect(&self, untrusted: Untrusted) -> Result<Inspected, EngineError> {
         let version = untrusted.version;
         let screens = version.artifact.kind() == ArtifactKind::Dataset && !version.exempt.no_screen;
-        let scans = matches!(version.artifact.kind(), ArtifactKind::Model | ArtifactKind::Checkpoint | ArtifactKind::Code)
-            && !version.exempt.no_scan;
+        let scans =
+            matches!(version.artifact.kind(), ArtifactKind::Model | ArtifactKind::Checkpoint | ArtifactKind::Code)
+                && !version.exempt.no_scan;
         if !screens && !scans {
             return Ok(Inspected { version, found: Found::default() });
         }
@@ -164,7 +165,8 @@ impl Vault<'_> {
             let descriptor = self.descriptor(manifest, &file.path)?;
             let job = Job::Scan { paths: vec![file.path.clone()] };
             let mut one = None;
-            let called = Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));
+            let called =
+                Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));
             reports.push(match (called, one) {
                 (Ok(_), Some(report)) => report,
                 (outcome, _) => crate::files::unread(&file.path, file.size, outcome.err()),
@@ -181,20 +183,13 @@ impl Vault<'_> {
         let inputs = || self.dataset_descriptors(&manifest, &data, &reading);
         let report: ScreenReport = desk.ask(&data, &Job::Screen { reading: reading.clone() }, inputs()?)?;
         check_report(&report)?;
-        let leaves = |decision: &&Decision| {
-            decision.decision == RecordDecision::Filter && reading.flagged == Flagged::Leave
-        };
-        let dropped: Vec<u64> = report
-            .decisions
-            .iter()
-            .filter(leaves)
-            .map(|decision| decision.record)
-            .collect();
+        let leaves =
+            |decision: &&Decision| decision.decision == RecordDecision::Filter && reading.flagged == Flagged::Leave;
+        let dropped: Vec<u64> = report.decisions.iter().filter(leaves).map(|decision| decision.record).collect();
         let shown = dropped.iter().copied().take(PICTURES_MAX).collect();
         // Pictures are for people only: a dataset of something else simply has none.
-        let pictures: Vec<GreyPicture> = desk
-            .ask(&data, &Job::Pictures { reading: reading.clone(), records: shown }, inputs()?)
-            .unwrap_or_default();
+        let pictures: Vec<GreyPicture> =
+            desk.ask(&data, &Job::Pictures { reading: reading.clone(), records: shown }, inputs()?).unwrap_or_default();
         let mut effect = Effect::of(());
         let source = version.tree;
         if !dropped.is_empty() {
@@ -254,7 +249,9 @@ impl Vault<'_> {
             let child = scope.spawn(move || Desk::silent(&program).call(data, &job, descriptors, &mut |_| {}));
             let stored = writer.file(data, &mut Bounded::new(&mut data_out, FILE_BYTES_MAX), Cuts::Content);
             let stored = stored.and_then(|_| match &mut labels_out {
-                Some((path, out)) => writer.file(path, &mut Bounded::new(out, FILE_BYTES_MAX), Cuts::Content).map(|_| ()),
+                Some((path, out)) => {
+                    writer.file(path, &mut Bounded::new(out, FILE_BYTES_MAX), Cuts::Content).map(|_| ())
+                }
                 None => Ok(()),
             });
             // A child that waits for a reader who gave up must end before it is joined.
@@ -342,7 +339,13 @@ impl Vault<'_> {
     /// The facts that the gate on `version` reads, each statement checked again: signature, signer, trail, subject.
     pub(crate) fn gate_facts(&self, version: &Version) -> Result<Facts, EngineError> {
         let mut facts = Facts { exempt: version.exempt, waived: version.waived, ..Facts::default() };
-        for kind in [EvidenceKind::Scan, EvidenceKind::Screen, EvidenceKind::Robustness, EvidenceKind::Review, EvidenceKind::Provenance] {
+        for kind in [
+            EvidenceKind::Scan,
+            EvidenceKind::Screen,
+            EvidenceKind::Robustness,
+            EvidenceKind::Review,
+            EvidenceKind::Provenance,
+        ] {
             if let Some(row) = version.newest(kind) {
                 self.set_facts(&mut facts, version, row)?;
             }
@@ -353,14 +356,11 @@ impl Vault<'_> {
     fn set_facts(&self, facts: &mut Facts, version: &Version, row: &EvidenceRow) -> Result<(), EngineError> {
         let bytes = self.blob("evidence", row.envelope)?;
         let in_trail = self.is_in_trail(row)?;
-        let opened = statement::open(&bytes, &self.root, row.index);
-        let statement = match opened {
-            Ok(signed) => signed.statement().clone(),
-            Err(_) => {
-                facts.set_evidence(row.kind, EvidenceFacts { present: true, in_trail, ..EvidenceFacts::default() });
-                return Ok(());
-            }
+        let Ok(signed) = statement::open(&bytes, &self.root, row.index) else {
+            facts.set_evidence(row.kind, EvidenceFacts { present: true, in_trail, ..EvidenceFacts::default() });
+            return Ok(());
         };
+        let statement = signed.statement().clone();
         let vault = self.id().to_string();
         if row.kind == EvidenceKind::Provenance {
             let read = crate::provenance::read(&statement, version.tree, &vault);
@@ -389,8 +389,10 @@ impl Vault<'_> {
                     facts.filtered_permille = number("filtered_permille").and_then(|value| u32::try_from(value).ok());
                 }
                 EvidenceKind::Robustness => {
-                    facts.robust_accuracy_permille = number("worst_permille").and_then(|value| u32::try_from(value).ok());
-                    facts.clean_drop_permille = number("clean_drop_permille").and_then(|value| i32::try_from(value).ok());
+                    facts.robust_accuracy_permille =
+                        number("worst_permille").and_then(|value| u32::try_from(value).ok());
+                    facts.clean_drop_permille =
+                        number("clean_drop_permille").and_then(|value| i32::try_from(value).ok());
                 }
                 _ => {}
             }
@@ -454,7 +456,11 @@ impl Vault<'_> {
     /// Ends a version with a manifest signed by the ref key.
     pub(crate) fn finish(&self, writer: Writer) -> Result<Sealed, EngineError> {
         let sign = |bytes: &[u8]| {
-            let signed = ringfence_trust::dsse::seal(ringfence_trust::dsse::PayloadType::Manifest, bytes, &[&self.keys.reference]);
+            let signed = ringfence_trust::dsse::seal(
+                ringfence_trust::dsse::PayloadType::Manifest,
+                bytes,
+                &[&self.keys.reference],
+            );
             signed.map_err(Into::into)
         };
         writer.finish(&sign).map_err(|error| store_error(&error))
@@ -498,7 +504,8 @@ impl Vault<'_> {
     }
 
     fn next_version(&self, name: &ArtifactName) -> Result<u64, EngineError> {
-        let taken = self.versions()?.iter().filter(|version| version.artifact == *name).map(|version| version.version).max();
+        let taken =
+            self.versions()?.iter().filter(|version| version.artifact == *name).map(|version| version.version).max();
         Ok(taken.unwrap_or(0) + 1)
     }
 
@@ -599,9 +606,19 @@ fn screen_verdict(report: &ScreenReport) -> EvidenceVerdict {
     if !report.dataset.complete {
         return EvidenceVerdict::Incomplete;
     }
-    // Single bad records are filtered; what speaks against the dataset as a whole blocks it.
-    let blocked = report.dataset.findings.iter().any(|finding| finding.severity >= Severity::High);
-    let nothing_left = report.decisions.iter().filter(|decision| decision.decision == RecordDecision::Filter).count() as u64
+    // Bad records are filtered; what speaks against the dataset and is not answered by filtering blocks it.
+    let answered = |rule: &str| {
+        let mut reasons = report
+            .decisions
+            .iter()
+            .filter(|decision| decision.decision == RecordDecision::Filter)
+            .flat_map(|decision| &decision.reasons);
+        reasons.any(|reason| reason.rule == rule)
+    };
+    let blocked =
+        report.dataset.findings.iter().any(|finding| finding.severity >= Severity::High && !answered(&finding.rule));
+    let nothing_left = report.decisions.iter().filter(|decision| decision.decision == RecordDecision::Filter).count()
+        as u64
         >= report.records;
     if blocked || nothing_left { EvidenceVerdict::Block } else { EvidenceVerdict::Pass }
 }

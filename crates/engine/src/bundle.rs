@@ -165,7 +165,9 @@ impl Files {
         let path = path.into();
         let reserved = [RELEASE_FILE, PROOF_FILE];
         if self.0.contains_key(&path) || reserved.contains(&path.as_str()) {
-            return Err(EngineError::Usage { what: format!("an output is called `{path}`, which a bundle needs itself") });
+            return Err(EngineError::Usage {
+                what: format!("an output is called `{path}`, which a bundle needs itself"),
+            });
         }
         self.0.insert(path, bytes);
         Ok(())
@@ -204,7 +206,9 @@ impl Files {
         sync_folder(&fresh)?;
         if folder.symlink_metadata().is_ok() {
             if !is_bundle(folder) {
-                return Err(EngineError::Usage { what: format!("`{}` exists and is no released bundle", folder.display()) });
+                return Err(EngineError::Usage {
+                    what: format!("`{}` exists and is no released bundle", folder.display()),
+                });
             }
             fs::rename(folder, &old).map_err(EngineError::io(folder))?;
         }

@@ -40,7 +40,14 @@ pub struct Part {
 
 /// Looks at every part.
 pub fn examine(settings: &Settings<'_>) -> Vec<Part> {
-    vec![sandbox(settings), workers(settings), folder("vault", &settings.vault), folder("configuration", &settings.config), trail(settings), gpu()]
+    vec![
+        sandbox(settings),
+        workers(settings),
+        folder("vault", &settings.vault),
+        folder("configuration", &settings.config),
+        trail(settings),
+        gpu(),
+    ]
 }
 
 fn part(name: &'static str, health: Health, detail: impl Into<String>, fix: &str) -> Part {
@@ -58,9 +65,19 @@ fn sandbox(settings: &Settings<'_>) -> Part {
                 "allow user namespaces for this program (sysctl user.max_user_namespaces, kernel.unprivileged_userns_clone or an \
                  AppArmor profile with `userns`) to get the level `full`",
             ),
-            None => part("sandbox", Health::Fail, probe.line, "use Linux 5.13 or later with Landlock enabled (`lsm=…,landlock`)"),
+            None => part(
+                "sandbox",
+                Health::Fail,
+                probe.line,
+                "use Linux 5.13 or later with Landlock enabled (`lsm=…,landlock`)",
+            ),
         },
-        Err(error) => part("sandbox", Health::Fail, error.to_string(), "run the released binary from a place where it may be executed"),
+        Err(error) => part(
+            "sandbox",
+            Health::Fail,
+            error.to_string(),
+            "run the released binary from a place where it may be executed",
+        ),
     }
 }
 
@@ -71,14 +88,22 @@ fn workers(settings: &Settings<'_>) -> Part {
     });
     match tried {
         Ok(_) => part("workers", Health::Ok, "keyless children can confine themselves", ""),
-        Err(error) => part("workers", Health::Fail, error.to_string(), "Linux with seccomp and Landlock is needed to read foreign files"),
+        Err(error) => part(
+            "workers",
+            Health::Fail,
+            error.to_string(),
+            "Linux with seccomp and Landlock is needed to read foreign files",
+        ),
     }
 }
 
 fn folder(name: &'static str, path: &std::path::Path) -> Part {
     use std::os::unix::fs::PermissionsExt as _;
     match fs::metadata(path) {
-        Ok(facts) if facts.permissions().mode() & 0o077 == 0 => part(name, Health::Ok, path.display().to_string(), ""),
+        // No bit of group and others.
+        Ok(facts) if facts.permissions().mode().trailing_zeros() >= 6 => {
+            part(name, Health::Ok, path.display().to_string(), "")
+        }
         Ok(_) => part(name, Health::Warn, format!("{} may be read by others", path.display()), "chmod 700 that folder"),
         Err(_) => part(name, Health::Ok, format!("{} does not exist yet", path.display()), ""),
     }
@@ -87,10 +112,18 @@ fn folder(name: &'static str, path: &std::path::Path) -> Part {
 fn trail(settings: &Settings<'_>) -> Part {
     use ringfence_schema::report::VerifyVerdict;
     match verify_trail(settings, None, None) {
-        Ok(report) if report.verdict == VerifyVerdict::Verified => {
-            part("trail", Health::Ok, format!("{} entries verify", report.facts.get("entries").map_or("?", String::as_str)), "")
-        }
-        Ok(_) => part("trail", Health::Fail, "the trail was changed", "`ringfence trail verify` names what; keep the vault as it is"),
+        Ok(report) if report.verdict == VerifyVerdict::Verified => part(
+            "trail",
+            Health::Ok,
+            format!("{} entries verify", report.facts.get("entries").map_or("?", String::as_str)),
+            "",
+        ),
+        Ok(_) => part(
+            "trail",
+            Health::Fail,
+            "the trail was changed",
+            "`ringfence trail verify` names what; keep the vault as it is",
+        ),
         Err(EngineError::NoVault { .. }) => part("trail", Health::Ok, "no vault yet", ""),
         Err(error) => part("trail", Health::Fail, error.to_string(), "`ringfence trail verify` tells more"),
     }

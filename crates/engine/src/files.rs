@@ -20,7 +20,6 @@ use ringfence_schema::{
     report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport},
 };
 
-pub use crate::{run::read_harden_plan, work::AttackJob};
 use crate::{
     RuleText,
     error::EngineError,
@@ -29,6 +28,7 @@ use crate::{
     source,
     work::{Desk, Job},
 };
+pub use crate::{run::read_harden_plan, work::AttackJob};
 
 /// A dataset on disk and how it is read.
 #[derive(Debug, Clone)]
@@ -99,7 +99,8 @@ fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)]) -> Vec<FileR
             open.iter().map(|(_, file)| file.try_clone().map(OwnedFd::from)).collect();
         let mut seen = Vec::new();
         let called = descriptors.map_err(EngineError::io("descriptor")).and_then(|descriptors| {
-            Desk::silent(&settings.program).call("scan", &Job::Scan { paths }, descriptors, &mut |report| seen.push(report))
+            Desk::silent(&settings.program)
+                .call("scan", &Job::Scan { paths }, descriptors, &mut |report| seen.push(report))
         });
         let finished = seen.len().min(open.len());
         // A report speaks only for the file that it was asked about, in order.
@@ -168,12 +169,7 @@ pub fn screen(settings: &Settings<'_>, data: &Dataset) -> Result<ScreenReport, E
 
 /// Writes a dataset without the records that `report` filters; returns how many are left. Separate labels go beside it
 /// with `.labels` behind the name.
-pub fn filter(
-    settings: &Settings<'_>,
-    data: &Dataset,
-    report: &ScreenReport,
-    out: &Path,
-) -> Result<u64, EngineError> {
+pub fn filter(settings: &Settings<'_>, data: &Dataset, report: &ScreenReport, out: &Path) -> Result<u64, EngineError> {
     let dropped: Vec<u64> = report
         .decisions
         .iter()
@@ -182,21 +178,51 @@ pub fn filter(
         .collect();
     let left = report.records.saturating_sub(dropped.len() as u64);
     let fresh = Fresh::create(out)?;
-    let mut descriptors = vec![descriptor(&data.path)?, fresh.descriptor()?];
+    let mut targets = vec![&fresh];
     let mut labels_out = None;
-    if let Some(labels) = &data.labels {
+    if data.labels.is_some() {
         let mut name = out.as_os_str().to_owned();
         name.push(".labels");
-        let fresh = Fresh::create(Path::new(&name))?;
-        descriptors.extend([descriptor(labels)?, fresh.descriptor()?]);
-        labels_out = Some(fresh);
+        labels_out = Some(Fresh::create(Path::new(&name))?);
     }
+    targets.extend(&labels_out);
+    let sources = data.descriptors()?;
     let job = Job::Filter { reading: data.reading.clone(), dropped };
-    Desk::new(settings).call(&data.name(), &job, descriptors, &mut |_| {})?;
+    through_pipes(&targets, |pipes| {
+        let descriptors = sources.into_iter().zip(pipes).flat_map(|(source, pipe)| [source, pipe]).collect();
+        Desk::new(settings).call(&data.name(), &job, descriptors, &mut |_| {})
+    })?;
     fresh.keep()?;
     labels_out.map_or(Ok(()), Fresh::keep)?;
     Ok(left)
 }
+
+/// Gives `call` a pipe for each target and copies into the targets what comes through: a child may not write to a file.
+fn through_pipes<T>(
+    targets: &[&Fresh],
+    call: impl FnOnce(Vec<OwnedFd>) -> Result<T, EngineError>,
+) -> Result<T, EngineError> {
+    thread::scope(|scope| {
+        let (mut pipes, mut copies) = (Vec::new(), Vec::new());
+        for target in targets {
+            let (reader, writer) = std::io::pipe().map_err(EngineError::io("pipe"))?;
+            pipes.push(OwnedFd::from(writer));
+            copies.push(scope.spawn(move || {
+                let copied = std::io::copy(&mut source::Bounded::new(reader, OUTPUT_BYTES_MAX), &mut &target.file);
+                copied.map_err(EngineError::io(&target.temporary))
+            }));
+        }
+        let answer = call(pipes);
+        // Where a copy fails, the child fails for want of a reader: the copy's error is the one to tell.
+        for copy in copies {
+            copy.join().map_err(|_| EngineError::incomplete("output", "the thread that copies it ended"))??;
+        }
+        answer
+    })
+}
+
+/// Largest file that a child makes, in bytes.
+const OUTPUT_BYTES_MAX: u64 = 1 << 40;
 
 /// Attacks a model.
 pub fn attack(
@@ -232,8 +258,11 @@ pub fn gradient(
     reference: bool,
 ) -> Result<(), EngineError> {
     let fresh = Fresh::create(out)?;
-    let descriptors = vec![descriptor(model)?, descriptor(data)?, fresh.descriptor()?];
-    Desk::new(settings).call(&model.display().to_string(), &Job::Gradient { reference }, descriptors, &mut |_| {})?;
+    let mut descriptors = vec![descriptor(model)?, descriptor(data)?];
+    through_pipes(&[&fresh], |pipes| {
+        descriptors.extend(pipes);
+        Desk::new(settings).call(&model.display().to_string(), &Job::Gradient { reference }, descriptors, &mut |_| {})
+    })?;
     fresh.keep()
 }
 
@@ -247,9 +276,11 @@ pub fn harden(
     let fresh = Fresh::create(out)?;
     let mut descriptors = vec![descriptor(&input.model)?];
     descriptors.extend(input.data.descriptors()?);
-    descriptors.push(fresh.descriptor()?);
     let job = Job::Harden { plan: plan.clone(), range: [0.0, 1.0], reading: input.data.reading.clone() };
-    let report = Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)?;
+    let report = through_pipes(&[&fresh], |pipes| {
+        descriptors.extend(pipes);
+        Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)
+    })?;
     fresh.keep()?;
     Ok(report)
 }
@@ -264,18 +295,13 @@ struct Fresh {
 
 impl Fresh {
     fn create(target: &Path) -> Result<Self, EngineError> {
-        let name = target.file_name().ok_or_else(|| EngineError::Usage { what: format!("`{}` is no file name", target.display()) })?;
+        let name = target
+            .file_name()
+            .ok_or_else(|| EngineError::Usage { what: format!("`{}` is no file name", target.display()) })?;
         let temporary = target.with_file_name(format!(".{}.{}.part", name.to_string_lossy(), std::process::id()));
-        let file = File::options()
-            .write(true)
-            .create_new(true)
-            .open(&temporary)
-            .map_err(EngineError::io(&temporary))?;
+        let file =
+            File::options().write(true).create_new(true).open(&temporary).map_err(EngineError::io(&temporary))?;
         Ok(Self { file, temporary, target: target.to_owned(), kept: false })
-    }
-
-    fn descriptor(&self) -> Result<OwnedFd, EngineError> {
-        self.file.try_clone().map(OwnedFd::from).map_err(EngineError::io(&self.temporary))
     }
 
     fn keep(mut self) -> Result<(), EngineError> {

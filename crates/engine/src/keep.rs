@@ -31,10 +31,10 @@ impl Vault<'_> {
         let versions = self.versions()?;
         let mut of_name = versions.iter().filter(|version| version.artifact == reference.artifact);
         let found = match &reference.selector {
-            Selector::Latest => of_name.filter(|version| version.state != NamespaceState::Quarantined).next_back(),
+            Selector::Latest => of_name.rfind(|version| version.state != NamespaceState::Quarantined),
             Selector::Version(number) => of_name.find(|version| version.version == *number),
             Selector::Label(label) => of_name.find(|version| version.labels.contains(label)),
-            Selector::Digest(digest) => of_name.filter(|version| version.tree == *digest).next_back(),
+            Selector::Digest(digest) => of_name.rfind(|version| version.tree == *digest),
         };
         found.cloned().ok_or_else(|| EngineError::NotFound { what: "artifact", name: reference.to_string() })
     }
@@ -42,7 +42,9 @@ impl Vault<'_> {
     /// Writes a verified copy of a version to `destination`, which must not exist.
     pub fn get(&self, version: &Version, destination: &Path) -> Result<u64, EngineError> {
         if destination.symlink_metadata().is_ok() {
-            return Err(EngineError::Usage { what: format!("`{}` exists; name a folder that does not", destination.display()) });
+            return Err(EngineError::Usage {
+                what: format!("`{}` exists; name a folder that does not", destination.display()),
+            });
         }
         let act = Act {
             action: Action::Export,
@@ -125,7 +127,8 @@ impl Vault<'_> {
             let mut effect = Effect::of(restored.clone());
             effect.openings.insert("result".into(), json!({"tree": restored.tree}));
             for mut other in self.versions()? {
-                let moves = other.artifact == restored.artifact && other.labels.iter().any(|label| restored.labels.contains(label));
+                let moves = other.artifact == restored.artifact
+                    && other.labels.iter().any(|label| restored.labels.contains(label));
                 if moves {
                     other.labels.retain(|label| !restored.labels.contains(label));
                     effect.versions.push(other);
@@ -265,4 +268,3 @@ impl Vault<'_> {
         })
     }
 }
-

@@ -61,9 +61,9 @@ pub struct RunTable {
     /// A command of the user's own; excludes `trainer`.
     #[serde(default)]
     pub command: Option<Vec<String>>,
-    /// Files that the command needs beside the data: they appear under `$RINGFENCE_IN`.
+    /// File or folder that the command needs beside the data: the working directory of the command holds it.
     #[serde(default)]
-    pub code: Vec<PathBuf>,
+    pub code: Option<PathBuf>,
     /// Environment of the command, beyond the built-in allow-list.
     #[serde(default)]
     pub environment: BTreeMap<String, String>,
@@ -253,8 +253,7 @@ const SIZE_UNITS: &[(&str, u64)] = &[
     ("TB", 1_000_000_000_000),
 ];
 
-const DURATION_UNITS: &[(&str, u64)] =
-    &[("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
+const DURATION_UNITS: &[(&str, u64)] = &[("ms", 1), ("s", 1_000), ("min", 60_000), ("h", 3_600_000), ("d", 86_400_000)];
 
 /// Reads `NUMBER UNIT` with one of `units`.
 fn with_unit(text: &str, units: &[(&str, u64)]) -> Option<u64> {
@@ -307,7 +306,8 @@ impl Plan {
         }
         let bytes = fs::read(file).map_err(EngineError::io(file))?;
         let text = String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8 text: {error}")))?;
-        let content: PlanFile = toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
+        let content: PlanFile =
+            toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         content.check().map_err(wrong)?;
         Ok(Self { file: file.to_owned(), text, content })
     }

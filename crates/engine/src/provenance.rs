@@ -134,7 +134,8 @@ impl Read {
 /// Reads a signed statement that should be the provenance of `subject` from `vault`.
 pub(crate) fn read(statement: &Statement, subject: Digest, vault: &str) -> Read {
     let speaks_of = matches!(statement.subject.as_slice(), [one] if one.sha256() == Some(subject));
-    let failed = |problem: &str| Read { provenance: None, problem: Some(problem.to_owned()), subject_matches: speaks_of };
+    let failed =
+        |problem: &str| Read { provenance: None, problem: Some(problem.to_owned()), subject_matches: speaks_of };
     if statement.kind() != Some(EvidenceKind::Provenance) {
         return failed("is no SLSA provenance");
     }
@@ -168,7 +169,9 @@ pub(crate) fn read(statement: &Statement, subject: Digest, vault: &str) -> Read 
 pub(crate) fn environment(command: &[String]) -> Value {
     let line = |path: &str, start: &str| {
         let text = fs::read_to_string(path).ok()?;
-        text.lines().find_map(|line| line.strip_prefix(start)).map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
+        text.lines()
+            .find_map(|line| line.strip_prefix(start))
+            .map(|rest| rest.trim_start_matches([' ', '\t', ':']).to_owned())
     };
     let mut environment = BTreeMap::from([
         ("kernel".to_owned(), json!(fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim())),

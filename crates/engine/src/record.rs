@@ -3,10 +3,7 @@
 //! Rows are sealed before they reach the catalog and are folds of trail entries. Reading one back proves nothing about the
 //! artifact: the stages in [`crate::stage`] are earned again by checking signatures.
 
-use ringfence_schema::{
-    ArtifactName, Digest, Reference, Selector, Timestamp,
-    evidence::EvidenceKind,
-};
+use ringfence_schema::{ArtifactName, Digest, Reference, Selector, Timestamp, evidence::EvidenceKind};
 use ringfence_store::ManifestId;
 use serde::{Deserialize, Serialize};
 

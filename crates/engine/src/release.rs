@@ -4,11 +4,7 @@
 //! files. *Export* writes the bundle out: it can be written again at any time, from the release statement alone, because
 //! every file that the statement lists is either the artifact's or a blob under its SHA-256.
 
-use std::{
-    collections::BTreeMap,
-    io::Read as _,
-    path::Path,
-};
+use std::{collections::BTreeMap, io::Read as _, path::Path};
 
 use ringfence_access::{Action, Facts, NamespaceState};
 use ringfence_schema::{
@@ -68,7 +64,9 @@ impl Vault<'_> {
         let showing = Showing {
             inputs: &all,
             screen: train.and_then(|admitted| admitted.screen()),
-            pictures: train.map(|admitted| admitted.found.pictures.iter().map(Picture::from).collect()).unwrap_or_default(),
+            pictures: train
+                .map(|admitted| admitted.found.pictures.iter().map(Picture::from).collect())
+                .unwrap_or_default(),
             training,
             before: before.as_ref(),
             after: Some(&after),
@@ -80,7 +78,7 @@ impl Vault<'_> {
                 Ok(RunEnd::Released { released, folder: folder.to_owned() })
             }
             Err(EngineError::Refused { reasons, .. }) => {
-                let page = self.page(&version, &showing, &reasons, folder)?;
+                let page = self.page(&version, &showing, &reasons, folder);
                 let report = folder.with_extension("refused.html");
                 std::fs::write(&report, page).map_err(EngineError::io(&report))?;
                 Ok(RunEnd::Refused { candidate: version, reasons, report })
@@ -104,7 +102,9 @@ impl Vault<'_> {
         let versions = self.versions()?;
         let mut inputs = Vec::new();
         for input in &run.inputs {
-            let found = versions.iter().find(|known| known.reference().to_string() == input.artifact && known.tree == input.tree);
+            let found = versions
+                .iter()
+                .find(|known| known.reference().to_string() == input.artifact && known.tree == input.tree);
             let found = found.ok_or_else(|| EngineError::NotFound { what: "input", name: input.artifact.clone() })?;
             inputs.push((input.role.clone(), found.clone()));
         }
@@ -112,8 +112,14 @@ impl Vault<'_> {
             Some(report) => serde_json::from_slice(&self.blob("report", report)?).ok(),
             None => None,
         };
-        let screen = match inputs.iter().find(|(role, _)| role == "train").and_then(|(_, input)| input.newest(EvidenceKind::Screen)) {
-            Some(EvidenceRow { report: Some(report), .. }) => serde_json::from_slice(&self.blob("report", *report)?).ok(),
+        let screen = match inputs
+            .iter()
+            .find(|(role, _)| role == "train")
+            .and_then(|(_, input)| input.newest(EvidenceKind::Screen))
+        {
+            Some(EvidenceRow { report: Some(report), .. }) => {
+                serde_json::from_slice(&self.blob("report", *report)?).ok()
+            }
             _ => None,
         };
         let showing = Showing {
@@ -213,7 +219,12 @@ impl Vault<'_> {
         let mut files = Files::default();
         let mut evidence = Vec::new();
         let own = |role: &str, version: &Version| -> Vec<(String, EvidenceRow)> {
-            version.evidence.iter().filter(|row| row.subject == version.tree).map(|row| (role.to_owned(), row.clone())).collect()
+            version
+                .evidence
+                .iter()
+                .filter(|row| row.subject == version.tree)
+                .map(|row| (role.to_owned(), row.clone()))
+                .collect()
         };
         let mut rows = own("result", released);
         for (role, version) in showing.inputs {
@@ -231,12 +242,15 @@ impl Vault<'_> {
             evidence.push(EvidenceFile { file, kind: row.kind, subject: row.subject, report });
         }
         for file in manifest.tree().files() {
-            let taken = files.0.contains_key(&file.path) || [REPORT_FILE, RELEASE_FILE, PROOF_FILE].contains(&file.path.as_str());
+            let taken = files.0.contains_key(&file.path)
+                || [REPORT_FILE, RELEASE_FILE, PROOF_FILE].contains(&file.path.as_str());
             if taken {
-                return Err(EngineError::Usage { what: format!("an output is called `{}`, which a bundle needs itself", file.path) });
+                return Err(EngineError::Usage {
+                    what: format!("an output is called `{}`, which a bundle needs itself", file.path),
+                });
             }
         }
-        let page = self.page(released, showing, &[], folder)?;
+        let page = self.page(released, showing, &[], folder);
         files.add(REPORT_FILE, page.into_bytes())?;
         let inputs = showing
             .inputs
@@ -265,13 +279,7 @@ impl Vault<'_> {
     }
 
     /// The report for people.
-    fn page(
-        &self,
-        version: &Version,
-        showing: &Showing<'_>,
-        refusals: &[String],
-        folder: &Path,
-    ) -> Result<String, EngineError> {
+    fn page(&self, version: &Version, showing: &Showing<'_>, refusals: &[String], folder: &Path) -> String {
         let mut chain = Vec::new();
         for (role, input) in showing.inputs {
             chain.push(Link {
@@ -309,7 +317,7 @@ impl Vault<'_> {
             chain: &chain,
             verify: &verify,
         };
-        Ok(page.render())
+        page.render()
     }
 
     /// Writes the bundle of a released version.
@@ -345,7 +353,8 @@ impl Vault<'_> {
         let manifest = self.manifest(version)?;
         let mut files = Files::default();
         for subject in &statement.subject {
-            let digest = subject.sha256().ok_or_else(|| EngineError::tampered(RELEASE_FILE, "a file without digest"))?;
+            let digest =
+                subject.sha256().ok_or_else(|| EngineError::tampered(RELEASE_FILE, "a file without digest"))?;
             let bytes = if predicate.files.contains_key(&subject.name) {
                 let mut bytes = Vec::new();
                 let mut reader = self.store.read(&manifest, &subject.name).map_err(|error| store_error(&error))?;
@@ -387,10 +396,8 @@ impl Vault<'_> {
     /// Proofs for the named commitments of entries, under the newest checkpoint.
     fn proof(&self, statements: &[(u64, String)]) -> Result<TrailProof, EngineError> {
         let note = self.checkpoint()?;
-        let checkpoint = self
-            .root
-            .verify_checkpoint(note.as_bytes())
-            .map_err(|error| EngineError::tampered("trail", error))?;
+        let checkpoint =
+            self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?;
         let mut wanted: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
         for (index, name) in statements {
             wanted.entry(*index).or_default().push(name);
@@ -402,10 +409,10 @@ impl Vault<'_> {
                 .entry(index)
                 .map_err(|error| catalog_error(&error))?
                 .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
-            let hashes =
-                self.catalog.prove_inclusion(index, checkpoint.size).map_err(|error| catalog_error(&error))?;
+            let hashes = self.catalog.prove_inclusion(index, checkpoint.size).map_err(|error| catalog_error(&error))?;
             let mut openings = self.openings(index)?;
-            openings.retain(|name, opening| names.contains(&name.as_str()) && CommittedStatement::of(opening).is_some());
+            openings
+                .retain(|name, opening| names.contains(&name.as_str()) && CommittedStatement::of(opening).is_some());
             leaves.push(ProvenLeaf::new(index, &stored.leaf, &hashes, openings));
         }
         Ok(TrailProof { schema: ProofSchema::One, checkpoint: note, leaves })

@@ -152,7 +152,7 @@ impl Vault<'_> {
             self.say_admitted(&admitted);
             inputs.models.insert(role.clone(), admitted);
         }
-        if let [code] = run.code.as_slice() {
+        if let Some(code) = &run.code {
             let path = plan.resolve(code);
             let admitted = self.add(&Intake {
                 path: &path,
@@ -283,7 +283,13 @@ impl Vault<'_> {
         Ok(SandboxJob {
             run_id: id.to_owned(),
             command: command.to_vec(),
-            environment: plan.content.run.environment.iter().map(|(name, value)| (name.clone(), value.clone())).collect(),
+            environment: plan
+                .content
+                .run
+                .environment
+                .iter()
+                .map(|(name, value)| (name.clone(), value.clone()))
+                .collect(),
             readable: Vec::new(),
             inputs: sources,
             program,
@@ -404,9 +410,12 @@ impl Vault<'_> {
     fn scan_candidate(&self, candidate: Candidate) -> Result<(Candidate, Option<String>), EngineError> {
         let Candidate { version, training, observed } = candidate;
         let inspected = self.inspect(crate::stage::Untrusted { version })?;
-        let refusal = inspected.found.scan.as_ref().filter(|scan| scan.verdict != Verdict::Clean).map(|scan| {
-            format!("scanned    {}  {}", inspected.version.reference(), scan.verdict)
-        });
+        let refusal = inspected
+            .found
+            .scan
+            .as_ref()
+            .filter(|scan| scan.verdict != Verdict::Clean)
+            .map(|scan| format!("scanned    {}  {}", inspected.version.reference(), scan.verdict));
         Ok((Candidate { version: inspected.version, training, observed }, refusal))
     }
 
@@ -447,7 +456,10 @@ impl Vault<'_> {
             self.card(test, &version, base, &data.version, before, after)
         })?;
         fill_index(&mut tested.version, index);
-        let summary = worst(&tested.after).iter().map(|(eps, accuracy)| format!("{:.1} % at {eps}", accuracy * 100.0)).collect::<Vec<_>>();
+        let summary = worst(&tested.after)
+            .iter()
+            .map(|(eps, accuracy)| format!("{:.1} % at {eps}", accuracy * 100.0))
+            .collect::<Vec<_>>();
         self.settings.progress.note(&format!(
             "attacked   {}  clean {:.1} %, worst case {}",
             tested.version.reference(),
@@ -633,7 +645,10 @@ fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry) -> Res
     };
     let last = telemetry.last_lines();
     let said = if last.is_empty() { String::new() } else { format!("; its last words: {}", last.join(" / ")) };
-    Err(EngineError::incomplete(format!("run {} of {}", work.id, work.name), format!("the command ended with {why}{said}")))
+    Err(EngineError::incomplete(
+        format!("run {} of {}", work.id, work.name),
+        format!("the command ended with {why}{said}"),
+    ))
 }
 
 fn level_of(level: Level) -> SandboxLevel {

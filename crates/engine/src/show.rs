@@ -67,6 +67,8 @@ impl Vault<'_> {
     ) -> Result<Option<T>, EngineError> {
         let Some(digest) = version.newest(kind).and_then(|row| row.report) else { return Ok(None) };
         let report = serde_json::from_slice(&self.blob("report", digest)?);
-        report.map(Some).map_err(|error| EngineError::tampered(format!("{} report of {}", kind.name(), version.reference()), error))
+        report
+            .map(Some)
+            .map_err(|error| EngineError::tampered(format!("{} report of {}", kind.name(), version.reference()), error))
     }
 }

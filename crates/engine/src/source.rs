@@ -47,7 +47,10 @@ pub(crate) fn files(path: &Path) -> Result<Vec<Found>, EngineError> {
 fn walk(root: &Path, below: &Path, depth: usize, found: &mut Vec<Found>) -> Result<(), EngineError> {
     let here = root.join(below);
     if depth > DEPTH_MAX {
-        return Err(EngineError::incomplete(here.display().to_string(), format!("nested deeper than {DEPTH_MAX} folders")));
+        return Err(EngineError::incomplete(
+            here.display().to_string(),
+            format!("nested deeper than {DEPTH_MAX} folders"),
+        ));
     }
     for entry in fs::read_dir(&here).map_err(EngineError::io(&here))? {
         let entry = entry.map_err(EngineError::io(&here))?;
@@ -59,7 +62,10 @@ fn walk(root: &Path, below: &Path, depth: usize, found: &mut Vec<Found>) -> Resu
             let path = name_inside(&inner, &place)?;
             found.push(Found { place, path });
         } else {
-            return Err(EngineError::incomplete(place.display().to_string(), "neither a file nor a folder; links are not followed"));
+            return Err(EngineError::incomplete(
+                place.display().to_string(),
+                "neither a file nor a folder; links are not followed",
+            ));
         }
         if found.len() > FILES_MAX {
             return Err(EngineError::incomplete(root.display().to_string(), format!("more than {FILES_MAX} files")));
@@ -71,7 +77,10 @@ fn walk(root: &Path, below: &Path, depth: usize, found: &mut Vec<Found>) -> Resu
 fn name_inside(path: &Path, place: &Path) -> Result<String, EngineError> {
     let text = path.to_str().map(tree::normalise).filter(|text| tree::is_safe_path(text));
     text.ok_or_else(|| {
-        EngineError::incomplete(place.display().to_string(), "its name is not plain UTF-8 text, or holds `\\`, `:` or control characters")
+        EngineError::incomplete(
+            place.display().to_string(),
+            "its name is not plain UTF-8 text, or holds `\\`, `:` or control characters",
+        )
     })
 }
 
@@ -102,10 +111,8 @@ impl<R: Read> Bounded<R> {
 impl<R: Read> Read for Bounded<R> {
     fn read(&mut self, buffer: &mut [u8]) -> std::io::Result<usize> {
         let count = self.inner.read(buffer)?;
-        self.left = self
-            .left
-            .checked_sub(count as u64)
-            .ok_or_else(|| std::io::Error::other("larger than the limit"))?;
+        self.left =
+            self.left.checked_sub(count as u64).ok_or_else(|| std::io::Error::other("larger than the limit"))?;
         Ok(count)
     }
 }

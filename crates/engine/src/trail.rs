@@ -53,7 +53,10 @@ pub(crate) fn as_error(verdict: &TrailVerdict) -> Result<(), EngineError> {
         [one] => Err(EngineError::tampered("trail", one)),
         [first, rest @ ..] => {
             let more = rest.len() as u64 + verdict.unlisted;
-            Err(EngineError::tampered("trail", format!("{first}; and {more} more: `ringfence trail verify` lists them")))
+            Err(EngineError::tampered(
+                "trail",
+                format!("{first}; and {more} more: `ringfence trail verify` lists them"),
+            ))
         }
     }
 }
@@ -69,10 +72,16 @@ pub fn verify_trail(
     let root = match root {
         Some(file) => {
             let bytes = fs::read(file).map_err(EngineError::io(file))?;
-            let given = TrustRoot::open(&bytes).map_err(|error| EngineError::tampered(file.display().to_string(), error))?;
+            let given =
+                TrustRoot::open(&bytes).map_err(|error| EngineError::tampered(file.display().to_string(), error))?;
             if given.vault() != pinned.vault() {
                 return Err(EngineError::Usage {
-                    what: format!("`{}` is the trust root of vault {}, this is {}", file.display(), given.vault(), pinned.vault()),
+                    what: format!(
+                        "`{}` is the trust root of vault {}, this is {}",
+                        file.display(),
+                        given.vault(),
+                        pinned.vault()
+                    ),
                 });
             }
             given
@@ -83,9 +92,8 @@ pub fn verify_trail(
         Some(file) => Some(read_checkpoint(file, &root)?),
         None => open_pins(settings)?.checkpoint(root.vault()).map_err(|error| pin_error(&error))?,
     };
-    let verdict = catalog
-        .verify(&|note| root.verify_checkpoint(note), held.as_ref())
-        .map_err(|error| catalog_error(&error))?;
+    let verdict =
+        catalog.verify(&|note| root.verify_checkpoint(note), held.as_ref()).map_err(|error| catalog_error(&error))?;
     Ok(report(settings, &root, held.as_ref(), &verdict))
 }
 
@@ -95,7 +103,12 @@ fn read_checkpoint(file: &Path, root: &TrustRoot) -> Result<Checkpoint, EngineEr
         .map_err(|error| EngineError::tampered(file.display().to_string(), error))
 }
 
-fn report(settings: &Settings<'_>, root: &TrustRoot, held: Option<&Checkpoint>, verdict: &TrailVerdict) -> VerifyReport {
+fn report(
+    settings: &Settings<'_>,
+    root: &TrustRoot,
+    held: Option<&Checkpoint>,
+    verdict: &TrailVerdict,
+) -> VerifyReport {
     let mut checks: Vec<Check> = verdict
         .problems
         .iter()
@@ -172,12 +185,7 @@ impl Vault<'_> {
             .entry(index)
             .map_err(|error| catalog_error(&error))?
             .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
-        Ok(ShownEntry {
-            index,
-            openings: self.openings(index)?,
-            leaf: Digest::of(&stored.leaf),
-            entry: stored.entry,
-        })
+        Ok(ShownEntry { index, openings: self.openings(index)?, leaf: Digest::of(&stored.leaf), entry: stored.entry })
     }
 
     /// The newest checkpoint as a signed note, to be held elsewhere.

@@ -23,7 +23,7 @@ use ringfence_trust::{
     entropy::SystemEntropy,
     keys::{
         ChunkIdKey, CutKey, DetailKey, KdfParams, Kek, KeyError, KeyFileError, KeyRole, ManifestKey, Namespace,
-        NamespaceKey, Purpose, ShredGroup, UnwrapKey, WrappedKey,
+        NamespaceKey, Purpose, ShredGroup, WrappedKey,
     },
     pins::{PinError, Pins},
     root::{RoleKey, RootDocument, TrustRoot},
@@ -47,7 +47,7 @@ pub struct Vault<'s> {
     pub(crate) keys: Keys,
     pub(crate) policies: Policies,
     pub(crate) owner: Person,
-    _lock: fs::File,
+    lock: fs::File,
 }
 
 /// The keys that the engine itself uses; the log key is with the catalog, pack keys are with the store.
@@ -179,12 +179,12 @@ impl<'s> Vault<'s> {
             keys: opened.keys,
             policies,
             owner: Person::owner(OWNER),
-            _lock: lock,
+            lock,
         };
         vault.check_held()?;
         if alone {
             vault.recover()?;
-            vault._lock.lock_shared().map_err(EngineError::io(&lock_path))?;
+            vault.lock.lock_shared().map_err(EngineError::io(&lock_path))?;
         }
         Ok(vault)
     }
@@ -261,8 +261,8 @@ impl Birth {
                 let detail = DetailKey::generate(entropy);
                 rows.push(key.wrap(entropy, Purpose::Detail, 1, &detail).map_err(failed)?);
                 for role in KeyRole::ALL {
-                    let made =
-                        SigningKey::generate(entropy, role).map_err(|error| EngineError::incomplete("new keys", error))?;
+                    let made = SigningKey::generate(entropy, role)
+                        .map_err(|error| EngineError::incomplete("new keys", error))?;
                     rows.push(key.wrap(entropy, Purpose::Signing(role), 1, &made).map_err(failed)?);
                     signing.push(made);
                 }
@@ -347,13 +347,10 @@ fn open_keys(settings: &Settings<'_>, id: &VaultId, kek: &Kek, path: &Path) -> R
     };
     let group = |which: Namespace| -> Result<GroupKeys, EngineError> {
         let key = namespace(which)?;
-        fn open<K: UnwrapKey>(key: &NamespaceKey, row: &WrappedKey) -> Result<K, EngineError> {
-            key.unwrap(row).map_err(|error| EngineError::tampered("key ledger", error))
-        }
         Ok(GroupKeys {
-            chunk_id: open(&key, find(Purpose::ChunkId(which, ShredGroup::FIRST))?)?,
-            cut: open(&key, find(Purpose::Cut(which, ShredGroup::FIRST))?)?,
-            manifest: open(&key, find(Purpose::Manifest(which, ShredGroup::FIRST))?)?,
+            chunk_id: key.unwrap(find(Purpose::ChunkId(which, ShredGroup::FIRST))?).map_err(wrong)?,
+            cut: key.unwrap(find(Purpose::Cut(which, ShredGroup::FIRST))?).map_err(wrong)?,
+            manifest: key.unwrap(find(Purpose::Manifest(which, ShredGroup::FIRST))?).map_err(wrong)?,
             namespace: key,
         })
     };
@@ -388,10 +385,9 @@ fn unlock(settings: &Settings<'_>, file: &VaultFile) -> Result<Kek, EngineError>
 
 fn key_file_error(path: &Path, error: &KeyFileError) -> EngineError {
     match error {
-        KeyFileError::Io { source, .. } => EngineError::Io {
-            path: path.to_owned(),
-            source: std::io::Error::new(source.kind(), source.to_string()),
-        },
+        KeyFileError::Io { source, .. } => {
+            EngineError::Io { path: path.to_owned(), source: std::io::Error::new(source.kind(), source.to_string()) }
+        }
         other => EngineError::NotPermitted { what: other.to_string() },
     }
 }
@@ -419,10 +415,9 @@ pub(crate) fn open_pins(settings: &Settings<'_>) -> Result<Pins, EngineError> {
 
 pub(crate) fn pin_error(error: &PinError) -> EngineError {
     match error {
-        PinError::Io { path, source } => EngineError::Io {
-            path: path.clone(),
-            source: std::io::Error::new(source.kind(), source.to_string()),
-        },
+        PinError::Io { path, source } => {
+            EngineError::Io { path: path.clone(), source: std::io::Error::new(source.kind(), source.to_string()) }
+        }
         other => EngineError::tampered("pins", other),
     }
 }
@@ -435,9 +430,12 @@ pub(crate) fn catalog_error(error: &CatalogError) -> EngineError {
         CatalogError::NoSpace { path } => {
             EngineError::Io { path: path.clone(), source: Error::from(ErrorKind::StorageFull) }
         }
-        CatalogError::Missing { path } => EngineError::Io { path: path.clone(), source: Error::from(ErrorKind::NotFound) },
-        CatalogError::Damaged { path, what } => EngineError::tampered(path.display().to_string(), what),
-        CatalogError::Foreign { path, what } => EngineError::tampered(path.display().to_string(), what),
+        CatalogError::Missing { path } => {
+            EngineError::Io { path: path.clone(), source: Error::from(ErrorKind::NotFound) }
+        }
+        CatalogError::Damaged { path, what } | CatalogError::Foreign { path, what } => {
+            EngineError::tampered(path.display().to_string(), what)
+        }
         other => EngineError::incomplete("catalog", other),
     }
 }
@@ -447,6 +445,9 @@ pub(crate) fn store_error(error: &ringfence_store::StoreError) -> EngineError {
     use ringfence_store::StoreError;
     match error {
         StoreError::Damaged { .. } => EngineError::tampered("store", error),
+        StoreError::Disk(disk) if disk.source.kind() == std::io::ErrorKind::StorageFull => {
+            EngineError::Io { path: disk.path.clone(), source: std::io::Error::from(std::io::ErrorKind::StorageFull) }
+        }
         other => EngineError::incomplete("store", other),
     }
 }
@@ -491,7 +492,10 @@ fn read_small(path: &Path) -> Result<Vec<u8>, EngineError> {
     let mut bytes = Vec::new();
     file.take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(EngineError::io(path))?;
     if bytes.len() as u64 > SMALL_FILE_BYTES_MAX {
-        return Err(EngineError::tampered(path.display().to_string(), format!("larger than {SMALL_FILE_BYTES_MAX} bytes")));
+        return Err(EngineError::tampered(
+            path.display().to_string(),
+            format!("larger than {SMALL_FILE_BYTES_MAX} bytes"),
+        ));
     }
     Ok(bytes)
 }
@@ -528,12 +532,13 @@ pub(crate) fn open_keyless(settings: &Settings<'_>) -> Result<(Catalog, TrustRoo
     let folder = &settings.vault;
     let file = read_vault_file(folder)?;
     let pins = open_pins(settings)?;
-    let root = match pins.find(&file.vault).map_err(|error| pin_error(&error))? {
-        Some(root) => root,
-        None => {
-            settings.progress.note("no trust root of this vault is pinned here; verifying under the one in the vault itself");
-            read_root(folder, &file.vault)?
-        }
+    let root = if let Some(root) = pins.find(&file.vault).map_err(|error| pin_error(&error))? {
+        root
+    } else {
+        settings
+            .progress
+            .note("no trust root of this vault is pinned here; verifying under the one in the vault itself");
+        read_root(folder, &file.vault)?
     };
     let catalog = Catalog::open_read_only(&folder.join(CATALOG_FILE)).map_err(|error| catalog_error(&error))?;
     Ok((catalog, root))

@@ -25,13 +25,7 @@ use ringfence_schema::{
     trail::{Entry, EntryKind, Outcome},
     tree::is_safe_path,
 };
-use ringfence_trust::{
-    dsse::Envelope,
-    merkle,
-    pins::Pins,
-    root::TrustRoot,
-    statement,
-};
+use ringfence_trust::{dsse::Envelope, merkle, pins::Pins, root::TrustRoot, statement};
 
 use crate::{
     bundle::{CommittedStatement, FILES_MAX, PROOF_FILE, ProofSchema, RELEASE_FILE, ReleasePredicate, TrailProof},
@@ -66,7 +60,9 @@ pub fn verify_bundle(folder: &Path, anchor: &Anchor<'_>, now: Timestamp) -> Resu
     findings.fact("vault", root.vault());
     findings.fact("trust root epoch", root.epoch());
     findings.fact("solo", root.document().solo);
-    let Some((statement, predicate)) = open_release(&release, &root, &mut findings) else { return Ok(findings.report()) };
+    let Some((statement, predicate)) = open_release(&release, &root, &mut findings) else {
+        return Ok(findings.report());
+    };
     findings.fact("released", &predicate.artifact);
     findings.fact("released at", predicate.issued_ms);
     let age_days = now.millis().saturating_sub(predicate.issued_ms.millis()) / DAY_MS;
@@ -74,7 +70,7 @@ pub fn verify_bundle(folder: &Path, anchor: &Anchor<'_>, now: Timestamp) -> Resu
     let files = check_files(folder, &statement, &mut findings);
     check_tree(&predicate, &statement, &mut findings);
     let proof = check_proof(folder, &root, &mut findings);
-    let trail = proof.as_ref().map(|proof| proof.statements()).unwrap_or_default();
+    let trail = proof.as_ref().map(Proof::statements).unwrap_or_default();
     let Some(released) = trail.get(&Digest::of(&release)) else {
         findings.tampered(PROOF_FILE, "the trail's proof does not show the release statement");
         return Ok(findings.report());
@@ -175,8 +171,8 @@ fn find_root(release: &[u8], anchor: &Anchor<'_>, findings: &mut Findings) -> Re
     let found = match anchor {
         Anchor::File(path) => {
             let bytes = read(path).map_err(EngineError::io(*path))?;
-            let root = TrustRoot::open(&bytes)
-                .map_err(|error| EngineError::tampered(path.display().to_string(), error))?;
+            let root =
+                TrustRoot::open(&bytes).map_err(|error| EngineError::tampered(path.display().to_string(), error))?;
             fits(&root).then_some(root)
         }
         Anchor::Pins(pins) => {
@@ -213,13 +209,12 @@ fn open_release(release: &[u8], root: &TrustRoot, findings: &mut Findings) -> Op
             return None;
         }
     };
-    let parsed = canon::from_canonical::<Statement>(opened.payload()).map_err(|error| error.to_string()).and_then(
-        |statement| {
+    let parsed =
+        canon::from_canonical::<Statement>(opened.payload()).map_err(|error| error.to_string()).and_then(|statement| {
             let predicate = serde_json::from_value::<ReleasePredicate>(statement.predicate.clone())
                 .map_err(|error| error.to_string())?;
             Ok((statement, predicate))
-        },
-    );
+        });
     match parsed {
         Ok((statement, predicate)) if statement.kind() == Some(EvidenceKind::Release) => {
             if predicate.vault == root.vault().to_string() {
@@ -249,7 +244,8 @@ fn check_files(folder: &Path, statement: &Statement, findings: &mut Findings) ->
     let mut genuine = 0;
     for subject in &statement.subject {
         let (Some(expected), true) = (subject.sha256(), is_safe_path(&subject.name)) else {
-            findings.refused(RELEASE_FILE, format!("lists `{}`, which is no plain path", printable(&subject.name, 120)));
+            findings
+                .refused(RELEASE_FILE, format!("lists `{}`, which is no plain path", printable(&subject.name, 120)));
             continue;
         };
         match hash_file(&folder.join(&subject.name)) {
@@ -258,7 +254,10 @@ fn check_files(folder: &Path, statement: &Statement, findings: &mut Findings) ->
                 listed.insert(subject.name.clone(), bytes);
             }
             Ok((found, _)) => {
-                findings.tampered(&subject.name, format!("is not the file that was released: {found}, expected {expected}"));
+                findings.tampered(
+                    &subject.name,
+                    format!("is not the file that was released: {found}, expected {expected}"),
+                );
             }
             Err(error) => findings.tampered(&subject.name, format!("is missing or unreadable: {error}")),
         }
@@ -332,7 +331,9 @@ fn check_tree(predicate: &ReleasePredicate, statement: &Statement, findings: &mu
         let subject = statement.subject.iter().find(|subject| subject.name == *path);
         match subject.and_then(ringfence_schema::evidence::Subject::sha256) {
             Some(sha256) => files.push(TreeEntry { path: path.clone(), size: *size, sha256 }),
-            None => findings.refused(RELEASE_FILE, format!("names `{path}` as part of the artifact but does not list it")),
+            None => {
+                findings.refused(RELEASE_FILE, format!("names `{path}` as part of the artifact but does not list it"));
+            }
         }
     }
     match Tree::new(files) {
@@ -367,10 +368,8 @@ impl Proof {
         let mut found = BTreeMap::new();
         for (place, _, committed) in &self.entries {
             for statement in committed {
-                found.insert(
-                    statement.envelope,
-                    InTrail { kind: statement.kind, subject: statement.subject, ..*place },
-                );
+                found
+                    .insert(statement.envelope, InTrail { kind: statement.kind, subject: statement.subject, ..*place });
             }
         }
         found
@@ -522,7 +521,8 @@ impl Gate<'_> {
             return findings.passed(what, "replayed under the built-in policy");
         }
         for reason in &decision.reasons {
-            let detail = if reason.detail.is_empty() { String::new() } else { format!(" ({})", reason.detail.join("; ")) };
+            let detail =
+                if reason.detail.is_empty() { String::new() } else { format!(" ({})", reason.detail.join("; ")) };
             findings.refused(&what, format!("{}: {}{detail}", reason.policy, reason.says));
         }
     }
@@ -588,7 +588,11 @@ impl Gate<'_> {
         if evidence.policy != self.predicate.policy {
             findings.refused(
                 &row.file,
-                format!("was made under policy {}, the release under {}", evidence.policy.short(), self.predicate.policy.short()),
+                format!(
+                    "was made under policy {}, the release under {}",
+                    evidence.policy.short(),
+                    self.predicate.policy.short()
+                ),
             );
         }
         if let Some(report) = &row.report

@@ -120,15 +120,9 @@ pub(crate) struct GreyPicture {
 #[serde(rename_all = "kebab-case", tag = "record")]
 enum Record {
     /// A file was scanned.
-    File {
-        report: FileReport,
-    },
+    File { report: FileReport },
     /// So far.
-    Progress {
-        stage: String,
-        done: u64,
-        total: u64,
-    },
+    Progress { stage: String, done: u64, total: u64 },
 }
 
 /// Gives work to keyless children.
@@ -195,13 +189,14 @@ impl<'a> Desk<'a> {
         descriptors: Vec<OwnedFd>,
     ) -> Result<T, EngineError> {
         let answer = self.call(what, job, descriptors, &mut |_| {})?;
-        serde_json::from_slice(&answer).map_err(|error| EngineError::incomplete(what, format!("unreadable answer: {error}")))
+        serde_json::from_slice(&answer)
+            .map_err(|error| EngineError::incomplete(what, format!("unreadable answer: {error}")))
     }
 }
 
 /// What a child may use: parsing is quick, attacks and training are not.
 fn limits(job: &Job) -> Limits {
-    let hours = |hours: u64| Duration::from_secs(hours * 3_600);
+    let hours = Duration::from_hours;
     let base = Limits { request_bytes: 64 << 20, ..Limits::default() };
     match job {
         Job::Attack { .. } | Job::Harden { .. } | Job::Gradient { .. } | Job::SelfCheck { .. } => {
@@ -221,7 +216,7 @@ const MEMORY_BYTES_MAX: u64 = 64 << 30;
 pub fn main() -> ExitClass {
     // The job is not known before the request is read, and nothing may be read before the confinement: the widest limits
     // hold here, the parent enforces the job's own.
-    let widest = Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: Duration::from_secs(24 * 64 * 3_600), ..Limits::default() };
+    let widest = Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: Duration::from_hours(24 * 64), ..Limits::default() };
     if worker::confine(&widest).is_err() {
         return ExitClass::Incomplete;
     }
@@ -292,7 +287,13 @@ fn pictures(files: &mut Files, reading: &Reading, records: &[u64]) -> Result<Vec
             #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped to a byte's range")]
             let grey = values.iter().map(|value| (value / highest * 255.0).clamp(0.0, 255.0) as u8).collect();
             let label = loaded.classes.get(*loaded.y.get(index)?)?.clone();
-            Some(GreyPicture { record: *record, label, width: u32::try_from(columns).ok()?, height: u32::try_from(rows).ok()?, grey })
+            Some(GreyPicture {
+                record: *record,
+                label,
+                width: u32::try_from(columns).ok()?,
+                height: u32::try_from(rows).ok()?,
+                grey,
+            })
         })
         .collect();
     json(&drawn)
@@ -406,7 +407,8 @@ impl Files {
     fn loaded(&mut self, reading: &Reading) -> Result<ringfence_screen::Examples, String> {
         let (mut data, Options { label, header, shape, idx_labels }) = self.dataset(reading)?;
         #[expect(clippy::float_cmp, reason = "exactly 1 means: leave the values as they are")]
-        let scale = if reading.scale == 1.0 { Scale::Raw } else { Scale::Range { low: 0.0, high: 1.0 / reading.scale } };
+        let scale =
+            if reading.scale == 1.0 { Scale::Raw } else { Scale::Range { low: 0.0, high: 1.0 / reading.scale } };
         let options = ExampleOptions { label, header, shape, scale, classes: None, idx_labels };
         ringfence_screen::examples(&mut data, &options).map_err(|error| error.to_string())
     }
@@ -431,13 +433,18 @@ impl Files {
 /// Examples from the arrays `x` and `y` of an NPZ.
 fn npz_examples(file: &mut File) -> Result<Examples, String> {
     let arrays = npz::read(file).map_err(|error| error.to_string())?;
-    let find = |name: &str| arrays.iter().find(|array| array.name == name).ok_or(format!("the NPZ has no array `{name}`"));
+    let find =
+        |name: &str| arrays.iter().find(|array| array.name == name).ok_or(format!("the NPZ has no array `{name}`"));
     let (x, y) = (find("x")?, find("y")?);
     let labels: Result<Vec<usize>, String> = y
         .values
         .iter()
         .map(|value| {
-            #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "checked to be a small whole number")]
+            #[expect(
+                clippy::cast_possible_truncation,
+                clippy::cast_sign_loss,
+                reason = "checked to be a small whole number"
+            )]
             let label = *value as usize;
             let whole = value.fract() == 0.0 && (0.0..1e6).contains(value);
             if whole { Ok(label) } else { Err(format!("label `{value}` is not a class index")) }

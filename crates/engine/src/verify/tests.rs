@@ -128,7 +128,11 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         let flawed = if kind == EvidenceKind::Robustness { flaw } else { Flaw::Nothing };
         let subject = if flawed == Flaw::OtherSubject { Digest::of(b"another model") } else { tree };
         if flawed == Flaw::OtherPolicy {
-            vault.tighten(&["@id(\"x\") @says(\"x\") forbid (principal, action == Action::\"destroy\", resource);".to_owned()]).expect("a forbid");
+            vault
+                .tighten(&[
+                    "@id(\"x\") @says(\"x\") forbid (principal, action == Action::\"destroy\", resource);".to_owned()
+                ])
+                .expect("a forbid");
         }
         let verdict = if flawed == Flaw::Blocks { EvidenceVerdict::Block } else { EvidenceVerdict::Pass };
         let made = vault.evidence(&Made {
@@ -206,7 +210,12 @@ fn refusals(flaw: Flaw) -> String {
     let root = bundle(&world, flaw, &folder);
     let report = verify(&folder, &root);
     assert_eq!(report.verdict, VerifyVerdict::Refused, "{:?}", report.checks);
-    report.checks.iter().filter(|check| !check.passed).map(|check| format!("{}: {}\n", check.name, check.detail)).collect()
+    report
+        .checks
+        .iter()
+        .filter(|check| !check.passed)
+        .map(|check| format!("{}: {}\n", check.name, check.detail))
+        .collect()
 }
 
 #[test]
@@ -275,7 +284,11 @@ fn any_changed_byte_of_any_file_is_tampering_and_names_the_file() {
             fs::write(&path, &changed).expect("a changed file");
             let report = verify(&folder, &root);
             assert_eq!(report.verdict, VerifyVerdict::Tampered, "{name} byte {place}: {:?}", report.checks);
-            assert!(report.checks.iter().any(|check| !check.passed && check.name == name), "{name} byte {place}: {:?}", report.checks);
+            assert!(
+                report.checks.iter().any(|check| !check.passed && check.name == name),
+                "{name} byte {place}: {:?}",
+                report.checks
+            );
         }
         fs::write(&path, [genuine.as_slice(), b" "].concat()).expect("a longer file");
         assert_eq!(verify(&folder, &root).verdict, VerifyVerdict::Tampered, "{name} longer");

@@ -1,0 +1,514 @@
+//! What was typed: the table of commands, flags and help, from which completions are made too.
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use ringfence_engine::{HardenPlan, Start};
+
+/// `ringfence` and its commands.
+#[derive(Debug, Parser)]
+#[command(
+    name = "ringfence",
+    version,
+    about = "Secures AI training and fine-tuning: no evidence, no passage",
+    after_help = TOP_EXAMPLES,
+    override_usage = "ringfence [OPTIONS] [COMMAND]",
+    max_term_width = 100,
+    disable_help_subcommand = true
+)]
+pub(crate) struct Cli {
+    /// The vault's folder [default: $XDG_DATA_HOME/ringfence]
+    #[arg(long, global = true, env = "RINGFENCE_VAULT", hide_env_values = true, value_name = "DIR")]
+    pub(crate) vault: Option<PathBuf>,
+    /// How results are written to standard output
+    #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
+    pub(crate) format: Format,
+    /// Say nothing on standard error but errors
+    #[arg(long, short, global = true)]
+    pub(crate) quiet: bool,
+    /// What to do; without it: how the vault is
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+}
+
+/// The commands in the groups in which help shows them.
+const GROUPS: [(&str, &[&str]); 4] = [
+    ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
+    ("Gate", &["scan", "screen", "review"]),
+    ("Run", &["run", "attack", "harden", "release"]),
+    ("Operate", &["trail", "doctor", "completions"]),
+];
+
+/// The table of commands, with the groups in its help.
+pub(crate) fn command() -> clap::Command {
+    let command = <Cli as clap::CommandFactory>::command();
+    let mut groups = String::new();
+    for (group, names) in GROUPS {
+        groups.push_str(&format!("{group}:\n"));
+        for name in names {
+            let about = command.find_subcommand(name).and_then(clap::Command::get_about);
+            groups.push_str(&format!("  {name:<12} {}\n", about.map(ToString::to_string).unwrap_or_default()));
+        }
+    }
+    command.help_template(format!(
+        "{{about}}\n\n{{usage-heading}} {{usage}}\n\n{groups}\nOptions:\n{{options}}{{after-help}}"
+    ))
+}
+
+const TOP_EXAMPLES: &str = "\
+Examples:
+  ringfence run examples/digits/ringfence.toml   admit, train in the sandbox, attack, release
+  ringfence scan downloads/                      inspect model files without a vault
+  ringfence screen train.csv --label label       look for poison in a dataset
+  ringfence verify released --root lab.root      check a released model offline
+  ringfence doctor                               what works here, and what to do about the rest
+
+Exit codes:
+  0 done and clean   1 done, and the answer is no   2 usage   3 could not finish (never clean)
+  4 not permitted    5 tampering                    130 interrupted";
+
+/// How results are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Format {
+    /// For people at a terminal
+    Human,
+    /// For screen readers and logs: no graphics
+    Plain,
+    /// One JSON document
+    Json,
+    /// SARIF 2.1.0, where findings are reported
+    Sarif,
+}
+
+/// The commands.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Make a vault: keys, trust root, first trail entry
+    #[command(
+        after_help = "Examples:\n  ringfence init\n  ringfence init --passphrase\n  RINGFENCE_PASSPHRASE_FILE=secret ringfence init"
+    )]
+    Init(InitArgs),
+    /// Admit a dataset or model: read once into sealed quarantine, inspect, pass the gate
+    #[command(
+        after_help = "Examples:\n  ringfence add train.csv --as dataset/digits --label label\n  ringfence add base.onnx --as model/base"
+    )]
+    Add(AddArgs),
+    /// Write out a verified copy of an artifact
+    #[command(
+        after_help = "Examples:\n  ringfence get dataset/digits@1 ./copy\n  ringfence get model/net@released ./net"
+    )]
+    Get(GetArgs),
+    /// List artifacts and their versions
+    #[command(after_help = "Examples:\n  ringfence ls\n  ringfence ls dataset/digits --format json")]
+    Ls(LsArgs),
+    /// Show one thing in full: an artifact, a rule, the trust root
+    #[command(
+        after_help = "Examples:\n  ringfence show dataset/digits@1\n  ringfence show RF-PKL-003\n  ringfence show root > lab.root"
+    )]
+    Show(ShowArgs),
+    /// Check a released bundle offline, or every stored byte of the vault
+    #[command(after_help = "Examples:\n  ringfence verify released --root lab.root\n  ringfence verify --all")]
+    Verify(VerifyArgs),
+    /// Make an earlier version the current one; nothing is deleted
+    #[command(after_help = "Examples:\n  ringfence rollback dataset/digits@1")]
+    Rollback(RollbackArgs),
+    /// Inspect model files without executing or loading them
+    #[command(
+        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high"
+    )]
+    Scan(ScanArgs),
+    /// Look for poison, label errors and other trouble in a dataset
+    #[command(
+        after_help = "Examples:\n  ringfence screen train.csv --label label\n  ringfence screen train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz\n  ringfence screen train.csv --write clean.csv"
+    )]
+    Screen(ScreenArgs),
+    /// Decide what is held in quarantine
+    #[command(
+        after_help = "Examples:\n  ringfence review ls\n  ringfence review approve model/base@1 --reason \"known custom operator\""
+    )]
+    Review {
+        /// What to do
+        #[command(subcommand)]
+        action: ReviewAction,
+    },
+    /// Run a plan: admit the inputs, train in the sandbox, attack the result, release it
+    #[command(
+        after_help = "Examples:\n  ringfence run examples/digits/ringfence.toml\n  ringfence run plan.toml --level full"
+    )]
+    Run(RunArgs),
+    /// Attack a model and report how robust it is
+    #[command(
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
+    )]
+    Attack(AttackArgs),
+    /// Train a model adversarially
+    #[command(
+        after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx"
+    )]
+    Harden(HardenArgs),
+    /// Release a tested checkpoint as a bundle that others can verify offline
+    #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
+    Release(ReleaseArgs),
+    /// Read and verify the trail of every decision and effect
+    #[command(
+        after_help = "Examples:\n  ringfence trail ls\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint"
+    )]
+    Trail {
+        /// What to do
+        #[command(subcommand)]
+        action: TrailAction,
+    },
+    /// Say what works on this machine, what does not, and what to do
+    Doctor,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        #[arg(value_enum)]
+        shell: clap_complete::Shell,
+    },
+}
+
+/// `init`.
+#[derive(Debug, Args)]
+pub(crate) struct InitArgs {
+    /// Protect the vault with a passphrase instead of a key file
+    #[arg(long)]
+    pub(crate) passphrase: bool,
+}
+
+/// How a dataset is read.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct DataArgs {
+    /// Label column
+    #[arg(long, value_name = "COLUMN")]
+    pub(crate) label: Option<String>,
+    /// Separate labels file (IDX)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) labels: Option<PathBuf>,
+    /// Shape of one example, such as 1,8,8
+    #[arg(long, value_delimiter = ',', value_name = "N,…")]
+    pub(crate) shape: Vec<usize>,
+    /// Factor from stored values to the model's input
+    #[arg(long, default_value_t = 1.0, value_name = "X")]
+    pub(crate) scale: f32,
+}
+
+/// Which controls to leave out, where policy allows; recorded.
+#[derive(Debug, Args, Clone, Copy)]
+pub(crate) struct SkipArgs {
+    /// Do not scan models (policy permitting; recorded)
+    #[arg(long)]
+    pub(crate) no_scan: bool,
+    /// Do not screen datasets (policy permitting; recorded)
+    #[arg(long)]
+    pub(crate) no_screen: bool,
+}
+
+/// `add`.
+#[derive(Debug, Args)]
+pub(crate) struct AddArgs {
+    /// File or folder to admit
+    pub(crate) path: PathBuf,
+    /// Its name: dataset/NAME, model/NAME or code/NAME
+    #[arg(long = "as", value_name = "NAME")]
+    pub(crate) name: String,
+    /// Controls to leave out
+    #[command(flatten)]
+    pub(crate) skip: SkipArgs,
+    /// How a dataset is read
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+}
+
+/// `get`.
+#[derive(Debug, Args)]
+pub(crate) struct GetArgs {
+    /// Which artifact: NAME, NAME@3, NAME@released or NAME@sha256:…
+    pub(crate) reference: String,
+    /// Folder to write into; must not exist
+    pub(crate) destination: PathBuf,
+}
+
+/// `ls`.
+#[derive(Debug, Args)]
+pub(crate) struct LsArgs {
+    /// Only this artifact
+    pub(crate) name: Option<String>,
+}
+
+/// `show`.
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// An artifact, a rule id such as RF-PKL-003, or `root`
+    pub(crate) what: String,
+}
+
+/// `verify`.
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// Folder of a released bundle
+    #[arg(required_unless_present = "all")]
+    pub(crate) bundle: Option<PathBuf>,
+    /// The trust root to verify under, instead of the pinned ones
+    #[arg(long, value_name = "FILE")]
+    pub(crate) root: Option<PathBuf>,
+    /// Read and verify every stored byte of the vault
+    #[arg(long, conflicts_with_all = ["bundle", "root"])]
+    pub(crate) all: bool,
+}
+
+/// `rollback`.
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The version to go back to, such as dataset/digits@1
+    pub(crate) reference: String,
+}
+
+/// Severities for `--fail-on`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum FailOn {
+    /// Anything at all
+    Info,
+    /// Low or worse
+    Low,
+    /// Medium or worse
+    Medium,
+    /// High or worse
+    High,
+    /// Critical only
+    Critical,
+}
+
+/// `scan`.
+#[derive(Debug, Args)]
+pub(crate) struct ScanArgs {
+    /// Files and folders
+    #[arg(required = true)]
+    pub(crate) paths: Vec<PathBuf>,
+    /// Exit with 1 from this severity on
+    #[arg(long, value_enum, default_value_t = FailOn::Medium)]
+    pub(crate) fail_on: FailOn,
+}
+
+/// `screen`.
+#[derive(Debug, Args)]
+pub(crate) struct ScreenArgs {
+    /// Dataset: CSV, JSONL or IDX, also gzip-compressed
+    pub(crate) path: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub(crate) data: DataArgs,
+    /// Write the dataset without its filtered records here
+    #[arg(long, value_name = "FILE")]
+    pub(crate) write: Option<PathBuf>,
+}
+
+/// `review …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum ReviewAction {
+    /// List what is held
+    Ls,
+    /// Let a held artifact in despite its findings; recorded with the reason
+    Approve(ReviewArgs),
+    /// Refuse a held artifact for good
+    Refuse(ReviewArgs),
+}
+
+/// `review approve` and `review refuse`.
+#[derive(Debug, Args)]
+pub(crate) struct ReviewArgs {
+    /// The held artifact
+    pub(crate) reference: String,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: String,
+}
+
+/// Least confinement.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Level {
+    /// Whatever holds here; the record says which
+    Any,
+    /// Namespaces, or no run
+    Full,
+}
+
+/// `run`.
+#[derive(Debug, Args)]
+pub(crate) struct RunArgs {
+    /// The plan
+    pub(crate) plan: PathBuf,
+    /// Controls to leave out
+    #[command(flatten)]
+    pub(crate) skip: SkipArgs,
+    /// Demand at least this confinement
+    #[arg(long, value_enum, default_value_t = Level::Any)]
+    pub(crate) level: Level,
+    /// Where the released bundle goes [default: `released` beside the plan]
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// Arithmetic of a self-check or gradient.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Precision {
+    /// The working precision
+    F32,
+    /// The reference
+    F64,
+}
+
+/// `attack`.
+#[derive(Debug, Args)]
+pub(crate) struct AttackArgs {
+    /// The model (ONNX)
+    pub(crate) model: PathBuf,
+    /// Test data: CSV, IDX or NPZ with arrays `x` and `y`
+    #[arg(long, value_name = "FILE", required_unless_present = "self_check")]
+    pub(crate) data: Option<PathBuf>,
+    /// How it is read
+    #[command(flatten)]
+    pub(crate) read: DataArgs,
+    /// Radii (Linf) in units of the model's input
+    #[arg(long, value_delimiter = ',', default_value = "0.1", value_name = "X,…")]
+    pub(crate) eps: Vec<f64>,
+    /// PGD steps
+    #[arg(long, default_value_t = 40)]
+    pub(crate) steps: usize,
+    /// PGD restarts
+    #[arg(long, default_value_t = 3)]
+    pub(crate) restarts: usize,
+    /// Use at most so many examples
+    #[arg(long)]
+    pub(crate) examples: Option<usize>,
+    /// Valid range of the model's input
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0,1", value_name = "LOW,HIGH")]
+    pub(crate) range: Vec<f32>,
+    /// Seed of all random choices
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+    /// Training data, for a membership inference test
+    #[arg(long, value_name = "FILE")]
+    pub(crate) members: Option<PathBuf>,
+    /// Check the model's arithmetic instead: forward and gradients against the f64 reference
+    #[arg(long, conflicts_with_all = ["data", "gradient", "members"])]
+    pub(crate) self_check: bool,
+    /// Write the gradient of the mean cross-entropy with respect to `x` to this NPZ instead
+    #[arg(long, value_name = "OUT.npz", conflicts_with = "members")]
+    pub(crate) gradient: Option<PathBuf>,
+    /// Arithmetic
+    #[arg(long, value_enum, default_value_t = Precision::F32)]
+    pub(crate) precision: Precision,
+}
+
+/// `harden`.
+#[derive(Debug, Args)]
+pub(crate) struct HardenArgs {
+    /// The model to start from (ONNX)
+    pub(crate) model: PathBuf,
+    /// Training data
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub(crate) read: DataArgs,
+    /// Where the hardened model goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Where the report goes as JSON, beside standard output
+    #[arg(long, value_name = "FILE")]
+    pub(crate) report: Option<PathBuf>,
+    /// TOML file with the keys of a plan's `[run.harden]`; the flags below override it
+    #[arg(long, value_name = "FILE")]
+    pub(crate) settings: Option<PathBuf>,
+    /// Train the architecture from fresh weights
+    #[arg(long)]
+    pub(crate) fresh: bool,
+    /// Linf radius in units of the model's input; 0 trains without attack [default: 0.1]
+    #[arg(long)]
+    pub(crate) eps: Option<f32>,
+    /// Passes over the data [default: 20]
+    #[arg(long)]
+    pub(crate) epochs: Option<u64>,
+    /// Examples a step [default: 64]
+    #[arg(long)]
+    pub(crate) batch: Option<usize>,
+    /// Peak learning rate [default: 0.003]
+    #[arg(long)]
+    pub(crate) rate: Option<f32>,
+    /// Share of each batch that stays clean [default: 0.3]
+    #[arg(long)]
+    pub(crate) clean_share: Option<f32>,
+    /// Seed of all random choices [default: 0]
+    #[arg(long)]
+    pub(crate) seed: Option<u64>,
+}
+
+impl HardenArgs {
+    /// What was typed, over `plan`.
+    pub(crate) fn over(&self, mut plan: HardenPlan) -> HardenPlan {
+        if self.fresh {
+            plan.start = Start::Fresh;
+        }
+        plan.eps = self.eps.unwrap_or(plan.eps);
+        plan.epochs = self.epochs.unwrap_or(plan.epochs);
+        plan.batch = self.batch.unwrap_or(plan.batch);
+        plan.rate = self.rate.unwrap_or(plan.rate);
+        plan.clean_share = self.clean_share.unwrap_or(plan.clean_share);
+        plan.seed = self.seed.unwrap_or(plan.seed);
+        plan
+    }
+}
+
+/// `release`.
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The tested checkpoint
+    pub(crate) reference: String,
+    /// Folder of the bundle; must not exist
+    #[arg(long, value_name = "DIR")]
+    pub(crate) out: PathBuf,
+}
+
+/// `trail …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum TrailAction {
+    /// List entries, newest last
+    Ls {
+        /// At most so many, from the end
+        #[arg(long, default_value_t = 50)]
+        last: u64,
+    },
+    /// Show one entry with what its commitments stand for
+    Show {
+        /// Its index
+        index: u64,
+    },
+    /// Print the newest checkpoint, to be held elsewhere
+    Checkpoint,
+    /// Verify the whole trail against its checkpoints and the one that is held
+    Verify {
+        /// A checkpoint that was held elsewhere, instead of the pinned one
+        #[arg(long, value_name = "FILE")]
+        checkpoint: Option<PathBuf>,
+        /// The trust root to verify under, instead of the pinned one
+        #[arg(long, value_name = "FILE")]
+        root: Option<PathBuf>,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{GROUPS, command};
+
+    #[test]
+    fn help_shows_every_command_in_one_group() {
+        let command = command();
+        let mut shown: Vec<&str> = GROUPS.iter().flat_map(|(_, names)| names.iter().copied()).collect();
+        let mut known: Vec<&str> = command.get_subcommands().map(clap::Command::get_name).collect();
+        shown.sort_unstable();
+        known.sort_unstable();
+        assert_eq!(shown, known);
+        command.debug_assert();
+    }
+}

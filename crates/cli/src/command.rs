@@ -1,0 +1,103 @@
+//! Does what was typed: one function per command, each thin over the engine.
+
+use std::path::PathBuf;
+
+use ringfence_engine::{EngineError, ExitClass, Settings};
+
+use crate::{
+    args::{self, Cli, Command, Format},
+    output::Printer,
+    place,
+    progress::Terminal,
+};
+
+mod files;
+mod run;
+mod show;
+mod trail;
+mod vault;
+
+/// Runs the command and says how it ended.
+pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineError> {
+    if cli.format == Format::Sarif && !matches!(cli.command, Some(Command::Scan(_) | Command::Screen(_))) {
+        return Err(EngineError::Usage { what: "`--format sarif` is for findings: `scan` and `screen`".into() });
+    }
+    let progress = Terminal::new(printer);
+    let places = Places::find(&cli)?;
+    let settings = Settings {
+        vault: places.vault,
+        config: places.config,
+        program: place::program()?,
+        now: &place::now,
+        passphrase: &place::passphrase,
+        progress: &progress,
+    };
+    let Some(command) = cli.command else { return alone(&settings, printer) };
+    match command {
+        Command::Scan(args) => files::scan(&settings, printer, &args),
+        Command::Screen(args) => files::screen(&settings, printer, &args),
+        Command::Attack(args) => files::attack(&settings, printer, &args),
+        Command::Harden(args) => files::harden(&settings, printer, &args),
+        Command::Init(args) => vault::init(&settings, printer, &args),
+        Command::Add(args) => vault::add(&settings, printer, &args),
+        Command::Get(args) => vault::get(&settings, printer, &args),
+        Command::Ls(args) => vault::ls(&settings, printer, &args),
+        Command::Rollback(args) => vault::rollback(&settings, printer, &args),
+        Command::Review { action } => vault::review(&settings, printer, &action),
+        Command::Release(args) => run::release(&settings, printer, &args),
+        Command::Run(args) => run::run(&settings, printer, &args),
+        Command::Show(args) => show::show(&settings, printer, &args),
+        Command::Verify(args) => trail::verify(&settings, printer, &args),
+        Command::Trail { action } => trail::trail(&settings, printer, &action),
+        Command::Doctor => show::doctor(&settings, printer),
+        Command::Completions { shell } => completions(printer, shell),
+    }
+}
+
+/// `completions`.
+fn completions(printer: Printer, shell: clap_complete::Shell) -> Result<ExitClass, EngineError> {
+    let mut script = Vec::new();
+    clap_complete::generate(shell, &mut args::command(), "ringfence", &mut script);
+    printer.raw(&script)?;
+    Ok(ExitClass::Done)
+}
+
+/// `ringfence` alone: how the vault is, or help where there is none.
+fn alone(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
+    if show::status(settings, printer)? {
+        return Ok(ExitClass::Done);
+    }
+    if !printer.for_people() {
+        return Err(EngineError::NoVault { path: settings.vault.clone() });
+    }
+    printer.raw(args::command().render_help().to_string().as_bytes())?;
+    Ok(ExitClass::Done)
+}
+
+/// The vault's folder and the user's configuration.
+struct Places {
+    vault: PathBuf,
+    config: PathBuf,
+}
+
+impl Places {
+    /// Commands on plain files need neither, so they also work where there is no home.
+    fn find(cli: &Cli) -> Result<Self, EngineError> {
+        let plain = match &cli.command {
+            Some(
+                Command::Scan(_)
+                | Command::Screen(_)
+                | Command::Attack(_)
+                | Command::Harden(_)
+                | Command::Completions { .. },
+            ) => true,
+            Some(Command::Verify(args)) => args.root.is_some(),
+            _ => false,
+        };
+        if plain {
+            return Ok(Self { vault: PathBuf::new(), config: PathBuf::new() });
+        }
+        let vault = cli.vault.clone().map_or_else(place::data_folder, Ok)?;
+        Ok(Self { vault, config: place::config_folder()? })
+    }
+}

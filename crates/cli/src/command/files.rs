@@ -1,0 +1,280 @@
+//! Commands on plain files: no vault, no keys.
+
+use std::path::Path;
+
+use ringfence_engine::{
+    EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
+    files::{self, AttackJob, Dataset, ModelData},
+    schema::{
+        Finding, Place, Severity, Verdict,
+        report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
+        sarif::sarif,
+    },
+};
+
+use crate::{
+    args::{AttackArgs, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs},
+    output::{Printer, Style, table},
+};
+
+/// How a dataset argument is read.
+pub(crate) fn dataset(path: &Path, args: &DataArgs) -> Dataset {
+    Dataset {
+        path: path.to_owned(),
+        labels: args.labels.clone(),
+        reading: Reading {
+            label: args.label.clone(),
+            shape: args.shape.clone(),
+            scale: args.scale,
+            flagged: Flagged::Leave,
+            labels: args.labels.as_ref().map(|path| path.to_string_lossy().into_owned()),
+        },
+    }
+}
+
+/// `scan`.
+pub(crate) fn scan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
+    let report = files::scan(settings, &args.paths)?;
+    match printer.format {
+        Format::Json => printer.json(&report)?,
+        Format::Sarif => {
+            let findings: Vec<Finding> = report.files.iter().flat_map(|file| file.findings.clone()).collect();
+            printer.json(&sarif(env!("CARGO_PKG_VERSION"), &findings))?;
+        }
+        Format::Human | Format::Plain => print_scan(printer, &report)?,
+    }
+    Ok(scan_class(&report, args.fail_on))
+}
+
+fn print_scan(printer: Printer, report: &ScanReport) -> Result<(), EngineError> {
+    for file in &report.files {
+        for finding in &file.findings {
+            printer.finding(finding)?;
+        }
+    }
+    for file in &report.files {
+        printer.line(format!("{}  {} ({})", verdict_word(printer, file.verdict), file.path, file.format))?;
+    }
+    if report.files.len() > 1 {
+        printer.line(format!("{} files: {}", report.files.len(), verdict_word(printer, report.verdict)))?;
+    }
+    Ok(())
+}
+
+/// A verdict as a word that stands out.
+pub(crate) fn verdict_word(printer: Printer, verdict: Verdict) -> String {
+    let style = match verdict {
+        Verdict::Clean => Style::Good,
+        Verdict::Incomplete | Verdict::Suspicious => Style::Warn,
+        Verdict::Malicious => Style::Bad,
+    };
+    printer.strong(&format!("{verdict:<10}", verdict = verdict.to_string()), style)
+}
+
+fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
+    let least = match fail_on {
+        FailOn::Info => Severity::Info,
+        FailOn::Low => Severity::Low,
+        FailOn::Medium => Severity::Medium,
+        FailOn::High => Severity::High,
+        FailOn::Critical => Severity::Critical,
+    };
+    let found = report.files.iter().flat_map(|file| &file.findings).any(|finding| finding.severity >= least);
+    if found {
+        ExitClass::No
+    } else if report.files.iter().any(|file| file.verdict == Verdict::Incomplete) {
+        ExitClass::Incomplete
+    } else {
+        ExitClass::Done
+    }
+}
+
+/// `screen`.
+pub(crate) fn screen(settings: &Settings<'_>, printer: Printer, args: &ScreenArgs) -> Result<ExitClass, EngineError> {
+    let data = dataset(&args.path, &args.data);
+    let report = files::screen(settings, &data)?;
+    if let Some(out) = &args.write {
+        let left = files::filter(settings, &data, &report, out)?;
+        printer.say(format!("  written    {} records to {}", left, out.display()));
+    }
+    match printer.format {
+        Format::Json => printer.json(&report)?,
+        Format::Sarif => printer.json(&sarif(env!("CARGO_PKG_VERSION"), &screen_findings(&report, &args.path)))?,
+        Format::Human | Format::Plain => print_screen(printer, &report)?,
+    }
+    Ok(if !report.dataset.complete {
+        ExitClass::Incomplete
+    } else if count(&report, RecordDecision::Filter) > 0 {
+        ExitClass::No
+    } else {
+        ExitClass::Done
+    })
+}
+
+/// How many records got this decision.
+pub(crate) fn count(report: &ScreenReport, decision: RecordDecision) -> usize {
+    report.decisions.iter().filter(|made| made.decision == decision).count()
+}
+
+fn screen_findings(report: &ScreenReport, path: &Path) -> Vec<Finding> {
+    let file = path.display().to_string();
+    let record = |decision: &ringfence_engine::schema::report::Decision| {
+        let severity = match decision.decision {
+            RecordDecision::Filter => Severity::High,
+            RecordDecision::Review => Severity::Low,
+        };
+        let reasons: Vec<Finding> = decision
+            .reasons
+            .iter()
+            .map(|reason| Finding {
+                rule: reason.rule.clone(),
+                severity,
+                message: reason.evidence.clone(),
+                place: Place { file: Some(file.clone()), record: Some(decision.record), ..Place::default() },
+                evidence: Vec::new(),
+                why: String::new(),
+                remedy: String::new(),
+            })
+            .collect();
+        reasons
+    };
+    report.dataset.findings.iter().cloned().chain(report.decisions.iter().flat_map(record)).collect()
+}
+
+fn print_screen(printer: Printer, report: &ScreenReport) -> Result<(), EngineError> {
+    for finding in &report.dataset.findings {
+        printer.finding(finding)?;
+    }
+    for candidate in &report.candidates {
+        printer.line(format!("{}  {} ({} records)", candidate.rule, candidate.description, candidate.records.len()))?;
+    }
+    let rows: Vec<Vec<String>> = report
+        .decisions
+        .iter()
+        .flat_map(|decision| {
+            let word = match decision.decision {
+                RecordDecision::Filter => "filter",
+                RecordDecision::Review => "review",
+            };
+            decision.reasons.iter().map(move |reason| {
+                vec![word.to_owned(), format!("#{}", decision.record), reason.rule.clone(), reason.evidence.clone()]
+            })
+        })
+        .collect();
+    printer.raw(table(&rows).as_bytes())?;
+    printer.line(format!(
+        "{} records: {} to filter, {} to review, {} exact duplicates",
+        report.records,
+        count(report, RecordDecision::Filter),
+        count(report, RecordDecision::Review),
+        report.dataset.exact_duplicates
+    ))
+}
+
+/// `attack`.
+pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArgs) -> Result<ExitClass, EngineError> {
+    if args.self_check {
+        return print_card(printer, &files::self_check(settings, &args.model, args.seed)?);
+    }
+    let Some(data) = &args.data else {
+        return Err(EngineError::Usage { what: "`attack` needs `--data FILE` or `--self-check`".into() });
+    };
+    if let Some(out) = &args.gradient {
+        files::gradient(settings, &args.model, data, out, args.precision == Precision::F64)?;
+        return Ok(ExitClass::Done);
+    }
+    let [low, high] = args.range[..] else {
+        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
+    };
+    let job = AttackJob {
+        eps: args.eps.clone(),
+        at: None,
+        steps: args.steps,
+        restarts: args.restarts,
+        examples: args.examples,
+        range: [low, high],
+        seed: args.seed,
+    };
+    let input = ModelData { model: args.model.clone(), data: dataset(data, &args.read) };
+    let members = args.members.as_ref().map(|path| dataset(path, &args.read));
+    print_card(printer, &files::attack(settings, &input, members.as_ref(), &job)?)
+}
+
+fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, EngineError> {
+    let sound = report.verdict == Soundness::Sound;
+    if printer.for_people() {
+        let mut rows = vec![["attack", "eps", "accuracy", "95 % interval", "queries"].map(str::to_owned).to_vec()];
+        if let Some(clean) = report.clean_accuracy {
+            rows.push(vec!["none".into(), "0".into(), percent(clean), String::new(), String::new()]);
+        }
+        rows.extend(report.results.iter().map(|result| {
+            vec![
+                format!("{} {}", result.attack, result.norm),
+                format!("{:.4}", result.eps),
+                percent(result.accuracy),
+                format!("{} – {}", percent(result.ci95[0]), percent(result.ci95[1])),
+                result.queries.to_string(),
+            ]
+        }));
+        if rows.len() > 1 {
+            printer.raw(table(&rows).as_bytes())?;
+        }
+        for test in &report.membership {
+            printer.line(format!("membership {}: AUC {:.3}. {}", test.attack, test.auc, test.note))?;
+        }
+        for check in &report.checks {
+            let word =
+                if check.passed { printer.strong("passed", Style::Good) } else { printer.strong("FAILED", Style::Bad) };
+            printer.line(format!("{word}  {}: {}", check.name, check.detail))?;
+        }
+        printer.line(if sound {
+            "sound: the figures may be believed"
+        } else {
+            "unsound: the figures prove nothing"
+        })?;
+    } else {
+        printer.json(report)?;
+    }
+    Ok(if sound { ExitClass::Done } else { ExitClass::No })
+}
+
+fn percent(share: f64) -> String {
+    format!("{:.1} %", share * 100.0)
+}
+
+/// `harden`.
+pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArgs) -> Result<ExitClass, EngineError> {
+    let plan: HardenPlan = match &args.settings {
+        Some(file) => files::read_harden_plan(file)?,
+        None => HardenPlan::default(),
+    };
+    let plan = args.over(plan);
+    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
+    let report = files::harden(settings, &input, &plan, &args.out)?;
+    if let Some(file) = &args.report {
+        files::write_new(
+            file,
+            &serde_json::to_vec_pretty(&report).map_err(|error| EngineError::incomplete("report", error))?,
+        )?;
+    }
+    if printer.for_people() {
+        print_harden(printer, &report)?;
+    } else {
+        printer.json(&report)?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn print_harden(printer: Printer, report: &HardenReport) -> Result<(), EngineError> {
+    let mut rows = vec![["epoch", "loss", "clean", "robust", ""].map(str::to_owned).to_vec()];
+    rows.extend(report.epochs.iter().map(|epoch| {
+        vec![
+            epoch.epoch.to_string(),
+            format!("{:.4}", epoch.loss),
+            percent(epoch.clean_accuracy),
+            percent(epoch.robust_accuracy),
+            if epoch.rolled_back { "rolled back".into() } else { String::new() },
+        ]
+    }));
+    printer.raw(table(&rows).as_bytes())
+}

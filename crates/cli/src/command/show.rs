@@ -1,0 +1,251 @@
+//! One thing in full: an artifact, a rule, the trust root; the vault in a few lines; this machine.
+
+use ringfence_engine::{
+    EngineError, ExitClass, NamespaceState, RuleText, Settings, ShownEvidence, Vault, Version,
+    doctor::{self, Health},
+    schema::{
+        evidence::{Evidence, EvidenceVerdict},
+        report::{RecordDecision, ScanReport, ScreenReport},
+    },
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    args::ShowArgs,
+    command::{
+        files::{count, verdict_word},
+        vault::reference,
+    },
+    output::{Printer, Style, size, table},
+};
+
+/// `show`.
+pub(crate) fn show(settings: &Settings<'_>, printer: Printer, args: &ShowArgs) -> Result<ExitClass, EngineError> {
+    if args.what == "root" {
+        // Byte for byte, whatever the format: the file is signed.
+        printer.raw(Vault::open(settings)?.root_file())?;
+    } else if args.what.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("RF-")) {
+        let id = args.what.to_ascii_uppercase();
+        let rule = ringfence_engine::rule(&id).ok_or(EngineError::NotFound { what: "rule", name: id })?;
+        print_rule(printer, &rule)?;
+    } else {
+        let wanted = reference(&args.what)?;
+        let vault = Vault::open(settings)?;
+        let version = vault.find(&wanted)?;
+        let shown = Shown {
+            schema: "ringfence.artifact/1",
+            evidence: vault.evidence_of(&version)?,
+            scan: vault.scan_report(&version)?,
+            screen: vault.screen_report(&version)?,
+            version,
+        };
+        if printer.for_people() { print_artifact(printer, &shown)? } else { printer.json(&shown)? }
+    }
+    Ok(ExitClass::Done)
+}
+
+fn print_rule(printer: Printer, rule: &RuleText) -> Result<(), EngineError> {
+    if printer.for_people() {
+        printer.line(format!("{}  {}", rule.id, rule.title))?;
+        printer.line(format!("   = {}", rule.why))?;
+        printer.line(format!("   = fix: {}", rule.remedy))
+    } else {
+        printer.document(
+            "ringfence.rule/1",
+            &json!({"id": rule.id,
+                "title": rule.title,
+                "why": rule.why,
+                "remedy": rule.remedy,
+            }),
+        )
+    }
+}
+
+/// What `show` answers for an artifact.
+#[derive(Serialize)]
+struct Shown {
+    schema: &'static str,
+    version: Version,
+    evidence: Vec<ShownEvidence>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scan: Option<ScanReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    screen: Option<ScreenReport>,
+}
+
+fn print_artifact(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
+    let version = &shown.version;
+    printer.line(printer.strong(&version.reference().to_string(), Style::Good))?;
+    let mut facts = vec![("state", version.state.name().to_owned())];
+    if !version.labels.is_empty() {
+        facts.push(("labels", version.labels.join(", ")));
+    }
+    facts.push(("tree", version.tree.to_string()));
+    if version.source != version.tree {
+        facts.push(("came in as", version.source.to_string()));
+    }
+    facts.push(("size", format!("{} in {} files", size(version.bytes), version.files)));
+    facts.push(("written", version.written.to_string()));
+    if let Some(reason) = &version.refused {
+        facts.push(("refused", reason.clone()));
+    }
+    let left_out: Vec<&str> = [(version.exempt.no_scan, "scan"), (version.exempt.no_screen, "screen")]
+        .into_iter()
+        .filter_map(|(skipped, name)| skipped.then_some(name))
+        .collect();
+    if !left_out.is_empty() {
+        facts.push(("left out", format!("{}, as asked", left_out.join(", "))));
+    }
+    facts.push(("waived", format!("{} findings", version.waived)));
+    if let Some(run) = &version.run {
+        facts.push(("run", run.id.clone()));
+        facts.extend(
+            run.inputs.iter().map(|input| ("  from", format!("{} {}  {}", input.role, input.artifact, input.tree))),
+        );
+    }
+    let rows: Vec<Vec<String>> = facts.into_iter().map(|(name, value)| vec![format!("  {name}"), value]).collect();
+    printer.raw(table(&rows).as_bytes())?;
+    print_evidence(printer, &shown.evidence)?;
+    print_findings(printer, shown)
+}
+
+/// The chain of evidence, oldest first.
+fn print_evidence(printer: Printer, evidence: &[ShownEvidence]) -> Result<(), EngineError> {
+    if evidence.is_empty() {
+        return printer.line("evidence  none");
+    }
+    printer.line("evidence  (signatures and places in the trail hold)")?;
+    let rows: Vec<Vec<String>> = evidence
+        .iter()
+        .map(|shown| {
+            let predicate = serde_json::from_value::<Evidence>(shown.statement.predicate.clone()).ok();
+            let verdict = predicate.as_ref().map_or("recorded", |evidence| match evidence.verdict {
+                EvidenceVerdict::Pass => "pass",
+                EvidenceVerdict::Block => "block",
+                EvidenceVerdict::Incomplete => "incomplete",
+            });
+            let summary = predicate.map(|evidence| {
+                let parts: Vec<String> =
+                    evidence.summary.iter().map(|(name, value)| format!("{name}={value}")).collect();
+                parts.join(" ")
+            });
+            vec![
+                format!("  #{}", shown.index),
+                shown.kind.name().to_owned(),
+                verdict.to_owned(),
+                shown.envelope.short(),
+                summary.unwrap_or_default(),
+            ]
+        })
+        .collect();
+    printer.raw(table(&rows).as_bytes())
+}
+
+fn print_findings(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
+    if let Some(scan) = &shown.scan {
+        printer.line("scan")?;
+        for file in &scan.files {
+            printer.line(format!("  {}  {} ({})", verdict_word(printer, file.verdict), file.path, file.format))?;
+        }
+        for finding in scan.files.iter().flat_map(|file| &file.findings) {
+            printer.finding(finding)?;
+        }
+    }
+    if let Some(screen) = &shown.screen {
+        printer.line(format!(
+            "screen  {} records: {} filtered, {} to review, {} exact duplicates",
+            screen.records,
+            count(screen, RecordDecision::Filter),
+            count(screen, RecordDecision::Review),
+            screen.dataset.exact_duplicates
+        ))?;
+        for candidate in &screen.candidates {
+            printer.line(format!(
+                "  {}  {} ({} records)",
+                candidate.rule,
+                candidate.description,
+                candidate.records.len()
+            ))?;
+        }
+        for finding in &screen.dataset.findings {
+            printer.finding(finding)?;
+        }
+    }
+    Ok(())
+}
+
+/// `ringfence` alone: the vault in a few lines. `false`: there is none.
+pub(crate) fn status(settings: &Settings<'_>, printer: Printer) -> Result<bool, EngineError> {
+    let vault = match Vault::open(settings) {
+        Ok(vault) => vault,
+        Err(EngineError::NoVault { .. }) => return Ok(false),
+        Err(error) => return Err(error),
+    };
+    let versions = vault.versions()?;
+    let in_state = |state| versions.iter().filter(|version| version.state == state).count();
+    let states: Vec<(&str, usize)> =
+        NamespaceState::ALL.into_iter().map(|state| (state.name(), in_state(state))).collect();
+    let newest = vault.trail(1)?;
+    let bytes: u64 = versions.iter().map(|version| version.bytes).sum();
+    let last = newest.last();
+    if !printer.for_people() {
+        let states: serde_json::Map<String, serde_json::Value> =
+            states.iter().map(|(name, count)| ((*name).to_owned(), json!(count))).collect();
+        printer.document(
+            "ringfence.status/1",
+            &json!({"vault": vault.id().to_string(),
+                "folder": settings.vault,
+                "versions": states,
+                "bytes": bytes,
+                "trail": {"entries": last.map(|entry| entry.index + 1), "newest": last.map(|entry| entry.entry.time)},
+            }),
+        )?;
+        return Ok(true);
+    }
+    let counts: Vec<String> = states.iter().map(|(name, count)| format!("{count} {name}")).collect();
+    let mut rows = vec![
+        vec!["vault".to_owned(), format!("{} at {}", vault.id(), settings.vault.display())],
+        vec!["versions".to_owned(), format!("{}; {}", counts.join(", "), size(bytes))],
+    ];
+    if let Some(entry) = last {
+        rows.push(vec!["trail".to_owned(), format!("{} entries, newest {}", entry.index + 1, entry.entry.time)]);
+    }
+    rows.extend(vault.held()?.iter().filter(|version| version.refused.is_none()).map(|version| {
+        vec!["held".to_owned(), format!("{}: `ringfence show {0}`, `ringfence review`", version.reference())]
+    }));
+    rows.extend(
+        versions
+            .iter()
+            .filter(|version| !version.labels.is_empty())
+            .map(|version| vec![version.labels.join(","), version.reference().to_string()]),
+    );
+    printer.raw(table(&rows).as_bytes())?;
+    Ok(true)
+}
+
+/// `doctor`.
+pub(crate) fn doctor(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
+    let parts = doctor::examine(settings);
+    let worst = [Health::Fail, Health::Warn].into_iter().find(|health| parts.iter().any(|part| part.health == *health));
+    let count = |health| parts.iter().filter(|part| part.health == health).count();
+    if printer.for_people() {
+        let name_width = parts.iter().map(|part| part.name.len()).max().unwrap_or(0);
+        for part in &parts {
+            let (word, style) = match part.health {
+                Health::Ok => ("ok  ", Style::Good),
+                Health::Warn => ("warn", Style::Warn),
+                Health::Fail => ("FAIL", Style::Bad),
+            };
+            printer.line(format!("{}  {:<name_width$}  {}", printer.strong(word, style), part.name, part.detail))?;
+            if !part.fix.is_empty() {
+                printer.line(format!("      fix: {}", part.fix))?;
+            }
+        }
+        printer.line(format!("{} to repair, {} to look at", count(Health::Fail), count(Health::Warn)))?;
+    } else {
+        let verdict = worst.unwrap_or(Health::Ok);
+        printer.document("ringfence.doctor/1", &json!({"verdict": verdict, "parts": parts}))?;
+    }
+    Ok(if worst == Some(Health::Fail) { ExitClass::No } else { ExitClass::Done })
+}

@@ -1,0 +1,342 @@
+//! What is in the vault: making it, adding, writing out, listing, going back, reviewing.
+
+use ringfence_engine::{
+    EngineError, Exemptions, ExitClass, Intake, NamespaceState, Protection, Reading, Settings, Vault, Version,
+    schema::{
+        ArtifactName, Digest, Reference, Timestamp,
+        evidence::EvidenceKind,
+        report::{RecordDecision, ScanReport, ScreenReport},
+    },
+};
+use serde::Serialize;
+use serde_json::json;
+
+use crate::{
+    args::{AddArgs, GetArgs, InitArgs, LsArgs, ReviewAction, RollbackArgs, SkipArgs},
+    command::files::count,
+    output::{Printer, Style, size, table},
+    place,
+};
+
+/// `init`.
+pub(crate) fn init(settings: &Settings<'_>, printer: Printer, args: &InitArgs) -> Result<ExitClass, EngineError> {
+    let protection = if args.passphrase { Protection::Passphrase } else { protection() };
+    let vault = Vault::init(settings, protection)?;
+    let kept = match protection {
+        Protection::KeyFile => "key-file",
+        Protection::Passphrase => "passphrase",
+    };
+    if printer.for_people() {
+        printer.line(format!("vault {} at {}", vault.id(), settings.vault.display()))?;
+        printer.say(match protection {
+            Protection::KeyFile => format!(
+                "its key file is in {}: keep a copy elsewhere, without it nothing here can be read",
+                settings.config.display()
+            ),
+            Protection::Passphrase => {
+                "without its passphrase nothing here can be read: there is no other way in".to_owned()
+            }
+        });
+        printer.say("hand `ringfence show root` to whoever verifies your releases");
+    } else {
+        printer.document(
+            "ringfence.init/1",
+            &json!({"vault": vault.id().to_string(),
+                "folder": settings.vault,
+                "protection": kept,
+            }),
+        )?;
+    }
+    Ok(ExitClass::Done)
+}
+
+/// What protects a vault that is made without being asked: the passphrase, where the environment says where it comes from.
+pub(crate) fn protection() -> Protection {
+    if place::passphrase_is_given() { Protection::Passphrase } else { Protection::KeyFile }
+}
+
+/// The controls that were asked to be left out.
+pub(crate) fn exemptions(skip: SkipArgs) -> Exemptions {
+    Exemptions { no_scan: skip.no_scan, no_screen: skip.no_screen }
+}
+
+/// Reads `NAME`, `NAME@3`, `NAME@released` or `NAME@sha256:…`.
+pub(crate) fn reference(text: &str) -> Result<Reference, EngineError> {
+    text.parse().map_err(|error: ringfence_engine::schema::reference::NotAReference| EngineError::Usage {
+        what: error.to_string(),
+    })
+}
+
+/// `add`.
+pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> Result<ExitClass, EngineError> {
+    let name: ArtifactName =
+        args.name.parse().map_err(|error: ringfence_engine::schema::reference::NotAReference| EngineError::Usage {
+            what: error.to_string(),
+        })?;
+    let vault = Vault::open(settings)?;
+    let read = &args.data;
+    let added = vault.add(&Intake {
+        path: &args.path,
+        name,
+        reading: Reading {
+            label: read.label.clone(),
+            shape: read.shape.clone(),
+            scale: read.scale,
+            ..Reading::default()
+        },
+        labels: read.labels.as_deref(),
+        exempt: exemptions(args.skip),
+    });
+    match added {
+        Ok(admitted) => {
+            let report = Addition {
+                schema: "ringfence.add/1",
+                verdict: "admitted",
+                artifact: Listed::of(admitted.version()),
+                reasons: &[],
+                scan: admitted.scan(),
+                screen: admitted.screen(),
+            };
+            print_addition(printer, &report)?;
+            Ok(ExitClass::Done)
+        }
+        Err(EngineError::Refused { gate, subject, reasons }) => {
+            let held = vault.find(&reference(&subject)?)?;
+            let (scan, screen) = (vault.scan_report(&held)?, vault.screen_report(&held)?);
+            let report = Addition {
+                schema: "ringfence.add/1",
+                verdict: "refused",
+                artifact: Listed::of(&held),
+                reasons: &reasons,
+                scan: scan.as_ref(),
+                screen: screen.as_ref(),
+            };
+            print_addition(printer, &report)?;
+            Err(EngineError::Refused { gate, subject, reasons })
+        }
+        Err(error) => Err(error),
+    }
+}
+
+/// What `add` answers.
+#[derive(Serialize)]
+struct Addition<'a> {
+    schema: &'static str,
+    verdict: &'static str,
+    #[serde(flatten)]
+    artifact: Listed,
+    reasons: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    scan: Option<&'a ScanReport>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    screen: Option<&'a ScreenReport>,
+}
+
+fn print_addition(printer: Printer, report: &Addition<'_>) -> Result<(), EngineError> {
+    if !printer.for_people() {
+        return printer.json(report);
+    }
+    for finding in report.scan.iter().flat_map(|scan| &scan.files).flat_map(|file| &file.findings) {
+        printer.finding(finding)?;
+    }
+    if let Some(screen) = report.screen {
+        for finding in &screen.dataset.findings {
+            printer.finding(finding)?;
+        }
+    }
+    let style = if report.verdict == "admitted" { Style::Good } else { Style::Bad };
+    let artifact = &report.artifact;
+    printer.line(format!(
+        "{}  {}  {}",
+        printer.strong(report.verdict, style),
+        artifact.artifact,
+        inspected(report.scan, report.screen)
+    ))?;
+    printer.line(format!("  {}  {} in {} files", artifact.tree, size(artifact.bytes), artifact.files))
+}
+
+/// One line on what inspection found.
+fn inspected(scan: Option<&ScanReport>, screen: Option<&ScreenReport>) -> String {
+    match (scan, screen) {
+        (_, Some(screen)) => format!(
+            "{} records: {} filtered, {} to review",
+            screen.records,
+            count(screen, RecordDecision::Filter),
+            count(screen, RecordDecision::Review)
+        ),
+        (Some(scan), None) => format!("scanned {}", scan.verdict),
+        (None, None) => "not inspected".to_owned(),
+    }
+}
+
+/// `get`.
+pub(crate) fn get(settings: &Settings<'_>, printer: Printer, args: &GetArgs) -> Result<ExitClass, EngineError> {
+    let wanted = reference(&args.reference)?;
+    let vault = Vault::open(settings)?;
+    let version = vault.find(&wanted)?;
+    let bytes = vault.get(&version, &args.destination)?;
+    if printer.for_people() {
+        printer.say(format!("  verified   {} of {}", size(bytes), version.reference()));
+        printer.line(args.destination.display().to_string())?;
+    } else {
+        printer.document(
+            "ringfence.get/1",
+            &json!({"artifact": version.reference().to_string(),
+                "tree": version.tree,
+                "bytes": bytes,
+                "destination": args.destination,
+            }),
+        )?;
+    }
+    Ok(ExitClass::Done)
+}
+
+/// A version as lists show it.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listed {
+    /// `kind/name@version`.
+    pub(crate) artifact: String,
+    state: NamespaceState,
+    labels: Vec<String>,
+    /// Identity of its content.
+    pub(crate) tree: Digest,
+    files: u64,
+    bytes: u64,
+    written: Timestamp,
+    /// Kinds of evidence that are there, in the order of the way.
+    evidence: Vec<&'static str>,
+    /// Controls that were left out.
+    exempt: Vec<&'static str>,
+    waived: u64,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    refused: Option<String>,
+}
+
+impl Listed {
+    /// The row of `version`.
+    pub(crate) fn of(version: &Version) -> Self {
+        let evidence = EvidenceKind::ALL.into_iter().filter(|kind| version.newest(*kind).is_some());
+        let exempt = [(version.exempt.no_scan, "no-scan"), (version.exempt.no_screen, "no-screen")];
+        Self {
+            artifact: version.reference().to_string(),
+            state: version.state,
+            labels: version.labels.clone(),
+            tree: version.tree,
+            files: version.files,
+            bytes: version.bytes,
+            written: version.written,
+            evidence: evidence.map(EvidenceKind::name).collect(),
+            exempt: exempt.into_iter().filter_map(|(left_out, name)| left_out.then_some(name)).collect(),
+            waived: version.waived,
+            refused: version.refused.clone(),
+        }
+    }
+
+    fn cells(&self) -> Vec<String> {
+        let mut badges: Vec<String> = self.evidence.iter().map(|kind| (*kind).to_owned()).collect();
+        badges.extend(self.exempt.iter().map(|name| format!("({name})")));
+        if self.waived > 0 {
+            badges.push(format!("({} waived)", self.waived));
+        }
+        let state = if self.refused.is_some() { "refused for good" } else { self.state.name() };
+        vec![
+            self.artifact.clone(),
+            state.to_owned(),
+            self.labels.join(","),
+            size(self.bytes),
+            self.tree.short(),
+            badges.join(" "),
+        ]
+    }
+}
+
+/// `ls`.
+pub(crate) fn ls(settings: &Settings<'_>, printer: Printer, args: &LsArgs) -> Result<ExitClass, EngineError> {
+    let wanted = args.name.as_deref().map(reference).transpose()?;
+    let vault = Vault::open(settings)?;
+    let mut versions = vault.versions()?;
+    if let Some(wanted) = &wanted {
+        versions.retain(|version| version.artifact == wanted.artifact);
+        if versions.is_empty() {
+            return Err(EngineError::NotFound { what: "artifact", name: wanted.artifact.to_string() });
+        }
+    }
+    print_list(printer, "ringfence.ls/1", &versions)?;
+    Ok(ExitClass::Done)
+}
+
+fn print_list(printer: Printer, schema: &'static str, versions: &[Version]) -> Result<(), EngineError> {
+    let listed: Vec<Listed> = versions.iter().map(Listed::of).collect();
+    if !printer.for_people() {
+        return printer.document(schema, &json!({"artifacts": listed}));
+    }
+    if listed.is_empty() {
+        printer.say("nothing here");
+        return Ok(());
+    }
+    let header = ["artifact", "state", "labels", "size", "tree", "evidence"].map(str::to_owned).to_vec();
+    let rows: Vec<Vec<String>> = std::iter::once(header).chain(listed.iter().map(Listed::cells)).collect();
+    printer.raw(table(&rows).as_bytes())
+}
+
+/// `rollback`.
+pub(crate) fn rollback(
+    settings: &Settings<'_>,
+    printer: Printer,
+    args: &RollbackArgs,
+) -> Result<ExitClass, EngineError> {
+    let wanted = reference(&args.reference)?;
+    let vault = Vault::open(settings)?;
+    let earlier = vault.find(&wanted)?;
+    let restored = vault.rollback(&earlier)?;
+    if printer.for_people() {
+        printer.line(format!("{} is now what {} is", restored.reference(), earlier.reference()))?;
+    } else {
+        printer.document(
+            "ringfence.rollback/1",
+            &json!({"from": earlier.reference().to_string(),
+                "artifact": restored.reference().to_string(),
+                "tree": restored.tree,
+            }),
+        )?;
+    }
+    Ok(ExitClass::Done)
+}
+
+/// `review …`.
+pub(crate) fn review(
+    settings: &Settings<'_>,
+    printer: Printer,
+    action: &ReviewAction,
+) -> Result<ExitClass, EngineError> {
+    let (decided, version) = match action {
+        ReviewAction::Ls => {
+            let held = Vault::open(settings)?.held()?;
+            print_list(printer, "ringfence.held/1", &held)?;
+            return Ok(ExitClass::Done);
+        }
+        ReviewAction::Approve(args) => {
+            let wanted = reference(&args.reference)?;
+            let vault = Vault::open(settings)?;
+            let admitted = vault.approve(&vault.find(&wanted)?, &args.reason)?;
+            ("approved", admitted.version().clone())
+        }
+        ReviewAction::Refuse(args) => {
+            let wanted = reference(&args.reference)?;
+            let vault = Vault::open(settings)?;
+            ("refused", vault.refuse(&vault.find(&wanted)?, &args.reason)?)
+        }
+    };
+    if printer.for_people() {
+        printer.line(format!("{decided}  {}", version.reference()))?;
+    } else {
+        printer.document(
+            "ringfence.review/1",
+            &json!({"decision": decided,
+                "artifact": version.reference().to_string(),
+                "state": version.state,
+            }),
+        )?;
+    }
+    Ok(ExitClass::Done)
+}

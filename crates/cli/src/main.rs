@@ -1,0 +1,59 @@
+//! The command `ringfence`: flags in, results out. Every rule is the engine's.
+//!
+//! [`args`] is what was typed, [`command`] does it, [`output`] and [`progress`] show it, [`hint`] says what to do about an
+//! error. Exit codes are those of `ringfence --help`.
+
+#![forbid(unsafe_code)]
+
+use std::{
+    env,
+    ffi::OsStr,
+    panic::{self, AssertUnwindSafe},
+    process::ExitCode,
+};
+
+use clap::FromArgMatches as _;
+use ringfence_engine::ExitClass;
+
+mod args;
+mod command;
+mod hint;
+mod output;
+mod place;
+mod progress;
+
+fn main() -> ExitCode {
+    // A broken assumption of our own stops the program, in the words and with the exit code of every other failure.
+    panic::set_hook(Box::new(|panic| hint::report_panic(&panic.to_string())));
+    panic::catch_unwind(AssertUnwindSafe(work)).unwrap_or(ExitCode::from(ExitClass::Incomplete as u8))
+}
+
+fn work() -> ExitCode {
+    // Keyless children come first: no flag, configuration, vault or terminal concerns them.
+    match env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
+        Some("__worker") => return ExitCode::from(ringfence_engine::worker_main() as u8),
+        Some("__supervise") => return ringfence_engine::supervisor_main(),
+        _ => {}
+    }
+    let parsed = args::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));
+    let class = match parsed {
+        Ok(cli) => {
+            let printer = output::Printer::new(cli.format, cli.quiet);
+            command::execute(cli, printer).unwrap_or_else(|error| {
+                hint::report(printer.format, &error);
+                error.exit_class()
+            })
+        }
+        // Help and version are no errors; everything else is usage.
+        Err(error) if error.use_stderr() => {
+            hint::report_usage(&error);
+            ExitClass::Usage
+        }
+        Err(help) => {
+            // Nobody is left to read from a closed pipe.
+            let _ = help.print();
+            ExitClass::Done
+        }
+    };
+    ExitCode::from(class as u8)
+}

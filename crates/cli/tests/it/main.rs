@@ -1,0 +1,17 @@
+//! The behaviour of the command `ringfence`, as its users and their scripts see it.
+
+#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "tests stop at the first surprise")]
+#![expect(clippy::print_stdout, reason = "figures are what some tests are for")]
+#![expect(clippy::indexing_slicing, reason = "a missing JSON field is a failed test")]
+
+mod crash;
+mod errors;
+mod figures;
+mod help;
+mod home;
+mod hostile;
+mod main_job;
+mod secrets;
+mod tampered_trail;
+mod terminal;
+mod vault;
