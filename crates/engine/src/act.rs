@@ -426,7 +426,8 @@ impl Vault<'_> {
     fn sweep(&self) -> Result<(), EngineError> {
         let versions = self.versions()?;
         let mut manifests = Vec::new();
-        for version in &versions {
+        // What a person refused for good keeps its row and loses its bytes.
+        for version in versions.iter().filter(|version| version.refused.is_none()) {
             manifests.push(version.manifest_id()?);
         }
         let ledger = self.catalog.read(|view| view.keys()).map_err(|error: CatalogError| catalog_error(&error))?;

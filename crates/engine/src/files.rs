@@ -135,7 +135,8 @@ pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileR
         size,
         findings: vec![Finding {
             rule: UNREAD.id.into(),
-            severity: Severity::Medium,
+            // Low: what could not be read is `incomplete` (exit code 3), which is not the same as found.
+            severity: Severity::Low,
             message: format!("the file could not be scanned: {message}"),
             place: Place { file: Some(path.to_owned()), ..Place::default() },
             evidence: Vec::new(),

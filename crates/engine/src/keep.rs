@@ -224,6 +224,8 @@ impl Vault<'_> {
         let mut manifests = Vec::new();
         for version in &versions {
             let detail = match self.manifest(version) {
+                // The bytes of what was refused for good go with the next start.
+                _ if version.refused.is_some() => None,
                 Ok(manifest) => {
                     manifests.push(manifest.id());
                     None

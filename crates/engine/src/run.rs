@@ -643,11 +643,14 @@ fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry) -> Res
         Ending::Limit(limit) => format!("killed at its limit: {limit}"),
         Ending::Stopped => "stopped".to_owned(),
     };
+    let refused: Vec<&str> = result.refused.iter().map(|(call, _)| call.as_str()).take(REFUSED_SHOWN).collect();
+    let refused =
+        if refused.is_empty() { String::new() } else { format!("; the sandbox refused it: {}", refused.join(", ")) };
     let last = telemetry.last_lines();
     let said = if last.is_empty() { String::new() } else { format!("; its last words: {}", last.join(" / ")) };
     Err(EngineError::incomplete(
         format!("run {} of {}", work.id, work.name),
-        format!("the command ended with {why}{said}"),
+        format!("the command ended with {why}{said}{refused}"),
     ))
 }
 
@@ -741,6 +744,8 @@ pub(crate) const HARDEN_REPORT: &str = "harden.json";
 const REPORT_BYTES_MAX: u64 = 4 << 20;
 /// Most telemetry that is kept of a run, in bytes.
 const TELEMETRY_BYTES_MAX: usize = 32 << 20;
+/// Refused calls of a failed command that its error names.
+const REFUSED_SHOWN: usize = 5;
 /// Lines of a failed command that its error quotes.
 const LAST_LINES: usize = 5;
 /// Slack for figures that are thousandths.

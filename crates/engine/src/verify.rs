@@ -310,6 +310,10 @@ fn walk(folder: &Path, below: &Path, found: &mut Vec<String>) -> Result<(), Stri
         entries.push(below.join(entry.map_err(|error| error.to_string())?.file_name()));
     }
     entries.sort();
+    if entries.is_empty() && !below.as_os_str().is_empty() {
+        // An empty folder was not released either.
+        found.push(below.to_string_lossy().into_owned());
+    }
     for entry in entries {
         let kind = folder.join(&entry).symlink_metadata().map_err(|error| error.to_string())?;
         if kind.is_dir() && entry.components().count() < DEPTH_MAX {

@@ -34,7 +34,7 @@ pub struct Swept {
     /// Manifests removed because nothing names them.
     pub manifests: usize,
     /// Packs that have a key but no chunk of a live manifest. The caller may destroy their keys; the next sweep removes
-    /// the files. Left out if a live manifest cannot be read, because then nobody knows what it needs.
+    /// the files. Left out if a live manifest is missing or cannot be read, because then nobody knows what it needs.
     pub unreferenced: Vec<KeyId>,
 }
 
@@ -42,6 +42,7 @@ pub(crate) fn sweep(groups: &[Arc<Group>], live: &Live) -> Result<Swept, StoreEr
     let mut swept = Swept::default();
     let packs: BTreeSet<String> = live.packs.iter().map(KeyId::to_string).collect();
     let manifests: BTreeSet<String> = live.manifests.iter().map(ManifestId::to_string).collect();
+    let all_there = live.manifests.iter().all(|id| groups.iter().any(|group| group.has_manifest(*id)));
     for group in groups {
         for kind in Kind::ALL {
             let names = group.temporary_names(kind)?;
@@ -61,7 +62,9 @@ pub(crate) fn sweep(groups: &[Arc<Group>], live: &Live) -> Result<Swept, StoreEr
         swept.index_segments += stale.len();
         group.remove(Kind::Index, &stale)?;
         swept.packs += remove_others(group, Kind::Pack, &packs)?;
-        swept.unreferenced.extend(unreferenced(group, live)?);
+        if all_there {
+            swept.unreferenced.extend(unreferenced(group, live)?);
+        }
     }
     Ok(swept)
 }

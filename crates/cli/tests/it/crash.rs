@@ -34,7 +34,7 @@ const STAGES: [(&str, &str); 7] = [
 /// How long the children of a killed process may take to die.
 const DEATH_MAX: Duration = Duration::from_secs(10);
 
-/// A plan of about two seconds; every dataset carries `marker`.
+/// A plan of a second or two; every dataset carries `marker`.
 pub(crate) fn small_plan(home: &Home, marker: &str) {
     let digits = examples().join("digits");
     let rows = |file: &str, count: usize| -> String {

@@ -19,7 +19,27 @@ pub(crate) struct Home {
 
 impl Home {
     pub(crate) fn new() -> Self {
-        let root = tempfile::Builder::new().prefix("ringfence-cli-").tempdir().unwrap();
+        Self::in_folder(tempfile::Builder::new().prefix("ringfence-cli-").tempdir().unwrap())
+    }
+
+    /// A home that lives as long as the process, for what several tests look at. Nothing drops it at the end, so it lies
+    /// below the target directory, and the next process removes it.
+    pub(crate) fn shared() -> Self {
+        let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
+        for left in fs::read_dir(target).unwrap().flatten() {
+            let owner = left
+                .file_name()
+                .to_str()
+                .and_then(|name| name.strip_prefix("shared-")?.split('-').next()?.parse::<u32>().ok());
+            if owner.is_some_and(|owner| !Path::new("/proc").join(owner.to_string()).exists()) {
+                fs::remove_dir_all(left.path()).unwrap();
+            }
+        }
+        let prefix = format!("shared-{}-", std::process::id());
+        Self::in_folder(tempfile::Builder::new().prefix(&prefix).tempdir_in(target).unwrap())
+    }
+
+    fn in_folder(root: TempDir) -> Self {
         for folder in ["home", "data", "config", "cache", "run", "tmp", "work"] {
             fs::DirBuilder::new().mode(0o700).create(root.path().join(folder)).unwrap();
         }

@@ -101,7 +101,7 @@ fn links_and_devices_are_not_followed_into_a_vault() {
     home.run(&["add", "/dev/null", "--as", "dataset/device"]).exits(3);
     nix::unistd::mkfifo(&home.work().join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
     home.run(&["add", "pipe", "--as", "dataset/pipe"]).exits(3);
-    home.run(&["scan", "pipe"]).exits(1);
+    home.run(&["scan", "pipe"]).exits(3);
     assert_eq!(home.list(), before);
 }
 
@@ -156,9 +156,8 @@ fn stored_bytes() {
     let home = Home::with_vault();
     home.write("train.csv", small_table(60));
     home.run(&["add", "train.csv", "--as", "dataset/small", "--label", "label"]).exits(0);
-    // What waited in quarantine goes at the next start.
-    home.run(&["ls"]).exits(0);
-    let stored = contents(&home.vault().join("store"));
+    // What waited in quarantine is of no use any more, and goes with the next starts.
+    let stored = contents(&home.vault().join("store/admitted"));
     assert!(!stored.is_empty());
     for (path, bytes) in stored.into_iter().filter(|(_, bytes)| !bytes.is_empty()) {
         let mut damaged = bytes.clone();
@@ -167,10 +166,12 @@ fn stored_bytes() {
         let done = home.run(&["verify", "--all"]).exits(5);
         assert!(done.err().contains("hint: "), "{}", done.err());
         fs::remove_file(&path).unwrap();
-        home.run(&["verify", "--all"]).exits(5);
+        // An index only repeats what the packs say; without it they are read instead.
+        home.run(&["verify", "--all"]).exits(if path.parent().unwrap().ends_with("index") { 0 } else { 5 });
+        // Whoever brings the file back has everything back: no start in between threw away what it needs.
         fs::write(&path, bytes).unwrap();
+        home.run(&["verify", "--all"]).exits(0);
     }
-    home.run(&["verify", "--all"]).exits(0);
     home.run(&["get", "dataset/small", "copy"]).exits(0);
 }
 

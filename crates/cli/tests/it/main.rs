@@ -15,3 +15,4 @@ mod secrets;
 mod tampered_trail;
 mod terminal;
 mod vault;
+mod without_namespaces;

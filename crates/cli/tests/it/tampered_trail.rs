@@ -88,7 +88,7 @@ fn edited_rows_are_named() {
         });
     }
     bench.names("details edited", &bench.entry(2), |connection| {
-        connection.execute("UPDATE trail SET openings = x'00' || openings WHERE idx = 2", []).unwrap();
+        connection.execute("UPDATE trail SET openings = zeroblob(length(openings)) WHERE idx = 2", []).unwrap();
     });
     bench.names("entries swapped", &bench.entry(3), |connection| {
         let swap = "UPDATE trail SET idx = -1 WHERE idx = 3; UPDATE trail SET idx = 3 WHERE idx = 5;

@@ -80,6 +80,7 @@ fn refuse_shared_objects(filter: &mut Filter, circumstances: Circumstances) {
     for (_, number) in SHARED_OBJECTS {
         filter.call(*number);
     }
+    refuse_pairs_that_could_be_pointed_elsewhere(filter);
     if circumstances.owned == Owned::Alone {
         return;
     }
@@ -106,6 +107,16 @@ fn refuse_shared_objects(filter: &mut Filter, circumstances: Circumstances) {
     }
     if circumstances.signals == SignalScope::Filter {
         refuse_signals(filter);
+    }
+}
+
+/// A connected pair without a name reaches nobody but the job itself, and asyncio, multiprocessing and Rust's `Command` need
+/// one. A datagram socket could be sent anywhere, so only streams and sequenced packets are left.
+fn refuse_pairs_that_could_be_pointed_elsewhere(filter: &mut Filter) {
+    filter.call_if(libc::SYS_socketpair, &[is_not(0, libc::AF_UNIX.unsigned_abs())]);
+    let connected = [libc::SOCK_STREAM, libc::SOCK_SEQPACKET].map(i32::unsigned_abs);
+    for kind in (0..=SOCKET_TYPE_MASK).filter(|kind| !connected.contains(kind)) {
+        filter.call_if(libc::SYS_socketpair, &[bits(1, SOCKET_TYPE_MASK, kind)]);
     }
 }
 
@@ -232,7 +243,6 @@ const UNMAPPED_MEMORY: &[(&str, i64)] =
 /// Refused at level `landlock`: objects that all processes of the host, or of its user, share.
 const SHARED_OBJECTS: &[(&str, i64)] = &[
     ("socket", libc::SYS_socket),
-    ("socketpair", libc::SYS_socketpair),
     ("shmget", libc::SYS_shmget),
     ("shmat", libc::SYS_shmat),
     ("shmctl", libc::SYS_shmctl),
@@ -293,6 +303,7 @@ const SIGNALS_BY_NUMBER: &[(&str, i64)] = &[
 
 /// Refused with some arguments only; here for their names.
 const CONDITIONAL: &[(&str, i64)] = &[
+    ("socketpair", libc::SYS_socketpair),
     ("clone", libc::SYS_clone),
     ("ioctl", libc::SYS_ioctl),
     ("personality", libc::SYS_personality),

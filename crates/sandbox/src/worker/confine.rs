@@ -67,7 +67,12 @@ pub fn confine_readers(directories: &[impl AsRef<Path>], limits: &Limits) -> Res
 
 fn prepare(limits: &Limits) -> Result<(), ConfineError> {
     let kernel = |what| move |source| ConfineError::Kernel { what, source };
-    let threads = sys::thread_count().map_err(kernel("counting threads"))?;
+    let threads = match sys::thread_count() {
+        Ok(threads) => threads,
+        // Where `/proc` is closed this process is a job's already; a worker gets here before it makes a thread.
+        Err(error) if matches!(error.kind(), io::ErrorKind::PermissionDenied | io::ErrorKind::NotFound) => 1,
+        Err(error) => return Err(kernel("counting threads")(error)),
+    };
     if threads != 1 {
         return Err(ConfineError::Threads { threads });
     }

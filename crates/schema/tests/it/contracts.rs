@@ -75,7 +75,8 @@ fn what_the_kernel_saw_and_what_the_job_said_look_different() {
 
 #[test]
 fn sarif_keeps_its_form() {
-    insta::assert_json_snapshot!(sarif("0.1.0", &[finding()]));
+    // Whether JSON objects keep their order depends on features that other crates of the build switch on.
+    insta::with_settings!({sort_maps => true}, { insta::assert_json_snapshot!(sarif("0.1.0", &[finding()])) });
 }
 
 #[test]
