@@ -127,18 +127,7 @@ impl Bench {
 fn crash() -> Result<()> {
     let runs = env::var("RINGFENCE_CRASH_RUNS").unwrap_or_else(|_| "200".into());
     let output = Command::new(env!("CARGO"))
-        .args([
-            "test",
-            "--release",
-            "--locked",
-            "--package",
-            "ringfence-cli",
-            "--test",
-            "it",
-            "crash::",
-            "--",
-            "--nocapture",
-        ])
+        .args(["test", "--release", "--locked", "--test", "it", "crash::", "--", "--nocapture"])
         .env("RINGFENCE_CRASH_RUNS", &runs)
         .current_dir(root())
         .output()?;

@@ -2,7 +2,7 @@
 //!
 //! On disk: `vault.json` (which key opens it; written last, so that a half-made vault is none), `root.json` (the trust
 //! root), `catalog.sqlite` (rows, trail, key ledger), `store/` (sealed files), `lock`. Outside, in the user's configuration: the
-//! pinned root, the last checkpoint seen, and the key file of a vault without a passphrase.
+//! pinned root, the last checkpoint seen, the key file of a vault without a passphrase, and `policy.toml`, if there is one.
 //!
 //! Every process holds `lock` shared. One that can have it alone first puts right what a crash left: open intents,
 //! orphaned files, plaintext of runs that were killed.
@@ -14,7 +14,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringfence_access::{Custody, NamespaceState, Person, Policies, VaultFacts};
+use ringfence_access::{Custody, NamespaceState, Person, Policies, VaultFacts, VaultPolicy};
 use ringfence_catalog::{Catalog, CatalogError};
 use ringfence_schema::{canon, evidence::EvidenceKind};
 use ringfence_store::{GroupKeys, Store, StoreKeys, disk::Disk};
@@ -96,6 +96,7 @@ const ROOT_FILE: &str = "root.json";
 const CATALOG_FILE: &str = "catalog.sqlite";
 const STORE_FOLDER: &str = "store";
 const LOCK_FILE: &str = "lock";
+const POLICY_FILE: &str = "policy.toml";
 /// Largest small file of the vault, in bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -169,7 +170,7 @@ impl<'s> Vault<'s> {
         let catalog = Catalog::open(&catalog_path, Box::new(signer)).map_err(|error| catalog_error(&error))?;
         let store = Store::open(&folder.join(STORE_FOLDER), disk(), opened.store, opened.packs)
             .map_err(|error| store_error(&error))?;
-        let policies = Policies::builtin().map_err(|error| EngineError::incomplete("policy", error))?;
+        let policies = policies(settings)?;
         let vault = Self {
             settings,
             root,
@@ -450,6 +451,19 @@ pub(crate) fn store_error(error: &ringfence_store::StoreError) -> EngineError {
         }
         other => EngineError::incomplete("store", other),
     }
+}
+
+/// The built-in policies under the settings and further forbids of `policy.toml` in the user's configuration, if there is one.
+fn policies(settings: &Settings<'_>) -> Result<Policies, EngineError> {
+    let builtin = Policies::builtin().map_err(|error| EngineError::incomplete("policy", error))?;
+    let path = settings.config.join(POLICY_FILE);
+    if !path.exists() {
+        return Ok(builtin);
+    }
+    let wrong = |what: String| EngineError::Plan { file: path.clone(), what };
+    let text = String::from_utf8(read_small(&path)?).map_err(|error| wrong(format!("not UTF-8 text: {error}")))?;
+    let policy = VaultPolicy::parse(&text).map_err(|error| wrong(error.to_string()))?;
+    builtin.with_vault(&policy).map_err(|error| wrong(error.to_string()))
 }
 
 fn make_private_folder(folder: &Path) -> Result<(), EngineError> {

@@ -169,3 +169,18 @@ fn a_models_arithmetic_can_be_checked() {
     assert_eq!(card["verdict"], "sound");
     insta::assert_json_snapshot!("json-attack-self-check", shape(&card));
 }
+
+#[test]
+fn the_users_policy_tightens_the_gates() {
+    let home = Home::with_vault();
+    home.write("train.csv", small_table(60));
+    let careless = ["add", "train.csv", "--as", "dataset/small", "--label", "label", "--no-screen"];
+    home.run(&careless).exits(0);
+    let policy = home.config().join("policy.toml");
+    fs::write(&policy, "schema = \"ringfence.policy/1\"\n[settings]\nallow_no_screen = false\n").unwrap();
+    let refused = home.run(&careless).exits(1);
+    assert!(refused.err().contains("admitted only with a complete, current, passing screening"), "{}", refused.err());
+    fs::write(&policy, "schema = \"ringfence.policy/1\"\n[settings]\nallow_no_scren = false\n").unwrap();
+    let wrong = home.run(&["ls"]).exits(2);
+    assert!(wrong.err().contains("policy.toml"), "{}", wrong.err());
+}
