@@ -9,7 +9,7 @@
 use std::{env, fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
-use serde_json::{Map, Value};
+use serde_json::{Value, json};
 
 use crate::tidy::root;
 
@@ -19,9 +19,11 @@ struct Bench {
     what: &'static str,
     /// Package and example.
     example: (&'static str, &'static str),
+    /// What the example is told.
+    arguments: &'static [&'static str],
     /// Script under `xtask/peers`, run by `python3`.
     peer: Option<&'static str>,
-    /// `(figure of ours, figure of the peer's, what their ratio says)`.
+    /// `(JSON pointer to our figure, to the peer's, what their ratio says)`.
     ratios: &'static [(&'static str, &'static str, &'static str)],
 }
 
@@ -30,13 +32,19 @@ const BENCHES: &[Bench] = &[
         name: "nn",
         what: "forward and gradient speed of the ONNX runtime on the Wong 2020 MNIST network",
         example: ("ringfence-nn", "nn_bench"),
+        arguments: &[],
         peer: Some("nn.py"),
-        ratios: &[("forward_images_per_cpu_second", "forward_images_per_cpu_second", "forward, ours / onnxruntime")],
+        ratios: &[(
+            "/rates/0/images_per_cpu_second",
+            "/forward_images_per_cpu_second",
+            "forward on one core, ours / onnxruntime",
+        )],
     },
     Bench {
         name: "attack",
         what: "PGD-40 images per CPU-second on the same network",
         example: ("ringfence-attack", "attack_bench"),
+        arguments: &[],
         peer: None,
         ratios: &[],
     },
@@ -44,13 +52,15 @@ const BENCHES: &[Bench] = &[
         name: "scan",
         what: "scanning of pickles and PyTorch archives",
         example: ("ringfence-scan", "scan_bench"),
+        arguments: &[],
         peer: Some("scan.py"),
-        ratios: &[("pickle_mb_per_second", "pickle_mb_per_second", "pickle, ours / picklescan")],
+        ratios: &[("/cases/1/megabytes_per_second", "/pickle_mb_per_second", "pickle of records, ours / picklescan")],
     },
     Bench {
         name: "screen",
         what: "screening of datasets: speed and detection",
         example: ("ringfence-screen", "screen_bench"),
+        arguments: &["digits"],
         peer: None,
         ratios: &[],
     },
@@ -58,13 +68,18 @@ const BENCHES: &[Bench] = &[
         name: "store",
         what: "the sealed store against the machine's ceilings",
         example: ("ringfence-store", "store_bench"),
+        arguments: &[],
         peer: Some("store.py"),
-        ratios: &[("put_unique_gb_per_cpu_second", "put_unique_gb_per_cpu_second", "adding new data, ours / restic")],
+        ratios: &[
+            ("/measured/put_unique/gb_per_cpu_s", "/put_unique_gb_per_cpu_second", "adding new data, ours / restic"),
+            ("/measured/verify/gb_per_cpu_s", "/verify_gb_per_cpu_second", "verifying every byte, ours / restic"),
+        ],
     },
     Bench {
         name: "trail",
         what: "durable, Merkle-integrated, signed trail entries",
         example: ("ringfence-catalog", "trail_bench"),
+        arguments: &[],
         peer: None,
         ratios: &[],
     },
@@ -72,6 +87,7 @@ const BENCHES: &[Bench] = &[
         name: "sandbox",
         what: "start and overhead of the sandbox",
         example: ("ringfence-sandbox", "sandbox_bench"),
+        arguments: &[],
         peer: None,
         ratios: &[],
     },
@@ -100,22 +116,23 @@ impl Bench {
         let (package, example) = self.example;
         let ours = figures(
             Command::new(env!("CARGO"))
-                .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", example])
+                .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", example, "--"])
+                .args(self.arguments)
                 .current_dir(root()),
         )?;
-        let peer = match self.peer {
-            Some(script) => figures(Command::new("python3").arg(root().join("xtask/peers").join(script)))
-                .unwrap_or_else(|error| Map::from_iter([("skipped".to_owned(), Value::String(format!("{error:#}")))])),
-            None => Map::new(),
-        };
-        let mut text = format!("Measures {}.\n\n", self.what);
-        table(&mut text, "Ringfence", &ours);
-        if !peer.is_empty() {
-            table(&mut text, "peer", &peer);
-        }
-        for (left, right, says) in self.ratios {
-            if let (Some(left), Some(right)) = (number(&ours, left), number(&peer, right)) {
-                text.push_str(&format!("\n**{says}: {:.2}**\n", left / right));
+        let peer = self.peer.map(|script| {
+            figures(Command::new("python3").arg(root().join("xtask/peers").join(script)))
+                .unwrap_or_else(|error| json!({"skipped": format!("{error:#}")}))
+        });
+        let mut text = format!("Measures {}.\n", self.what);
+        render(&mut text, "Ringfence", &ours);
+        if let Some(peer) = &peer {
+            render(&mut text, "Peer", peer);
+            for (left, right, says) in self.ratios {
+                let number = |value: &Value, place: &str| value.pointer(place).and_then(Value::as_f64);
+                if let (Some(left), Some(right)) = (number(&ours, left), number(peer, right)) {
+                    text.push_str(&format!("\n**{says}: {:.2}**\n", left / right));
+                }
             }
         }
         println!("{text}");
@@ -143,38 +160,82 @@ fn crash() -> Result<()> {
     )
 }
 
-/// The last line of standard output, which must be a JSON object.
-fn figures(command: &mut Command) -> Result<Map<String, Value>> {
-    let output =
-        command.output().with_context(|| format!("`{}` could not be started", command.get_program().display()))?;
+/// The JSON on standard output: one document, or one object a line.
+fn figures(command: &mut Command) -> Result<Value> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command.output().with_context(|| format!("`{program}` could not be started"))?;
     if !output.status.success() {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
     let text = String::from_utf8(output.stdout)?;
-    let start = text.find('{').context("no JSON object on standard output")?;
-    match serde_json::from_str(text[start..].trim())? {
-        Value::Object(figures) => Ok(figures),
-        _ => bail!("not a JSON object"),
+    if let Ok(document) = serde_json::from_str(text.trim()) {
+        return Ok(document);
     }
+    let lines: Result<Vec<Value>, _> =
+        text.lines().filter(|line| line.starts_with('{')).map(serde_json::from_str).collect();
+    Ok(json!({"cases": lines?}))
 }
 
-fn number(figures: &Map<String, Value>, name: &str) -> Option<f64> {
-    figures.get(name)?.as_f64()
-}
-
-fn table(text: &mut String, whose: &str, figures: &Map<String, Value>) {
-    text.push_str(&format!("\n| {whose} | |\n|---|---|\n"));
-    for (name, value) in figures {
-        let shown = match value {
-            Value::Number(number) if number.is_f64() => {
-                let number = number.as_f64().unwrap_or_default();
-                if number.abs() >= 100.0 { format!("{number:.0}") } else { format!("{number:.4}") }
+/// Single figures as a list, lists of objects as tables, objects of objects as tables with their names in front.
+fn render(text: &mut String, title: &str, value: &Value) {
+    let Value::Object(fields) = value else { return };
+    text.push_str(&format!("\n### {title}\n\n"));
+    for (name, value) in
+        fields.iter().filter(|(name, value)| *name != "schema" && !value.is_object() && !value.is_array())
+    {
+        text.push_str(&format!("- {}: {}\n", words(name), shown(value)));
+    }
+    for (name, value) in fields {
+        match value {
+            Value::Array(rows) => table(text, &words(name), rows.iter().map(|row| (None, row))),
+            Value::Object(inner) if inner.values().all(Value::is_object) => {
+                table(text, &words(name), inner.iter().map(|(name, row)| (Some(words(name)), row)));
             }
-            Value::String(text) => text.replace('|', "/").replace('\n', " "),
-            other => other.to_string().replace('|', "/"),
-        };
-        text.push_str(&format!("| {} | {shown} |\n", name.replace('_', " ")));
+            Value::Object(_) => render(text, &words(name), value),
+            _ => {}
+        }
     }
+}
+
+/// Rows of a table with the union of their columns.
+fn table<'a>(text: &mut String, title: &str, rows: impl Iterator<Item = (Option<String>, &'a Value)>) {
+    let rows: Vec<(Option<String>, &Value)> = rows.collect();
+    let mut columns: Vec<&String> = Vec::new();
+    for row in rows.iter().filter_map(|(_, row)| row.as_object()) {
+        for name in row.keys() {
+            if !columns.contains(&name) {
+                columns.push(name);
+            }
+        }
+    }
+    // What a row is about stands first.
+    columns.sort_by_key(|name| !matches!(name.as_str(), "what" | "case" | "producers" | "name"));
+    let head: Vec<String> = columns.iter().map(|name| words(name)).collect();
+    let named = rows.iter().any(|(name, _)| name.is_some());
+    text.push_str(&format!("\n**{title}**\n\n|{} {} |\n", if named { "  |" } else { "" }, head.join(" | ")));
+    text.push_str(&format!("{}|\n", "|---".repeat(columns.len() + usize::from(named))));
+    for (name, row) in rows {
+        let cells: Vec<String> =
+            columns.iter().map(|column| row.get(column.as_str()).map(shown).unwrap_or_default()).collect();
+        let front = if named { format!(" {} |", name.unwrap_or_default()) } else { String::new() };
+        text.push_str(&format!("|{front} {} |\n", cells.join(" | ")));
+    }
+}
+
+fn words(name: &str) -> String {
+    name.replace('_', " ")
+}
+
+fn shown(value: &Value) -> String {
+    let text = match value {
+        Value::Number(number) if number.is_f64() => {
+            let number = number.as_f64().unwrap_or_default();
+            if number.abs() >= 100.0 { format!("{number:.0}") } else { format!("{number:.3}") }
+        }
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.replace('|', "/").replace('\n', " ")
 }
 
 /// Replaces the section of `name`, or appends it.

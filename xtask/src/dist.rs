@@ -15,10 +15,7 @@ use crate::tidy::root;
 /// Builds, describes and sums up.
 pub(crate) fn run() -> Result<()> {
     let root = root();
-    let status = Command::new(env!("CARGO"))
-        .args(["build", "--release", "--locked", "--package", "ringfence-cli"])
-        .current_dir(&root)
-        .status()?;
+    let status = Command::new(env!("CARGO")).args(["build", "--release", "--locked"]).current_dir(&root).status()?;
     if !status.success() {
         bail!("the release build failed");
     }
