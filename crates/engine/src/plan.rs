@@ -362,6 +362,9 @@ impl PlanFile {
                 return Err("`[test]` needs `[data.test]`".into());
             }
         }
+        if self.data.is_empty() && self.model.is_empty() {
+            return Err("a run needs an input: `[data.ROLE]` or `[model.ROLE]` with a `path`".into());
+        }
         Ok(())
     }
 }

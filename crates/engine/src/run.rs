@@ -8,7 +8,7 @@ use std::{
 
 use ringfence_access::{Action, DemandLevel, Exemptions, Facts, NamespaceState, SandboxLevel};
 use ringfence_attack::HardenPlan;
-use ringfence_sandbox::{Demand, Ending, Job as SandboxJob, Level, RunLimits, RunResult, Source, Stop};
+use ringfence_sandbox::{Demand, Ending, Job as SandboxJob, Level, RunLimits, RunResult, SandboxError, Source, Stop};
 use ringfence_schema::{
     ArtifactKind, ArtifactName, Digest, Hasher, Verdict,
     digest::hex,
@@ -340,7 +340,15 @@ impl Vault<'_> {
             )
         };
         progress.end("");
-        let result = ran.map_err(|error| EngineError::incomplete("sandbox", error))?;
+        let result = ran.map_err(|error| match error {
+            SandboxError::Command { command, detail } => EngineError::incomplete(
+                format!("command `{command}`"),
+                format!(
+                    "{detail}; the run was skipped: install it on this machine, or name another command in the plan"
+                ),
+            ),
+            other => EngineError::incomplete("sandbox", other),
+        })?;
         let exit_code = ended_well(&result, work, &telemetry)?;
         let finished = (self.settings.now)();
         let sealed = self.finish(writer)?;

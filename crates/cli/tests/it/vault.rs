@@ -184,3 +184,18 @@ fn the_users_policy_tightens_the_gates() {
     let wrong = home.run(&["ls"]).exits(2);
     assert!(wrong.err().contains("policy.toml"), "{}", wrong.err());
 }
+
+#[test]
+fn a_command_that_is_not_on_this_machine_is_skipped_with_a_clear_word() {
+    let home = Home::with_vault();
+    let run = "[run]\nname = \"absent\"\ncommand = [\"no-such-interpreter\", \"train.py\"]\n";
+    home.write("plan.toml", run);
+    let empty = home.run(&["run", "plan.toml"]).exits(2);
+    assert!(empty.err().contains("a run needs an input"), "{}", empty.err());
+    home.write("train.csv", small_table(60));
+    home.write("plan.toml", format!("{run}[data.train]\npath = \"train.csv\"\nlabel = \"label\"\n"));
+    let skipped = home.run(&["run", "plan.toml"]).exits(3);
+    let said = skipped.err();
+    assert!(said.contains("command `no-such-interpreter`: not found in PATH; the run was skipped"), "{said}");
+    home.run(&["trail", "verify"]).exits(0);
+}

@@ -564,7 +564,7 @@ const RUN_ID_BYTES_MAX: usize = 64;
 /// Telemetry comes at 1 Hz.
 const TELEMETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often limits are looked at that the kernel does not enforce.
-const GUARD_INTERVAL: Duration = Duration::from_millis(100);
+const GUARD_INTERVAL: Duration = Duration::from_millis(20);
 /// Processes that may be seen beyond the limit: those just being reaped.
 const PROCESSES_SLACK: u64 = 64;
 /// Reads of one output pipe before the supervisor looks elsewhere.
