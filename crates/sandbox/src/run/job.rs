@@ -137,7 +137,8 @@ fn limit_resources(setup: &Setup<'_>) -> io::Result<()> {
     ];
     if setup.memory == MemoryControl::Watched {
         // Address space is more than memory: libraries reserve much that they never touch.
-        list.push((Resource::RLIMIT_DATA, limits.memory_bytes));
+        // One process stays below the limit of all, so that it hears of it as an error and is not killed with the job.
+        list.push((Resource::RLIMIT_DATA, limits.memory_bytes - limits.memory_bytes / OTHERS_SHARE));
         list.push((Resource::RLIMIT_AS, limits.memory_bytes.saturating_mul(4).saturating_add(8 << 30)));
     }
     list.into_iter().try_for_each(|(resource, value)| sys::limit(resource, value))
@@ -218,5 +219,7 @@ fn kernel_error(step: &str, error: &dyn std::error::Error) -> SandboxError {
     SandboxError::Kernel { step: step.to_owned(), detail: error.to_string() }
 }
 
+/// One process may have all memory but this part of it.
+const OTHERS_SHARE: u64 = 16;
 /// Memory that one process may lock, in bytes.
 const LOCKED_BYTES_MAX: u64 = 64 << 10;

@@ -371,11 +371,18 @@ impl<'a> Watch<'a> {
         if sample.processes > limits.processes.saturating_add(PROCESSES_SLACK) {
             return self.limit("processes");
         }
-        if watched
-            && sample.memory_bytes > limits.memory_bytes
-            && usage::proportional_memory(keeper) > limits.memory_bytes
-        {
-            return self.limit("memory");
+        if watched {
+            let mut used = sample.memory_bytes;
+            if used > limits.memory_bytes {
+                used = usage::frozen_memory(keeper);
+                self.totals.memory_bytes = self.totals.memory_bytes.max(used);
+                if used > limits.memory_bytes {
+                    return self.limit("memory");
+                }
+                usage::thaw(keeper);
+            }
+            let room = limits.memory_bytes.saturating_sub(used);
+            self.guard.set(until_full(room).clamp(GUARD_INTERVAL_MIN, GUARD_INTERVAL));
         }
         if self.tree.level == Level::Landlock {
             return self.look_at_folders();
@@ -554,6 +561,12 @@ fn observed(sample: Sample) -> Observed {
     }
 }
 
+/// How long a job that fills memory on all cores needs for `room` bytes.
+fn until_full(room: u64) -> Duration {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
+    Duration::from_micros(room / (cores * FILL_BYTES_PER_MICROSECOND))
+}
+
 /// A failed step of the sandbox itself.
 pub(super) fn failure(step: &str, error: &dyn std::error::Error) -> SandboxError {
     SandboxError::Kernel { step: step.to_owned(), detail: error.to_string() }
@@ -565,6 +578,10 @@ const RUN_ID_BYTES_MAX: usize = 64;
 const TELEMETRY_INTERVAL: Duration = Duration::from_secs(1);
 /// How often limits are looked at that the kernel does not enforce.
 const GUARD_INTERVAL: Duration = Duration::from_millis(20);
+/// The same where a job is near its memory limit.
+const GUARD_INTERVAL_MIN: Duration = Duration::from_millis(1);
+/// How fast one core makes new pages, in bytes per microsecond: zeroing alone takes longer.
+const FILL_BYTES_PER_MICROSECOND: u64 = 4_096;
 /// Processes that may be seen beyond the limit: those just being reaped.
 const PROCESSES_SLACK: u64 = 64;
 /// Reads of one output pipe before the supervisor looks elsewhere.

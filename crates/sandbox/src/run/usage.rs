@@ -12,7 +12,11 @@ use std::{
 };
 
 use nix::{
-    sys::resource::{UsageWho, getrusage},
+    sys::{
+        resource::{UsageWho, getrusage},
+        signal::{Signal, kill},
+    },
+    time::{ClockId, clock_gettime},
     unistd::{Pid, SysconfVar, sysconf},
 };
 
@@ -244,15 +248,42 @@ pub(super) fn ended_cpu_ms() -> u64 {
     milliseconds(usage.user_time()) + milliseconds(usage.system_time())
 }
 
-/// Memory of the tree without counting shared pages twice. Slow: only for when [`sample`] says that it is too much.
-pub(super) fn proportional_memory(keeper: Pid) -> u64 {
-    let of = |process: Pid| {
-        let path = PathBuf::from(format!("/proc/{process}/smaps_rollup"));
-        let text = read_kernel_file(&path, KERNEL_FILE_BYTES_MAX).unwrap_or_default();
-        let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
-        line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1_024
-    };
-    descendants(keeper).into_iter().map(of).fold(0, u64::saturating_add)
+/// Memory of the tree below `keeper` without counting shared pages twice, taken while all of it stands still: what is
+/// measured cannot grow meanwhile. The caller ends the tree, or lets it go on with [`thaw`].
+pub(super) fn frozen_memory(keeper: Pid) -> u64 {
+    freeze(keeper).into_iter().map(proportional_memory).fold(0, u64::saturating_add)
+}
+
+/// Stops everything below `keeper`; a process that forks faster than this is bounded by the limit on processes.
+fn freeze(keeper: Pid) -> Vec<Pid> {
+    let mut stopped = BTreeSet::new();
+    for _ in 0..FREEZE_PASSES {
+        let before = stopped.len();
+        for process in descendants(keeper) {
+            if stopped.insert(process) {
+                let _ = kill(process, Signal::SIGSTOP);
+            }
+        }
+        if stopped.len() == before {
+            break;
+        }
+    }
+    stopped.into_iter().collect()
+}
+
+/// Lets everything below `keeper` go on.
+pub(super) fn thaw(keeper: Pid) {
+    for process in descendants(keeper) {
+        let _ = kill(process, Signal::SIGCONT);
+    }
+}
+
+/// Proportional set size in bytes (smaps_rollup, proc_pid_smaps(5)): slow, it walks the page tables.
+fn proportional_memory(process: Pid) -> u64 {
+    let path = PathBuf::from(format!("/proc/{process}/smaps_rollup"));
+    let text = read_kernel_file(&path, KERNEL_FILE_BYTES_MAX).unwrap_or_default();
+    let line = text.lines().find_map(|line| line.strip_prefix("Pss:"));
+    line.and_then(|line| line.trim().strip_suffix(" kB")?.parse::<u64>().ok()).unwrap_or(0) * 1_024
 }
 
 /// All processes below `root`, which is not among them; at most [`PROCESSES_MAX`].
@@ -325,16 +356,17 @@ pub(super) fn folder_bytes(folders: &[PathBuf], keeper: Pid) -> u64 {
     bytes
 }
 
-/// Paces looks that cost: never more than a twentieth of one core.
+/// Paces looks that cost: never more than a twentieth of one core, counted in CPU time. Wall time would not do: a job
+/// that keeps all cores busy stretches each look, and would so buy itself fewer of them.
 pub(super) struct Pace {
     next: Instant,
-    shortest: Duration,
+    interval: Duration,
 }
 
 impl Pace {
-    /// One look every `shortest`, or less often if looks take long.
-    pub(super) fn new(shortest: Duration) -> Self {
-        Self { next: Instant::now() + shortest, shortest }
+    /// One look every `interval`, or less often if looks are dear.
+    pub(super) fn new(interval: Duration) -> Self {
+        Self { next: Instant::now() + interval, interval }
     }
 
     /// When the next look is due.
@@ -342,16 +374,27 @@ impl Pace {
         self.next
     }
 
+    /// Has the next looks `interval` apart.
+    pub(super) fn set(&mut self, interval: Duration) {
+        self.next = self.next.min(Instant::now() + interval);
+        self.interval = interval;
+    }
+
     /// Runs `look` if it is due.
     pub(super) fn due<T>(&mut self, look: impl FnOnce() -> T) -> Option<T> {
-        let began = Instant::now();
-        if began < self.next {
+        if Instant::now() < self.next {
             return None;
         }
+        let began = thread_cpu_time();
         let result = look();
-        self.next = Instant::now() + self.shortest.max(began.elapsed() * 20);
+        let cost = thread_cpu_time().saturating_sub(began);
+        self.next = Instant::now() + self.interval.max(cost * LOOK_COST_SHARE);
         Some(result)
     }
+}
+
+fn thread_cpu_time() -> Duration {
+    clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
 }
 
 /// Whether the memory file system behind `folder` has no room left.
@@ -370,5 +413,9 @@ const PROCESSES_MAX: usize = 65_536;
 const WALK_ENTRIES_MAX: u64 = 100_000;
 /// A group without a process is no longer about to be entered after this time.
 const STARTING_AGE: Duration = Duration::from_mins(1);
+/// A look may be followed by the next one after this many times its own CPU time.
+const LOOK_COST_SHARE: u32 = 20;
+/// How often the tree is searched for processes that are not stopped yet.
+const FREEZE_PASSES: usize = 16;
 /// How often the removal of a group is tried, a millisecond apart.
 const REMOVE_ATTEMPTS: u32 = 50;
