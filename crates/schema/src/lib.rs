@@ -19,6 +19,7 @@ pub mod finding;
 pub mod reference;
 pub mod report;
 pub mod sarif;
+pub mod strict;
 pub mod time;
 pub mod trail;
 pub mod tree;

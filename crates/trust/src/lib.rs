@@ -13,14 +13,18 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod checkpoint;
+pub mod content;
 pub mod dsse;
 mod durable;
+pub mod ecdsa;
 pub mod entropy;
 mod id;
 pub mod ident;
 pub mod keys;
 pub mod merkle;
+pub mod oms;
 pub mod pins;
 pub mod root;
 pub mod seal;
