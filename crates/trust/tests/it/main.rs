@@ -6,6 +6,7 @@ mod checkpoints;
 mod envelopes;
 mod keys;
 mod merkle;
+mod oms;
 mod own_vectors;
 mod pins;
 mod published;
