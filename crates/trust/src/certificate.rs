@@ -230,6 +230,7 @@ pub(crate) fn from_ders(
 }
 
 /// Checks that `chain` (the signer's first) leads to one of `roots` at the time `at`, is for signing, and bears an accepted name.
+/// A signer's certificate that is itself among the roots needs no path.
 pub fn verify<'a>(
     chain: &'a [Signer],
     roots: &[Signer],
@@ -241,6 +242,11 @@ pub fn verify<'a>(
     };
     signer.check_validity(at)?;
     signer.check_usage()?;
+    if roots.iter().any(|root| root.der == signer.der) {
+        // The user trusts this very certificate, and whoever holds it needs nobody else's word.
+        check_name(signer, names)?;
+        return Ok(signer);
+    }
     // One root that has expired must not take the others with it, but the reason is told if none is left.
     let mut refused = None;
     let usable: Vec<CertificateDer<'_>> = roots
@@ -270,11 +276,15 @@ pub fn verify<'a>(
     let purpose = Purpose::required_if_present(CODE_SIGNING_DER);
     leaf.verify_for_usage(ALL_VERIFICATION_ALGS, &anchors, &intermediates, time, purpose, None, None)
         .map_err(|error| path(&error))?;
-    if let SignerNames::OneOf(accepted) = names {
-        let found = signer.names();
-        if !found.iter().any(|name| accepted.contains(name)) {
-            return Err(CertificateError::Name { names: found.iter().map(|name| printable(name, 120)).collect() });
-        }
-    }
+    check_name(signer, names)?;
     Ok(signer)
+}
+
+fn check_name(signer: &Signer, names: &SignerNames) -> Result<(), CertificateError> {
+    let SignerNames::OneOf(accepted) = names else { return Ok(()) };
+    let found = signer.names();
+    if found.iter().any(|name| accepted.contains(name)) {
+        return Ok(());
+    }
+    Err(CertificateError::Name { names: found.iter().map(|name| printable(name, 120)).collect() })
 }

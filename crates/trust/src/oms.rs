@@ -24,7 +24,8 @@ pub use bundle::BUNDLE_BYTES_MAX;
 use bundle::{Bundle, Material, PAYLOAD_TYPE};
 #[cfg(feature = "keyless")]
 pub use keyless::{KeylessRoot, TRUSTED_ROOT_BYTES_MAX};
-use manifest::{Manifest, Resource, is_plain};
+pub(crate) use manifest::is_plain;
+use manifest::{Manifest, Resource};
 pub use manifest::{IGNORED_MAX, Method, RESOURCES_MAX, Serialization};
 
 use crate::{
@@ -344,6 +345,16 @@ pub fn verify(
         unsigned,
         old_form: manifest.root.is_none(),
     })
+}
+
+/// Reads a statement without its signature, for fuzzing only.
+#[cfg(fuzzing)]
+pub fn fuzz_statement(payload: &[u8]) {
+    if let Ok(manifest) = Manifest::from_payload(payload) {
+        let again = Manifest::new(manifest.name.clone(), manifest.serialization.clone(), manifest.resources.clone());
+        assert!(manifest.is_single() || Manifest::from_payload(&again.to_payload()).is_ok());
+        drop(old_pae(payload));
+    }
 }
 
 fn by_key(bundle: &Bundle, hint: Option<&str>, trusted: &[Trusted]) -> Result<String, OmsError> {

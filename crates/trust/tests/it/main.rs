@@ -12,4 +12,5 @@ mod pins;
 mod published;
 mod roots;
 mod seals;
+mod supply;
 mod support;

@@ -113,6 +113,10 @@ fn certificates_of_the_reference_hold_within_their_validity() {
     };
     let other_name = refused("cert-plain", "root.pem", SignerNames::OneOf(vec!["signer@example.com".into()]));
     assert!(matches!(other_name, CertificateError::Name { .. }), "{other_name}");
+    // So may be the signer's certificate itself; its time and usage count all the same.
+    verify("cert-plain", roots("cert-plain.pem", SignerNames::Any)).unwrap();
+    let expired = refused("cert-expired", "cert-expired.pem", SignerNames::Any);
+    assert!(matches!(expired, CertificateError::Validity { .. }), "{expired}");
     let expired = refused("cert-expired", "root.pem", SignerNames::Any);
     assert!(matches!(expired, CertificateError::Validity { .. }), "{expired}");
     let expired = refused("cert-plain", "root-expired.pem", SignerNames::Any);
