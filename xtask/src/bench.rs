@@ -84,6 +84,18 @@ const BENCHES: &[Bench] = &[
         ratios: &[],
     },
     Bench {
+        name: "sign",
+        what: "hashing, signing and verifying a model of four files",
+        example: ("ringfence-trust", "sign_bench"),
+        arguments: &[],
+        peer: Some("sign.py"),
+        ratios: &[
+            ("/hashing/0/gb_per_cpu_second", "/openssl_sha256_gb_per_cpu_second", "SHA-256 on one core, ours / openssl"),
+            ("/model/0/gb_per_cpu_second", "/model_signing_sign_gb_per_cpu_second", "signing, ours / model-signing"),
+            ("/model/1/gb_per_cpu_second", "/model_signing_verify_gb_per_cpu_second", "verifying, ours / model-signing"),
+        ],
+    },
+    Bench {
         name: "sandbox",
         what: "start and overhead of the sandbox",
         example: ("ringfence-sandbox", "sandbox_bench"),

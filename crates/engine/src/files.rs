@@ -142,6 +142,7 @@ pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileR
             evidence: Vec::new(),
             why: UNREAD.why.into(),
             remedy: UNREAD.remedy.into(),
+            waived: None,
         }],
     }
 }

@@ -74,6 +74,7 @@ impl<'l> Audit<'l> {
             evidence,
             why: rule.why.to_owned(),
             remedy: rule.remedy.to_owned(),
+            waived: None,
         });
     }
 

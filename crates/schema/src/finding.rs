@@ -4,6 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::waiver::WaiverRef;
+
 /// How bad a finding is, in rising order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -118,6 +120,9 @@ pub struct Finding {
     /// What to do.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub remedy: String,
+    /// The waiver that covers it, if one does. The finding stays.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub waived: Option<WaiverRef>,
 }
 
 /// Makes foreign text fit to print: control, bidirectional and other invisible characters are escaped,

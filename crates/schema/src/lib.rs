@@ -5,23 +5,31 @@
 //! * [`finding`]: one problem with its place; [`report`]: what `scan`, `screen`, `attack` and `verify` answer.
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
 //! * [`trail`]: the leaves of the append-only log.
-//! * [`canon`]: RFC 8785 JSON and deterministic CBOR; [`sarif`]: findings for code-scanning services.
+//! * [`waiver`]: who answers for a finding, and until when.
+//! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
+//! * [`canon`]: RFC 8785 JSON and deterministic CBOR; [`strict`]: foreign JSON.
+//! * [`sarif`] and [`junit`]: findings for code-scanning services and test reports.
 //!
 //! Absent on purpose: any I/O, any clock, any key.
 
 #![forbid(unsafe_code)]
 
 pub mod canon;
+pub mod cyclonedx;
 pub mod digest;
 pub mod event;
 pub mod evidence;
 pub mod finding;
+pub mod junit;
+pub mod osv;
 pub mod reference;
 pub mod report;
 pub mod sarif;
+pub mod strict;
 pub mod time;
 pub mod trail;
 pub mod tree;
+pub mod waiver;
 
 pub use digest::{Digest, Hasher};
 pub use finding::{Finding, Place, Severity, Verdict};

@@ -339,6 +339,7 @@ pub(crate) fn finding(rule: &rules::Rule, message: &str, place: Place) -> Findin
         evidence: Vec::new(),
         why: rule.why.to_owned(),
         remedy: rule.remedy.to_owned(),
+        waived: None,
     }
 }
 

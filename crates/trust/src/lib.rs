@@ -6,6 +6,9 @@
 //! * [`sign`], [`dsse`], [`statement`]: signatures, envelopes, in-toto statements.
 //! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
 //! * [`merkle`], [`checkpoint`]: the trail's tree, its proofs and its signed heads.
+//! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
+//! * [`detached`]: signatures of others over whole folders: [`oms`] (OpenSSF Model Signing), [`minisign`], [`sums`]
+//!   (`SHA256SUMS`); with [`ecdsa`] keys, X.509 [`certificate`]s and hashed [`content`].
 //!
 //! `docs/format.md` specifies every byte that is written here. What must stay true: one nonce is used once under one key;
 //! a file that is changed anywhere is refused; secrets zeroise, print `[redacted]`, and are neither cloned nor written.
@@ -13,20 +16,29 @@
 
 #![forbid(unsafe_code)]
 
+pub mod certificate;
 pub mod checkpoint;
+pub mod content;
+pub mod detached;
 pub mod dsse;
 mod durable;
+pub mod ecdsa;
 pub mod entropy;
+pub mod feed;
 mod id;
 pub mod ident;
 pub mod keys;
 pub mod merkle;
+pub mod minisign;
+pub mod oms;
 pub mod pins;
 pub mod root;
 pub mod seal;
 mod secret;
 pub mod sign;
 pub mod statement;
+pub mod sums;
+pub mod waiver;
 
 pub use id::VaultId;
 pub use secret::{Passphrase, PassphraseError};

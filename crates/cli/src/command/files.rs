@@ -134,6 +134,7 @@ fn screen_findings(report: &ScreenReport, path: &Path) -> Vec<Finding> {
                 evidence: Vec::new(),
                 why: String::new(),
                 remedy: String::new(),
+                waived: None,
             })
             .collect();
         reasons

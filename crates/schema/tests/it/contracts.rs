@@ -24,6 +24,7 @@ fn finding() -> Finding {
         evidence: vec!["STACK_GLOBAL posix system".into()],
         why: "loading this file would run the command".into(),
         remedy: "ask the author for .safetensors".into(),
+        waived: None,
     }
 }
 

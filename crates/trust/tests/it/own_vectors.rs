@@ -28,7 +28,7 @@ use serde_json::{Value, json};
 
 use crate::support::{People, Recorder, speak_statement, vectors};
 
-fn compare(name: &str, bytes: &[u8]) {
+pub(crate) fn compare(name: &str, bytes: &[u8]) {
     let path = vectors().join("own").join(name);
     if env::var_os("RINGFENCE_UPDATE_VECTORS").is_some() {
         fs::write(&path, bytes).unwrap();
