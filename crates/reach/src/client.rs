@@ -72,6 +72,8 @@ pub(crate) struct Ask<'a> {
     pub(crate) unless_changed: Option<&'a str>,
     pub(crate) accept: &'static str,
     pub(crate) credential: Credential<'a>,
+    /// Looks at the first hop's headers before a redirect is followed: the Hub tells commit and hash there.
+    pub(crate) first_hop: Option<&'a dyn Fn(&HeaderMap) -> Result<(), ReachError>>,
 }
 
 /// What is shown with a question.
@@ -79,7 +81,9 @@ pub(crate) struct Ask<'a> {
 pub(crate) enum Credential<'a> {
     Anonymous,
     /// Sent to the origin of the question only.
-    Bearer { token: &'a Secret },
+    Bearer {
+        token: &'a Secret,
+    },
     /// Every request is signed for its host, so a redirect is not followed.
     Signed(&'a Signer),
 }
@@ -87,7 +91,14 @@ pub(crate) enum Credential<'a> {
 impl<'a> Ask<'a> {
     /// An anonymous question for all of `url`.
     pub(crate) const fn whole(url: &'a Url) -> Self {
-        Self { url, range: None, unless_changed: None, accept: "*/*", credential: Credential::Anonymous }
+        Self {
+            url,
+            range: None,
+            unless_changed: None,
+            accept: "*/*",
+            credential: Credential::Anonymous,
+            first_hop: None,
+        }
     }
 }
 
@@ -95,8 +106,6 @@ impl<'a> Ask<'a> {
 pub(crate) struct Answer {
     pub(crate) status: u16,
     pub(crate) headers: HeaderMap,
-    /// Headers of the first hop: the Hub tells commit and hash there, before it sends the client on to storage.
-    pub(crate) first: HeaderMap,
     /// Where the last hop was.
     pub(crate) url: Url,
     pub(crate) body: Body,
@@ -213,17 +222,16 @@ impl Client {
     fn hops(&self, ask: &Ask<'_>) -> Result<Answer, ReachError> {
         let mut url = ask.url.clone();
         let mut seen = BTreeSet::new();
-        let mut first: Option<HeaderMap> = None;
         let endless = || ReachError::Redirects { url: ask.url.clone(), limit: HOPS_MAX };
         loop {
             if seen.len() > HOPS_MAX || !seen.insert(url.clone()) {
                 return Err(endless());
             }
-            let mut answer = self.one(ask, &url)?;
-            if let Some(headers) = first.take() {
-                answer.first = headers;
-            }
+            let answer = self.one(ask, &url)?;
             let follow = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+            if let Some(look) = ask.first_hop.filter(|_| seen.len() == 1 && (follow || answer.status < 300)) {
+                look(&answer.headers)?;
+            }
             if !follow || matches!(ask.credential, Credential::Signed(_)) {
                 return self.judge(answer);
             }
@@ -233,7 +241,7 @@ impl Client {
             if url.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
                 return Err(ReachError::downgrade(next.origin()));
             }
-            (url, first) = (next, Some(answer.first));
+            url = next;
         }
     }
 
@@ -244,7 +252,8 @@ impl Client {
             Some(last) => format!("bytes={first}-{last}"),
             None => format!("bytes={first}-"),
         });
-        let mut request = self.agent.get(url.to_text()).header("accept", ask.accept).header("accept-encoding", "identity");
+        let mut request =
+            self.agent.get(url.to_text()).header("accept", ask.accept).header("accept-encoding", "identity");
         if let Some(tag) = ask.unless_changed {
             request = request.header("if-range", tag);
         }
@@ -267,7 +276,6 @@ impl Client {
         let reader = body.into_with_config().limit(u64::MAX).reader();
         Ok(Answer {
             status: parts.status.as_u16(),
-            first: parts.headers.clone(),
             headers: parts.headers,
             url: url.clone(),
             body: Body { reader, watch: Watch::new(&self.limits) },
@@ -279,7 +287,9 @@ impl Client {
         match answer.status {
             200 | 206 => {
                 let encoded = header::text(&answer.headers, "content-encoding").unwrap_or("identity");
-                if answer.headers.get_all("content-encoding").iter().count() > 1 || !encoded.eq_ignore_ascii_case("identity") {
+                if answer.headers.get_all("content-encoding").iter().count() > 1
+                    || !encoded.eq_ignore_ascii_case("identity")
+                {
                     return Err(ReachError::malformed(&answer.url, "it compresses what was asked for as it is"));
                 }
                 Ok(answer)

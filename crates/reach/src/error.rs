@@ -9,7 +9,7 @@ use ringfence_schema::Digest;
 
 use crate::{
     listing::PathFault,
-    policy::{DenyRule, Denied},
+    policy::{Denied, DenyRule},
     source::NotASource,
     trusted::Untrusted,
     url::{NotAUrl, Url},
@@ -216,8 +216,12 @@ impl ReachError {
             Self::Busy { .. } => "try again later; a token raises the Hub's limits",
             Self::Changed { .. } | Self::Pin { .. } => "list the source again and compare",
             Self::HashMismatch { .. } => "do not use these bytes; ask the publisher",
-            Self::Unhashed { .. } => "append `#sha256=…` from the publisher, or let the policy accept sources without a hash",
-            Self::NoRanges { .. } | Self::RangeBudget { .. } => "fetch the whole file into quarantine and scan it there",
+            Self::Unhashed { .. } => {
+                "append `#sha256=…` from the publisher, or let the policy accept sources without a hash"
+            }
+            Self::NoRanges { .. } | Self::RangeBudget { .. } => {
+                "fetch the whole file into quarantine and scan it there"
+            }
             _ => return None,
         };
         Some(fixed.into())

@@ -20,6 +20,9 @@ const COPY_BYTES: usize = 256 << 10;
 /// Most connections for one file, however much each of them brings.
 const CONNECTIONS_MAX: u32 = 256;
 
+/// What a connection must bring to count as progress.
+const PROGRESS_BYTES: u64 = 64 << 10;
+
 /// Where to begin.
 pub enum Resume<'a> {
     /// With nothing.
@@ -93,9 +96,11 @@ impl Sums {
         let found = self.git.and_then(|git| GitBlob::from_digest(git.finish().as_ref()));
         match (file.git_blob, found) {
             (Some(expected), Some(found)) if expected == found => Ok((sha256, Checked::GitBlob)),
-            (Some(expected), found) => {
-                mismatch("git blob SHA-1", expected.to_string(), found.map(|found| found.to_string()).unwrap_or_default())
-            }
+            (Some(expected), found) => mismatch(
+                "git blob SHA-1",
+                expected.to_string(),
+                found.map(|found| found.to_string()).unwrap_or_default(),
+            ),
             (None, _) => Ok((sha256, Checked::Nothing)),
         }
     }
@@ -159,7 +164,8 @@ impl Transfer<'_> {
     fn take_up(&mut self, before: &mut dyn Read) -> Result<(), ReachError> {
         let mut buffer = vec![0; COPY_BYTES];
         loop {
-            let bytes = before.read(&mut buffer).map_err(|error| ReachError::Io { what: self.file.path.clone(), error })?;
+            let bytes =
+                before.read(&mut buffer).map_err(|error| ReachError::Io { what: self.file.path.clone(), error })?;
             let Some(piece) = buffer.get(..bytes).filter(|piece| !piece.is_empty()) else { return Ok(()) };
             self.sums.update(piece);
             self.done += piece.len() as u64;
@@ -222,7 +228,7 @@ impl Transfer<'_> {
             if self.size == Some(self.done) {
                 return Ok(());
             }
-            without_progress = if self.done > before { 0 } else { without_progress + 1 };
+            without_progress = if self.done - before >= PROGRESS_BYTES { 0 } else { without_progress + 1 };
             if without_progress >= attempts_max || self.connections >= CONNECTIONS_MAX || self.size.is_none() {
                 return Err(match (error, self.size) {
                     (Some(slow @ ReachError::Slow { .. }), _) => slow,
@@ -242,7 +248,6 @@ impl Transfer<'_> {
 
     /// Judges an answer's head; says how many of its first bytes are there already.
     fn begin(&mut self, answer: &Answer) -> Result<u64, ReachError> {
-        self.reach.check_identity(self.file, answer)?;
         let changed = |what: String| ReachError::Changed { path: self.file.path.clone(), what };
         let tag = answer.etag().filter(|tag| !tag.starts_with("W/"));
         match (&self.tag, &tag) {

@@ -40,7 +40,8 @@ pub(crate) fn text<'a>(headers: &'a HeaderMap, name: &str) -> Option<&'a str> {
 
 /// A decimal number without sign or blanks.
 pub(crate) fn number(text: &str) -> Option<u64> {
-    (text.len() <= 20 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit())).then(|| text.parse().ok())?
+    (text.len() <= 20 && !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit()))
+        .then(|| text.parse().ok())?
 }
 
 /// An entity tag with its quotes; weak ones keep their `W/`.

@@ -6,9 +6,10 @@
 
 use ringfence_schema::{Digest, finding::printable};
 use serde::Deserialize;
+use ureq::http::HeaderMap;
 
 use crate::{
-    client::{Answer, Ask, Client, Credential},
+    client::{Ask, Client, Credential},
     error::ReachError,
     header,
     listing::{FILES_MAX, GitBlob, Listing, Place, RemoteFile, Revision},
@@ -95,8 +96,7 @@ impl Hub<'_> {
     /// The commit that the source's revision stands for now.
     fn commit(&self, source: &HubSource) -> Result<String, ReachError> {
         let asked = source.revision.as_deref().unwrap_or(DEFAULT_BRANCH);
-        let target =
-            format!("{}api/{}/{}/revision/{}", self.prefix(), source.kind.segment(), source.id, escape(asked));
+        let target = format!("{}api/{}/{}/revision/{}", self.prefix(), source.kind.segment(), source.id, escape(asked));
         let url = self.endpoint.with_target(&target)?;
         let answer = self.client.open(&self.ask(&url, "application/json"))?;
         let bytes = self.client.read_all(answer, JSON_BYTES_MAX)?;
@@ -178,9 +178,9 @@ pub(crate) fn parse_tree(bytes: &[u8]) -> Result<Vec<Entry>, String> {
 }
 
 /// Whether the first hop of `resolve` speaks of the file that was listed.
-pub(crate) fn same_file(file: &RemoteFile, commit: &str, answer: &Answer) -> Result<(), ReachError> {
+pub(crate) fn same_file(file: &RemoteFile, commit: &str, first_hop: &HeaderMap) -> Result<(), ReachError> {
     let changed = |what: String| Err(ReachError::Changed { path: file.path.clone(), what });
-    let told = |name| header::text(&answer.first, name);
+    let told = |name| header::text(first_hop, name);
     if let Some(found) = told("x-repo-commit")
         && found != commit
     {

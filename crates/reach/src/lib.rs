@@ -154,7 +154,7 @@ impl Reach {
         Hub { client: &self.client, endpoint: self.hub.clone(), token: self.token.as_ref() }
     }
 
-    /// Asks for a listed file's bytes.
+    /// Asks for a listed file's bytes, and makes sure that the answer speaks of that file.
     fn ask(
         &self,
         file: &RemoteFile,
@@ -163,10 +163,15 @@ impl Reach {
     ) -> Result<Answer, ReachError> {
         let whole = |url| Ask { range, unless_changed, ..Ask::whole(url) };
         match &file.place {
-            Place::Hub { url, .. } => self.client.open(&whole(url).with_token(self.token.as_ref(), &self.hub)),
-            Place::Web(url) => self.client.open(&whole(url)),
+            Place::Hub { url, commit } => {
+                let look = |headers: &ureq::http::HeaderMap| hub::same_file(file, commit, headers);
+                let ask = whole(url).with_token(self.token.as_ref(), &self.hub);
+                self.client.open(&Ask { first_hop: Some(&look), ..ask })
+            }
+            Place::Web(url) => same_tag(file, self.client.open(&whole(url))?),
             Place::S3(url) => {
-                self.client.open(&Ask { credential: s3::credential(self.signer.as_ref()), ..whole(url) })
+                let credential = s3::credential(self.signer.as_ref());
+                same_tag(file, self.client.open(&Ask { credential, ..whole(url) })?)
             }
             Place::Local(_) | Place::Unknown => {
                 let what = "it was read back from a record; list the source again".to_owned();
@@ -174,18 +179,14 @@ impl Reach {
             }
         }
     }
+}
 
-    /// Whether an answer speaks of the file that was listed.
-    fn check_identity(&self, file: &RemoteFile, answer: &Answer) -> Result<(), ReachError> {
-        match &file.place {
-            Place::Hub { commit, .. } => hub::same_file(file, commit, answer),
-            Place::Web(_) | Place::S3(_) => match (&file.etag, answer.etag()) {
-                (Some(old), Some(new)) if *old != new => {
-                    Err(ReachError::Changed { path: file.path.clone(), what: "its entity tag is another".into() })
-                }
-                _ => Ok(()),
-            },
-            Place::Local(_) | Place::Unknown => Ok(()),
+/// Refuses an answer that speaks of another version of the file than the one that was listed.
+fn same_tag(file: &RemoteFile, answer: Answer) -> Result<Answer, ReachError> {
+    match (&file.etag, answer.etag()) {
+        (Some(old), Some(new)) if *old != new => {
+            Err(ReachError::Changed { path: file.path.clone(), what: "its entity tag is another".into() })
         }
+        _ => Ok(answer),
     }
 }

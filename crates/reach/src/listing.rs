@@ -284,7 +284,9 @@ pub fn check_path(path: &str) -> Result<(), PathFault> {
             return Err(PathFault::Git);
         }
         let stem = part.split('.').next().unwrap_or_default().trim_end().to_ascii_uppercase();
-        let numbered = |head: &str| stem.strip_prefix(head).is_some_and(|tail| tail.chars().count() == 1 && tail.chars().all(is_port));
+        let numbered = |head: &str| {
+            stem.strip_prefix(head).is_some_and(|tail| tail.chars().count() == 1 && tail.chars().all(is_port))
+        };
         let device = ["CON", "PRN", "AUX", "NUL", "CONIN$", "CONOUT$"].contains(&stem.as_str());
         if device || numbered("COM") || numbered("LPT") || part.ends_with(['.', ' ']) {
             return Err(PathFault::Windows);

@@ -109,7 +109,6 @@ pub enum DenyRule {
     Downgrade,
 }
 
-
 impl Denied {
     /// What somebody who wants this can do.
     pub fn remedy(&self) -> String {
@@ -121,7 +120,9 @@ impl Denied {
                 "if this is your own server, say `network = \"local\"` in its rule".into()
             }
             DenyRule::Address { address, .. } => {
-                format!("only a rule whose host is `{address}` itself opens this; metadata services hand out credentials")
+                format!(
+                    "only a rule whose host is `{address}` itself opens this; metadata services hand out credentials"
+                )
             }
             DenyRule::Downgrade => "ask the source for an https link".into(),
         }
@@ -174,7 +175,8 @@ impl EgressPolicy {
                 rule.network == Network::Local && host_address(&rule.host.0) == Some(address)
             }
         };
-        let mut open = self.hosts.iter().take(RULES_MAX).filter(|rule| rule.host.matches(url.host()) && rule.opens(url));
+        let mut open =
+            self.hosts.iter().take(RULES_MAX).filter(|rule| rule.host.matches(url.host()) && rule.opens(url));
         let rule = DenyRule::Address { address, zone };
         open.find(fits).map(|_| ()).ok_or_else(|| Denied { host: url.origin(), rule })
     }
@@ -193,7 +195,8 @@ impl HostPattern {
             (pattern, labels) = (rest, labels.get(cut + 1..).unwrap_or_default());
         }
         let (ours, theirs) = (pattern.split('.'), labels.split('.'));
-        ours.clone().count() == theirs.clone().count() && ours.zip(theirs).all(|(ours, theirs)| label_fits(ours, theirs))
+        ours.clone().count() == theirs.clone().count()
+            && ours.zip(theirs).all(|(ours, theirs)| label_fits(ours, theirs))
     }
 }
 
@@ -218,7 +221,8 @@ impl FromStr for HostPattern {
     fn from_str(text: &str) -> Result<Self, NotAHost> {
         let lower = text.to_ascii_lowercase();
         let wrong = || NotAHost(ringfence_schema::finding::printable(text, 80));
-        let plain = lower.strip_prefix("*.").map_or_else(|| lower.clone(), |rest| format!("x.{rest}")).replace('*', "x");
+        let plain =
+            lower.strip_prefix("*.").map_or_else(|| lower.clone(), |rest| format!("x.{rest}")).replace('*', "x");
         let one_star_each = lower.split('.').all(|label| label.matches('*').count() <= 1);
         let fixed_end = lower.rsplit('.').take(2).all(|label| !label.contains('*'));
         let starred = lower.contains('*');

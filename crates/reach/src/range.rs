@@ -158,7 +158,6 @@ impl<'a> RangeReader<'a> {
             return self.reach.client.open(&Ask { credential: Credential::Anonymous, ..ask });
         }
         let answer = self.reach.ask(self.file, range, self.tag.as_deref())?;
-        self.reach.check_identity(self.file, &answer)?;
         let redirected = self.file.url().is_some_and(|url| *url != answer.url);
         self.storage = redirected.then(|| answer.url.clone());
         Ok(answer)

@@ -23,7 +23,10 @@ impl Secret {
     /// Takes `text` without the blanks around it; visible ASCII only, because it goes into a header.
     pub fn new(name: &'static str, text: Zeroizing<String>) -> Result<Self, ReachError> {
         let trimmed = text.trim();
-        if trimmed.is_empty() || trimmed.len() as u64 > SECRET_BYTES_MAX || !trimmed.bytes().all(|b| b.is_ascii_graphic()) {
+        if trimmed.is_empty()
+            || trimmed.len() as u64 > SECRET_BYTES_MAX
+            || !trimmed.bytes().all(|b| b.is_ascii_graphic())
+        {
             return Err(ReachError::Setting { name, why: "it is empty, too long or not plain ASCII".into() });
         }
         Ok(Self(Zeroizing::new(trimmed.to_owned())))

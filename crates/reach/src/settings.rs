@@ -7,9 +7,7 @@ use std::path::PathBuf;
 use ringfence_schema::finding::printable;
 use serde::{Deserialize, Serialize};
 
-use crate::{
-    error::ReachError, policy::EgressPolicy, secret::TokenSource, trusted::TrustedSources, url::Url,
-};
+use crate::{error::ReachError, policy::EgressPolicy, secret::TokenSource, trusted::TrustedSources, url::Url};
 
 /// Everything that can be set.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -91,7 +91,9 @@ impl Untrusted {
     /// What somebody who wants this can do.
     pub fn remedy(&self) -> String {
         match &self.rule {
-            TrustRule::NotAllowed => format!("if its publisher is to be trusted, add `{}` to `trusted.allow`", self.source_name),
+            TrustRule::NotAllowed => {
+                format!("if its publisher is to be trusted, add `{}` to `trusted.allow`", self.source_name)
+            }
             TrustRule::DenyPattern { .. } => "ask whoever keeps the policy".into(),
             TrustRule::Movable { .. } => "append `@` and the 40 hexadecimal digits of the commit".into(),
         }

@@ -103,7 +103,8 @@ mod tests {
 
     #[test]
     fn a_signature_depends_on_everything_it_covers() {
-        let keys = |id: &str| S3Keys { id: secret(id), key: secret("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"), session: None };
+        let keys =
+            |id: &str| S3Keys { id: secret(id), key: secret("wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"), session: None };
         let url = |text: &str| Url::parse(text).expect("a URL");
         let at = Timestamp::from_millis(1_369_353_600_000);
         let sign = |signer: &Signer, text: &str, range, at| format!("{:?}", signer.sign(&url(text), range, at));

@@ -128,7 +128,9 @@ fn plain(text: &str) -> Result<String, &'static str> {
             _ => {
                 let code = match name.strip_prefix("#x") {
                     Some(digits) if digits.len() <= 6 => u32::from_str_radix(digits, 16).ok(),
-                    _ => name.strip_prefix('#').filter(|digits| digits.len() <= 7).and_then(|digits| digits.parse().ok()),
+                    _ => {
+                        name.strip_prefix('#').filter(|digits| digits.len() <= 7).and_then(|digits| digits.parse().ok())
+                    }
                 };
                 code.and_then(char::from_u32).ok_or("its list of objects holds an unknown entity")?
             }

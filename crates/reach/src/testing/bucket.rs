@@ -96,11 +96,11 @@ fn answer(state: &State, root: &str, region: &str, request: &Request) -> Reply {
 fn list(state: &State, request: &Request) -> Reply {
     let prefix = request.parameter("prefix").unwrap_or_default();
     let after = request.parameter("continuation-token").unwrap_or_default();
-    let mut fitting =
-        state.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && key.as_str() > after.as_str());
+    let mut fitting = state.objects.iter().filter(|(key, _)| key.starts_with(&prefix) && key.as_str() > after.as_str());
     let page: Vec<_> = fitting.by_ref().take(PAGE_OBJECTS).collect();
     let truncated = fitting.next().is_some();
-    let mut text = String::from("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
+    let mut text =
+        String::from("<?xml version=\"1.0\"?>\n<ListBucketResult xmlns=\"http://s3.amazonaws.com/doc/2006-03-01/\">");
     text.push_str(&format!("<EncodingType>url</EncodingType><IsTruncated>{truncated}</IsTruncated>"));
     for (key, bytes) in &page {
         let tag = tag(bytes).replace('"', "&quot;");
@@ -139,8 +139,7 @@ fn signed(request: &Request, id: &str, key: &str, region: &str) -> bool {
     let mut query: Vec<&str> = request.query.split('&').filter(|pair| !pair.is_empty()).collect();
     query.sort_unstable();
     let body = request.header("x-amz-content-sha256").unwrap_or_default();
-    let canonical =
-        format!("{}\n{}\n{}\n{headers}\n{names}\n{body}", request.method, request.path, query.join("&"));
+    let canonical = format!("{}\n{}\n{}\n{headers}\n{names}\n{body}", request.method, request.path, query.join("&"));
     let to_sign =
         format!("AWS4-HMAC-SHA256\n{stamp}\n{wanted}\n{}", hex(digest(&SHA256, canonical.as_bytes()).as_ref()));
     let mac = |key: &[u8], text: &str| hmac::sign(&hmac::Key::new(hmac::HMAC_SHA256, key), text.as_bytes());

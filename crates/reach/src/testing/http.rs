@@ -324,12 +324,12 @@ fn answer(request: &Request, output: &mut TcpStream, shared: &Shared, handler: &
         log.push(asked);
         log.len() - 1
     };
-    let mut sent = 0;
-    let outcome = plan.send(request, &reply, fault.as_ref(), output, &mut sent);
-    if let Some(asked) = lock(&shared.log).get_mut(at) {
-        asked.sent = sent;
-    }
-    outcome
+    // Counted before it goes out, so that whoever has received it finds it counted.
+    plan.send(request, &reply, fault.as_ref(), output, &mut |bytes| {
+        if let Some(asked) = lock(&shared.log).get_mut(at) {
+            asked.sent += bytes;
+        }
+    })
 }
 
 fn take_fault(shared: &Shared, line: &str) -> Option<Fault> {
@@ -388,7 +388,7 @@ impl Plan {
         reply: &Reply,
         fault: Option<&Fault>,
         output: &mut TcpStream,
-        sent: &mut u64,
+        sent: &mut dyn FnMut(u64),
     ) -> io::Result<bool> {
         match fault {
             Some(Fault::Raw(bytes)) => return output.write_all(bytes).map(|()| false),
@@ -404,6 +404,7 @@ impl Plan {
         loop {
             let bytes = body.read(&mut buffer)?;
             let Some(piece) = buffer.get_mut(..bytes).filter(|piece| !piece.is_empty()) else { break };
+            sent(piece.len() as u64);
             match fault {
                 Some(Fault::DripBody(pause_ms)) => drip(piece, *pause_ms, output)?,
                 Some(Fault::Chunked) => {
@@ -417,7 +418,6 @@ impl Plan {
                 }
                 _ => output.write_all(piece)?,
             }
-            *sent += piece.len() as u64;
         }
         if matches!(fault, Some(Fault::Chunked)) {
             output.write_all(b"0\r\n\r\n")?;

@@ -221,7 +221,8 @@ fn resolve(state: &State, cdn: &str, whole: &str, request: &Request) -> Option<R
 fn stored(state: &Shared, request: &Request) -> Reply {
     let state = state.read().unwrap_or_else(PoisonError::into_inner);
     let hash = request.path.trim_start_matches('/').split('/').next().unwrap_or_default();
-    let all = state.repositories.values().flat_map(|repository| &repository.commits).flat_map(|(_, files)| files.values());
+    let all =
+        state.repositories.values().flat_map(|repository| &repository.commits).flat_map(|(_, files)| files.values());
     let found = all.into_iter().find(|file| file.sha256.hex() == hash);
     match found {
         Some(file) if request.parameter("Signature").is_some() => {

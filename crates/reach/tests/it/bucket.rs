@@ -1,7 +1,7 @@
 //! S3: paging, prefixes, signatures, checksums.
 
-use ringfence_reach::{Checked, HashRule, Reach, ReachError, S3Keys, Secret, Secrets};
 use ringfence_reach::testing::{Fault, TestBucket};
+use ringfence_reach::{Checked, HashRule, Reach, ReachError, S3Keys, Secret, Secrets};
 
 use crate::world::{content, fetch, reach, source};
 
@@ -42,7 +42,10 @@ fn objects_are_fetched_with_signatures_that_hold() {
     let bucket = bucket();
     bucket.lock("AKIATEST", "top-secret-key");
     let error = reach(bucket.settings()).listing(&source("s3://models/bert")).unwrap_err();
-    assert!(matches!(&error, ReachError::Status { status: 403, said, .. } if said == "SignatureDoesNotMatch"), "{error}");
+    assert!(
+        matches!(&error, ReachError::Status { status: 403, said, .. } if said == "SignatureDoesNotMatch"),
+        "{error}"
+    );
     assert!(signed(&bucket, "another-key").listing(&source("s3://models/bert")).is_err());
     let reach = signed(&bucket, "top-secret-key");
     let listing = reach.listing(&source("s3://models/bert")).unwrap();

@@ -1,9 +1,9 @@
 //! The Hub: pinning, listing, fetching, tokens, paging.
 
+use ringfence_reach::testing::{Fault, Reply};
 use ringfence_reach::{
     Checked, Listing, ReachError, Revision, RevisionRule, Settings, TrustRule, TrustedSources, diff, is_commit,
 };
-use ringfence_reach::testing::{Fault, Reply};
 use ringfence_schema::Digest;
 
 use crate::world::{MODEL, WEIGHTS, content, fetch, hub, reach, source, weights, with_token};
@@ -94,7 +94,10 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
     let hub = hub();
     hub.gate(MODEL, "hf_secret");
     let error = reach(hub.settings()).listing(&source("hf://acme/digits")).unwrap_err();
-    assert!(matches!(&error, ReachError::Status { status: 403, said, .. } if said == "access is restricted"), "{error}");
+    assert!(
+        matches!(&error, ReachError::Status { status: 403, said, .. } if said == "access is restricted"),
+        "{error}"
+    );
     assert!(error.remedy().unwrap().contains("HF_TOKEN"));
     let reach = with_token(hub.settings(), "hf_secret");
     fetch(&reach, &weights(&reach)).unwrap();

@@ -1,7 +1,7 @@
 //! What people write, and what strangers call their files.
 
-use ringfence_reach::{PathFault, ReachError, Source, check_path, is_commit};
 use ringfence_reach::testing::{Fault, Reply};
+use ringfence_reach::{PathFault, ReachError, Source, check_path, is_commit};
 use serde_json::json;
 
 use crate::world::{hub, reach, source};
@@ -115,7 +115,8 @@ fn hostile_file_names_are_refused_by_name() {
     ] {
         assert_eq!(check_path(path), Err(fault), "{path:?}");
     }
-    for path in ["a", ".gitattributes", "console.txt", "a b/ç.bin", "com10", "日本/モデル.onnx", "v1..2", ".hidden"] {
+    for path in ["a", ".gitattributes", "console.txt", "a b/ç.bin", "com10", "日本/モデル.onnx", "v1..2", ".hidden"]
+    {
         assert_eq!(check_path(path), Ok(()), "{path:?}");
     }
 }

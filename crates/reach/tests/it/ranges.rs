@@ -2,8 +2,8 @@
 
 use std::io::{Read, Seek, SeekFrom};
 
-use ringfence_reach::{BLOCK_BYTES, ReachError, Settings};
 use ringfence_reach::testing::{Fault, Reply};
+use ringfence_reach::{BLOCK_BYTES, ReachError, Settings};
 
 use crate::world::{MODEL, content, hub, reach, source, weights};
 
@@ -82,7 +82,9 @@ fn lies_about_ranges_are_refused() {
             |error| matches!(error, ReachError::Malformed { .. }),
         ),
         (
-            Fault::Raw(b"HTTP/1.1 206 P\r\ncontent-range: bytes 0-65535/99999\r\ncontent-length: 65536\r\n\r\n".to_vec()),
+            Fault::Raw(
+                b"HTTP/1.1 206 P\r\ncontent-range: bytes 0-65535/99999\r\ncontent-length: 65536\r\n\r\n".to_vec(),
+            ),
             |error| matches!(error, ReachError::Changed { .. }),
         ),
         (Fault::CutAfter(10), |error| matches!(error, ReachError::Slow { .. } | ReachError::Connection { .. })),

@@ -1,7 +1,7 @@
 //! Files by link, catalogues of archives, and what lies here already.
 
-use ringfence_reach::{Checked, HashRule, PathFault, ReachError, Resume, Revision, Settings};
 use ringfence_reach::testing::{Fault, Reply, Server, open_settings};
+use ringfence_reach::{Checked, HashRule, PathFault, ReachError, Resume, Revision, Settings};
 use ringfence_schema::Digest;
 
 use crate::world::{fetch, reach, source};
@@ -78,13 +78,18 @@ fn catalogues_hand_out_archives() {
     settings.catalogues.tfhub = server.origin();
     let reach = reach(settings);
     let hash = Digest::of(b"archive").hex();
-    for text in [format!("kaggle://google/bert/tensorFlow2/base/3#sha256={hash}"), format!("tfhub://google/text/5#sha256={hash}")] {
+    for text in [
+        format!("kaggle://google/bert/tensorFlow2/base/3#sha256={hash}"),
+        format!("tfhub://google/text/5#sha256={hash}"),
+    ] {
         let listing = reach.listing(&source(&text)).unwrap();
         assert_eq!(listing.files[0].path, "model.tar.gz");
         assert!(matches!(listing.revision, Revision::Version(_)));
         assert_eq!(fetch(&reach, &listing.files[0]).unwrap().0, b"archive");
     }
-    assert!(server.log().iter().any(|asked| asked.line == "GET /api/v1/models/google/bert/tensorFlow2/base/3/download"));
+    assert!(
+        server.log().iter().any(|asked| asked.line == "GET /api/v1/models/google/bert/tensorFlow2/base/3/download")
+    );
     assert!(server.log().iter().any(|asked| asked.line == "GET /google/text/5?tf-hub-format=compressed"));
 }
 
