@@ -80,9 +80,9 @@ fn zone_v6(address: Ipv6Addr) -> Zone {
             zone_v4(Ipv4Addr::new(a, b, c, d))
         }
         [0xfe80..=0xfebf, ..] => Zone::LinkLocal,
-        [0xfc00..=0xfdff, ..] | [0xfec0..=0xfeff, ..] => Zone::Private,
+        [0xfc00..=0xfdff | 0xfec0..=0xfeff, ..] => Zone::Private,
         // Of the space only 2000::/3 is handed out; Teredo, ORCHID, documentation, 6to4 and SRv6 inside it lead elsewhere.
-        [0x2001, 0..=0x1ff, ..] | [0x2001, 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => Zone::Special,
+        [0x2001, 0..=0x1ff | 0xdb8, ..] | [0x2002, ..] | [0x3fff, 0..=0xfff, ..] => Zone::Special,
         [0x2000..=0x3fff, ..] => Zone::Public,
         _ => Zone::Special,
     }

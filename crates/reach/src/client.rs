@@ -73,8 +73,11 @@ pub(crate) struct Ask<'a> {
     pub(crate) accept: &'static str,
     pub(crate) credential: Credential<'a>,
     /// Looks at the first hop's headers before a redirect is followed: the Hub tells commit and hash there.
-    pub(crate) first_hop: Option<&'a dyn Fn(&HeaderMap) -> Result<(), ReachError>>,
+    pub(crate) first_hop: Option<&'a FirstHop<'a>>,
 }
+
+/// Judges the headers of the first hop.
+pub(crate) type FirstHop<'a> = dyn Fn(&HeaderMap) -> Result<(), ReachError> + 'a;
 
 /// What is shown with a question.
 #[derive(Clone, Copy)]
@@ -125,6 +128,21 @@ impl Answer {
     /// The range of a `206`, which must be the one that was asked for.
     pub(crate) fn range(&self) -> Option<header::ContentRange> {
         header::text(&self.headers, "content-range").and_then(header::ContentRange::parse)
+    }
+
+    /// Reads the whole body, at most `limit` bytes.
+    pub(crate) fn read_all(self, limit: u64) -> Result<Vec<u8>, ReachError> {
+        let what = self.url.to_string();
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(ReachError::TooLarge { what, limit });
+        }
+        let mut bytes = Vec::new();
+        let read = self.body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| ReachError::from_io(error, &self.url))?;
+        if bytes.len() as u64 > limit {
+            return Err(ReachError::TooLarge { what, limit });
+        }
+        Ok(bytes)
     }
 }
 
@@ -182,25 +200,6 @@ impl Client {
             }
             self.wait(attempt, &error)?;
         }
-    }
-
-    /// Reads an answer's whole body, at most `limit` bytes.
-    pub(crate) fn read_all(&self, answer: Answer, limit: u64) -> Result<Vec<u8>, ReachError> {
-        let what = answer.url.to_string();
-        if answer.length().is_some_and(|length| length > limit) {
-            return Err(ReachError::TooLarge { what, limit });
-        }
-        let mut bytes = Vec::new();
-        let url = answer.url;
-        answer
-            .body
-            .take(limit.saturating_add(1))
-            .read_to_end(&mut bytes)
-            .map_err(|error| ReachError::from_io(error, &url))?;
-        if bytes.len() as u64 > limit {
-            return Err(ReachError::TooLarge { what, limit });
-        }
-        Ok(bytes)
     }
 
     /// Sleeps before attempt `attempt + 1`: doubling, or as long as the server wants if that is within the limit.

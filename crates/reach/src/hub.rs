@@ -80,7 +80,7 @@ impl Hub<'_> {
                 Some(next) => Some(self.next_page(&url, next)?),
                 None => None,
             };
-            let bytes = self.client.read_all(answer, JSON_BYTES_MAX)?;
+            let bytes = answer.read_all(JSON_BYTES_MAX)?;
             let entries = parse_tree(&bytes).map_err(|error| ReachError::malformed(&url, error))?;
             for entry in entries {
                 files.extend(self.file(source, &commit, entry)?);
@@ -99,7 +99,7 @@ impl Hub<'_> {
         let target = format!("{}api/{}/{}/revision/{}", self.prefix(), source.kind.segment(), source.id, escape(asked));
         let url = self.endpoint.with_target(&target)?;
         let answer = self.client.open(&self.ask(&url, "application/json"))?;
-        let bytes = self.client.read_all(answer, JSON_BYTES_MAX)?;
+        let bytes = answer.read_all(JSON_BYTES_MAX)?;
         let info: Info = serde_json::from_slice(&bytes)
             .map_err(|error| ReachError::malformed(&url, format!("no commit in its answer ({error})")))?;
         if !is_commit(&info.sha) {
@@ -120,18 +120,13 @@ impl Hub<'_> {
             let what = format!("`{}` is a `{}`, neither file nor directory", named(), printable(&entry.kind, 40));
             return Err(ReachError::malformed(&self.endpoint, what));
         }
-        let (size, sha256, git_blob) = match &entry.lfs {
-            Some(lfs) => {
-                let digest: Result<Digest, _> = format!("sha256:{}", lfs.oid.trim_start_matches("sha256:")).parse();
-                let digest = digest
-                    .map_err(|_| ReachError::malformed(&self.endpoint, format!("`{}` has no SHA-256", named())))?;
-                (lfs.size, Some(digest), None)
-            }
-            None => {
-                let blob = GitBlob::from_hex(&entry.oid)
-                    .ok_or_else(|| ReachError::malformed(&self.endpoint, format!("`{}` has no git hash", named())))?;
-                (entry.size, None, Some(blob))
-            }
+        let (size, sha256, git_blob) = if let Some(lfs) = &entry.lfs {
+            let digest: Result<Digest, _> = format!("sha256:{}", lfs.oid.trim_start_matches("sha256:")).parse();
+            let unhashed = |_| ReachError::malformed(&self.endpoint, format!("`{}` has no SHA-256", named()));
+            (lfs.size, Some(digest.map_err(unhashed)?), None)
+        } else {
+            let unhashed = || ReachError::malformed(&self.endpoint, format!("`{}` has no git hash", named()));
+            (entry.size, None, Some(GitBlob::from_hex(&entry.oid).ok_or_else(unhashed)?))
         };
         let kind = if source.kind == HubKind::Dataset { "datasets/" } else { "" };
         let target = format!("{}{kind}{}/resolve/{commit}/{}", self.prefix(), source.id, escape_path(&entry.path));

@@ -85,7 +85,7 @@ impl<'a> RangeReader<'a> {
     }
 
     /// Copies from block `index` what `buffer` takes from `offset` on.
-    fn from_block(&mut self, index: u64, offset: usize, buffer: &mut [u8]) -> Result<usize, ReachError> {
+    fn copy_block(&mut self, index: u64, offset: usize, buffer: &mut [u8]) -> Result<usize, ReachError> {
         if let Some(at) = self.blocks.iter().position(|(kept, _)| *kept == index) {
             if let Some(block) = self.blocks.remove(at) {
                 self.blocks.push_back(block);
@@ -212,7 +212,7 @@ impl Read for RangeReader<'_> {
             file.read(buffer)?
         } else {
             let offset = usize::try_from(self.position % BLOCK_BYTES).unwrap_or_default();
-            self.from_block(self.position / BLOCK_BYTES, offset, buffer).map_err(io::Error::other)?
+            self.copy_block(self.position / BLOCK_BYTES, offset, buffer).map_err(io::Error::other)?
         };
         self.position += bytes as u64;
         Ok(bytes)

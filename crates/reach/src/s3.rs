@@ -72,7 +72,7 @@ impl S3<'_> {
         let query = format!("{token}encoding-type=url&list-type=2&prefix={prefix}");
         let url = base.with_target(&format!("{}?{query}", base.path()))?;
         let ask = Ask { credential: credential(self.signer), ..Ask::whole(&url) };
-        let bytes = self.client.read_all(self.client.open(&ask)?, XML_BYTES_MAX)?;
+        let bytes = self.client.open(&ask)?.read_all(XML_BYTES_MAX)?;
         parse_page(&bytes).map_err(|why| ReachError::malformed(&url, why))
     }
 

@@ -14,6 +14,9 @@ pub use http::{Asked, Content, Fault, Reply, Request, Server};
 pub use hub::{TestHub, open_settings};
 
 /// Reads `bytes` as each kind of answer and each text that a source may send: for the fuzz target.
+///
+/// # Panics
+/// Where something does not print as it was read.
 pub fn read_answers(bytes: &[u8]) {
     let _ = crate::hub::parse_tree(bytes);
     let _ = crate::s3::parse_page(bytes);

@@ -113,7 +113,9 @@ impl TestHub {
         let mut state = self.state.write().unwrap_or_else(PoisonError::into_inner);
         let repository = state.repositories.entry(repository.to_owned()).or_default();
         let mut text = format!("{}\n", repository.commits.len());
-        files.iter().for_each(|(path, file)| text.push_str(&format!("{path} {}\n", file.oid)));
+        for (path, file) in &files {
+            text.push_str(&format!("{path} {}\n", file.oid));
+        }
         let name = sha1(&[b"commit", text.as_bytes()]);
         repository.commits.push((name.clone(), files));
         name
@@ -296,7 +298,9 @@ impl io::Write for Both<'_> {
 
 fn sha1(parts: &[&[u8]]) -> String {
     let mut context = Context::new(&SHA1_FOR_LEGACY_USE_ONLY);
-    parts.iter().for_each(|part| context.update(part));
+    for part in parts {
+        context.update(part);
+    }
     hex(context.finish().as_ref())
 }
 

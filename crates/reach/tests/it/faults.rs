@@ -100,7 +100,7 @@ fn lengths_that_do_not_fit_are_refused() {
     let mut raw = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n".to_vec();
     for _ in 0..40 {
         raw.extend_from_slice(b"10000\r\n");
-        raw.extend_from_slice(&[7; 0x1_0000]);
+        raw.extend_from_slice(&vec![7; 0x1_0000]);
         raw.extend_from_slice(b"\r\n");
     }
     let (_, outcome) = spoilt(1, Fault::Raw(raw));

@@ -17,7 +17,7 @@ fn python(module: &str) -> Option<String> {
         return Some(program);
     }
     assert!(std::env::var_os("RINGFENCE_STRICT").is_none(), "no `{module}` for `{program}`");
-    println!("SKIPPED: no `{module}` for `{program}`: pip install {module}");
+    eprintln!("SKIPPED: no `{module}` for `{program}`: pip install {module}");
     None
 }
 
