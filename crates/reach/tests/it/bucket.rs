@@ -98,23 +98,29 @@ fn a_redirect_of_a_signed_request_is_not_followed() {
     assert!(matches!(error, ReachError::Status { status: 307, .. }), "{error}");
 }
 
-/// The same client against a server that others wrote; its port appears in `port_file`.
-pub(crate) fn against(port_file: &std::path::Path) {
-    let mut port = None;
+/// The same client against a server that others wrote and that checks signatures; `told` is where it says its port and the
+/// keys that it takes.
+pub(crate) fn against(told: &std::path::Path) {
+    let mut words = String::new();
     for _ in 0..600 {
-        port = std::fs::read_to_string(port_file).ok();
-        if port.is_some() {
+        words = std::fs::read_to_string(told).unwrap_or_default();
+        if !words.is_empty() {
             break;
         }
         std::thread::sleep(std::time::Duration::from_millis(100));
     }
-    let port: u16 = port.expect("the server started").parse().unwrap();
+    let words: Vec<&str> = words.split(' ').collect();
+    let [port, id, key] = words.as_slice() else { panic!("the server did not start") };
+    let port: u16 = port.parse().unwrap();
     let mut settings = ringfence_reach::testing::open_settings(&[port]);
     settings.limits.answer_ms = 20_000;
     settings.s3.endpoint = Some(format!("http://127.0.0.1:{port}"));
     let secret = |text: &str| Secret::new("test", text.to_owned().into()).unwrap();
-    let keys = S3Keys { id: secret("AKIATEST"), key: secret("secret"), session: None };
-    let reach = Reach::new(settings, Secrets { hub: None, s3: Some(keys) }).unwrap();
+    let with = |key: &str| {
+        let keys = S3Keys { id: secret(id), key: secret(key), session: None };
+        Reach::new(settings.clone(), Secrets { hub: None, s3: Some(keys) }).unwrap()
+    };
+    let reach = with(key);
     let listing = reach.listing(&source("s3://models/net")).unwrap();
     assert_eq!(listing.files.len(), 5);
     for file in &listing.files {
@@ -122,4 +128,6 @@ pub(crate) fn against(port_file: &std::path::Path) {
         assert_eq!(bytes.len() as u64, file.size.unwrap(), "{}", file.path);
         assert_eq!(fetched.checked, Checked::Sha256, "{}", file.path);
     }
+    let error = with("another").listing(&source("s3://models/net")).unwrap_err();
+    assert!(matches!(error, ReachError::Status { status: 403, .. }), "{error}");
 }

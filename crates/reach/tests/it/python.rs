@@ -77,10 +77,10 @@ fn moto_accepts_our_requests() {
     let Some(program) = python("moto.server") else { return };
     let script = include_str!("moto.py");
     let home = tempfile::tempdir().unwrap();
-    let port_file = home.path().join("port");
-    let child = Command::new(program).args(["-c", script]).arg(&port_file).env("HOME", home.path()).spawn();
+    let told = home.path().join("told");
+    let child = Command::new(program).args(["-c", script]).arg(&told).env("HOME", home.path()).spawn();
     let mut child = child.unwrap();
-    let outcome = std::panic::catch_unwind(|| crate::bucket::against(&port_file));
+    let outcome = std::panic::catch_unwind(|| crate::bucket::against(&told));
     child.kill().unwrap();
     child.wait().unwrap();
     if let Err(failure) = outcome {
