@@ -1,5 +1,5 @@
 //! Sources of models under one egress policy, against servers on loopback.
-#![expect(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a failure here is a failed test")]
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod bucket;

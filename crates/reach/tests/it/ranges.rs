@@ -7,6 +7,9 @@ use ringfence_reach::{BLOCK_BYTES, ReachError, Settings};
 
 use crate::world::{MODEL, content, hub, reach, source, weights};
 
+/// Whether an error tells what was wrong.
+type Told = fn(&ReachError) -> bool;
+
 fn inner(error: std::io::Error) -> ReachError {
     error.downcast().unwrap()
 }
@@ -73,7 +76,7 @@ fn small_files_and_local_files_are_read_too() {
 
 #[test]
 fn lies_about_ranges_are_refused() {
-    let cases: Vec<(Fault, fn(&ReachError) -> bool)> = vec![
+    let cases: Vec<(Fault, Told)> = vec![
         (Fault::IgnoreRange, |error| matches!(error, ReachError::NoRanges { .. })),
         (Fault::OtherRange, |error| matches!(error, ReachError::Malformed { .. })),
         (Fault::Header("content-encoding", "gzip".into()), |error| matches!(error, ReachError::Malformed { .. })),

@@ -43,7 +43,7 @@ fn server(versions: &[&'static rustls::SupportedProtocolVersion]) -> (u16, Spoke
             let mut stream = StreamOwned::new(ServerConnection::new(Arc::clone(&config)).unwrap(), stream);
             let mut head = [0; 4_096];
             if stream.read(&mut head).is_ok_and(|bytes| bytes > 0) {
-                let group = stream.conn.negotiated_key_exchange_group().map(|group| group.name());
+                let group = stream.conn.negotiated_key_exchange_group().map(rustls::crypto::SupportedKxGroup::name);
                 told.lock().unwrap().push((stream.conn.protocol_version(), group));
                 let _ = stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 7\r\nconnection: close\r\n\r\nweights");
                 stream.conn.send_close_notify();
