@@ -87,8 +87,8 @@ pub(crate) enum Credential<'a> {
     Bearer {
         token: &'a Secret,
     },
-    /// Every request is signed for its host, so a redirect is not followed.
-    Signed(&'a Signer),
+    /// S3's headers, with a signature where there are keys. It is made for one host, so a redirect is not followed.
+    S3(Option<&'a Signer>),
 }
 
 impl<'a> Ask<'a> {
@@ -231,7 +231,7 @@ impl Client {
             if let Some(look) = ask.first_hop.filter(|_| seen.len() == 1 && (follow || answer.status < 300)) {
                 look(&answer.headers)?;
             }
-            if !follow || matches!(ask.credential, Credential::Signed(_)) {
+            if !follow || matches!(ask.credential, Credential::S3(_)) {
                 return self.judge(answer);
             }
             let target = header::text(&answer.headers, "location")
@@ -260,8 +260,11 @@ impl Client {
             Credential::Bearer { token } if ask.url.origin() == url.origin() => {
                 request = request.header("authorization", format!("Bearer {}", token.expose()));
             }
-            Credential::Signed(signer) => {
-                for (name, value) in signer.sign(url, range.as_deref(), (self.clock)()) {
+            Credential::S3(signer) => {
+                // Signatures cover this header too.
+                request = request.header("x-amz-checksum-mode", "ENABLED");
+                for (name, value) in signer.map(|it| it.sign(url, range.as_deref(), (self.clock)())).unwrap_or_default()
+                {
                     request = request.header(name, value);
                 }
             }

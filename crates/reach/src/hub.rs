@@ -18,8 +18,10 @@ use crate::{
     url::{Url, escape, escape_path},
 };
 
-/// Largest answer of the interface in bytes.
-const JSON_BYTES_MAX: u64 = 32 << 20;
+/// Largest description of a repository in bytes: it names every file.
+const INFO_BYTES_MAX: u64 = 32 << 20;
+/// Largest page of a tree in bytes: 1,000 entries with the longest names take less than 2 MiB.
+const PAGE_BYTES_MAX: u64 = 4 << 20;
 /// Most pages of a tree.
 const PAGES_MAX: usize = 1_000;
 /// Entries asked for at a time: the most that the Hub gives.
@@ -80,7 +82,7 @@ impl Hub<'_> {
                 Some(next) => Some(self.next_page(&url, next)?),
                 None => None,
             };
-            let bytes = answer.read_all(JSON_BYTES_MAX)?;
+            let bytes = answer.read_all(PAGE_BYTES_MAX)?;
             let entries = parse_tree(&bytes).map_err(|error| ReachError::malformed(&url, error))?;
             for entry in entries {
                 files.extend(self.file(source, &commit, entry)?);
@@ -99,7 +101,7 @@ impl Hub<'_> {
         let target = format!("{}api/{}/{}/revision/{}", self.prefix(), source.kind.segment(), source.id, escape(asked));
         let url = self.endpoint.with_target(&target)?;
         let answer = self.client.open(&self.ask(&url, "application/json"))?;
-        let bytes = answer.read_all(JSON_BYTES_MAX)?;
+        let bytes = answer.read_all(INFO_BYTES_MAX)?;
         let info: Info = serde_json::from_slice(&bytes)
             .map_err(|error| ReachError::malformed(&url, format!("no commit in its answer ({error})")))?;
         if !is_commit(&info.sha) {

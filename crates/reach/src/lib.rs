@@ -74,7 +74,7 @@ pub use source::{
 pub use trusted::{HashRule, RevisionRule, TrustRule, TrustedSources, Untrusted};
 pub use url::{NotAUrl, Scheme, URL_BYTES_MAX, Url};
 
-use client::{Answer, Ask, Client};
+use client::{Answer, Ask, Client, Credential};
 use hub::Hub;
 use listing::Place;
 use s3::{S3, Signer};
@@ -170,7 +170,7 @@ impl Reach {
             }
             Place::Web(url) => same_tag(file, self.client.open(&whole(url))?),
             Place::S3(url) => {
-                let credential = s3::credential(self.signer.as_ref());
+                let credential = Credential::S3(self.signer.as_ref());
                 same_tag(file, self.client.open(&Ask { credential, ..whole(url) })?)
             }
             Place::Local(_) | Place::Unknown => {

@@ -71,7 +71,7 @@ impl S3<'_> {
         let prefix = escape(&source.prefix);
         let query = format!("{token}encoding-type=url&list-type=2&prefix={prefix}");
         let url = base.with_target(&format!("{}?{query}", base.path()))?;
-        let ask = Ask { credential: credential(self.signer), ..Ask::whole(&url) };
+        let ask = Ask { credential: Credential::S3(self.signer), ..Ask::whole(&url) };
         let bytes = self.client.open(&ask)?.read_all(XML_BYTES_MAX)?;
         parse_page(&bytes).map_err(|why| ReachError::malformed(&url, why))
     }
@@ -84,11 +84,6 @@ impl S3<'_> {
         };
         Ok(Url::parse(&text)?)
     }
-}
-
-/// How requests are shown to be ours.
-pub(crate) fn credential(signer: Option<&Signer>) -> Credential<'_> {
-    signer.map_or(Credential::Anonymous, Credential::Signed)
 }
 
 /// The SHA-256 of the whole object, if it was stored with one.

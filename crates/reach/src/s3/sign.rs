@@ -27,7 +27,8 @@ impl Signer {
         Self { keys, region }
     }
 
-    /// The headers that make a `GET` of `url`, with `range` if there is one, ours at the moment `now`. The path and query of
+    /// The headers that make a `GET` of `url`, with `range` if there is one and `x-amz-checksum-mode: ENABLED`, ours at the
+    /// moment `now`. The path and query of
     /// `url` must be in canonical form: escaped by [`crate::url::escape`], parameters sorted.
     pub(crate) fn sign(&self, url: &Url, range: Option<&str>, now: Timestamp) -> Vec<(&'static str, String)> {
         let stamp = basic_format(now);
@@ -51,8 +52,8 @@ impl Signer {
         let authorization =
             format!("AWS4-HMAC-SHA256 Credential={id}/{scope}, SignedHeaders={names}, Signature={signature}");
         signed.push(("authorization", authorization));
-        // Host and range are sent anyway.
-        signed.retain(|(name, _)| !matches!(*name, "host" | "range"));
+        // These are sent anyway.
+        signed.retain(|(name, _)| !matches!(*name, "host" | "range" | "x-amz-checksum-mode"));
         signed
     }
 }

@@ -165,6 +165,41 @@ fn what_is_no_http_is_refused() {
     }
 }
 
+/// Each byte of an answer's head changed, and each truncation of it: an error or the file, soon, and never a panic.
+#[test]
+fn no_head_makes_it_panic_or_hang() {
+    let body = content(64);
+    let storage = "HTTP/1.1 200 OK\r\netag: \"a\"\r\ncontent-length: 64\r\n\r\n";
+    let partial = "HTTP/1.1 206 P\r\ncontent-range: bytes 0-63/64\r\ncontent-length: 64\r\n\r\n";
+    let chunked = "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n40\r\n";
+    let redirect = "HTTP/1.1 302 F\r\nlocation: /x?Signature=test\r\ncontent-length: 0\r\n\r\n";
+    let hub = TestHub::start(0).unwrap();
+    hub.put("models/acme/digits", &[("model.safetensors", &body)]);
+    let mut settings = hub.settings();
+    settings.limits.attempts = 1;
+    let reach = reach(settings);
+    let file = weights(&reach);
+    let begun = Instant::now();
+    for head in [storage, partial, chunked, redirect] {
+        let whole = [head.as_bytes(), &body, b"\r\n0\r\n\r\n"].concat();
+        let mut mutants: Vec<Vec<u8>> = (0..head.len()).map(|cut| whole[..cut].to_vec()).collect();
+        for at in 0..head.len() {
+            for byte in [0, b'\n', b'9', b':', 0xff, whole[at] ^ 1] {
+                let mut mutant = whole.clone();
+                mutant[at] = byte;
+                mutants.push(mutant);
+            }
+        }
+        for mutant in mutants {
+            hub.storage.spoil("Signature", 1, Fault::Raw(mutant.clone()));
+            if let Ok((bytes, _)) = fetch(&reach, &file) {
+                assert_eq!(bytes, body);
+            }
+        }
+    }
+    assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
+}
+
 #[test]
 fn slow_servers_are_left() {
     for fault in [Fault::DripHead(40), Fault::DripBody(40)] {
