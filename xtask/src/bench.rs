@@ -96,6 +96,21 @@ const BENCHES: &[Bench] = &[
         ],
     },
     Bench {
+        name: "reach",
+        what: "fetching from a Hub on loopback, hashing and comparing included",
+        example: ("ringfence-reach", "reach_bench"),
+        arguments: &[],
+        peer: Some("reach.py"),
+        ratios: &[
+            (
+                "/fetch_gb_per_cpu_second",
+                "/fetch_gb_per_cpu_second",
+                "a file of 1 GiB for CPU time, ours / huggingface_hub",
+            ),
+            ("/fetch_gb_per_second", "/fetch_gb_per_second", "the same for wall time, ours / huggingface_hub"),
+        ],
+    },
+    Bench {
         name: "sandbox",
         what: "start and overhead of the sandbox",
         example: ("ringfence-sandbox", "sandbox_bench"),

@@ -29,6 +29,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("screen", &["schema", "format", "nn"]),
     ("attack", &["schema", "nn"]),
     ("store", &["schema", "trust"]),
+    ("reach", &["schema"]),
     ("catalog", &["schema", "trust", "access"]),
     (
         "engine",

@@ -1,0 +1,423 @@
+//! One HTTP client for everything that leaves this machine.
+//!
+//! [`Client::open`] asks one question: each hop of its redirects is judged by the egress policy, names are resolved once
+//! and only addresses that the policy admits are connected to (so a name that changes its address between the look and
+//! the connection gains nothing), credentials stay with the origin they belong to, and a server that is busy is asked
+//! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
+//!
+//! What must stay true: `GET` only; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
+//! and every length has a limit.
+
+mod address_check;
+
+use std::{
+    collections::BTreeSet,
+    io::{self, Read},
+    sync::Arc,
+    thread,
+    time::{Duration, Instant},
+};
+
+use ringfence_schema::{Timestamp, finding::printable};
+use rustls::crypto::aws_lc_rs;
+use ureq::{
+    Agent, BodyReader,
+    config::AutoHeaderValue,
+    http::HeaderMap,
+    tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
+    unversioned::transport::DefaultConnector,
+};
+
+use self::address_check::CheckedResolver;
+use crate::{
+    error::ReachError,
+    header,
+    policy::{Denied, EgressPolicy},
+    s3::Signer,
+    secret::Secret,
+    settings::{Limits, Proxy, Roots},
+    url::{Scheme, Url},
+};
+
+/// Most redirects of one question.
+pub const HOPS_MAX: usize = 8;
+/// Most bytes of one response's status line and headers.
+pub const HEADER_BYTES_MAX: usize = 32 << 10;
+/// Bytes read from a connection at a time.
+const BUFFER_BYTES: usize = 256 << 10;
+/// Longest certificate bundle in bytes.
+const ROOTS_BYTES_MAX: u64 = 8 << 20;
+/// How much of an error's body is looked at for the server's words.
+const SAID_BYTES_MAX: u64 = 4 << 10;
+/// What this client calls itself.
+const USER_AGENT: &str = concat!("ringfence/", env!("CARGO_PKG_VERSION"));
+
+/// Tells the time.
+pub type Clock = fn() -> Timestamp;
+
+/// The outbound client.
+pub(crate) struct Client {
+    agent: Agent,
+    egress: Arc<EgressPolicy>,
+    limits: Limits,
+    clock: Clock,
+}
+
+/// One question.
+pub(crate) struct Ask<'a> {
+    pub(crate) url: &'a Url,
+    /// First byte, and last byte where there is a need to stop.
+    pub(crate) range: Option<(u64, Option<u64>)>,
+    /// An entity tag that the range depends on (`If-Range`).
+    pub(crate) unless_changed: Option<&'a str>,
+    pub(crate) accept: &'static str,
+    pub(crate) credential: Credential<'a>,
+    /// Looks at the first hop's headers before a redirect is followed: the Hub tells commit and hash there.
+    pub(crate) first_hop: Option<&'a FirstHop<'a>>,
+}
+
+/// Judges the headers of the first hop.
+pub(crate) type FirstHop<'a> = dyn Fn(&HeaderMap) -> Result<(), ReachError> + 'a;
+
+/// What is shown with a question.
+#[derive(Clone, Copy)]
+pub(crate) enum Credential<'a> {
+    Anonymous,
+    /// Sent to the origin of the question only.
+    Bearer {
+        token: &'a Secret,
+    },
+    /// S3's headers, with a signature where there are keys. It is made for one host, so a redirect is not followed.
+    S3(Option<&'a Signer>),
+}
+
+impl<'a> Ask<'a> {
+    /// An anonymous question for all of `url`.
+    pub(crate) const fn whole(url: &'a Url) -> Self {
+        Self {
+            url,
+            range: None,
+            unless_changed: None,
+            accept: "*/*",
+            credential: Credential::Anonymous,
+            first_hop: None,
+        }
+    }
+}
+
+/// The last hop's answer.
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    pub(crate) headers: HeaderMap,
+    /// Where the last hop was.
+    pub(crate) url: Url,
+    pub(crate) body: Body,
+}
+
+impl Answer {
+    /// A whole number in a header of the last hop.
+    pub(crate) fn length(&self) -> Option<u64> {
+        header::text(&self.headers, "content-length").and_then(header::number)
+    }
+
+    /// The entity tag of the last hop.
+    pub(crate) fn etag(&self) -> Option<String> {
+        header::text(&self.headers, "etag").and_then(header::etag)
+    }
+
+    /// The range of a `206`, which must be the one that was asked for.
+    pub(crate) fn range(&self) -> Option<header::ContentRange> {
+        header::text(&self.headers, "content-range").and_then(header::ContentRange::parse)
+    }
+
+    /// Reads the whole body, at most `limit` bytes.
+    pub(crate) fn read_all(self, limit: u64) -> Result<Vec<u8>, ReachError> {
+        let what = self.url.to_string();
+        if self.length().is_some_and(|length| length > limit) {
+            return Err(ReachError::TooLarge { what, limit });
+        }
+        let mut bytes = Vec::new();
+        let read = self.body.take(limit.saturating_add(1)).read_to_end(&mut bytes);
+        read.map_err(|error| ReachError::from_io(error, &self.url))?;
+        if bytes.len() as u64 > limit {
+            return Err(ReachError::TooLarge { what, limit });
+        }
+        Ok(bytes)
+    }
+}
+
+impl Client {
+    pub(crate) fn new(
+        egress: EgressPolicy,
+        limits: Limits,
+        proxy: Option<&Proxy>,
+        roots: &Roots,
+        clock: Clock,
+    ) -> Result<Self, ReachError> {
+        let egress = Arc::new(egress);
+        let tls = TlsConfig::builder()
+            .provider(TlsProvider::Rustls)
+            .root_certs(root_certificates(roots)?)
+            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+            .build();
+        let way = proxy.map(Proxy::parse).transpose()?;
+        let config = Agent::config_builder()
+            .tls_config(tls)
+            .proxy(way.as_ref().map(|(proxy, _)| proxy.clone()))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .user_agent(USER_AGENT)
+            .accept_encoding(AutoHeaderValue::None)
+            .max_response_header_size(HEADER_BYTES_MAX)
+            .input_buffer_size(BUFFER_BYTES)
+            .timeout_resolve(Some(Duration::from_millis(limits.connect_ms)))
+            .timeout_connect(Some(Duration::from_millis(limits.connect_ms)))
+            .timeout_send_request(Some(Duration::from_millis(limits.answer_ms)))
+            .timeout_recv_response(Some(Duration::from_millis(limits.answer_ms)))
+            .timeout_per_read(Some(Duration::from_millis(limits.idle_ms)))
+            .build();
+        let resolver = CheckedResolver::new(Arc::clone(&egress), way.map(|(_, authority)| authority));
+        let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
+        Ok(Self { agent, egress, limits, clock })
+    }
+
+    pub(crate) const fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// Asks until there is an answer of success, the limit of attempts is reached, or asking again is pointless.
+    pub(crate) fn open(&self, ask: &Ask<'_>) -> Result<Answer, ReachError> {
+        let mut attempt = 0;
+        loop {
+            let error = match self.hops(ask) {
+                Ok(answer) => return Ok(answer),
+                Err(error) => error,
+            };
+            attempt += 1;
+            if !error.is_passing() || attempt >= self.limits.attempts {
+                return Err(error);
+            }
+            self.wait(attempt, &error)?;
+        }
+    }
+
+    /// Sleeps before attempt `attempt + 1`: doubling, or as long as the server wants if that is within the limit.
+    pub(crate) fn wait(&self, attempt: u32, error: &ReachError) -> Result<(), ReachError> {
+        let doubled = self.limits.backoff_ms.saturating_mul(1 << attempt.saturating_sub(1).min(16));
+        let mut wait_ms = doubled.min(self.limits.wait_ms_max);
+        if let ReachError::Busy { host, status, retry_after_s: Some(asked_s) } = error {
+            let asked_ms = asked_s.saturating_mul(1_000);
+            if asked_ms > self.limits.wait_ms_max {
+                return Err(ReachError::Busy { host: host.clone(), status: *status, retry_after_s: Some(*asked_s) });
+            }
+            wait_ms = wait_ms.max(asked_ms);
+        }
+        thread::sleep(Duration::from_millis(wait_ms));
+        Ok(())
+    }
+
+    /// Follows redirects by hand.
+    fn hops(&self, ask: &Ask<'_>) -> Result<Answer, ReachError> {
+        let mut url = ask.url.clone();
+        let mut seen = BTreeSet::new();
+        let endless = || ReachError::Redirects { url: ask.url.clone(), limit: HOPS_MAX };
+        loop {
+            if seen.len() > HOPS_MAX || !seen.insert(url.clone()) {
+                return Err(endless());
+            }
+            let answer = self.one(ask, &url)?;
+            let follow = matches!(answer.status, 301 | 302 | 303 | 307 | 308);
+            if let Some(look) = ask.first_hop.filter(|_| seen.len() == 1 && (follow || answer.status < 300)) {
+                look(&answer.headers)?;
+            }
+            if !follow || matches!(ask.credential, Credential::S3(_)) {
+                return self.judge(answer);
+            }
+            let target = header::text(&answer.headers, "location")
+                .ok_or_else(|| ReachError::malformed(&url, "a redirect without one place to go to"))?;
+            let next = url.join(target)?;
+            if url.scheme() == Scheme::Https && next.scheme() == Scheme::Http {
+                return Err(ReachError::downgrade(next.origin()));
+            }
+            url = next;
+        }
+    }
+
+    /// One request and its response's head.
+    fn one(&self, ask: &Ask<'_>, url: &Url) -> Result<Answer, ReachError> {
+        self.egress.admit(url)?;
+        let range = ask.range.map(|(first, last)| match last {
+            Some(last) => format!("bytes={first}-{last}"),
+            None => format!("bytes={first}-"),
+        });
+        let mut request =
+            self.agent.get(url.to_text()).header("accept", ask.accept).header("accept-encoding", "identity");
+        if let Some(tag) = ask.unless_changed {
+            request = request.header("if-range", tag);
+        }
+        match ask.credential {
+            Credential::Bearer { token } if ask.url.origin() == url.origin() => {
+                request = request.header("authorization", format!("Bearer {}", token.expose()));
+            }
+            Credential::S3(signer) => {
+                // Signatures cover this header too.
+                request = request.header("x-amz-checksum-mode", "ENABLED");
+                for (name, value) in signer.map(|it| it.sign(url, range.as_deref(), (self.clock)())).unwrap_or_default()
+                {
+                    request = request.header(name, value);
+                }
+            }
+            Credential::Anonymous | Credential::Bearer { .. } => {}
+        }
+        if let Some(range) = range {
+            request = request.header("range", range);
+        }
+        let response = request.call().map_err(|error| translate(error, url))?;
+        let (parts, body) = response.into_parts();
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            url: url.clone(),
+            body: Body { reader, watch: Watch::new(&self.limits) },
+        })
+    }
+
+    /// Turns what is no success into an error.
+    fn judge(&self, answer: Answer) -> Result<Answer, ReachError> {
+        match answer.status {
+            200 | 206 => {
+                let encoded = header::text(&answer.headers, "content-encoding").unwrap_or("identity");
+                if answer.headers.get_all("content-encoding").iter().count() > 1
+                    || !encoded.eq_ignore_ascii_case("identity")
+                {
+                    return Err(ReachError::malformed(&answer.url, "it compresses what was asked for as it is"));
+                }
+                Ok(answer)
+            }
+            status @ (408 | 429 | 500 | 502 | 503 | 504) => {
+                let now_s = header::text(&answer.headers, "date").and_then(header::date_s);
+                let now_s = now_s.unwrap_or_else(|| (self.clock)().millis() / 1_000);
+                let retry_after_s =
+                    header::text(&answer.headers, "retry-after").and_then(|text| header::retry_after_s(text, now_s));
+                Err(ReachError::Busy { host: answer.url.authority(), status, retry_after_s })
+            }
+            status => {
+                let said = match header::text(&answer.headers, "x-error-message") {
+                    Some(text) => text.to_owned(),
+                    None => words(answer.body),
+                };
+                Err(ReachError::Status { url: answer.url, status, said: printable(said.trim(), 160) })
+            }
+        }
+    }
+}
+
+/// What an error's body says, where it says it in the ways that APIs do.
+fn words(body: Body) -> String {
+    let mut bytes = Vec::new();
+    if body.take(SAID_BYTES_MAX).read_to_end(&mut bytes).is_err() {
+        return String::new();
+    }
+    if let Ok(value) = serde_json::from_slice::<serde_json::Value>(&bytes) {
+        let text = ["error", "message"].iter().find_map(|key| value.get(key)?.as_str());
+        return text.unwrap_or_default().to_owned();
+    }
+    let text = String::from_utf8_lossy(&bytes);
+    let code = text.split_once("<Code>").and_then(|(_, rest)| rest.split_once("</Code>"));
+    code.map(|(code, _)| code.to_owned()).unwrap_or_default()
+}
+
+/// A response's body: it may not dawdle.
+pub(crate) struct Body {
+    reader: BodyReader<'static>,
+    watch: Watch,
+}
+
+impl Read for Body {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        let begun = Instant::now();
+        let bytes = self.reader.read(buffer)?;
+        self.watch.passed(begun.elapsed(), bytes)?;
+        Ok(bytes)
+    }
+}
+
+/// Notices a server that sends just enough to keep the connection alive. Only the time spent waiting for it counts.
+struct Watch {
+    window: Duration,
+    bytes_min: u64,
+    spent: Duration,
+    bytes: u64,
+}
+
+impl Watch {
+    fn new(limits: &Limits) -> Self {
+        let window = Duration::from_millis(limits.idle_ms);
+        let bytes_min = limits.bytes_per_s_min.saturating_mul(limits.idle_ms) / 1_000;
+        Self { window, bytes_min, spent: Duration::ZERO, bytes: 0 }
+    }
+
+    fn passed(&mut self, spent: Duration, bytes: usize) -> io::Result<()> {
+        self.spent += spent;
+        self.bytes += bytes as u64;
+        if self.spent >= self.window {
+            if self.bytes < self.bytes_min {
+                return Err(io::Error::from(io::ErrorKind::TimedOut));
+            }
+            (self.spent, self.bytes) = (Duration::ZERO, 0);
+        }
+        Ok(())
+    }
+}
+
+fn translate(error: ureq::Error, url: &Url) -> ReachError {
+    let host = url.authority();
+    match error {
+        ureq::Error::Other(inner) => match inner.downcast::<Denied>() {
+            Ok(denied) => ReachError::Denied(*denied),
+            Err(other) => ReachError::Connection { host, reason: other.to_string() },
+        },
+        ureq::Error::Timeout(ureq::Timeout::Resolve | ureq::Timeout::Connect) => {
+            ReachError::Slow { host, stage: "no connection" }
+        }
+        ureq::Error::Timeout(_) => ReachError::Slow { host, stage: "no complete answer" },
+        ureq::Error::HostNotFound => ReachError::Unresolved { host },
+        ureq::Error::LargeResponseHeader(..) => {
+            ReachError::TooLarge { what: format!("headers of {url}"), limit: HEADER_BYTES_MAX as u64 }
+        }
+        ureq::Error::Rustls(error) => ReachError::Tls { host, reason: error.to_string() },
+        ureq::Error::Tls(reason) => ReachError::Tls { host, reason: reason.to_owned() },
+        ureq::Error::Protocol(error) => ReachError::Malformed { host, what: printable(&error.to_string(), 160) },
+        ureq::Error::Io(error) => match error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) {
+            Some(inner) => ReachError::Tls { host, reason: inner.to_string() },
+            None if error.kind() == io::ErrorKind::TimedOut => ReachError::Slow { host, stage: "nothing came" },
+            None => ReachError::Connection { host, reason: error.to_string() },
+        },
+        other => ReachError::Connection { host, reason: printable(&other.to_string(), 160) },
+    }
+}
+
+fn root_certificates(roots: &Roots) -> Result<RootCerts, ReachError> {
+    let path = match roots {
+        Roots::Bundled => return Ok(RootCerts::WebPki),
+        Roots::File(path) => path,
+    };
+    let mut pem = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(ROOTS_BYTES_MAX).read_to_end(&mut pem))
+        .map_err(|error| ReachError::Io { what: path.display().to_string(), error })?;
+    let mut certificates = Vec::new();
+    for item in parse_pem(&pem) {
+        match item {
+            Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
+            Ok(_) => {}
+            Err(error) => return Err(ReachError::Setting { name: "roots", why: error.to_string() }),
+        }
+    }
+    if certificates.is_empty() {
+        return Err(ReachError::Setting { name: "roots", why: "the file holds no certificate".into() });
+    }
+    Ok(RootCerts::new_with_certs(&certificates))
+}

@@ -1,0 +1,45 @@
+//! Servers on loopback for the tests of whoever fetches: no network, no packages, no promises of speed or safety.
+//!
+//! * [`TestHub`]: the Hugging Face Hub's interface over repositories in memory or on disk, with its storage on another
+//!   origin; Python's `huggingface_hub` downloads from it (`HF_ENDPOINT`).
+//! * [`TestBucket`]: `ListObjectsV2` and objects of S3, anonymous or with signatures that are really checked.
+//! * [`Server`]: HTTP/1.1 over a function, with a log of what was asked and [`Fault`]s on demand.
+
+mod bucket;
+mod http;
+mod hub;
+
+pub use bucket::TestBucket;
+pub use http::{Asked, Content, Fault, Reply, Request, Server};
+pub use hub::{TestHub, open_settings};
+
+/// Reads `bytes` as each kind of answer and each text that a source may send: for the fuzz target.
+///
+/// # Panics
+/// Where something does not print as it was read.
+pub fn read_answers(bytes: &[u8]) {
+    let _ = crate::hub::parse_tree(bytes);
+    let _ = crate::s3::parse_page(bytes);
+    let _ = serde_json::from_slice::<crate::Listing>(bytes);
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let _ = crate::header::next_link(text);
+    let _ = crate::header::retry_after_s(text, 0);
+    let _ = crate::header::etag(text);
+    let _ = crate::header::ContentRange::parse(text);
+    let _ = crate::check_path(text);
+    let _ = text.parse::<crate::HostPattern>();
+    if let Ok(source) = text.parse::<crate::Source>() {
+        let again = source.to_string().parse::<crate::Source>();
+        assert_eq!(again.as_ref(), Ok(&source), "a source prints as it is read");
+    }
+    if let Ok(url) = crate::Url::parse(text) {
+        let again = crate::Url::parse(&url.to_text());
+        assert_eq!(again.as_ref(), Ok(&url), "a link prints as it is read");
+        let _ = url.join(text);
+    }
+    if let Some((base, reference)) = text.split_once(' ')
+        && let Ok(base) = crate::Url::parse(base)
+    {
+        let _ = base.join(reference);
+    }
+}
