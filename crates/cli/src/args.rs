@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringfence_engine::{HardenPlan, Start};
+use ringfence_engine::{HardenPlan, Start, schema::Severity};
 
 /// `ringfence` and its commands.
 #[derive(Debug, Parser)]
@@ -34,7 +34,7 @@ pub(crate) struct Cli {
 /// The commands in the groups in which help shows them.
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
-    ("Gate", &["scan", "screen", "review"]),
+    ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "attack", "harden", "release"]),
     ("Operate", &["trail", "doctor", "completions"]),
 ];
@@ -78,6 +78,8 @@ pub(crate) enum Format {
     Json,
     /// SARIF 2.1.0, where findings are reported
     Sarif,
+    /// JUnit XML, for `scan` in pipelines
+    Junit,
 }
 
 /// The commands.
@@ -90,7 +92,7 @@ pub(crate) enum Command {
     Init(InitArgs),
     /// Admit a dataset or model: read once into sealed quarantine, inspect, pass the gate
     #[command(
-        after_help = "Examples:\n  ringfence add train.csv --as dataset/digits --label label\n  ringfence add base.onnx --as model/base"
+        after_help = "Examples:\n  ringfence add train.csv --as dataset/digits --label label\n  ringfence add base.onnx --as model/base\n  ringfence add hf://org/model@main --as model/base\n  ringfence add 'https://example.org/net.onnx#sha256=…' --as model/net"
     )]
     Add(AddArgs),
     /// Write out a verified copy of an artifact
@@ -103,18 +105,20 @@ pub(crate) enum Command {
     Ls(LsArgs),
     /// Show one thing in full: an artifact, a rule, the trust root
     #[command(
-        after_help = "Examples:\n  ringfence show dataset/digits@1\n  ringfence show RF-PKL-003\n  ringfence show root > lab.root"
+        after_help = "Examples:\n  ringfence show dataset/digits@1\n  ringfence show model/net@released --bom > net.cdx.json\n  ringfence show RF-PKL-003\n  ringfence show root > lab.root"
     )]
     Show(ShowArgs),
     /// Check a released bundle offline, or every stored byte of the vault
-    #[command(after_help = "Examples:\n  ringfence verify released --root lab.root\n  ringfence verify --all")]
+    #[command(
+        after_help = "Examples:\n  ringfence verify released --root lab.root\n  ringfence verify --all\n  ringfence verify model/ --signature model.sig --key publisher.pub\n  ringfence verify model/ --signature model.sig --certificate-root ca.pem --signer ml@example.org"
+    )]
     Verify(VerifyArgs),
     /// Make an earlier version the current one; nothing is deleted
     #[command(after_help = "Examples:\n  ringfence rollback dataset/digits@1")]
     Rollback(RollbackArgs),
     /// Inspect model files without executing or loading them
     #[command(
-        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high"
+        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
     )]
     Scan(ScanArgs),
     /// Look for poison, label errors and other trouble in a dataset
@@ -131,6 +135,18 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: ReviewAction,
     },
+    /// Sign a model, a waiver or an advisory feed
+    #[command(
+        after_help = "Examples:\n  ringfence sign model net/ --key signer.pem\n  ringfence sign waiver net.pkl --rule RF-PKL-011 --reason \"our own class\" --by ana@example.org --days 30\n  ringfence sign feed advisories.jsonl --name lab --serial 7 --out lab.feed"
+    )]
+    Sign {
+        /// What to sign
+        #[command(subcommand)]
+        action: SignAction,
+    },
+    /// Say which fetched artifacts have newer revisions at their source, and what changed
+    #[command(after_help = "Examples:\n  ringfence outdated\n  ringfence outdated --format json")]
+    Outdated,
     /// Run a plan: admit the inputs, train in the sandbox, attack the result, release it
     #[command(
         after_help = "Examples:\n  ringfence run examples/digits/ringfence.toml\n  ringfence run plan.toml --level full"
@@ -207,7 +223,8 @@ pub(crate) struct SkipArgs {
 /// `add`.
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
-    /// File or folder to admit
+    /// File or folder to admit, or a source: hf://ORG/NAME[@REV], https://…[#sha256=…], s3://BUCKET/PREFIX, file:/…,
+    /// kaggle://…, tfhub://…
     pub(crate) path: PathBuf,
     /// Its name: dataset/NAME, model/NAME or code/NAME
     #[arg(long = "as", value_name = "NAME")]
@@ -241,20 +258,143 @@ pub(crate) struct LsArgs {
 pub(crate) struct ShowArgs {
     /// An artifact, a rule id such as RF-PKL-003, or `root`
     pub(crate) what: String,
+    /// Print the artifact's bill of materials (CycloneDX 1.6 JSON)
+    #[arg(long)]
+    pub(crate) bom: bool,
+    /// With `--bom`: say which advisories of this feed affect it
+    #[command(flatten)]
+    pub(crate) feed: FeedArgs,
+}
+
+/// An advisory feed and whose it is.
+#[derive(Debug, Args, Clone)]
+pub(crate) struct FeedArgs {
+    /// Signed advisory feed (OSV records)
+    #[arg(long, value_name = "FILE", requires = "feed_root")]
+    pub(crate) feed: Option<PathBuf>,
+    /// Trust root of the feed's publisher
+    #[arg(long, value_name = "FILE", requires = "feed")]
+    pub(crate) feed_root: Option<PathBuf>,
 }
 
 /// `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Folder of a released bundle
+    /// Folder of a released bundle; with `--signature`: the signed file or folder
     #[arg(required_unless_present = "all")]
     pub(crate) bundle: Option<PathBuf>,
+    /// Detached signature: an OpenSSF Model Signing bundle, a minisign signature or a list of SHA-256 checksums
+    #[arg(long, value_name = "FILE", requires = "bundle", conflicts_with_all = ["all", "root"])]
+    pub(crate) signature: Option<PathBuf>,
+    /// Whose signature counts
+    #[command(flatten)]
+    pub(crate) trust: TrustArgs,
     /// The trust root to verify under, instead of the pinned ones
     #[arg(long, value_name = "FILE")]
     pub(crate) root: Option<PathBuf>,
     /// Read and verify every stored byte of the vault
     #[arg(long, conflicts_with_all = ["bundle", "root"])]
     pub(crate) all: bool,
+}
+
+/// Whose detached signature counts.
+#[derive(Debug, Args)]
+pub(crate) struct TrustArgs {
+    /// ECDSA public key of a signer (PEM)
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub(crate) key: Vec<PathBuf>,
+    /// Root certificates below which signers' certificates must lie (PEM)
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub(crate) certificate_root: Vec<PathBuf>,
+    /// Name that the signer's certificate must bear: common name, e-mail address, DNS name or URI
+    #[arg(long, value_name = "NAME", requires = "certificate_root")]
+    pub(crate) signer: Vec<String>,
+    /// Sigstore's trusted root (JSON), for keyless signatures
+    #[arg(long, value_name = "FILE", requires_all = ["signature", "identity", "issuer"])]
+    pub(crate) sigstore_root: Option<PathBuf>,
+    /// Identity of the keyless signer: e-mail address or URI
+    #[arg(long, value_name = "WHO", requires = "sigstore_root")]
+    pub(crate) identity: Option<String>,
+    /// Issuer that vouched for the keyless signer
+    #[arg(long, value_name = "URL", requires = "sigstore_root")]
+    pub(crate) issuer: Option<String>,
+    /// Minisign public key
+    #[arg(long, value_name = "FILE", requires = "signature")]
+    pub(crate) minisign_key: Vec<PathBuf>,
+    /// Accept a list of checksums that nobody signed
+    #[arg(long, requires = "signature")]
+    pub(crate) unsigned_checksums: bool,
+}
+
+/// `sign …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum SignAction {
+    /// Sign a model, file or folder: an OpenSSF Model Signing bundle
+    Model(SignModelArgs),
+    /// Waive one rule on one file until a date; signed by the vault and committed with a project
+    Waiver(SignWaiverArgs),
+    /// Sign OSV records, one a line, as an issue of an advisory feed
+    Feed(SignFeedArgs),
+}
+
+/// `sign model`.
+#[derive(Debug, Args)]
+pub(crate) struct SignModelArgs {
+    /// The model
+    pub(crate) path: PathBuf,
+    /// ECDSA private key on P-256, P-384 or P-521 (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) key: PathBuf,
+    /// The key's certificate, then those that lead to a root (PEM)
+    #[arg(long, value_name = "FILE")]
+    pub(crate) certificate: Vec<PathBuf>,
+    /// Where the signature goes [default: model.sig inside the folder, or beside the file]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+}
+
+/// `sign waiver`.
+#[derive(Debug, Args)]
+pub(crate) struct SignWaiverArgs {
+    /// The file whose finding is waived; the waiver is for its digest
+    pub(crate) path: PathBuf,
+    /// The rule, such as RF-PKL-011
+    #[arg(long)]
+    pub(crate) rule: String,
+    /// Only for this member of an archive
+    #[arg(long)]
+    pub(crate) member: Option<String>,
+    /// Why
+    #[arg(long)]
+    pub(crate) reason: String,
+    /// Who answers for it
+    #[arg(long)]
+    pub(crate) by: String,
+    /// For so many days
+    #[arg(long, default_value_t = 90, value_parser = clap::value_parser!(u64).range(1..=366))]
+    pub(crate) days: u64,
+    /// File of waivers to add it to
+    #[arg(long, default_value = "ringfence.waivers", value_name = "FILE")]
+    pub(crate) out: PathBuf,
+}
+
+/// `sign feed`.
+#[derive(Debug, Args)]
+pub(crate) struct SignFeedArgs {
+    /// OSV records in JSON, one a line
+    pub(crate) records: PathBuf,
+    /// The feed's name
+    #[arg(long)]
+    pub(crate) name: String,
+    /// Number of this issue; must rise
+    #[arg(long)]
+    pub(crate) serial: u64,
+    /// A newer issue is due after so many days
+    #[arg(long, default_value_t = 30, value_parser = clap::value_parser!(u64).range(1..=366))]
+    pub(crate) days: u64,
+    /// Where it goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
 }
 
 /// `rollback`.
@@ -279,12 +419,37 @@ pub(crate) enum FailOn {
     Critical,
 }
 
+impl FailOn {
+    /// The least severity that counts.
+    pub(crate) fn severity(self) -> Severity {
+        match self {
+            Self::Info => Severity::Info,
+            Self::Low => Severity::Low,
+            Self::Medium => Severity::Medium,
+            Self::High => Severity::High,
+            Self::Critical => Severity::Critical,
+        }
+    }
+}
+
 /// `scan`.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
     /// Files and folders
-    #[arg(required = true)]
+    #[arg(required_unless_present = "admitted", conflicts_with = "admitted")]
     pub(crate) paths: Vec<PathBuf>,
+    /// Scan everything in the vault again, with today's rules; what is worse now is an alert and is revoked
+    #[arg(long)]
+    pub(crate) admitted: bool,
+    /// With `--admitted`: compare with advisories
+    #[command(flatten)]
+    pub(crate) feed: FeedArgs,
+    /// Signed waivers [default: ./ringfence.waivers where it exists]
+    #[arg(long, value_name = "FILE", conflicts_with = "admitted")]
+    pub(crate) waivers: Option<PathBuf>,
+    /// Trust root whose waivers count, instead of the pinned ones
+    #[arg(long, value_name = "FILE", conflicts_with = "admitted")]
+    pub(crate) root: Option<PathBuf>,
     /// Exit with 1 from this severity on
     #[arg(long, value_enum, default_value_t = FailOn::Medium)]
     pub(crate) fail_on: FailOn,

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use ringfence_engine::{EngineError, ExitClass, Settings};
 
 use crate::{
-    args::{self, Cli, Command, Format},
+    args::{self, Cli, Command, Format, SignAction},
     output::Printer,
     place,
     progress::Terminal,
@@ -14,27 +14,37 @@ use crate::{
 mod files;
 mod run;
 mod show;
+mod supply;
 mod trail;
 mod vault;
 
 /// Runs the command and says how it ended.
 pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineError> {
+    if cli.format == Format::Junit && !matches!(cli.command, Some(Command::Scan(_))) {
+        return Err(EngineError::Usage { what: "`--format junit` is for `scan`".into() });
+    }
     if cli.format == Format::Sarif && !matches!(cli.command, Some(Command::Scan(_) | Command::Screen(_))) {
         return Err(EngineError::Usage { what: "`--format sarif` is for findings: `scan` and `screen`".into() });
     }
     let progress = Terminal::new(printer);
     let places = Places::find(&cli)?;
+    let config = places.config.clone();
+    let reach = move || place::reach(&config);
     let settings = Settings {
         vault: places.vault,
         config: places.config,
         program: place::program()?,
         now: &place::now,
         passphrase: &place::passphrase,
+        reach: &reach,
         progress: &progress,
     };
     let Some(command) = cli.command else { return alone(&settings, printer) };
     match command {
+        Command::Scan(args) if args.admitted => supply::rescan(&settings, printer, &args),
         Command::Scan(args) => files::scan(&settings, printer, &args),
+        Command::Sign { action } => supply::sign(&settings, printer, &action),
+        Command::Outdated => supply::outdated(&settings, printer),
         Command::Screen(args) => files::screen(&settings, printer, &args),
         Command::Attack(args) => files::attack(&settings, printer, &args),
         Command::Harden(args) => files::harden(&settings, printer, &args),
@@ -85,13 +95,18 @@ impl Places {
     fn find(cli: &Cli) -> Result<Self, EngineError> {
         let plain = match &cli.command {
             Some(
-                Command::Scan(_)
-                | Command::Screen(_)
+                Command::Screen(_)
                 | Command::Attack(_)
                 | Command::Harden(_)
+                | Command::Sign { action: SignAction::Model(_) }
                 | Command::Completions { .. },
             ) => true,
-            Some(Command::Verify(args)) => args.root.is_some(),
+            Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),
+            // Pins, if there are any, say whose waivers count.
+            Some(Command::Scan(args)) if !args.admitted => {
+                let config = place::config_folder().unwrap_or_default();
+                return Ok(Self { vault: PathBuf::new(), config });
+            }
             _ => false,
         };
         if plain {

@@ -11,7 +11,7 @@ use crate::{args::Format, output::Document};
 pub(crate) fn report(format: Format, error: &EngineError) {
     let hint = remedy(error);
     let text = match format {
-        Format::Json | Format::Sarif => {
+        Format::Json | Format::Sarif | Format::Junit => {
             let body = json!({"error": error.to_string(), "hint": hint, "exit": error.exit_class() as u8});
             serde_json::to_string(&Document { schema: "ringfence.error/1", body: &body }).unwrap_or_default()
         }
@@ -64,6 +64,12 @@ fn remedy(error: &EngineError) -> String {
              trust and name it with `--root FILE`"
                 .into()
         }
+        EngineError::Refused { gate: "source", .. } => {
+            "nothing of it was kept; tell its publisher, or read the findings with `--no-scan` where the vault's policy allows that".into()
+        }
+        EngineError::Reach(error) => error.remedy().unwrap_or_else(|| {
+            "`reach.toml` in the configuration folder names hosts and sources that may be asked".into()
+        }),
         EngineError::Refused { .. } => {
             "what was refused stays in quarantine; `ringfence review ls` lists it, `ringfence review approve` lets it in with a reason".into()
         }

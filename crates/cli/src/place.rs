@@ -8,7 +8,11 @@ use std::{
     time::SystemTime,
 };
 
-use ringfence_engine::{Asked, EngineError, Passphrase, schema::Timestamp};
+use ringfence_engine::{
+    Asked, EngineError, Passphrase,
+    reach::{self, Reach, ReachError, Secrets},
+    schema::Timestamp,
+};
 
 /// Longest answer of a passphrase file or command in bytes.
 const SECRET_BYTES_MAX: usize = 1_024;
@@ -40,6 +44,20 @@ pub(crate) fn program() -> Result<PathBuf, EngineError> {
 /// The clock.
 pub(crate) fn now() -> Timestamp {
     SystemTime::now().into()
+}
+
+/// The way out: `reach.toml` in the configuration folder, or its defaults; secrets from the places that it names.
+pub(crate) fn reach(config: &Path) -> Result<Reach, ReachError> {
+    let path = config.join("reach.toml");
+    let wrong = |why: String| ReachError::Setting { name: "reach.toml", why };
+    let settings: reach::Settings = match fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text).map_err(|error| wrong(error.to_string()))?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => reach::Settings::default(),
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let secrets =
+        Secrets::gather(&settings.hub.token, settings.s3.profile.as_deref(), &|name| env::var(name).ok())?;
+    Reach::new(settings, secrets)
 }
 
 /// Whether the environment says where a passphrase comes from.

@@ -14,6 +14,7 @@ use ringfence_schema::{
     report::{Decision, RecordDecision, ScanReport, ScreenReport},
     tree::TreeEntry,
 };
+use ringfence_reach::Source;
 use ringfence_store::{Cuts, Manifest, Sealed, Writer};
 use ringfence_trust::{entropy::SystemEntropy, keys::Namespace, statement};
 use serde_json::{Value, json};
@@ -23,7 +24,7 @@ use crate::{
     bundle::{CommittedStatement, canonical},
     error::EngineError,
     page::PICTURES_MAX,
-    record::{EvidenceRow, Flagged, Reading, Version},
+    record::{EvidenceRow, Flagged, OriginRow, Reading, Version},
     source::{self, Bounded},
     stage::{Admitted, Found, Inspected, Untrusted},
     vault::{Vault, namespace_of, store_error},
@@ -33,8 +34,8 @@ use crate::{
 /// What is to be admitted.
 #[derive(Debug, Clone)]
 pub struct Intake<'a> {
-    /// File or folder.
-    pub path: &'a Path,
+    /// Where it is.
+    pub from: Origin<'a>,
     /// Its name in the vault.
     pub name: ArtifactName,
     /// How a dataset is read.
@@ -45,8 +46,17 @@ pub struct Intake<'a> {
     pub exempt: Exemptions,
 }
 
+/// Where a stranger's files are.
+#[derive(Debug, Clone, Copy)]
+pub enum Origin<'a> {
+    /// On this machine: a file or folder.
+    Files(&'a Path),
+    /// Elsewhere.
+    Source(&'a Source),
+}
+
 /// Largest file that enters quarantine, in bytes.
-const FILE_BYTES_MAX: u64 = 1 << 40;
+pub(crate) const FILE_BYTES_MAX: u64 = 1 << 40;
 /// How long evidence counts, in milliseconds: a year; a vault's policy may set less.
 const EVIDENCE_LIFE_MS: u64 = 365 * 86_400_000;
 
@@ -60,24 +70,22 @@ impl Vault<'_> {
 
     /// Reads the input once into sealed quarantine.
     pub(crate) fn receive(&self, intake: &Intake<'_>) -> Result<Untrusted, EngineError> {
-        let mut files = source::files(intake.path)?;
+        match intake.from {
+            Origin::Files(path) => self.receive_files(intake, path),
+            Origin::Source(source) => self.receive_source(intake, source),
+        }
+    }
+
+    fn receive_files(&self, intake: &Intake<'_>, path: &Path) -> Result<Untrusted, EngineError> {
+        let mut files = source::files(path)?;
         let mut reading = intake.reading.clone();
         if let Some(labels) = intake.labels {
             let more = source::files(labels)?;
             reading.labels = more.first().map(|file| file.path.clone());
             files.extend(more);
         }
-        let number = self.next_version(&intake.name)?;
-        let act = Act {
-            action: Action::Receive,
-            resources: vec![Resource::Artifact { name: intake.name.clone(), state: NamespaceState::Quarantined }],
-            facts: Facts { exempt: intake.exempt, ..Facts::default() },
-            request: json!({"files": files.len(), "reading": reading, "exempt": intake.exempt}),
-            subject: format!("{}@{number}", intake.name),
-            reach: Reach::Inside,
-        };
-        let received = self.act(act, || {
-            let mut writer = self.writer(Namespace::Quarantine)?;
+        let request = json!({"files": files.len(), "reading": reading, "exempt": intake.exempt});
+        self.take_in(intake, reading, request, |writer| {
             self.settings.progress.begin("reading", Some(files.len() as u64));
             for (done, file) in files.iter().enumerate() {
                 let mut content = Bounded::new(source::open(&file.place)?, FILE_BYTES_MAX);
@@ -85,6 +93,30 @@ impl Vault<'_> {
                 self.settings.progress.advance(done as u64 + 1, &file.path);
             }
             self.settings.progress.end("");
+            Ok(None)
+        })
+    }
+
+    /// Records a receipt: `fill` writes the files into quarantine and tells where they came from, if not from this machine.
+    pub(crate) fn take_in(
+        &self,
+        intake: &Intake<'_>,
+        reading: Reading,
+        request: Value,
+        fill: impl FnOnce(&mut Writer) -> Result<Option<OriginRow>, EngineError>,
+    ) -> Result<Untrusted, EngineError> {
+        let number = self.next_version(&intake.name)?;
+        let act = Act {
+            action: Action::Receive,
+            resources: vec![Resource::Artifact { name: intake.name.clone(), state: NamespaceState::Quarantined }],
+            facts: Facts { exempt: intake.exempt, ..Facts::default() },
+            request,
+            subject: format!("{}@{number}", intake.name),
+            reach: Reach::Inside,
+        };
+        let received = self.act(act, || {
+            let mut writer = self.writer(Namespace::Quarantine)?;
+            let origin = fill(&mut writer)?;
             let sealed = self.finish(writer)?;
             let version = Version {
                 artifact: intake.name.clone(),
@@ -97,15 +129,17 @@ impl Vault<'_> {
                 source: sealed.tree.digest(),
                 written: (self.settings.now)(),
                 evidence: Vec::new(),
-                reading: (intake.name.kind() == ArtifactKind::Dataset).then(|| reading.clone()),
+                reading: (intake.name.kind() == ArtifactKind::Dataset).then_some(reading),
                 labels: Vec::new(),
                 refused: None,
                 exempt: intake.exempt,
                 waived: 0,
                 run: None,
+                origin,
+                revoked: None,
             };
             let mut effect = Effect::of(version.clone());
-            effect.openings.insert("result".into(), json!({"tree": version.tree}));
+            effect.openings.insert("result".into(), json!({"tree": version.tree, "origin": version.origin}));
             effect.versions.push(version);
             effect.sealed.push(sealed);
             Ok(effect)
@@ -376,8 +410,10 @@ impl Vault<'_> {
             signer_allowed: true,
         };
         let mut found = EvidenceFacts::of(row.kind, &statement, &bearing);
-        if version.waived > 0 && row.kind != EvidenceKind::Robustness {
-            // A person looked at the findings and let it in; the waiver is in the trail and stays visible.
+        let reviewed = version.newest(EvidenceKind::Review).is_some_and(|review| row.index <= review.index);
+        if version.waived > 0 && reviewed && row.kind != EvidenceKind::Robustness {
+            // A person looked at these findings and let it in; the waiver is in the trail and stays visible. What a later
+            // look found nobody has waived.
             found.blocks = false;
             found.passes = found.complete;
         }
@@ -594,7 +630,7 @@ fn check_report(report: &ScreenReport) -> Result<(), EngineError> {
     }
 }
 
-fn scan_verdict(report: &ScanReport) -> EvidenceVerdict {
+pub(crate) fn scan_verdict(report: &ScanReport) -> EvidenceVerdict {
     match report.verdict {
         Verdict::Clean => EvidenceVerdict::Pass,
         Verdict::Incomplete => EvidenceVerdict::Incomplete,

@@ -240,6 +240,19 @@ pub(crate) fn write_synced(path: &Path, bytes: &[u8]) -> Result<(), EngineError>
     create().map_err(EngineError::io(path))
 }
 
+/// Writes a file whole or not at all, over an older one if there is one.
+pub(crate) fn write_whole(path: &Path, bytes: &[u8]) -> Result<(), EngineError> {
+    let name = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    let part = path.with_file_name(format!(".{name}.{}.part", std::process::id()));
+    let written = write_synced(&part, bytes).and_then(|()| fs::rename(&part, path).map_err(EngineError::io(path)));
+    if written.is_err() {
+        // The first error is the one to tell.
+        let _ = fs::remove_file(&part);
+    }
+    written?;
+    sync_folder(path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new(".")))
+}
+
 /// Makes a folder's entries durable.
 pub(crate) fn sync_folder(folder: &Path) -> Result<(), EngineError> {
     fs::File::open(folder).and_then(|file| file.sync_all()).map_err(EngineError::io(folder))

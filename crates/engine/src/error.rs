@@ -88,6 +88,9 @@ pub enum EngineError {
         /// How it shows.
         detail: String,
     },
+    /// A source could not be reached, or did not keep its word.
+    #[error(transparent)]
+    Reach(#[from] ringfence_reach::ReachError),
     /// The user stopped it.
     #[error("interrupted")]
     Interrupted,
@@ -137,10 +140,22 @@ impl EngineError {
                 ExitClass::Usage
             }
             Self::Refused { .. } => ExitClass::No,
+            Self::Reach(error) => of_reach(error),
             Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } => ExitClass::Incomplete,
             Self::WrongKey { .. } | Self::NotPermitted { .. } => ExitClass::NotPermitted,
             Self::Tampered { .. } => ExitClass::Tampered,
             Self::Interrupted => ExitClass::Interrupted,
         }
+    }
+}
+
+/// What the policy refuses is an answer; other bytes than the source's own hash says are tampering.
+fn of_reach(error: &ringfence_reach::ReachError) -> ExitClass {
+    use ringfence_reach::ReachError;
+    match error {
+        ReachError::Denied(_) | ReachError::Untrusted(_) => ExitClass::No,
+        ReachError::Source(_) | ReachError::Setting { .. } => ExitClass::Usage,
+        ReachError::HashMismatch { .. } | ReachError::Changed { .. } | ReachError::Path { .. } => ExitClass::Tampered,
+        _ => ExitClass::Incomplete,
     }
 }

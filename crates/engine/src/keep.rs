@@ -141,17 +141,23 @@ impl Vault<'_> {
         Ok(restored)
     }
 
-    /// What waits in quarantine.
+    /// What waits in quarantine, and what was revoked.
     pub fn held(&self) -> Result<Vec<Version>, EngineError> {
         let mut versions = self.versions()?;
-        versions.retain(|version| version.state == NamespaceState::Quarantined);
+        versions.retain(|version| version.state == NamespaceState::Quarantined || version.revoked.is_some());
         Ok(versions)
     }
 
-    /// Lets a held version in despite what was found, with a reason that stays in the trail.
+    /// Lets a held version in despite what was found, or keeps a revoked one in use, with a reason that stays in the trail.
     pub fn approve(&self, version: &Version, reason: &str) -> Result<Admitted, EngineError> {
         let findings = 1 + version.waived;
-        let reviewed = self.review(version, reason, EvidenceVerdict::Pass, |version| version.waived = findings)?;
+        let reviewed = self.review(version, reason, EvidenceVerdict::Pass, |version| {
+            version.waived = findings;
+            version.revoked = None;
+        })?;
+        if reviewed.state != NamespaceState::Quarantined {
+            return Ok(Admitted { version: reviewed, found: Found::default() });
+        }
         self.admit(Inspected { version: reviewed, found: Found::default() })
     }
 
@@ -167,7 +173,8 @@ impl Vault<'_> {
         verdict: EvidenceVerdict,
         change: impl FnOnce(&mut Version),
     ) -> Result<Version, EngineError> {
-        if version.state != NamespaceState::Quarantined {
+        let held = version.state == NamespaceState::Quarantined;
+        if !held && (version.revoked.is_none() || verdict == EvidenceVerdict::Block) {
             return Err(EngineError::Usage { what: format!("`{}` is not held", version.reference()) });
         }
         if reason.trim().is_empty() {

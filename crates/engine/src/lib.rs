@@ -3,6 +3,8 @@
 //! * [`Vault`]: made, opened, recovered (`vault`); every effect passes through one door (`act`).
 //! * [`stage`]: `Untrusted → Inspected → Admitted → Candidate → Tested → Released`, each step consuming the one before:
 //!   `admit`, `run`, `release`; what people do with artifacts afterwards: `keep`.
+//! * `origin`, `remote`: what is fetched, looked at by ranges first; `reaudit`: what was let in, looked at again;
+//!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
@@ -14,20 +16,25 @@
 
 mod act;
 mod admit;
+mod bom;
 pub mod bundle;
 mod chart;
 pub mod doctor;
 mod error;
 pub mod files;
 mod keep;
+mod origin;
 mod page;
 mod plan;
 mod provenance;
+mod reaudit;
 mod record;
 mod release;
+mod remote;
 mod run;
 mod settings;
 mod show;
+pub mod signing;
 mod source;
 pub mod stage;
 pub mod trail;
@@ -35,16 +42,19 @@ mod vault;
 mod verify;
 mod work;
 
-pub use admit::Intake;
+pub use admit::{Intake, Origin};
 pub use error::{EngineError, ExitClass};
+pub use origin::Outdated;
 pub use plan::Plan;
 pub use provenance::Input;
-pub use record::{EvidenceRow, Flagged, Reading, RunRow, Version};
+pub use reaudit::{Rescan, stale};
+pub use record::{EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access::{Exemptions, NamespaceState};
 pub use ringfence_attack::{HardenPlan, Start};
+pub use ringfence_reach as reach;
 pub use ringfence_sandbox::supervisor_main;
 pub use ringfence_schema as schema;
-pub use ringfence_trust::{Passphrase, pins::Pins};
+pub use ringfence_trust::{Passphrase, feed::Feed, pins::Pins, sign::VerifyingKey};
 pub use run::{RunEnd, RunOptions};
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::ShownEvidence;
@@ -79,7 +89,14 @@ pub fn rules() -> Vec<RuleText> {
         why: rule.why,
         remedy: rule.remedy,
     });
-    let mut all: Vec<RuleText> = scan.chain(screen).chain([files::UNREAD]).collect();
+    let mut all: Vec<RuleText> = scan.chain(screen).chain([
+        files::UNREAD,
+        reaudit::AFFECTED,
+        reaudit::POSSIBLE,
+        reaudit::PACKAGE,
+        reaudit::STALE,
+        reaudit::WORSE,
+    ]).collect();
     all.sort_by_key(|rule| rule.id);
     all
 }

@@ -53,6 +53,24 @@ pub struct Version {
     /// What a candidate came from.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub run: Option<RunRow>,
+    /// Where it was fetched, if it was not read from this machine.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub origin: Option<OriginRow>,
+    /// Why a later look found that it should not be used any more. The evidence decides; this is for people.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub revoked: Option<String>,
+}
+
+/// Where an artifact was fetched.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OriginRow {
+    /// The source as it was asked for, such as `hf://org/model@main`.
+    pub asked: String,
+    /// The same, pinned: asking for it again gives the same bytes or an error.
+    pub pinned: String,
+    /// What it was resolved to, such as a commit.
+    pub revision: String,
 }
 
 impl Version {

@@ -25,7 +25,7 @@ use serde_json::{Value, json};
 
 use crate::{
     act::{Act, Blob, Effect, Reach},
-    admit::{Intake, Made, data_file, fill_index, resource},
+    admit::{Intake, Made, Origin, data_file, fill_index, resource},
     bundle::canonical,
     error::EngineError,
     page::worst,
@@ -131,7 +131,7 @@ impl Vault<'_> {
                 labels: None,
             };
             let admitted = self.add(&Intake {
-                path: &path,
+                from: Origin::Files(&path),
                 name: named(ArtifactKind::Dataset, &data.name, role)?,
                 reading,
                 labels: labels.as_deref(),
@@ -143,7 +143,7 @@ impl Vault<'_> {
         for (role, model) in &plan.content.model {
             let path = plan.resolve(&model.path);
             let admitted = self.add(&Intake {
-                path: &path,
+                from: Origin::Files(&path),
                 name: named(ArtifactKind::Model, &model.name, role)?,
                 reading: Reading::default(),
                 labels: None,
@@ -155,7 +155,7 @@ impl Vault<'_> {
         if let Some(code) = &run.code {
             let path = plan.resolve(code);
             let admitted = self.add(&Intake {
-                path: &path,
+                from: Origin::Files(&path),
                 name: named(ArtifactKind::Code, &None, "code")?,
                 reading: Reading::default(),
                 labels: None,
@@ -395,6 +395,8 @@ impl Vault<'_> {
             exempt: Exemptions::default(),
             waived: 0,
             run: Some(RunRow { id: work.id.to_owned(), inputs: work.used.to_vec() }),
+            origin: None,
+            revoked: None,
         };
         let mut effect = Effect::of(());
         signed.into_effect(&mut version, &mut effect);

@@ -4,6 +4,7 @@
 
 use std::{fmt, io, path::PathBuf};
 
+use ringfence_reach::{Reach, ReachError};
 use ringfence_schema::Timestamp;
 use ringfence_trust::Passphrase;
 
@@ -19,6 +20,8 @@ pub struct Settings<'a> {
     pub now: &'a (dyn Fn() -> Timestamp + Sync),
     /// Asks for the vault's passphrase; called only where the vault has one.
     pub passphrase: &'a (dyn Fn(Asked) -> io::Result<Passphrase> + Sync),
+    /// The way out; called only where something is to be fetched.
+    pub reach: &'a (dyn Fn() -> Result<Reach, ReachError> + Sync),
     /// Hears how far things are.
     pub progress: &'a dyn Progress,
 }

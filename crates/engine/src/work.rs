@@ -23,6 +23,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     error::{EngineError, ExitClass},
     record::Reading,
+    remote::Elsewhere,
     settings::{Progress, Settings, Silent},
 };
 
@@ -34,6 +35,13 @@ pub(crate) enum Job {
     Scan {
         /// What the files are called.
         paths: Vec<String>,
+    },
+    /// Scan one file that lies elsewhere, through a socket (see [`crate::remote`]); emits one [`FileReport`].
+    ScanElsewhere {
+        /// What the file is called.
+        path: String,
+        /// Its size in bytes.
+        size: u64,
     },
     /// Where tensors begin in the descriptor; answers a list of offsets.
     Cuts,
@@ -205,7 +213,7 @@ fn limits(job: &Job) -> Limits {
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(64), wall: hours(4), ..base }
         }
-        Job::Scan { .. } | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
+        Job::Scan { .. } | Job::ScanElsewhere { .. } | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
     }
 }
 
@@ -235,6 +243,12 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
                 let report = ringfence_scan::scan_file(&path, &mut files.next()?, &ringfence_scan::Limits::default());
                 say(emit, &Record::File { report })?;
             }
+            Ok(Vec::new())
+        }
+        Job::ScanElsewhere { path, size } => {
+            let mut file = Elsewhere::new(files.next()?, size);
+            let report = ringfence_scan::scan_file(&path, &mut file, &ringfence_scan::Limits::default());
+            say(emit, &Record::File { report })?;
             Ok(Vec::new())
         }
         Job::Cuts => json(&ringfence_scan::tensor_cuts(&mut files.next()?)),

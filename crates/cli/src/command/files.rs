@@ -5,9 +5,11 @@ use std::path::Path;
 use ringfence_engine::{
     EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
     files::{self, AttackJob, Dataset, ModelData},
+    signing,
     schema::{
         Finding, Place, Severity, Verdict,
         report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
+        junit::junit,
         sarif::sarif,
     },
 };
@@ -34,17 +36,48 @@ pub(crate) fn dataset(path: &Path, args: &DataArgs) -> Dataset {
 
 /// `scan`.
 pub(crate) fn scan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
-    let report = files::scan(settings, &args.paths)?;
-    match printer.format {
-        Format::Json => printer.json(&report)?,
-        Format::Sarif => {
-            let findings: Vec<Finding> = report.files.iter().flat_map(|file| file.findings.clone()).collect();
-            printer.json(&sarif(env!("CARGO_PKG_VERSION"), &findings))?;
-        }
-        Format::Human | Format::Plain => print_scan(printer, &report)?,
-    }
+    let mut report = files::scan(settings, &args.paths)?;
+    waive(settings, printer, args, &mut report)?;
+    print_report(printer, &report, args.fail_on)?;
     Ok(scan_class(&report, args.fail_on))
 }
+
+/// A scan in the format that was asked for.
+pub(crate) fn print_report(printer: Printer, report: &ScanReport, fail_on: FailOn) -> Result<(), EngineError> {
+    match printer.format {
+        Format::Json => printer.json(report),
+        Format::Sarif => {
+            let findings: Vec<Finding> = report.files.iter().flat_map(|file| file.findings.clone()).collect();
+            printer.json(&sarif(env!("CARGO_PKG_VERSION"), &findings))
+        }
+        Format::Junit => printer.raw(junit(report, fail_on.severity()).as_bytes()),
+        Format::Human | Format::Plain => print_scan(printer, report),
+    }
+}
+
+/// Marks what signed waivers cover; what they cover stays visible.
+fn waive(
+    settings: &Settings<'_>,
+    printer: Printer,
+    args: &ScanArgs,
+    report: &mut ScanReport,
+) -> Result<(), EngineError> {
+    let usual = Path::new(WAIVERS_FILE);
+    let Some(file) = args.waivers.as_deref().or_else(|| usual.exists().then_some(usual)) else { return Ok(()) };
+    let pins = if args.root.is_none() && settings.config.exists() {
+        Some(ringfence_engine::pins(settings)?)
+    } else {
+        None
+    };
+    let signers = signing::waiver_signers(args.root.as_deref(), pins.as_ref())?;
+    for refused in signing::apply_waivers(report, file, &signers, (settings.now)())? {
+        printer.say(format!("warning: does not count: {refused}"));
+    }
+    Ok(())
+}
+
+/// Waivers that lie where the command is run.
+const WAIVERS_FILE: &str = "ringfence.waivers";
 
 fn print_scan(printer: Printer, report: &ScanReport) -> Result<(), EngineError> {
     for file in &report.files {
@@ -71,18 +104,15 @@ pub(crate) fn verdict_word(printer: Printer, verdict: Verdict) -> String {
     printer.strong(&format!("{verdict:<10}", verdict = verdict.to_string()), style)
 }
 
-fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
-    let least = match fail_on {
-        FailOn::Info => Severity::Info,
-        FailOn::Low => Severity::Low,
-        FailOn::Medium => Severity::Medium,
-        FailOn::High => Severity::High,
-        FailOn::Critical => Severity::Critical,
+pub(crate) fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
+    let stands = |finding: &&Finding| finding.waived.is_none();
+    let mut standing = report.files.iter().flat_map(|file| &file.findings).filter(stands);
+    let unread = |file: &&ringfence_engine::schema::report::FileReport| {
+        file.verdict == Verdict::Incomplete && (file.findings.is_empty() || file.findings.iter().any(|one| stands(&one)))
     };
-    let found = report.files.iter().flat_map(|file| &file.findings).any(|finding| finding.severity >= least);
-    if found {
+    if standing.any(|finding| finding.severity >= fail_on.severity()) {
         ExitClass::No
-    } else if report.files.iter().any(|file| file.verdict == Verdict::Incomplete) {
+    } else if report.files.iter().any(|file| unread(&file)) {
         ExitClass::Incomplete
     } else {
         ExitClass::Done
@@ -100,7 +130,7 @@ pub(crate) fn screen(settings: &Settings<'_>, printer: Printer, args: &ScreenArg
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Sarif => printer.json(&sarif(env!("CARGO_PKG_VERSION"), &screen_findings(&report, &args.path)))?,
-        Format::Human | Format::Plain => print_screen(printer, &report)?,
+        Format::Human | Format::Plain | Format::Junit => print_screen(printer, &report)?,
     }
     Ok(if !report.dataset.complete {
         ExitClass::Incomplete

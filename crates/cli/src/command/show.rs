@@ -15,6 +15,7 @@ use crate::{
     args::ShowArgs,
     command::{
         files::{count, verdict_word},
+        supply,
         vault::reference,
     },
     output::{Printer, Style, size, table},
@@ -33,6 +34,12 @@ pub(crate) fn show(settings: &Settings<'_>, printer: Printer, args: &ShowArgs) -
         let wanted = reference(&args.what)?;
         let vault = Vault::open(settings)?;
         let version = vault.find(&wanted)?;
+        if args.bom {
+            // A document of its own kind, whatever the format.
+            let feed = supply::feed(&vault, &args.feed)?;
+            printer.json(&vault.bill(&version, feed.as_ref())?)?;
+            return Ok(ExitClass::Done);
+        }
         let shown = Shown {
             schema: "ringfence.artifact/1",
             evidence: vault.evidence_of(&version)?,

@@ -8,23 +8,44 @@ use ringfence_engine::{
         report::{VerifyReport, VerifyVerdict},
         trail::{EntryKind, Outcome},
     },
+    signing,
     trail::{ShownEntry, verify_trail},
     verify_bundle,
 };
 use serde_json::json;
 
 use crate::{
-    args::{TrailAction, VerifyArgs},
+    args::{TrailAction, TrustArgs, VerifyArgs},
     output::{Printer, Style, table},
 };
 
 /// `verify`.
 pub(crate) fn verify(settings: &Settings<'_>, printer: Printer, args: &VerifyArgs) -> Result<ExitClass, EngineError> {
+    if let (Some(path), Some(signature)) = (&args.bundle, &args.signature) {
+        return conclude(printer, &signing::verify_signature(path, signature, &trust(&args.trust), (settings.now)())?);
+    }
     let report = match &args.bundle {
         Some(bundle) => bundle_report(settings, bundle, args.root.as_deref())?,
         None => Vault::open(settings)?.verify_all()?,
     };
     conclude(printer, &report)
+}
+
+fn trust(args: &TrustArgs) -> signing::Trust {
+    let keyless = match (&args.sigstore_root, &args.identity, &args.issuer) {
+        (Some(root), Some(identity), Some(issuer)) => {
+            Some(signing::Keyless { root: root.clone(), identity: identity.clone(), issuer: issuer.clone() })
+        }
+        _ => None,
+    };
+    signing::Trust {
+        keys: args.key.clone(),
+        certificate_roots: args.certificate_root.clone(),
+        signers: args.signer.clone(),
+        keyless,
+        minisign: args.minisign_key.clone(),
+        bare_checksums: args.unsigned_checksums,
+    }
 }
 
 fn bundle_report(settings: &Settings<'_>, bundle: &Path, root: Option<&Path>) -> Result<VerifyReport, EngineError> {

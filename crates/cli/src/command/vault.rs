@@ -1,7 +1,10 @@
 //! What is in the vault: making it, adding, writing out, listing, going back, reviewing.
 
+use std::path::Path;
+
 use ringfence_engine::{
-    EngineError, Exemptions, ExitClass, Intake, NamespaceState, Protection, Reading, Settings, Vault, Version,
+    EngineError, Exemptions, ExitClass, Intake, NamespaceState, Origin, Protection, Reading, Settings, Vault, Version,
+    reach::Source,
     schema::{
         ArtifactName, Digest, Reference, Timestamp,
         evidence::EvidenceKind,
@@ -73,10 +76,11 @@ pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> 
         args.name.parse().map_err(|error: ringfence_engine::schema::reference::NotAReference| EngineError::Usage {
             what: error.to_string(),
         })?;
+    let source = source(&args.path)?;
     let vault = Vault::open(settings)?;
     let read = &args.data;
     let added = vault.add(&Intake {
-        path: &args.path,
+        from: source.as_ref().map_or(Origin::Files(&args.path), Origin::Source),
         name,
         reading: Reading {
             label: read.label.clone(),
@@ -100,7 +104,7 @@ pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> 
             print_addition(printer, &report)?;
             Ok(ExitClass::Done)
         }
-        Err(EngineError::Refused { gate, subject, reasons }) => {
+        Err(EngineError::Refused { gate, subject, reasons }) if gate != "source" => {
             let held = vault.find(&reference(&subject)?)?;
             let (scan, screen) = (vault.scan_report(&held)?, vault.screen_report(&held)?);
             let report = Addition {
@@ -116,6 +120,16 @@ pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> 
         }
         Err(error) => Err(error),
     }
+}
+
+/// The source that `path` spells, if it is one and no file of that name is here.
+fn source(path: &Path) -> Result<Option<Source>, EngineError> {
+    let Some(text) = path.to_str().filter(|text| is_source(text)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error: ringfence_engine::reach::NotASource| EngineError::Reach(error.into()))
+}
+
+fn is_source(text: &str) -> bool {
+    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"].iter().any(|scheme| text.starts_with(scheme))
 }
 
 /// What `add` answers.
@@ -210,6 +224,11 @@ pub(crate) struct Listed {
     waived: u64,
     #[serde(skip_serializing_if = "Option::is_none")]
     refused: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    revoked: Option<String>,
+    /// Where it was fetched.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    origin: Option<String>,
 }
 
 impl Listed {
@@ -229,6 +248,8 @@ impl Listed {
             exempt: exempt.into_iter().filter_map(|(left_out, name)| left_out.then_some(name)).collect(),
             waived: version.waived,
             refused: version.refused.clone(),
+            revoked: version.revoked.clone(),
+            origin: version.origin.as_ref().map(|origin| origin.pinned.clone()),
         }
     }
 
@@ -238,7 +259,11 @@ impl Listed {
         if self.waived > 0 {
             badges.push(format!("({} waived)", self.waived));
         }
-        let state = if self.refused.is_some() { "refused for good" } else { self.state.name() };
+        let state = match (&self.refused, &self.revoked) {
+            (Some(_), _) => "refused for good",
+            (None, Some(_)) => "revoked",
+            (None, None) => self.state.name(),
+        };
         vec![
             self.artifact.clone(),
             state.to_owned(),

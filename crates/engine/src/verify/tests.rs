@@ -99,6 +99,8 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         exempt: Exemptions::default(),
         waived: 0,
         run: Some(RunRow { id: "r-1".into(), inputs: Vec::new() }),
+        origin: None,
+            revoked: None,
     };
     let statement = provenance::write(&provenance::Run {
         vault: vault.id().to_string(),

@@ -1,0 +1,187 @@
+//! The supply chain: signing, looking again at what was let in, and what is newer at its source.
+
+use ringfence_engine::{
+    EngineError, ExitClass, Feed, Rescan, Settings, Vault,
+    schema::{Finding, Verdict, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
+    signing, stale,
+};
+use serde_json::json;
+
+use crate::{
+    args::{FeedArgs, ScanArgs, SignAction, SignFeedArgs, SignModelArgs, SignWaiverArgs},
+    command::files::{scan_class, verdict_word},
+    output::{Printer, Style},
+};
+
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+
+/// Opens the feed that was named.
+pub(crate) fn feed(vault: &Vault<'_>, args: &FeedArgs) -> Result<Option<Feed>, EngineError> {
+    match (&args.feed, &args.feed_root) {
+        (Some(feed), Some(root)) => vault.open_feed(feed, root).map(Some),
+        _ => Ok(None),
+    }
+}
+
+/// `scan --admitted`.
+pub(crate) fn rescan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
+    let vault = Vault::open(settings)?;
+    let feed = feed(&vault, &args.feed)?;
+    let rescans = vault.rescan(feed.as_ref())?;
+    let about_feed = feed.as_ref().map(stale).unwrap_or_default();
+    if printer.for_people() {
+        for rescan in &rescans {
+            print_rescan(printer, rescan)?;
+        }
+        for finding in &about_feed {
+            printer.finding(finding)?;
+        }
+        if rescans.is_empty() {
+            printer.say("nothing is past quarantine yet");
+        }
+    } else {
+        let artifacts: Vec<_> = rescans.iter().map(document).collect();
+        printer.document("ringfence.rescan/1", &json!({"artifacts": artifacts, "feed": about_feed}))?;
+    }
+    let revoked = rescans.iter().any(|rescan| rescan.revoked);
+    let files = rescans.into_iter().flat_map(|rescan| rescan.report.files).collect();
+    Ok(match scan_class(&ScanReport::new(files), args.fail_on) {
+        ExitClass::Done if revoked => ExitClass::No,
+        ExitClass::Done if !about_feed.is_empty() => ExitClass::Incomplete,
+        class => class,
+    })
+}
+
+fn document(rescan: &Rescan) -> serde_json::Value {
+    json!({
+        "artifact": rescan.version.reference().to_string(),
+        "verdict": rescan.report.verdict,
+        "before": rescan.before,
+        "revoked": rescan.revoked,
+        "alerts": rescan.alerts,
+        "files": rescan.report.files,
+    })
+}
+
+fn print_rescan(printer: Printer, rescan: &Rescan) -> Result<(), EngineError> {
+    let is_alert = |finding: &&Finding| !rescan.alerts.contains(finding);
+    for finding in rescan.report.files.iter().flat_map(|file| &file.findings).filter(is_alert) {
+        printer.finding(finding)?;
+    }
+    for alert in &rescan.alerts {
+        printer.line(printer.strong("ALERT", Style::Bad))?;
+        printer.finding(alert)?;
+    }
+    let revoked = if rescan.revoked { "  revoked: gates refuse it from now on" } else { "" };
+    let was = match rescan.before {
+        Some(before) if before != rescan.report.verdict => format!(" (was {before})"),
+        _ => String::new(),
+    };
+    let word = verdict_word(printer, rescan.report.verdict);
+    printer.line(format!("{word}  {}{was}{revoked}", rescan.version.reference()))
+}
+
+/// `sign …`.
+pub(crate) fn sign(settings: &Settings<'_>, printer: Printer, action: &SignAction) -> Result<ExitClass, EngineError> {
+    match action {
+        SignAction::Model(args) => sign_model(printer, args),
+        SignAction::Waiver(args) => sign_waiver(settings, printer, args),
+        SignAction::Feed(args) => sign_feed(settings, printer, args),
+    }
+}
+
+fn sign_model(printer: Printer, args: &SignModelArgs) -> Result<ExitClass, EngineError> {
+    let usual = || {
+        if args.path.is_dir() { args.path.join("model.sig") } else { args.path.with_extension("sig") }
+    };
+    let out = args.out.clone().unwrap_or_else(usual);
+    let files = signing::sign_model(&args.path, &args.key, &args.certificate, &out)?;
+    if printer.for_people() {
+        printer.say(format!("  signed     {files} files of {}", args.path.display()));
+        printer.line(out.display().to_string())?;
+    } else {
+        printer.document("ringfence.sign/1", &json!({"signature": out, "files": files}))?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn sign_waiver(settings: &Settings<'_>, printer: Printer, args: &SignWaiverArgs) -> Result<ExitClass, EngineError> {
+    if ringfence_engine::rule(&args.rule).is_none() {
+        return Err(EngineError::NotFound { what: "rule", name: args.rule.clone() });
+    }
+    let issued_ms = (settings.now)();
+    let terms = WaiverTerms {
+        rule: args.rule.clone(),
+        file: None,
+        member: args.member.clone(),
+        reason: args.reason.clone(),
+        by: args.by.clone(),
+        issued_ms,
+        expires_ms: issued_ms.plus_millis(args.days * DAY_MS),
+    };
+    let waiver = Vault::open(settings)?.waive(&args.path, terms, &args.out)?;
+    let until = waiver.terms().expires_ms;
+    if printer.for_people() {
+        printer.line(format!("{}  {} until {until}", args.rule, waiver.digest()))?;
+        printer.say(format!("  added to   {}", args.out.display()));
+    } else {
+        let body = json!({"digest": waiver.digest(), "terms": waiver.terms(), "file": args.out});
+        printer.document("ringfence.waiver/1", &body)?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn sign_feed(settings: &Settings<'_>, printer: Printer, args: &SignFeedArgs) -> Result<ExitClass, EngineError> {
+    let issued_ms = (settings.now)();
+    let head = FeedHead {
+        feed: args.name.clone(),
+        serial: args.serial,
+        issued_ms,
+        expires_ms: issued_ms.plus_millis(args.days * DAY_MS),
+        records: 0,
+    };
+    Vault::open(settings)?.sign_feed(&args.records, &head, &args.out)?;
+    if printer.for_people() {
+        printer.line(args.out.display().to_string())?;
+        printer.say("hand `ringfence show root` to whoever reads the feed: it says whose signature counts");
+    } else {
+        printer.document("ringfence.feed-signed/1", &json!({"feed": args.out, "name": args.name, "serial": args.serial}))?;
+    }
+    Ok(ExitClass::Done)
+}
+
+/// `outdated`.
+pub(crate) fn outdated(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
+    let found = Vault::open(settings)?.outdated()?;
+    if printer.for_people() {
+        for one in &found {
+            let origin = one.version.origin.as_ref().map_or("", |origin| origin.pinned.as_str());
+            printer.line(format!("{}  {origin}", one.version.reference()))?;
+            printer.line(format!("  newest  {}", one.latest))?;
+            for (word, paths) in [("changed", &one.diff.changed), ("added", &one.diff.added), ("removed", &one.diff.removed)]
+            {
+                for path in paths {
+                    printer.line(format!("  {word}  {path}"))?;
+                }
+            }
+        }
+        if found.is_empty() {
+            printer.say("everything that was fetched is what its source has now");
+        }
+    } else {
+        let list: Vec<_> = found
+            .iter()
+            .map(|one| {
+                json!({
+                    "artifact": one.version.reference().to_string(),
+                    "origin": one.version.origin,
+                    "latest": one.latest,
+                    "diff": one.diff,
+                })
+            })
+            .collect();
+        printer.document("ringfence.outdated/1", &json!({"artifacts": list}))?;
+    }
+    Ok(if found.is_empty() { ExitClass::Done } else { ExitClass::No })
+}

@@ -1,0 +1,174 @@
+//! Artifacts from elsewhere: looked at by ranges before their weights are fetched, fetched under pins, compared later.
+//!
+//! The network is spoken to here, in the parent; foreign content is parsed in keyless children all the same, which ask for
+//! the pieces that they want (see [`crate::remote`]).
+
+use std::{os::unix::net::UnixStream, thread};
+
+use ringfence_reach::{Listing, ListingDiff, Reach, RemoteFile, Resume, Source, diff};
+use ringfence_schema::{
+    ArtifactKind, Verdict,
+    finding::{Severity, printable},
+    report::{FileReport, ScanReport},
+};
+use ringfence_store::{Cuts, Writer};
+use serde_json::json;
+
+use crate::{
+    admit::{FILE_BYTES_MAX, Intake},
+    error::EngineError,
+    record::{OriginRow, Version},
+    remote,
+    source::Bounded,
+    stage::Untrusted,
+    vault::{Vault, store_error},
+    work::{Desk, Job},
+};
+
+/// Most findings that a refusal quotes.
+const QUOTED_MAX: usize = 8;
+
+/// A newer state of what an artifact was fetched from.
+#[derive(Debug)]
+pub struct Outdated {
+    /// The artifact.
+    pub version: Version,
+    /// What there is now.
+    pub latest: String,
+    /// How the files differ; weights are compared by the source's own digests.
+    pub diff: ListingDiff,
+}
+
+impl Vault<'_> {
+    /// Fetches a source into sealed quarantine: pinned, scanned by ranges first, every file compared with the source's hash.
+    pub(crate) fn receive_source(&self, intake: &Intake<'_>, source: &Source) -> Result<Untrusted, EngineError> {
+        let request = json!({"source": source.to_string(), "reading": intake.reading, "exempt": intake.exempt});
+        self.take_in(intake, intake.reading.clone(), request, |writer| {
+            let reach = (self.settings.reach)()?;
+            self.settings.progress.begin("listing", None);
+            let listing = reach.listing(source)?;
+            self.settings.progress.end("");
+            let is_data = intake.name.kind() == ArtifactKind::Dataset;
+            if !is_data && !intake.exempt.no_scan {
+                self.look_first(&reach, &listing)?;
+            }
+            self.fetch(&reach, &listing, writer)?;
+            Ok(Some(OriginRow {
+                asked: source.to_string(),
+                pinned: listing.source.to_string(),
+                revision: listing.revision.to_string(),
+            }))
+        })
+    }
+
+    /// Scans what is there by ranges. What is malicious is refused before it is fetched; everything else is scanned again,
+    /// whole, in quarantine.
+    fn look_first(&self, reach: &Reach, listing: &Listing) -> Result<(), EngineError> {
+        self.settings.progress.begin("looking", Some(listing.files.len() as u64));
+        let mut fetched = 0;
+        let mut reports = Vec::new();
+        for (done, file) in listing.files.iter().enumerate() {
+            if let Some(report) = self.scan_remote(reach, file, &mut fetched)? {
+                reports.push(report);
+            }
+            self.settings.progress.advance(done as u64 + 1, &file.path);
+        }
+        self.settings.progress.end("");
+        let report = ScanReport::new(reports);
+        if report.verdict != Verdict::Malicious {
+            return Ok(());
+        }
+        let bad = report.files.iter().filter(|file| file.verdict == Verdict::Malicious);
+        let findings = bad.flat_map(|file| file.findings.iter().map(move |finding| (file, finding)));
+        let mut reasons: Vec<String> = findings
+            .filter(|(_, finding)| finding.severity >= Severity::High)
+            .take(QUOTED_MAX)
+            .map(|(file, finding)| format!("{}: {} {}", printable(&file.path, 120), finding.rule, finding.message))
+            .collect();
+        reasons.push(format!("{fetched} of {} bytes were looked at, nothing was kept", listing.size()));
+        Err(EngineError::Refused { gate: "source", subject: listing.source.to_string(), reasons })
+    }
+
+    /// Scans one file at its source; `None` where the source does not answer for parts.
+    fn scan_remote(
+        &self,
+        reach: &Reach,
+        file: &RemoteFile,
+        fetched: &mut u64,
+    ) -> Result<Option<FileReport>, EngineError> {
+        let Some(size) = file.size else { return Ok(None) };
+        let mut look = reach.open_range(file)?;
+        let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
+        let job = Job::ScanElsewhere { path: file.path.clone(), size };
+        let program = &self.settings.program;
+        let mut report = None;
+        thread::scope(|scope| {
+            let child = scope.spawn(|| {
+                Desk::silent(program).call(&file.path, &job, vec![theirs.into()], &mut |one| report = Some(one))
+            });
+            // A child that dies closes its end; one that misbehaves is cut off here and ends as unread.
+            let _ = remote::serve(&ours, &mut look);
+            drop(ours);
+            let _ = child.join();
+        });
+        *fetched += look.fetched();
+        Ok(report.map(|report| FileReport { path: file.path.clone(), ..report }))
+    }
+
+    fn fetch(&self, reach: &Reach, listing: &Listing, writer: &mut Writer) -> Result<(), EngineError> {
+        let progress = self.settings.progress;
+        progress.begin("fetching", Some(listing.size()));
+        let mut before = 0;
+        for file in &listing.files {
+            let (out, mut into) = std::io::pipe().map_err(EngineError::io("pipe"))?;
+            let (fetched, stored) = thread::scope(|scope| {
+                let fetch = scope.spawn(move || {
+                    reach.fetch(file, &mut into, Resume::Start, &mut |bytes| progress.advance(before + bytes, &file.path))
+                });
+                let mut out = Bounded::new(out, FILE_BYTES_MAX);
+                let stored = writer.file(&file.path, &mut out, Cuts::Content);
+                // A fetch that nobody reads any more must end before it is joined.
+                drop(out);
+                (fetch.join(), stored)
+            });
+            let fetched = fetched.map_err(|_| EngineError::incomplete(&file.path, "its thread ended"))??;
+            let stored = stored.map_err(|error| store_error(&error))?;
+            if stored.sha256 != fetched.sha256 {
+                return Err(EngineError::incomplete(&file.path, "what was stored is not what was fetched"));
+            }
+            before += stored.size;
+        }
+        progress.end("");
+        Ok(())
+    }
+
+    /// Asks the sources of what was fetched whether there is something newer.
+    pub fn outdated(&self) -> Result<Vec<Outdated>, EngineError> {
+        let reach = (self.settings.reach)()?;
+        let mut found = Vec::new();
+        for version in self.newest_fetched()? {
+            let Some(origin) = &version.origin else { continue };
+            let source = |text: &str| {
+                text.parse::<Source>().map_err(|error| EngineError::tampered(version.reference().to_string(), error))
+            };
+            let latest = reach.latest(&source(&origin.asked)?)?;
+            let held = reach.listing(&source(&origin.pinned)?)?;
+            let diff = diff(&held, &latest);
+            if latest.revision.to_string() != origin.revision {
+                found.push(Outdated { latest: latest.revision.to_string(), version, diff });
+            }
+        }
+        Ok(found)
+    }
+
+    /// The newest fetched version of each artifact.
+    fn newest_fetched(&self) -> Result<Vec<Version>, EngineError> {
+        let mut newest: Vec<Version> = Vec::new();
+        for version in self.versions()?.into_iter().filter(|version| version.refused.is_none()) {
+            newest.retain(|other| other.artifact != version.artifact);
+            newest.push(version);
+        }
+        newest.retain(|version| version.origin.is_some());
+        Ok(newest)
+    }
+}
