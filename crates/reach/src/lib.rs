@@ -5,7 +5,8 @@
 //!   [`fetch`](Reach::fetch) takes one file and compares it; [`open_range`](Reach::open_range) looks into one without
 //!   taking it; [`latest`](Reach::latest) and [`diff`] show what moved on.
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
-//! * `testing` (a feature): servers on loopback that speak the Hub's and S3's interfaces.
+//! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
+//!   share one build; what no program calls is not linked.
 //!
 //! What must stay true:
 //!
@@ -50,7 +51,6 @@ mod s3;
 mod secret;
 mod settings;
 mod source;
-#[cfg(feature = "testing")]
 pub mod testing;
 mod trusted;
 mod url;

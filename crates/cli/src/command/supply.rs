@@ -2,7 +2,7 @@
 
 use ringfence_engine::{
     EngineError, ExitClass, Feed, Rescan, Settings, Vault,
-    schema::{Finding, Verdict, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
+    schema::{Finding, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
     signing, stale,
 };
 use serde_json::json;

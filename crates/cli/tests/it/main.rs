@@ -12,6 +12,7 @@ mod home;
 mod hostile;
 mod main_job;
 mod secrets;
+mod supply;
 mod tampered_trail;
 mod terminal;
 mod vault;
