@@ -78,8 +78,8 @@ impl Hub<'_> {
                 return Err(ReachError::TooMany { what: "pages", limit: PAGES_MAX });
             }
             let answer = self.ask_here(source, &url)?;
-            let links = answer.headers.get_all("link").into_iter().filter_map(|link| link.to_str().ok());
-            page = links.filter_map(header::next_link).next().map(|next| self.next_page(&url, next)).transpose()?;
+            let mut links = answer.headers.get_all("link").into_iter().filter_map(|link| link.to_str().ok());
+            page = links.find_map(header::next_link).map(|next| self.next_page(&url, next)).transpose()?;
             let bytes = answer.read_all(PAGE_BYTES_MAX)?;
             let entries = parse_tree(&bytes).map_err(|error| ReachError::malformed(&url, error))?;
             for entry in entries {
