@@ -175,6 +175,14 @@ pub enum ReachError {
         /// Commit in the answer.
         found: String,
     },
+    /// The repository has another name by now.
+    #[error("`{asked}` has moved to `{found}`")]
+    Moved {
+        /// The source that was asked for.
+        asked: String,
+        /// Where the Hub answers instead.
+        found: Url,
+    },
     /// The source gives no hash and none was given beside it.
     #[error("nothing says what hash `{path}` must have")]
     Unhashed {
@@ -219,6 +227,7 @@ impl ReachError {
             Self::Unhashed { .. } => {
                 "append `#sha256=…` from the publisher, or let the policy accept sources without a hash"
             }
+            Self::Moved { .. } => "look at who publishes it now, and name the new place",
             Self::NoRanges { .. } | Self::RangeBudget { .. } => {
                 "fetch the whole file into quarantine and scan it there"
             }

@@ -9,7 +9,7 @@ use serde::Deserialize;
 use ureq::http::HeaderMap;
 
 use crate::{
-    client::{Ask, Client, Credential},
+    client::{Answer, Ask, Client, Credential},
     error::ReachError,
     header,
     listing::{FILES_MAX, GitBlob, Listing, Place, RemoteFile, Revision},
@@ -77,11 +77,9 @@ impl Hub<'_> {
             if pages > PAGES_MAX {
                 return Err(ReachError::TooMany { what: "pages", limit: PAGES_MAX });
             }
-            let answer = self.client.open(&self.ask(&url, "application/json"))?;
-            page = match header::text(&answer.headers, "link").and_then(header::next_link) {
-                Some(next) => Some(self.next_page(&url, next)?),
-                None => None,
-            };
+            let answer = self.ask_here(source, &url)?;
+            let mut links = answer.headers.get_all("link").into_iter().filter_map(|link| link.to_str().ok());
+            page = links.find_map(header::next_link).map(|next| self.next_page(&url, next)).transpose()?;
             let bytes = answer.read_all(PAGE_BYTES_MAX)?;
             let entries = parse_tree(&bytes).map_err(|error| ReachError::malformed(&url, error))?;
             for entry in entries {
@@ -100,8 +98,7 @@ impl Hub<'_> {
         let asked = source.revision.as_deref().unwrap_or(DEFAULT_BRANCH);
         let target = format!("{}api/{}/{}/revision/{}", self.prefix(), source.kind.segment(), source.id, escape(asked));
         let url = self.endpoint.with_target(&target)?;
-        let answer = self.client.open(&self.ask(&url, "application/json"))?;
-        let bytes = answer.read_all(INFO_BYTES_MAX)?;
+        let bytes = self.ask_here(source, &url)?.read_all(INFO_BYTES_MAX)?;
         let info: Info = serde_json::from_slice(&bytes)
             .map_err(|error| ReachError::malformed(&url, format!("no commit in its answer ({error})")))?;
         if !is_commit(&info.sha) {
@@ -152,8 +149,15 @@ impl Hub<'_> {
         if path.is_empty() { String::new() } else { format!("{path}/") }
     }
 
-    fn ask<'a>(&'a self, url: &'a Url, accept: &'static str) -> Ask<'a> {
-        Ask { accept, ..Ask::whole(url) }.with_token(self.token, &self.endpoint)
+    /// Asks the interface. A repository that was renamed or given away redirects: that is for people to judge, because the
+    /// policy of sources was asked about the old name.
+    fn ask_here(&self, source: &HubSource, url: &Url) -> Result<Answer, ReachError> {
+        let ask = Ask { accept: "application/json", ..Ask::whole(url) }.with_token(self.token, &self.endpoint);
+        let answer = self.client.open(&ask)?;
+        if answer.url != *url {
+            return Err(ReachError::Moved { asked: Source::Hub(source.clone()).name(), found: answer.url });
+        }
+        Ok(answer)
     }
 }
 

@@ -36,6 +36,7 @@
 //! Absent on purpose: uploads, cookies, HTTP/2, compression on the wire, and any decision about what was fetched.
 
 #![forbid(unsafe_code)]
+#![deny(clippy::indexing_slicing)]
 
 pub mod address;
 mod client;

@@ -54,6 +54,10 @@ impl<'a> RangeReader<'a> {
             _ => None,
         };
         let unknown = || ReachError::NoRanges { host: file.url().map(Url::authority).unwrap_or_default() };
+        let limit = reach.client.limits().file_bytes_max;
+        if file.size.is_some_and(|size| size > limit) {
+            return Err(ReachError::TooLarge { what: file.path.clone(), limit });
+        }
         Ok(Self {
             reach,
             file,
@@ -107,7 +111,7 @@ impl<'a> RangeReader<'a> {
         let (next, came) = self.following;
         let run = if index == next { (came * 2).min(RUN_BLOCKS_MAX) } else { 1 };
         let first = index * BLOCK_BYTES;
-        let last = (first + run * BLOCK_BYTES).min(self.size) - 1;
+        let last = first.saturating_add(run * BLOCK_BYTES).min(self.size) - 1;
         let bytes = self.ask(first, last)?;
         let came = (bytes.len() as u64).div_ceil(BLOCK_BYTES);
         let block_bytes = usize::try_from(BLOCK_BYTES).unwrap_or(usize::MAX);

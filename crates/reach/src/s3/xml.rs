@@ -1,8 +1,6 @@
 //! The answer of `ListObjectsV2`: the few elements of it that matter, out of XML without document types or entities of its
 //! own.
 
-#![deny(clippy::indexing_slicing)]
-
 use crate::header;
 
 /// Most objects on one page (AWS gives at most 1,000).

@@ -197,7 +197,7 @@ fn no_head_makes_it_panic_or_hang() {
             }
         }
     }
-    assert!(begun.elapsed() < Duration::from_secs(120), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_mins(2), "{:?}", begun.elapsed());
 }
 
 #[test]

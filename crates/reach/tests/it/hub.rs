@@ -157,6 +157,20 @@ fn policies_of_sources_are_judged_before_anything_is_sent() {
 }
 
 #[test]
+fn a_repository_that_moved_is_not_followed() {
+    let hub = hub();
+    let commit = hub.put("models/evil/digits", &[("model.safetensors", b"other")]);
+    let trusted = TrustedSources { allow: vec!["hf://acme/*".into()], ..TrustedSources::default() };
+    let reach = reach(Settings { trusted, ..hub.settings() });
+    for (part, revision) in [("/revision/", "main"), ("/tree/", commit.as_str())] {
+        let place = format!("/api/models/evil/digits{part}{revision}");
+        hub.api.spoil(part, 1, Fault::Instead(Reply::new(307, &b""[..]).with("location", place)));
+        let error = reach.listing(&source("hf://acme/digits")).unwrap_err();
+        assert!(matches!(&error, ReachError::Moved { asked, .. } if asked == "hf://acme/digits"), "{error}");
+    }
+}
+
+#[test]
 fn what_is_not_there_is_told_in_the_hubs_words() {
     let hub = hub();
     let reach = reach(hub.settings());

@@ -5,7 +5,7 @@ use std::io::{Read, Seek, SeekFrom};
 use ringfence_reach::testing::{Fault, Reply};
 use ringfence_reach::{BLOCK_BYTES, ReachError, Settings};
 
-use crate::world::{MODEL, content, hub, reach, source, weights};
+use crate::world::{MODEL, content, fetch, hub, reach, source, weights};
 
 /// Whether an error tells what was wrong.
 type Told = fn(&ReachError) -> bool;
@@ -128,6 +128,24 @@ fn an_expired_link_is_asked_for_again() {
     let mut bytes = [0; 10];
     look.read_exact(&mut bytes).unwrap();
     assert_eq!(bytes, content(1 << 20)[500_000..500_010]);
+}
+
+#[test]
+fn sizes_beyond_reason_are_refused() {
+    let hub = hub();
+    let tree = serde_json::json!([{"type": "file", "path": "a.bin", "oid": "0".repeat(40), "size": u64::MAX}]);
+    hub.api.spoil("/tree/", 1, Fault::Instead(Reply::json(&tree)));
+    let mut settings = hub.settings();
+    let strict = reach(settings.clone());
+    let listing = strict.listing(&source("hf://acme/digits")).unwrap();
+    assert!(matches!(strict.open_range(&listing.files[0]), Err(ReachError::TooLarge { .. })));
+    assert!(matches!(fetch(&strict, &listing.files[0]), Err(ReachError::TooLarge { .. })));
+    // Whoever raises the limit gets an error from the server, not an overflow.
+    settings.limits.file_bytes_max = u64::MAX;
+    let lenient = reach(settings);
+    let mut look = lenient.open_range(&listing.files[0]).unwrap();
+    look.seek(SeekFrom::End(-22)).unwrap();
+    assert!(look.read(&mut [0; 10]).is_err());
 }
 
 #[test]
