@@ -149,7 +149,8 @@ fn a_bill_of_materials_passes_cyclonedx_own_schema() {
 
 #[test]
 fn the_same_facts_have_the_same_serial_number_and_others_another() {
-    let serial = |inventory: &Inventory| serde_json::to_value(inventory.to_bom().unwrap()).unwrap()["serialNumber"].clone();
+    let serial =
+        |inventory: &Inventory| serde_json::to_value(inventory.to_bom().unwrap()).unwrap()["serialNumber"].clone();
     let mut other = inventory();
     other.subject.tree = Some(Digest::of(b"another tree"));
     assert_eq!(serial(&inventory()), serial(&inventory()));
@@ -171,7 +172,12 @@ fn finding(file: &str, offset: u64) -> Finding {
         rule: "RF-PKL-003".into(),
         severity: Severity::Critical,
         message: "pickle calls `posix.system`".into(),
-        place: Place { file: Some(file.into()), member: Some("data.pkl".into()), offset: Some(offset), ..Place::default() },
+        place: Place {
+            file: Some(file.into()),
+            member: Some("data.pkl".into()),
+            offset: Some(offset),
+            ..Place::default()
+        },
         evidence: vec!["STACK_GLOBAL posix system".into()],
         why: "loading this file would run the command".into(),
         remedy: "ask the author for .safetensors".into(),
