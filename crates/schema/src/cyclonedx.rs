@@ -260,7 +260,7 @@ impl Inventory {
         dependencies.extend(self.items.iter().map(alone));
         let mut bom = Bom {
             schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
-            bom_format: "CycloneDX",
+            format: "CycloneDX",
             spec_version: "1.6",
             serial_number: None,
             version: 1,
