@@ -4,6 +4,7 @@
 
 mod advisories;
 mod contracts;
+mod draft7;
 mod encodings;
 mod names;
 mod published;
