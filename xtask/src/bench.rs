@@ -90,9 +90,17 @@ const BENCHES: &[Bench] = &[
         arguments: &[],
         peer: Some("sign.py"),
         ratios: &[
-            ("/hashing/0/gb_per_cpu_second", "/openssl_sha256_gb_per_cpu_second", "SHA-256 on one core, ours / openssl"),
+            (
+                "/hashing/0/gb_per_cpu_second",
+                "/openssl_sha256_gb_per_cpu_second",
+                "SHA-256 on one core, ours / openssl",
+            ),
             ("/model/0/gb_per_cpu_second", "/model_signing_sign_gb_per_cpu_second", "signing, ours / model-signing"),
-            ("/model/1/gb_per_cpu_second", "/model_signing_verify_gb_per_cpu_second", "verifying, ours / model-signing"),
+            (
+                "/model/1/gb_per_cpu_second",
+                "/model_signing_verify_gb_per_cpu_second",
+                "verifying, ours / model-signing",
+            ),
         ],
     },
     Bench {

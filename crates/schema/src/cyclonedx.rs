@@ -11,10 +11,10 @@ use std::collections::BTreeSet;
 
 pub use record::Bom;
 use record::{
-    AdvisoryLink, Analysis, Approach, Command, Component, ComponentData, ConfidenceInterval, Considerations, Dependency,
-    ExternalReference, Formula, Hash, Input, InputOutput, Licence, LicenceChoice, Metadata, ModelCard, ModelParameters,
-    Output, Pedigree, PerformanceMetric, Property, QuantitativeAnalysis, Rating, Reference, Step, Tools, Vulnerability,
-    Workflow,
+    AdvisoryLink, Analysis, Approach, Command, Component, ComponentData, ConfidenceInterval, Considerations,
+    Dependency, ExternalReference, Formula, Hash, Input, InputOutput, Licence, LicenceChoice, Metadata, ModelCard,
+    ModelParameters, Output, Pedigree, PerformanceMetric, Property, QuantitativeAnalysis, Rating, Reference, Step,
+    Tools, Vulnerability, Workflow,
 };
 
 use crate::{
@@ -260,7 +260,7 @@ impl Inventory {
         dependencies.extend(self.items.iter().map(alone));
         let mut bom = Bom {
             schema: "http://cyclonedx.org/schema/bom-1.6.schema.json",
-            bom_format: "CycloneDX",
+            format: "CycloneDX",
             spec_version: "1.6",
             serial_number: None,
             version: 1,
@@ -382,12 +382,54 @@ fn external_reference(link: &Link) -> ExternalReference {
 
 /// Licences of models, datasets and packages that are common, by their SPDX ids.
 const LICENCES: &[&str] = &[
-    "0BSD", "AFL-3.0", "AGPL-3.0-only", "AGPL-3.0-or-later", "Apache-2.0", "Artistic-2.0", "BSD-2-Clause", "BSD-3-Clause",
-    "BSL-1.0", "CC-BY-3.0", "CC-BY-4.0", "CC-BY-NC-2.0", "CC-BY-NC-3.0", "CC-BY-NC-4.0", "CC-BY-NC-ND-4.0",
-    "CC-BY-NC-SA-4.0", "CC-BY-ND-4.0", "CC-BY-SA-3.0", "CC-BY-SA-4.0", "CC0-1.0", "CDLA-Permissive-2.0",
-    "CDLA-Sharing-1.0", "ECL-2.0", "EPL-2.0", "EUPL-1.2", "GPL-2.0-only", "GPL-2.0-or-later", "GPL-3.0-only",
-    "GPL-3.0-or-later", "HPND", "ISC", "LGPL-2.1-only", "LGPL-3.0-only", "LGPL-3.0-or-later", "LPPL-1.3c", "MIT", "MPL-2.0",
-    "MS-PL", "NCSA", "ODC-By-1.0", "ODbL-1.0", "OFL-1.1", "OSL-3.0", "PDDL-1.0", "PSF-2.0", "Unlicense", "WTFPL", "Zlib",
+    "0BSD",
+    "AFL-3.0",
+    "AGPL-3.0-only",
+    "AGPL-3.0-or-later",
+    "Apache-2.0",
+    "Artistic-2.0",
+    "BSD-2-Clause",
+    "BSD-3-Clause",
+    "BSL-1.0",
+    "CC-BY-3.0",
+    "CC-BY-4.0",
+    "CC-BY-NC-2.0",
+    "CC-BY-NC-3.0",
+    "CC-BY-NC-4.0",
+    "CC-BY-NC-ND-4.0",
+    "CC-BY-NC-SA-4.0",
+    "CC-BY-ND-4.0",
+    "CC-BY-SA-3.0",
+    "CC-BY-SA-4.0",
+    "CC0-1.0",
+    "CDLA-Permissive-2.0",
+    "CDLA-Sharing-1.0",
+    "ECL-2.0",
+    "EPL-2.0",
+    "EUPL-1.2",
+    "GPL-2.0-only",
+    "GPL-2.0-or-later",
+    "GPL-3.0-only",
+    "GPL-3.0-or-later",
+    "HPND",
+    "ISC",
+    "LGPL-2.1-only",
+    "LGPL-3.0-only",
+    "LGPL-3.0-or-later",
+    "LPPL-1.3c",
+    "MIT",
+    "MPL-2.0",
+    "MS-PL",
+    "NCSA",
+    "ODC-By-1.0",
+    "ODbL-1.0",
+    "OFL-1.1",
+    "OSL-3.0",
+    "PDDL-1.0",
+    "PSF-2.0",
+    "Unlicense",
+    "WTFPL",
+    "Zlib",
 ];
 
 /// A known id, an expression of known ids, or a name as it was given.
@@ -407,9 +449,7 @@ fn licence_choice(licence: &str) -> LicenceChoice {
         })
         .collect();
     match words.filter(|words| is_expression(words)) {
-        Some(words) => {
-            LicenceChoice::Expression { expression: words.join(" ").replace("( ", "(").replace(" )", ")") }
-        }
+        Some(words) => LicenceChoice::Expression { expression: words.join(" ").replace("( ", "(").replace(" )", ")") },
         None => LicenceChoice::License(Licence::Name(text(licence))),
     }
 }
@@ -471,10 +511,7 @@ fn reference(target: &str) -> Reference {
 }
 
 fn formula(run: &Run) -> Formula {
-    let step = |command: &String| Step {
-        name: "run".to_owned(),
-        commands: vec![Command { executed: text(command) }],
-    };
+    let step = |command: &String| Step { name: "run".to_owned(), commands: vec![Command { executed: text(command) }] };
     Formula {
         bom_ref: format!("formula:{}", run.id),
         workflows: vec![Workflow {
@@ -546,5 +583,7 @@ fn vulnerability((index, exposure): (usize, &Exposure)) -> Vulnerability {
 /// Whether a foreign text has the outline of an RFC 3339 moment.
 fn is_moment(text: &str) -> bool {
     let outline: String = text.chars().map(|c| if c.is_ascii_digit() { '0' } else { c }).take(40).collect();
-    outline.starts_with("0000-00-00T00:00:00") && outline.len() <= 35 && (outline.ends_with('Z') || outline.contains(":00"))
+    outline.starts_with("0000-00-00T00:00:00")
+        && outline.len() <= 35
+        && (outline.ends_with('Z') || outline.contains(":00"))
 }

@@ -38,11 +38,8 @@ fn case(file: &FileReport, fail_on: Severity) -> (String, Outcome) {
     let (waived, standing): (Vec<&Finding>, Vec<&Finding>) =
         file.findings.iter().partition(|finding| finding.waived.is_some());
     let failing: Vec<&Finding> = standing.into_iter().filter(|finding| finding.severity >= fail_on).collect();
-    let mut xml = format!(
-        "    <testcase name=\"{}\" classname=\"ringfence.{}\">\n",
-        escaped(&file.path),
-        escaped(&file.format)
-    );
+    let mut xml =
+        format!("    <testcase name=\"{}\" classname=\"ringfence.{}\">\n", escaped(&file.path), escaped(&file.format));
     let mut outcome = Outcome::Pass;
     if file.verdict == Verdict::Incomplete {
         outcome = Outcome::Error;

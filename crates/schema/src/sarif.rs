@@ -35,7 +35,8 @@ pub fn sarif(version: &str, findings: &[Finding]) -> Value {
         *count += 1;
         let mut result = result(finding, &format!("{fingerprint}:{count}"));
         if let Some(fields) = result.as_object_mut() {
-            fields.insert("ruleIndex".to_owned(), indices.get(finding.rule.as_str()).copied().unwrap_or_default().into());
+            fields
+                .insert("ruleIndex".to_owned(), indices.get(finding.rule.as_str()).copied().unwrap_or_default().into());
             if any_waived {
                 fields.insert("suppressions".to_owned(), suppressions(finding));
             }

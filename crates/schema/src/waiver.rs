@@ -128,7 +128,8 @@ impl Waiver {
     pub fn applies(&self, finding: &Finding, digest: Digest, now: Timestamp) -> bool {
         let terms = &self.terms;
         let file = finding.place.file.as_deref().unwrap_or_default();
-        let in_file = |wanted: &str| file == wanted || file.strip_suffix(wanted).is_some_and(|rest| rest.ends_with('/'));
+        let in_file =
+            |wanted: &str| file == wanted || file.strip_suffix(wanted).is_some_and(|rest| rest.ends_with('/'));
         self.digest == digest
             && terms.issued_ms <= now
             && now < terms.expires_ms

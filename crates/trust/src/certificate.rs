@@ -141,8 +141,9 @@ impl Signer {
             .collect();
         if let Ok(Some((_, SubjectAltName(alternatives)))) = self.fields.tbs_certificate.get::<SubjectAltName>() {
             names.extend(alternatives.iter().filter_map(|name| match name {
-                GeneralName::Rfc822Name(text) | GeneralName::DnsName(text) => Some(text.to_string()),
-                GeneralName::UniformResourceIdentifier(text) => Some(text.to_string()),
+                GeneralName::Rfc822Name(text)
+                | GeneralName::DnsName(text)
+                | GeneralName::UniformResourceIdentifier(text) => Some(text.to_string()),
                 _ => None,
             }));
         }

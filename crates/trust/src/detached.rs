@@ -166,7 +166,8 @@ fn by_minisign(
     let Some((signer, comment)) = signed else { return Err(refused) };
     let done = |method, files, unsigned| Verified { signer: Some(signer), method, files, unsigned, comment };
     // What is signed may be a list of checksums, and then speaks for the files in it.
-    if let Ok(sums) = content.read(entry, SUMS_BYTES_MAX as u64).map_err(SumsError::from).and_then(|list| sums::parse(&list))
+    if let Ok(sums) =
+        content.read(entry, SUMS_BYTES_MAX as u64).map_err(SumsError::from).and_then(|list| sums::parse(&list))
     {
         let unsigned = sums::verify(content, &sums)?.into_iter().filter(|unsigned| unsigned != path).collect();
         let mut files: Vec<String> = sums.into_keys().chain([path.to_owned()]).collect();

@@ -231,6 +231,6 @@ impl EcdsaKey {
 
 impl fmt::Debug for EcdsaKey {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("EcdsaKey").field("public", &self.public).field("secret", &"[redacted]").finish()
+        f.debug_struct("EcdsaKey").field("public", &self.public).field("pair", &"[redacted]").finish()
     }
 }

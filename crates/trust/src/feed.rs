@@ -140,12 +140,7 @@ pub fn seal(head: &FeedHead, records: &[u8], keys: &[&SigningKey]) -> Result<Vec
 }
 
 /// Opens a feed that pinned `signers` signed, at `now`, against the newest one that was `seen`.
-pub fn open(
-    file: &[u8],
-    signers: &[VerifyingKey],
-    seen: Option<&Seen>,
-    now: Timestamp,
-) -> Result<Feed, FeedError> {
+pub fn open(file: &[u8], signers: &[VerifyingKey], seen: Option<&Seen>, now: Timestamp) -> Result<Feed, FeedError> {
     if file.len() > FEED_BYTES_MAX {
         return Err(FeedError::TooLarge { what: "the file is larger than 256 MiB" });
     }
@@ -193,7 +188,11 @@ pub fn open(
 }
 
 fn lines(records: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    records.split(|byte| *byte == b'\n').enumerate().filter(|(_, line)| !line.is_empty()).map(|(at, line)| (at + 1, line))
+    records
+        .split(|byte| *byte == b'\n')
+        .enumerate()
+        .filter(|(_, line)| !line.is_empty())
+        .map(|(at, line)| (at + 1, line))
 }
 
 fn digest(records: &[u8]) -> ringfence_schema::Digest {

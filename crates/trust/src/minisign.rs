@@ -86,7 +86,7 @@ impl MinisignKey {
 
     /// Its id as minisign shows it: a little-endian number in upper-case hexadecimal.
     pub fn id(&self) -> String {
-        shown(&self.id)
+        shown(self.id)
     }
 }
 
@@ -106,9 +106,8 @@ impl MinisignSignature {
         let wrong = |what| MinisignError::NotASignature { what };
         let text = text(file).ok_or(wrong("larger than 16 KiB, or not UTF-8"))?;
         let lines: Vec<&str> = text.lines().collect();
-        let (first, second, third, fourth) = match lines.as_slice() {
-            [first, second, third, fourth] => (first, second, third, fourth),
-            _ => return Err(wrong("it does not have four lines")),
+        let [first, second, third, fourth] = lines.as_slice() else {
+            return Err(wrong("it does not have four lines"));
         };
         if !first.starts_with("untrusted comment:") {
             return Err(wrong("no untrusted comment in the first line"));
@@ -138,7 +137,7 @@ impl MinisignSignature {
     /// Checks that `key` signed `entry` and the trusted comment; yields that comment, fit to print.
     pub fn verify(&self, key: &MinisignKey, content: &dyn Content, entry: &Entry) -> Result<String, MinisignError> {
         if key.id != self.id {
-            return Err(MinisignError::OtherKey { held: key.id(), given: shown(&self.id) });
+            return Err(MinisignError::OtherKey { held: key.id(), given: shown(self.id) });
         }
         let message = if self.prehashed {
             content.hash(entry, HashAlgorithm::Blake2b, 0..entry.size)?
@@ -157,8 +156,7 @@ fn text(file: &[u8]) -> Option<&str> {
     std::str::from_utf8(file).ok().filter(|text| text.len() <= MINISIGN_BYTES_MAX)
 }
 
-fn shown(id: &[u8; KEY_ID_BYTES]) -> String {
-    let mut bytes = *id;
-    bytes.reverse();
-    hex(&bytes).to_uppercase()
+fn shown(mut id: [u8; KEY_ID_BYTES]) -> String {
+    id.reverse();
+    hex(&id).to_uppercase()
 }

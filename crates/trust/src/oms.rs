@@ -25,8 +25,8 @@ use bundle::{Bundle, Material, PAYLOAD_TYPE};
 #[cfg(feature = "keyless")]
 pub use keyless::{KeylessRoot, TRUSTED_ROOT_BYTES_MAX};
 pub(crate) use manifest::is_plain;
-use manifest::{Manifest, Resource};
 pub use manifest::{IGNORED_MAX, Method, RESOURCES_MAX, Serialization};
+use manifest::{Manifest, Resource};
 
 use crate::{
     certificate::{self, CertificateError, Signer, SignerNames},
@@ -293,15 +293,14 @@ pub fn sign(
             return Err(OmsError::TooMany { pointer: "/predicate/resources", count: places.len() });
         }
     }
-    let jobs: Vec<Job<'_>> = places
-        .iter()
-        .map(|(entry, range)| Job { entry, range: range.clone().unwrap_or(0..entry.size) })
-        .collect();
+    let jobs: Vec<Job<'_>> =
+        places.iter().map(|(entry, range)| Job { entry, range: range.clone().unwrap_or(0..entry.size) }).collect();
     let digests = hash_all(content, serialization.algorithm, &jobs)?;
-    let resources = places
-        .into_iter()
-        .zip(digests)
-        .map(|((entry, range), digest)| Resource { path: entry.path.clone(), range, digest });
+    let resources = places.into_iter().zip(digests).map(|((entry, range), digest)| Resource {
+        path: entry.path.clone(),
+        range,
+        digest,
+    });
     let payload = Manifest::new(name.to_owned(), serialization, resources.collect()).to_payload();
     let message = pae(PAYLOAD_TYPE, &payload);
     let (material, signature) = match signer {
@@ -375,12 +374,7 @@ fn by_key(bundle: &Bundle, hint: Option<&str>, trusted: &[Trusted]) -> Result<St
     Err(refused)
 }
 
-fn by_certificate(
-    bundle: &Bundle,
-    chain: &[Signer],
-    trusted: &[Trusted],
-    at: Timestamp,
-) -> Result<String, OmsError> {
+fn by_certificate(bundle: &Bundle, chain: &[Signer], trusted: &[Trusted], at: Timestamp) -> Result<String, OmsError> {
     let mut refused = OmsError::NoTrust { method: "a certificate" };
     for each in trusted {
         let Trusted::Certificates { roots, names } = each else { continue };
@@ -417,9 +411,8 @@ fn by_identity(_: &[u8], _: &Bundle, _: &[Trusted]) -> Result<String, OmsError> 
 /// neither can be mistaken for the other.
 fn check_signature(bundle: &Bundle, key: &EcdsaPublicKey, old_hash: CurveHash) -> Result<(), EcdsaError> {
     let message = pae(PAYLOAD_TYPE, &bundle.payload);
-    key.verify(CurveHash::Own, &message, &bundle.signature).or_else(|error| {
-        key.verify(old_hash, &old_pae(&bundle.payload), &bundle.signature).map_err(|_| error)
-    })
+    key.verify(CurveHash::Own, &message, &bundle.signature)
+        .or_else(|error| key.verify(old_hash, &old_pae(&bundle.payload), &bundle.signature).map_err(|_| error))
 }
 
 /// What 0.2 signed: `DSSEV1`, and the payload as Python's `repr` shows bytes.
@@ -460,11 +453,8 @@ fn compare(manifest: &Manifest, content: &dyn Content, request: &Request<'_>) ->
                 continue;
             }
             let tolerated = ignored || (pieces && entry.size == 0);
-            let list = if tolerated && request.uncovered == Uncovered::Tell {
-                &mut unsigned
-            } else {
-                &mut differences.added
-            };
+            let list =
+                if tolerated && request.uncovered == Uncovered::Tell { &mut unsigned } else { &mut differences.added };
             list.push(entry.path.clone());
             continue;
         };

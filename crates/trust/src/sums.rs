@@ -131,12 +131,11 @@ pub fn verify(content: &dyn Content, sums: &BTreeMap<String, Digest>) -> Result<
 
 fn entry(line: &str) -> Option<(String, Digest)> {
     let (escaped, line) = line.strip_prefix('\\').map_or((false, line), |rest| (true, rest));
-    let (name, digits) = match line.strip_prefix("SHA256 (") {
-        Some(rest) => rest.rsplit_once(") = ")?,
-        None => {
-            let (digits, rest) = line.split_at_checked(DIGITS)?;
-            (rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?, digits)
-        }
+    let (name, digits) = if let Some(tagged) = line.strip_prefix("SHA256 (") {
+        tagged.rsplit_once(") = ")?
+    } else {
+        let (digits, rest) = line.split_at_checked(DIGITS)?;
+        (rest.strip_prefix("  ").or_else(|| rest.strip_prefix(" *"))?, digits)
     };
     let digest = format!("sha256:{}", digits.to_ascii_lowercase()).parse().ok()?;
     Some((if escaped { unescape(name)? } else { name.to_owned() }, digest))

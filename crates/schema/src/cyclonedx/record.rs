@@ -8,7 +8,8 @@ use serde::Serialize;
 pub struct Bom {
     #[serde(rename = "$schema")]
     pub(super) schema: &'static str,
-    pub(super) bom_format: &'static str,
+    #[serde(rename = "bomFormat")]
+    pub(super) format: &'static str,
     pub(super) spec_version: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(super) serial_number: Option<String>,

@@ -129,11 +129,13 @@ pub fn matches(advisories: &[Advisory], packages: &[Package], models: &[Model]) 
                     score: advisory.score(&affected.severity),
                     fixed: fixed(affected),
                 };
-                entry.and_modify(|old| {
-                    if old.certainty < new.certainty {
-                        *old = new.clone();
-                    }
-                }).or_insert(new);
+                entry
+                    .and_modify(|old| {
+                        if old.certainty < new.certainty {
+                            *old = new.clone();
+                        }
+                    })
+                    .or_insert(new);
             }
         }
     }
@@ -186,9 +188,8 @@ fn decide(affected: &Affected, ecosystem: &str, version: Option<&str>) -> Option
         return Some((Certainty::Certain, Because::Every));
     }
     let Some(version) = version else { return Some((Certainty::Possible, Because::Undecided)) };
-    let same = |listed: &String| {
-        listed == version || version::compare(ecosystem, listed, version) == Some(Ordering::Equal)
-    };
+    let same =
+        |listed: &String| listed == version || version::compare(ecosystem, listed, version) == Some(Ordering::Equal);
     if affected.versions.iter().any(same) {
         return Some((Certainty::Certain, Because::Listed));
     }

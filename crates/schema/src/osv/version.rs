@@ -99,10 +99,11 @@ impl Pep440 {
             ("c", 'r'),
         ]);
         let bare_post = cursor.attempt(|cursor| cursor.take("-").then(|| cursor.number()).flatten());
-        let post = bare_post
-            .or_else(|| cursor.tagged(&[("post", 'p'), ("rev", 'p'), ("r", 'p')]).map(|(_, number)| number));
+        let post =
+            bare_post.or_else(|| cursor.tagged(&[("post", 'p'), ("rev", 'p'), ("r", 'p')]).map(|(_, number)| number));
         let dev = cursor.tagged(&[("dev", 'd')]).map(|(_, number)| number);
-        let local = if cursor.take("+") { Some(local(cursor.0)?) } else { Some(Vec::new()).filter(|_| cursor.0.is_empty()) };
+        let local =
+            if cursor.take("+") { Some(local(cursor.0)?) } else { Some(Vec::new()).filter(|_| cursor.0.is_empty()) };
         let local = local?;
         while release.len() > 1 && release.last() == Some(&0) {
             release.pop();

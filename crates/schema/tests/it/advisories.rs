@@ -14,9 +14,29 @@ use serde_json::{Value, json};
 
 /// Rising, as Python's `packaging` 26.3 sorts them.
 const PYTHON_VERSIONS: &[&str] = &[
-    "1.0.dev456", "1.0a1", "1.0a2.dev456", "1.0a12.dev456", "1.0a12", "1.0b1.dev456", "1.0b2", "1.0b2.post345.dev456",
-    "1.0b2.post345", "1.0rc1.dev456", "1.0rc1", "1.0", "1.0+abc.5", "1.0+abc.7", "1.0+5", "1.0.post456.dev34",
-    "1.0.post456", "1.0.15", "1.1.dev1", "1.10", "2.0.1+cu118", "2012.4", "1!0.1",
+    "1.0.dev456",
+    "1.0a1",
+    "1.0a2.dev456",
+    "1.0a12.dev456",
+    "1.0a12",
+    "1.0b1.dev456",
+    "1.0b2",
+    "1.0b2.post345.dev456",
+    "1.0b2.post345",
+    "1.0rc1.dev456",
+    "1.0rc1",
+    "1.0",
+    "1.0+abc.5",
+    "1.0+abc.7",
+    "1.0+5",
+    "1.0.post456.dev34",
+    "1.0.post456",
+    "1.0.15",
+    "1.1.dev1",
+    "1.10",
+    "2.0.1+cu118",
+    "2012.4",
+    "1!0.1",
 ];
 
 #[test]
@@ -27,8 +47,15 @@ fn python_versions_are_ordered_by_pep_440() {
         }
     }
     for (a, b) in [
-        ("1.0", "v1.0.0"), ("1.0-1", "1.0.post1"), ("1.0-ALPHA.1", "1.0a1"), ("1.0_preview", "1.0rc0"), ("1.0c1", "1.0rc1"),
-        ("1.0.r4", "1.0.post4"), (" 1.0 ", "1"), ("1.0+Ubuntu_1", "1.0+ubuntu.1"), ("1.0dev", "1.0.dev0"),
+        ("1.0", "v1.0.0"),
+        ("1.0-1", "1.0.post1"),
+        ("1.0-ALPHA.1", "1.0a1"),
+        ("1.0_preview", "1.0rc0"),
+        ("1.0c1", "1.0rc1"),
+        ("1.0.r4", "1.0.post4"),
+        (" 1.0 ", "1"),
+        ("1.0+Ubuntu_1", "1.0+ubuntu.1"),
+        ("1.0dev", "1.0.dev0"),
     ] {
         assert_eq!(Pep440::parse(a).unwrap(), Pep440::parse(b).unwrap(), "{a} {b}");
     }
@@ -40,7 +67,8 @@ fn python_versions_are_ordered_by_pep_440() {
 
 #[test]
 fn other_versions_are_ordered_by_semver() {
-    let rising = ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0"];
+    let rising =
+        ["1.0.0-alpha", "1.0.0-alpha.1", "1.0.0-alpha.beta", "1.0.0-beta.2", "1.0.0-beta.11", "1.0.0-rc.1", "1.0.0"];
     for pair in rising.windows(2) {
         assert!(SemVer::parse(pair[0]).unwrap() < SemVer::parse(pair[1]).unwrap(), "{pair:?}");
     }
@@ -72,7 +100,9 @@ fn ranges_and_lists_are_evaluated_as_the_schema_says() {
     assert_eq!(torch(&fixed, "1.13.1rc1"), certain, "a candidate comes before the fix");
     assert_eq!(torch(&fixed, "1.13.1+cu118"), None);
     let two = range(json!([{"fixed": "2.2"}, {"introduced": "2.0"}, {"fixed": "1.2"}, {"introduced": "1.0"}]));
-    for (version, expected) in [("0.9", false), ("1.1", true), ("1.2", false), ("2.1", true), ("2.2", false), ("3", false)] {
+    for (version, expected) in
+        [("0.9", false), ("1.1", true), ("1.2", false), ("2.1", true), ("2.2", false), ("3", false)]
+    {
         assert_eq!(torch(&two, version).is_some(), expected, "{version}");
     }
     let last = range(json!([{"introduced": "1.0"}, {"last_affected": "1.5"}]));
@@ -84,7 +114,8 @@ fn ranges_and_lists_are_evaluated_as_the_schema_says() {
     assert_eq!(torch(&json!({"versions": ["1.4", "1.5.0"]}), "1.5"), Some((Certainty::Certain, Because::Listed)));
     assert_eq!(torch(&json!({}), "9"), Some((Certainty::Certain, Because::Every)));
     assert_eq!(torch(&fixed, "not a version"), Some((Certainty::Possible, Because::Undecided)), "never silently clean");
-    let commits = json!({"ranges": [{"type": "GIT", "repo": "x", "events": [{"introduced": "0"}]}], "versions": ["1.0"]});
+    let commits =
+        json!({"ranges": [{"type": "GIT", "repo": "x", "events": [{"introduced": "0"}]}], "versions": ["1.0"]});
     assert_eq!(torch(&commits, "2.0"), None);
 
     let mut withdrawn = advisory(json!({"package": {"ecosystem": "PyPI", "name": "torch"}}));

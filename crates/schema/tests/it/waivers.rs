@@ -27,11 +27,7 @@ fn finding() -> Finding {
         rule: "RF-PKL-003".into(),
         severity: Severity::Critical,
         message: "pickle calls `posix.system`".into(),
-        place: Place {
-            file: Some("models/m.bin".into()),
-            member: Some("data.pkl".into()),
-            ..Place::default()
-        },
+        place: Place { file: Some("models/m.bin".into()), member: Some("data.pkl".into()), ..Place::default() },
         evidence: Vec::new(),
         why: String::new(),
         remedy: String::new(),
@@ -109,7 +105,13 @@ fn a_waived_finding_stays_in_the_report_until_the_waiver_ends() {
 
 #[test]
 fn junit_tells_what_was_not_read_and_escapes_what_it_tells() {
-    let file = |path: &str, verdict, findings| FileReport { path: path.into(), format: "x".into(), verdict, size: 1, findings };
+    let file = |path: &str, verdict, findings| FileReport {
+        path: path.into(),
+        format: "x".into(),
+        verdict,
+        size: 1,
+        findings,
+    };
     let odd = Finding { message: "a <b> & \"c\" \u{1}\n".into(), severity: Severity::Medium, ..finding() };
     let report = ScanReport::new(vec![
         file("clean", Verdict::Clean, Vec::new()),

@@ -97,7 +97,8 @@ fn material(document: &Value) -> Result<Material, OmsError> {
         (None, Some(chain), None) => {
             let listed = chain.get("certificates").and_then(Value::as_array);
             let listed = listed.filter(|listed| listed.len() <= CHAIN_MAX);
-            let listed = listed.ok_or(OmsError::Form { what: "the chain is empty or has more than 16 certificates" })?;
+            let listed =
+                listed.ok_or(OmsError::Form { what: "the chain is empty or has more than 16 certificates" })?;
             let ders: Result<Vec<_>, _> = listed.iter().map(|each| decode(text(each, "/rawBytes")?)).collect();
             Ok(Material::Chain(certificate::from_ders(ders?.into_iter(), CHAIN_MAX)?))
         }

@@ -59,11 +59,7 @@ pub struct Serialization {
 impl Default for Serialization {
     /// Whole files by SHA-256, without version control.
     fn default() -> Self {
-        Self {
-            method: Method::Files,
-            algorithm: HashAlgorithm::Sha256,
-            ignored: GIT_PATHS.map(str::to_owned).to_vec(),
-        }
+        Self { method: Method::Files, algorithm: HashAlgorithm::Sha256, ignored: GIT_PATHS.map(str::to_owned).to_vec() }
     }
 }
 

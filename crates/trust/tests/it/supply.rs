@@ -59,7 +59,8 @@ mod keyless {
         let root = SIGSTORE_PRODUCTION_TRUSTED_ROOT;
         let verified = verify(&bundle, root, IDENTITY, ISSUER).unwrap();
         assert_eq!((verified.by, verified.files.len()), (SignedBy::Keyless, 2));
-        for (identity, issuer) in [("somebody@us.ibm.com", ISSUER), (IDENTITY, "https://accounts.google.com"), ("", "")] {
+        for (identity, issuer) in [("somebody@us.ibm.com", ISSUER), (IDENTITY, "https://accounts.google.com"), ("", "")]
+        {
             let error = verify(&bundle, root, identity, issuer).unwrap_err();
             assert!(matches!(error, OmsError::Keyless { .. }), "{error}");
         }
@@ -109,7 +110,8 @@ fn minisign_signers() -> TrustedSigners {
 
 #[test]
 fn minisign_signatures_hold_in_both_forms() {
-    let key = MinisignKey::parse(format!("untrusted comment: minisign public key\n{MINISIGN_KEY}\n").as_bytes()).unwrap();
+    let key =
+        MinisignKey::parse(format!("untrusted comment: minisign public key\n{MINISIGN_KEY}\n").as_bytes()).unwrap();
     assert_eq!(key.id(), "E7620F1842B4E81F");
     for signature in [PREHASHED, LEGACY] {
         let dir = folder(&[("test", "test"), ("test.minisig", signature), ("other", "x")]);
@@ -118,7 +120,10 @@ fn minisign_signatures_hold_in_both_forms() {
             detached::verify_tree(files, signature.as_bytes(), &minisign_signers(), &request(Some("test.minisig")))
         };
         let verified = verify(&files, signature).unwrap();
-        assert_eq!((verified.method, verified.files, verified.unsigned), (Method::Minisign, vec!["test".into()], vec!["other".into()]));
+        assert_eq!(
+            (verified.method, verified.files, verified.unsigned),
+            (Method::Minisign, vec!["test".into()], vec!["other".into()])
+        );
         assert_eq!(verified.signer.as_deref(), Some("E7620F1842B4E81F"));
         assert!(verified.comment.contains("file:test"));
         for changed in [signature.replace("file:test", "file:tesT"), signature.replacen("59", "58", 1)] {
@@ -131,7 +136,7 @@ fn minisign_signatures_hold_in_both_forms() {
         let error = detached::verify_tree(&files, signature.as_bytes(), &nothing, &request(Some("test.minisig")));
         assert!(matches!(error, Err(DetachedError::NoTrust { .. })));
     }
-    for wrong in ["", "x", "untrusted comment: x\n\n\n\n", &PREHASHED.replace("RUQ", "RUR"), &PREHASHED[..200]] {
+    for wrong in ["", "x", "untrusted comment: x\n\n\n\n", &PREHASHED.replace("RUQ", "RVQ"), &PREHASHED[..200]] {
         assert!(MinisignSignature::parse(wrong.as_bytes()).is_err(), "{wrong}");
     }
 }
@@ -221,7 +226,8 @@ fn waivers_count_only_if_pinned_signers_signed_every_byte() {
     assert_eq!(read.refused.iter().map(|(line, _)| *line).collect::<Vec<_>>(), [4, 5]);
 }
 
-const RECORDS: &str = "{\"id\":\"X-1\",\"modified\":\"2026-01-01T00:00:00Z\"}\n{\"id\":\"X-2\",\"modified\":\"2026-01-01T00:00:00Z\"}\n";
+const RECORDS: &str =
+    "{\"id\":\"X-1\",\"modified\":\"2026-01-01T00:00:00Z\"}\n{\"id\":\"X-2\",\"modified\":\"2026-01-01T00:00:00Z\"}\n";
 
 fn head(serial: u64) -> FeedHead {
     FeedHead { feed: "ringfence".into(), serial, issued_ms: NOW, expires_ms: NOW.plus_millis(7 * DAY), records: 0 }
