@@ -2,6 +2,7 @@
 //!
 //! * `tidy`: the house rules that no compiler checks; `bench NAME…`: figures into BENCHMARKS.md; `dist`: the binary with
 //!   its bill of materials and checksums.
+//! * `fuzz-pickle [--streams N] [--seed S] [--jobs J] [--python PYTHON]`: the pickle walker against CPython's unpicklers.
 //! * `example-digits`: makes the data and the base model of `examples/digits`; `example-digits measure [SEEDS]` prints the
 //!   figures that its README quotes.
 
@@ -10,6 +11,7 @@
 mod bench;
 mod digits;
 mod dist;
+mod pickles;
 mod tidy;
 
 use std::{env, path::Path, process::ExitCode};
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench", names @ ..] => bench::run(names),
         ["dist"] => dist::run(),
+        ["fuzz-pickle", rest @ ..] => pickles::run(rest),
         ["help" | "--help"] => {
             say(USAGE);
             Ok(())
@@ -47,4 +50,5 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | example-digits [measure [SEEDS]]";
+const USAGE: &str =
+    "usage: cargo xtask tidy | bench NAME… | dist | fuzz-pickle [OPTION VALUE]… | example-digits [measure [SEEDS]]";

@@ -113,28 +113,37 @@ impl Machine<'_> {
         if own { Standing::Allowed(Effect::Class) } else { NAMES.standing(module, name) }
     }
 
+    /// The two lines of GLOBAL and INST. The C unpickler refuses empty ones. Where the stream ends inside one, the Python unpickler drops the last byte for
+    /// the line end that is not there, resolves what is left, and INST even calls it.
     pub(super) fn global_lines(&mut self) -> Step<Value> {
-        let module = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        let name = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        let module = self.name_text(module.start, module.length)?;
-        let name = self.name_text(name.start, name.length)?;
+        let module = self.name_line()?;
+        let name = self.name_line()?;
         Ok(self.import(&module, &name))
     }
 
-    fn name_text(&mut self, start: u64, length: u64) -> Step<String> {
+    fn name_line(&mut self) -> Step<String> {
+        let Some(line) = self.input.line() else { return Ok(String::new()) };
+        let mut length = line.length;
+        if !line.whole || length == 0 {
+            length = length.saturating_sub(1);
+            let message = "a name that only one of Python's two unpicklers resolves".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "line", message);
+        }
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(super::NAME_BYTES_MAX);
-        String::from_utf8(self.input.read_at(start, length)).map_err(|_| Halt::Broken("a name that is not UTF-8"))
+        String::from_utf8(self.input.read_at(line.start, length)).map_err(|_| Halt::Broken("a name that is not UTF-8"))
     }
 
     pub(super) fn extension(&mut self, code: u32) -> Step {
         self.draft(id::PKL_EXTENSION, "extension", format!("extension code {code}"));
-        self.push(Value::Unknown)
+        let registered = self.extensions.get(&code).copied();
+        self.unresolved |= registered.is_none();
+        self.push(registered.map_or(Value::Unknown, Value::Global))
     }
 
     // --- persistent ids ----------------------------------------------------------------------------------------
 
     pub(super) fn persistent_line(&mut self) -> Step {
-        self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+        self.whole_line()?;
         self.push(Value::Persistent)
     }
 
@@ -249,7 +258,13 @@ impl Machine<'_> {
             self.forget(id::PKL_UNKNOWN_NAME, &shown);
         }
         self.draft_again(rule, &shown, message);
-        Value::Unknown
+        self.evaluated(number, arguments).unwrap_or(Value::Unknown)
+    }
+
+    fn evaluated(&mut self, number: u32, arguments: Value) -> Option<Value> {
+        let Value::Tuple(container) = arguments else { return None };
+        let items = self.heap.items(container)?.to_vec();
+        self.evaluate(number, &items)
     }
 
     /// `getattr(Class, "name")` is how protocols below 4 write `Class.name`; it is fine where the table allows that.
@@ -283,6 +298,7 @@ impl Machine<'_> {
             // INST and OBJ without arguments run no initialiser either.
             Effect::Class => how == How::New || how == How::Instance && items.as_ref().is_some_and(Vec::is_empty),
             Effect::Shape(shape) => match items.and_then(|items| self.shaped_call(shape, number, &items)) {
+                Some(Value::Opaque) => return self.evaluated(number, arguments).unwrap_or(Value::Opaque),
                 Some(result) => return result,
                 None => false,
             },
@@ -291,9 +307,9 @@ impl Machine<'_> {
             let shown = self.shown(number);
             let message = format!("calls `{shown}` with {}", self.describe(arguments));
             self.draft(id::PKL_ARGUMENTS, &shown, message);
-            return Value::Unknown;
+            return self.evaluated(number, arguments).unwrap_or(Value::Unknown);
         }
-        Value::Made(number)
+        self.evaluated(number, arguments).unwrap_or(Value::Made(number))
     }
 
     /// The result of a call whose arguments fit `shape`.
@@ -385,6 +401,10 @@ impl Machine<'_> {
                 if self.is_array_wrapper(number) {
                     return self.array_wrapper(state);
                 }
+            }
+            // The Python unpickler lets an empty state pass, the C one looks for a dictionary to update.
+            plain if plain.is_plain() => {
+                self.draft(id::PKL_DIVERGENCE, "plain state", "sets the state of a plain value".to_owned());
             }
             _ => {}
         }

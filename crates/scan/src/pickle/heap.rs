@@ -4,7 +4,7 @@
 //! a [`Heap`] that remembers the recent ones and the first items of each; older ones are only known to be containers.
 //! So memory stays bounded, and a value never expands.
 
-/// A number of 40 bits: offsets in files up to 1 TiB, and the whole numbers that sizes need.
+/// A number of 40 bits: offsets in files up to 512 GiB, numbers of kept texts, and the whole numbers that sizes need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub(super) struct Wide([u8; 5]);
 
@@ -17,9 +17,29 @@ impl Wide {
     }
 
     pub(super) fn number(self) -> u64 {
-        self.0.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        let [a, b, c, d, e] = self.0;
+        u64::from_le_bytes([a, b, c, d, e, 0, 0, 0])
+    }
+
+    /// An offset in the stream.
+    pub(super) fn offset(offset: u64) -> Option<Self> {
+        if offset < KEPT { Self::new(offset) } else { None }
+    }
+
+    /// The number of a text that stands nowhere in the stream.
+    pub(super) fn kept(index: usize) -> Option<Self> {
+        Self::new(KEPT | u64::try_from(index).ok().filter(|index| *index < KEPT)?)
+    }
+
+    /// The number of a kept text, if it is one.
+    pub(super) fn as_kept(self) -> Option<usize> {
+        let number = self.number();
+        (number & KEPT != 0).then(|| usize::try_from(number & !KEPT).ok()).flatten()
     }
 }
+
+/// Set in the numbers of kept texts, clear in offsets.
+const KEPT: u64 = 1 << 39;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +52,11 @@ pub(super) enum Value {
     Int(Wide),
     /// Any other number.
     Number,
-    /// A text; where its opcode stands.
+    /// A text; where its opcode stands, or the number of a kept one.
     Text(Wide),
-    /// A byte string; where its opcode stands.
+    /// A byte string; likewise.
     Bytes(Wide),
-    /// A text or byte string that is not looked at (beyond 1 TiB, or out of band).
+    /// A text or byte string that is not looked at (beyond 512 GiB, or out of band).
     Opaque,
     Tuple(u32),
     List(u32),
@@ -52,6 +72,18 @@ pub(super) enum Value {
     Persistent,
     /// What something unknown made.
     Unknown,
+}
+
+impl Value {
+    /// Whether it is of a plain type of the language, which has no state that could be set.
+    pub(super) fn is_plain(self) -> bool {
+        match self {
+            Self::None | Self::Bool(_) | Self::Int(_) | Self::Number | Self::Text(_) | Self::Bytes(_) => true,
+            Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Set => true,
+            Self::Hole | Self::Opaque | Self::Global(_) | Self::Made(_) | Self::Dtype(_) => false,
+            Self::Persistent | Self::Unknown => false,
+        }
+    }
 }
 
 /// What is known of a NumPy element type.

@@ -5,6 +5,7 @@
 //! alignment, then the items; or a whole pickle where the items are objects.
 
 use super::{
+    Arrays,
     heap::{ItemType, Value},
     machine::{Halt, Machine, Step},
 };
@@ -21,10 +22,16 @@ impl Machine<'_> {
 
     /// Steps over the array that follows the wrapper with this state.
     pub(super) fn array_wrapper(&mut self, state: Value) -> Step {
+        self.array_seen = true;
+        if self.arrays == Arrays::Opcodes {
+            return Ok(());
+        }
         if !self.leave_frame() {
             // Python's unpickler has the whole frame in memory: the array would be read from behind it.
+            self.frames_matter = true;
             self.draft(id::PKL_DIVERGENCE, "array", "an array begins inside a frame".to_owned());
         }
+        self.leave_frame_at_once();
         let Value::Dict(container) = state else { return Err(UNCLEAR) };
         let entries = self.heap.items(container).ok_or(UNCLEAR)?.to_vec();
         let (mut shape, mut item, mut alignment) = (None, None, false);

@@ -9,7 +9,7 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
-    Draft, End, Nested, Storage,
+    Arrays, Draft, End, Framing, Nested, Storage,
     argument::int,
     heap::{Heap, Memo, Value, Wide},
     input::Input,
@@ -30,6 +30,10 @@ const DEPTH_MAX: u32 = 10_000;
 const WEIGHT_MAX: u64 = 1 << 32;
 /// A memo number beyond this, far above the number of entries, makes CPython allocate for all numbers below.
 const MEMO_INDEX_MAX: u64 = 16 << 20;
+/// Most bytes of texts that stand nowhere in the stream.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Most different memo numbers beyond 64 bits.
+const LARGE_MAX: usize = 256;
 /// Opcodes that a trace shows.
 const TRACE: usize = 12;
 /// Deepest nesting of pickles inside joblib arrays.
@@ -41,6 +45,13 @@ pub(super) struct Name {
     pub(super) module: String,
     pub(super) attribute: String,
     pub(super) standing: Standing,
+}
+
+impl Name {
+    /// Whether both parts are paths of identifiers, which chance does not write.
+    pub(super) fn is_plain(&self) -> bool {
+        self.standing != Standing::Odd
+    }
 }
 
 /// Why a step did not go on. The text says what CPython would say.
@@ -64,13 +75,31 @@ pub(super) struct Machine<'s> {
     memo: Memo,
     pub(super) heap: Heap,
     pub(super) protocol: u8,
+    pub(super) framing: Framing,
     frame_end: u64,
+    /// Whether the stream means something else to an unpickler that holds frames in a buffer.
+    pub(super) frames_matter: bool,
     /// Offset of the opcode that is being followed.
     pub(super) at: u64,
     start: u64,
     trace: [(u64, u8); TRACE],
     pub(super) opcodes: u64,
     runs: u32,
+    /// Texts and byte strings that stand nowhere in the stream.
+    kept: Vec<Box<[u8]>>,
+    kept_bytes: usize,
+    /// What `copyreg.add_extension` registered: the names' numbers by code.
+    pub(super) extensions: HashMap<u32, u32>,
+    /// Whether a name is only known while loading, or by the loader.
+    pub(super) unresolved: bool,
+    /// Memo numbers beyond 64 bits, as digits.
+    large: Vec<Vec<u8>>,
+    /// Whether joblib's array wrappers are followed by arrays, as for joblib, or by opcodes, as for everybody else.
+    pub(super) arrays: Arrays,
+    /// Whether there was such a wrapper.
+    pub(super) array_seen: bool,
+    /// Pickles that were followed before this one.
+    before: u32,
     pub(super) drafts: Vec<Draft>,
     pub(super) draft_index: HashMap<(&'static str, String), usize>,
     pub(super) overflow: bool,
@@ -94,12 +123,22 @@ impl<'s> Machine<'s> {
             memo: Memo::default(),
             heap: Heap::default(),
             protocol: 0,
+            framing: Framing::Whole,
             frame_end: u64::MAX,
+            frames_matter: false,
             at: start,
             start,
             trace: [(0, 0); TRACE],
             opcodes: 0,
             runs: 0,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            extensions: HashMap::new(),
+            unresolved: false,
+            large: Vec::new(),
+            arrays: Arrays::Joblib,
+            array_seen: false,
+            before: 0,
             drafts: Vec::new(),
             draft_index: HashMap::new(),
             overflow: false,
@@ -110,6 +149,17 @@ impl<'s> Machine<'s> {
         }
     }
 
+    /// Follows the pickle at the current position, and those that follow it at once, `most` together.
+    pub(super) fn row(&mut self, most: u32) -> End {
+        self.before = 0;
+        let mut end = self.run();
+        while end == End::Stop && self.before + 1 < most && self.another_begins() {
+            self.before += 1;
+            end = self.run();
+        }
+        end
+    }
+
     /// Follows one pickle from the current position.
     pub(super) fn run(&mut self) -> End {
         self.stack.clear();
@@ -117,6 +167,7 @@ impl<'s> Machine<'s> {
         self.memo.clear();
         self.protocol = 0;
         self.frame_end = u64::MAX;
+        self.input.set_fence(u64::MAX);
         self.start = self.input.offset();
         let end = loop {
             match self.step() {
@@ -126,8 +177,38 @@ impl<'s> Machine<'s> {
                 Err(Halt::Limit(reason)) => break End::Limit { offset: self.at, reason },
             }
         };
+        if end == End::Stop {
+            self.stop_inside_frame();
+        }
         self.note_expansion();
         end
+    }
+
+    /// What stands behind STOP in the same frame is read by nobody, or is the next pickle: that depends on the reader.
+    fn stop_inside_frame(&mut self) {
+        let rest = self.frame_rest();
+        if rest > 0 {
+            self.frames_matter = true;
+            self.draft(id::PKL_DIVERGENCE, "stop", format!("{rest} bytes of the frame stand behind STOP"));
+            if self.framing == Framing::Buffered {
+                self.leave_frame_at_once();
+            }
+        }
+    }
+
+    /// Bytes that are left of the current frame.
+    fn frame_rest(&self) -> u64 {
+        let end = if self.framing == Framing::Whole { self.frame_end } else { self.input.fence() };
+        if end == u64::MAX { 0 } else { end.saturating_sub(self.input.offset()) }
+    }
+
+    /// Goes to the end of the current frame.
+    pub(super) fn leave_frame_at_once(&mut self) {
+        let fence = self.input.fence();
+        if fence != u64::MAX {
+            self.input.go_to(fence);
+            self.input.set_fence(u64::MAX);
+        }
     }
 
     /// A pickle that a loader reads from inside the stream: own stack, own memo, own frames.
@@ -181,6 +262,7 @@ impl<'s> Machine<'s> {
         let offset = self.input.offset();
         if offset >= self.frame_end {
             if offset > self.frame_end && self.at < self.frame_end {
+                self.frames_matter = true;
                 self.draft(id::PKL_DIVERGENCE, "straddle", "an opcode crosses the end of its frame".to_owned());
             }
             self.frame_end = u64::MAX;
@@ -195,11 +277,11 @@ impl<'s> Machine<'s> {
             op::POP => self.pop_one(),
             op::POP_MARK => self.pop_mark().map(|from| self.stack.truncate(from)),
             op::DUP => self.top().and_then(|value| self.push(value)),
-            op::PUT => self.number_line().and_then(|index| self.put(index)),
+            op::PUT => self.memo_line().and_then(|index| self.put(index)),
             op::BINPUT => self.u8().and_then(|index| self.put(u64::from(index))),
             op::LONG_BINPUT => self.u32().and_then(|index| self.put(u64::from(index))),
             op::MEMOIZE => self.put(self.memo.count),
-            op::GET => self.number_line().and_then(|index| self.get(index)),
+            op::GET => self.memo_line().and_then(|index| self.get(index)),
             op::BINGET => self.u8().and_then(|index| self.get(u64::from(index))),
             op::LONG_BINGET => self.u32().and_then(|index| self.get(u64::from(index))),
             // Small values
@@ -221,13 +303,10 @@ impl<'s> Machine<'s> {
             // Texts and bytes
             op::STRING => self.string_line(),
             op::UNICODE => self.text_line(),
-            op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.u8().and_then(|n| self.text(u64::from(n))),
-            op::BINUNICODE => self.u32().and_then(|n| self.text(u64::from(n))),
-            op::BINSTRING => self.i32().and_then(|length| match u64::try_from(length) {
-                Ok(length) => self.text(length),
-                Err(_) => Err(Halt::Broken("BINSTRING with a negative length")),
-            }),
-            op::BINUNICODE8 => self.u64().and_then(|n| self.text(n)),
+            op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.u8().and_then(|n| self.text(2, u64::from(n))),
+            // The C unpickler takes the length of BINSTRING for unsigned, the Python one for signed.
+            op::BINUNICODE | op::BINSTRING => self.u32().and_then(|n| self.text(5, u64::from(n))),
+            op::BINUNICODE8 => self.u64().and_then(|n| self.text(9, n)),
             op::SHORT_BINBYTES => self.u8().and_then(|n| self.bytes(u64::from(n))),
             op::BINBYTES => self.u32().and_then(|n| self.bytes(u64::from(n))),
             op::BINBYTES8 | op::BYTEARRAY8 => self.u64().and_then(|n| self.bytes(n)),
@@ -341,8 +420,49 @@ impl<'s> Machine<'s> {
     }
 
     fn get(&mut self, index: u64) -> Step {
-        let value = self.memo.get(index).ok_or(Halt::Broken("a memo number that was never put"))?;
+        let Some(value) = self.memo.get(index) else {
+            if self.before > 0 {
+                // Whoever loads all pickles with one unpickler keeps the memo from one to the next.
+                let message = format!("memo number {index} was put by no opcode of this pickle");
+                self.draft(id::PKL_DIVERGENCE, "memo", message);
+            }
+            return Err(Halt::Broken("a memo number that was never put"));
+        };
         self.push(value)
+    }
+
+    /// A stand-in for a memo number beyond 64 bits: only the Python unpickler takes one.
+    pub(super) fn large_number(&mut self, line: &[u8]) -> Step<u64> {
+        self.draft(id::PKL_DIVERGENCE, "memo number", "a memo number beyond 64 bits".to_owned());
+        let is_sign = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r' | b'_' | b'+');
+        let mut digits: Vec<u8> = line.iter().copied().filter(|byte| !is_sign(byte)).collect();
+        digits.drain(..digits.iter().take_while(|digit| **digit == b'0').count());
+        if digits.starts_with(b"-") {
+            return Err(Halt::Broken("a negative memo number"));
+        }
+        let place = self.large.iter().position(|known| *known == digits).unwrap_or(self.large.len());
+        if place >= LARGE_MAX {
+            return Err(Halt::Limit("more memo numbers beyond 64 bits than are followed"));
+        }
+        if place == self.large.len() {
+            self.large.push(digits);
+        }
+        Ok(u64::MAX - place as u64)
+    }
+
+    /// Keeps a text or byte string that stands nowhere in the stream.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) -> Option<Wide> {
+        let number = Wide::kept(self.kept.len())?;
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes.len() + size_of::<Box<[u8]>>());
+        if self.kept_bytes > KEPT_BYTES_MAX {
+            return None;
+        }
+        self.kept.push(bytes.into_boxed_slice());
+        Some(number)
+    }
+
+    pub(super) fn kept(&self, index: usize) -> Option<&[u8]> {
+        self.kept.get(index).map(AsRef::as_ref)
     }
 
     // --- containers --------------------------------------------------------------------------------------------
@@ -395,10 +515,18 @@ impl<'s> Machine<'s> {
                 self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
             }
             other if from < self.stack.len() => self.mutated(other, "adds items to"),
-            _ => {}
+            Value::Set => {}
+            other => self.changed_by_nothing(other),
         }
         self.stack.truncate(from);
         Ok(())
+    }
+
+    /// The C unpickler does not look at what it adds nothing to; the Python one does.
+    fn changed_by_nothing(&mut self, target: Value) {
+        if target.is_plain() && !matches!(target, Value::Bytes(_)) {
+            self.draft(id::PKL_DIVERGENCE, "nothing", "adds nothing to what takes no items".to_owned());
+        }
     }
 
     /// SETITEM, SETITEMS: keys and values from `from` go into the value below them.
@@ -441,7 +569,23 @@ impl<'s> Machine<'s> {
                 return self.push(global);
             }
         }
-        // CPython takes nothing but texts here; a text that was made by a call is one.
+        // CPython takes nothing but texts here; what was imported or made by a call may be one.
+        let is_text = |value| {
+            matches!(
+                value,
+                Value::Text(_)
+                    | Value::Opaque
+                    | Value::Global(_)
+                    | Value::Made(_)
+                    | Value::Persistent
+                    | Value::Unknown
+                    | Value::Hole
+            )
+        };
+        if !is_text(module) || !is_text(name) {
+            return Err(Halt::Broken("a name that is no text"));
+        }
+        self.unresolved = true;
         let message = format!("the name `{}.{}` is computed", self.describe(module), self.describe(name));
         self.draft(id::PKL_COMPUTED_NAME, "computed", message);
         self.push(Value::Unknown)
@@ -482,8 +626,8 @@ impl<'s> Machine<'s> {
 
     fn frame(&mut self) -> Step {
         let length = self.u64()?;
-        let offset = self.input.offset();
-        if self.frame_end != u64::MAX {
+        if self.frame_rest() > 0 {
+            self.frames_matter = true;
             self.draft(id::PKL_DIVERGENCE, "frames", "a frame begins inside another".to_owned());
         }
         // The C unpickler refuses a frame that is not there whole; the Python one runs what there is of it.
@@ -491,7 +635,17 @@ impl<'s> Machine<'s> {
             let message = format!("a frame claims {length} bytes, {} are left", self.input.remaining());
             self.draft(id::PKL_DIVERGENCE, "short frame", message);
         }
-        self.frame_end = offset.saturating_add(length);
+        match self.framing {
+            Framing::Whole => {
+                self.frame_end = self.input.offset().saturating_add(length);
+            }
+            Framing::Buffered if length <= self.frame_rest() => {}
+            Framing::Buffered => {
+                self.leave_frame_at_once();
+                let end = self.input.offset().saturating_add(length);
+                self.input.set_fence(if length > self.input.remaining() { u64::MAX } else { end });
+            }
+        }
         Ok(())
     }
 
