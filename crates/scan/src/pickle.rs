@@ -118,6 +118,15 @@ pub(crate) enum Arrays {
     Opcodes,
 }
 
+/// What stood in joblib's arrays so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    Nothing,
+    Numbers,
+    /// Pickles of their own.
+    Objects,
+}
+
 /// Follows the pickle that begins at `start` of `source`, and those that follow it at once, `most` together.
 pub(crate) fn follow(source: &mut dyn Source, start: u64, script: bool, most: u32) -> Report {
     let mut machine = Machine::new(source, start, script);
@@ -128,7 +137,7 @@ pub(crate) fn follow(source: &mut dyn Source, start: u64, script: bool, most: u3
         machine.input.go_to(start);
         machine.row(most);
     }
-    if machine.array_seen {
+    if machine.seen > Seen::Nothing {
         machine.read_without_arrays(start, most);
     }
     Report {
@@ -215,7 +224,8 @@ impl Machine<'_> {
     /// Reads the row from `start` as an unpickler that knows nothing of joblib's arrays.
     ///
     /// In an ordinary file that breaks off in the first array. It only counts if it names what the other reading does
-    /// not, which the bytes of numbers do not by chance.
+    /// not, which the bytes of numbers do not by chance. Pickles of object arrays may, as they take names from another
+    /// memo here; there it must be a gadget.
     fn read_without_arrays(&mut self, start: u64, most: u32) {
         let (names, drafts) = (self.names.len(), self.drafts.len());
         let nested = self.nested.len();
@@ -225,8 +235,11 @@ impl Machine<'_> {
         self.input.go_to(start);
         self.row(most);
         (self.arrays, self.framing) = (Arrays::Joblib, framing);
-        let plain = |name: &machine::Name| name.is_plain();
-        if self.names.get(names..).is_some_and(|new| new.iter().any(plain)) {
+        let counts = |name: &machine::Name| match self.seen {
+            Seen::Objects => matches!(name.standing, Standing::Gadget(_)),
+            Seen::Nothing | Seen::Numbers => name.is_plain(),
+        };
+        if self.names.get(names..).is_some_and(|new| new.iter().any(counts)) {
             let message = "opcodes stand where joblib reads an array".to_owned();
             self.draft(id::PKL_DIVERGENCE, "joblib", message);
             return;

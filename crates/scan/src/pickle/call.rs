@@ -113,24 +113,39 @@ impl Machine<'_> {
         if own { Standing::Allowed(Effect::Class) } else { NAMES.standing(module, name) }
     }
 
-    /// The two lines of GLOBAL and INST. The C unpickler refuses empty ones. Where the stream ends inside one, the Python unpickler drops the last byte for
-    /// the line end that is not there, resolves what is left, and INST even calls it.
-    pub(super) fn global_lines(&mut self) -> Step<Value> {
-        let module = self.name_line()?;
-        let name = self.name_line()?;
-        Ok(self.import(&module, &name))
+    pub(super) fn global(&mut self) -> Step {
+        let (module, name, is_whole) = self.name_lines()?;
+        let standing = self.standing(&module, &name);
+        if is_whole || matches!(standing, Standing::Gadget(_)) {
+            let global = self.import(&module, &name);
+            return self.push(global);
+        }
+        // The name of a file that was cut here; it is resolved, but nothing can be done with it.
+        let number = self.number_of(&module, &name, standing);
+        self.push(number.map_or(Value::Unknown, Value::Global))
     }
 
-    fn name_line(&mut self) -> Step<String> {
-        let Some(line) = self.input.line() else { return Ok(String::new()) };
-        let mut length = line.length;
-        if !line.whole || length == 0 {
-            length = length.saturating_sub(1);
-            let message = "a name that only one of Python's two unpicklers resolves".to_owned();
-            self.draft(id::PKL_DIVERGENCE, "line", message);
+    /// The two lines of GLOBAL and INST, and whether both end. The C unpickler refuses empty ones. Where the stream ends
+    /// inside one, the Python unpickler drops the last byte for the line end that is not there, resolves what is left,
+    /// and INST even calls it.
+    fn name_lines(&mut self) -> Step<(String, String, bool)> {
+        let (module, first) = self.name_line()?;
+        let (name, second) = self.name_line()?;
+        if first && second && (module.is_empty() || name.is_empty()) {
+            let message = "an empty name, which only one of Python's two unpicklers resolves".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "empty", message);
         }
+        Ok((module, name, first && second))
+    }
+
+    fn name_line(&mut self) -> Step<(String, bool)> {
+        let Some(line) = self.input.line() else { return Ok((String::new(), false)) };
+        let length = if line.whole { line.length } else { line.length.saturating_sub(1) };
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(super::NAME_BYTES_MAX);
-        String::from_utf8(self.input.read_at(line.start, length)).map_err(|_| Halt::Broken("a name that is not UTF-8"))
+        match String::from_utf8(self.input.read_at(line.start, length)) {
+            Ok(text) => Ok((text, line.whole)),
+            Err(_) => Err(Halt::Broken("a name that is not UTF-8")),
+        }
     }
 
     pub(super) fn extension(&mut self, code: u32) -> Step {
@@ -210,7 +225,12 @@ impl Machine<'_> {
     }
 
     pub(super) fn inst(&mut self) -> Step {
-        let class = self.global_lines()?;
+        let (module, name, is_whole) = self.name_lines()?;
+        if !is_whole {
+            let message = "a call at the very end that only one of Python's two unpicklers makes".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "line", message);
+        }
+        let class = self.import(&module, &name);
         let from = self.pop_mark()?;
         let arguments = self.arguments_from(from);
         self.stack.truncate(from);

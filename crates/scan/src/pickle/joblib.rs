@@ -5,7 +5,7 @@
 //! alignment, then the items; or a whole pickle where the items are objects.
 
 use super::{
-    Arrays,
+    Arrays, Seen,
     heap::{ItemType, Value},
     machine::{Halt, Machine, Step},
 };
@@ -22,7 +22,7 @@ impl Machine<'_> {
 
     /// Steps over the array that follows the wrapper with this state.
     pub(super) fn array_wrapper(&mut self, state: Value) -> Step {
-        self.array_seen = true;
+        self.seen = self.seen.max(Seen::Numbers);
         if self.arrays == Arrays::Opcodes {
             return Ok(());
         }
@@ -45,7 +45,10 @@ impl Machine<'_> {
             }
         }
         match item {
-            Some(Value::Dtype(ItemType::Object)) => self.run_inner(),
+            Some(Value::Dtype(ItemType::Object)) => {
+                self.seen = Seen::Objects;
+                self.run_inner()
+            }
             Some(Value::Dtype(ItemType::Bytes(item))) => {
                 let count = shape.and_then(|shape| self.elements(shape)).ok_or(UNCLEAR)?;
                 let bytes = count.checked_mul(u64::from(item)).ok_or(UNCLEAR)?;

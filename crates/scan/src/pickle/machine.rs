@@ -9,7 +9,7 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
-    Arrays, Draft, End, Framing, Nested, Storage,
+    Arrays, Draft, End, Framing, Nested, Seen, Storage,
     argument::int,
     heap::{Heap, Memo, Value, Wide},
     input::Input,
@@ -96,8 +96,8 @@ pub(super) struct Machine<'s> {
     large: Vec<Vec<u8>>,
     /// Whether joblib's array wrappers are followed by arrays, as for joblib, or by opcodes, as for everybody else.
     pub(super) arrays: Arrays,
-    /// Whether there was such a wrapper.
-    pub(super) array_seen: bool,
+    /// What stood in such arrays.
+    pub(super) seen: Seen,
     /// Pickles that were followed before this one.
     before: u32,
     pub(super) drafts: Vec<Draft>,
@@ -137,7 +137,7 @@ impl<'s> Machine<'s> {
             unresolved: false,
             large: Vec::new(),
             arrays: Arrays::Joblib,
-            array_seen: false,
+            seen: Seen::Nothing,
             before: 0,
             drafts: Vec::new(),
             draft_index: HashMap::new(),
@@ -329,7 +329,7 @@ impl<'s> Machine<'s> {
             op::EMPTY_SET => self.push(Value::Set),
             op::FROZENSET => self.pop_mark().and_then(|from| self.replace_from(from, Value::Set)),
             // Names and calls
-            op::GLOBAL => self.global_lines().and_then(|global| self.push(global)),
+            op::GLOBAL => self.global(),
             op::STACK_GLOBAL => self.stack_global(),
             op::INST => self.inst(),
             op::OBJ => self.obj(),

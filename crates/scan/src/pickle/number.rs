@@ -31,6 +31,10 @@ pub(super) type Whole = Option<i64>;
 
 /// The line of INT.
 pub(super) fn int(line: &[u8]) -> Reading<Whole> {
+    if let b"00" | b"01" = line {
+        // How True and False are written; the next numeral would be an old octal number.
+        return Reading::Both(Some(i64::from(line == b"01")));
+    }
     let by_c = if line.is_empty() { None } else { strtol(line).or_else(|| from_string(until_nul(line), 0)) };
     Reading::of(by_c, from_string(line, 0))
 }
@@ -127,7 +131,8 @@ mod tests {
 
     #[test]
     fn who_reads_what() {
-        let cases: [(&[u8], Reading<Whole>); 14] = [
+        let cases: [(&[u8], Reading<Whole>); 15] = [
+            (b"01", Reading::Both(Some(1))),
             (b"5", Reading::Both(Some(5))),
             (b" -0x_1f ", Reading::Both(Some(-31))),
             (b"1_000", Reading::Both(Some(1000))),
