@@ -14,11 +14,11 @@ use crate::rules::id;
 
 impl Machine<'_> {
     pub(super) fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        self.input.array().ok_or(Halt::Broken("the stream ends inside an opcode"))
+        self.input.array().ok_or(Halt::Broken(&"the stream ends inside an opcode"))
     }
 
     pub(super) fn u8(&mut self) -> Step<u8> {
-        self.input.byte().ok_or(Halt::Broken("the stream ends inside an opcode"))
+        self.input.byte().ok_or(Halt::Broken(&"the stream ends inside an opcode"))
     }
 
     pub(super) fn u32(&mut self) -> Step<u32> {
@@ -42,19 +42,19 @@ impl Machine<'_> {
             let message = format!("an argument claims {length} bytes, {} are left", self.input.remaining());
             self.draft(id::PKL_RESOURCE, "claim", message);
         }
-        Err(Halt::Broken("an argument is longer than the stream"))
+        Err(Halt::Broken(&"an argument is longer than the stream"))
     }
 
     /// A line that ends; only GLOBAL and INST do something with one that does not.
     pub(super) fn whole_line(&mut self) -> Step<Line> {
-        self.input.line().filter(|line| line.whole).ok_or(Halt::Broken("the stream ends inside a line"))
+        self.input.line().filter(|line| line.whole).ok_or(Halt::Broken(&"the stream ends inside a line"))
     }
 
     /// The text of a line opcode that holds a number.
     fn short_line(&mut self) -> Step<Vec<u8>> {
         let line = self.whole_line()?;
         if line.length > NUMBER_BYTES_MAX {
-            return Err(Halt::Broken("a number is too long"));
+            return Err(Halt::Broken(&"a number is too long"));
         }
         Ok(self.input.read_at(line.start, usize::try_from(line.length).unwrap_or(0)))
     }
@@ -68,14 +68,14 @@ impl Machine<'_> {
                 self.draft(id::PKL_DIVERGENCE, "number", message);
                 Ok(value)
             }
-            Reading::Neither => Err(Halt::Broken("not a number")),
+            Reading::Neither => Err(Halt::Broken(&"not a number")),
         }
     }
 
     pub(super) fn memo_line(&mut self) -> Step<u64> {
         let line = self.short_line()?;
         match self.number_of_line(&line, number::memo_number)? {
-            Some(number) => u64::try_from(number).map_err(|_| Halt::Broken("a negative memo number")),
+            Some(number) => u64::try_from(number).map_err(|_| Halt::Broken(&"a negative memo number")),
             None => self.large_number(&line),
         }
     }
@@ -110,7 +110,7 @@ impl Machine<'_> {
             return self.push(Value::Number);
         }
         let count = usize::try_from(length).unwrap_or(0);
-        let raw = self.input.take(count).ok_or(Halt::Broken("the stream ends inside an opcode"))?;
+        let raw = self.input.take(count).ok_or(Halt::Broken(&"the stream ends inside an opcode"))?;
         let negative = raw.last().is_some_and(|top| top & 0x80 != 0);
         let value = raw.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         let small = if negative { None } else { Wide::new(value) };
@@ -172,7 +172,7 @@ impl Machine<'_> {
         let (first, last) = (self.input.read_at(line.start, 1), self.input.read_at(last, 1));
         let is_quoted = line.length >= 2 && first == last && matches!(first.as_slice(), b"'" | b"\"");
         if !is_quoted {
-            return Err(Halt::Broken("STRING without quotes"));
+            return Err(Halt::Broken(&"STRING without quotes"));
         }
         self.text_of_line(&line)
     }

@@ -8,7 +8,7 @@
 use super::{
     Encoding, Nested, PushBounded as _, Storage,
     heap::{ItemType, Value, Wide},
-    machine::{Halt, Machine, Step},
+    machine::{Halt, Machine, Role, Step},
     names::{Effect, NAMES, Shape, Standing, Technique},
 };
 use crate::rules::{Rule, id};
@@ -144,7 +144,7 @@ impl Machine<'_> {
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(super::NAME_BYTES_MAX);
         match String::from_utf8(self.input.read_at(line.start, length)) {
             Ok(text) => Ok((text, line.whole)),
-            Err(_) => Err(Halt::Broken("a name that is not UTF-8")),
+            Err(_) => Err(Halt::Broken(&"a name that is not UTF-8")),
         }
     }
 
@@ -240,7 +240,7 @@ impl Machine<'_> {
 
     pub(super) fn obj(&mut self) -> Step {
         let from = self.pop_mark()?;
-        let class = self.stack.get(from).copied().ok_or(Halt::Broken("the stack is empty"))?;
+        let class = self.stack.get(from).copied().ok_or(Halt::Broken(&"the stack is empty"))?;
         let arguments = self.arguments_from(from + 1);
         self.stack.truncate(from);
         let result = self.call(How::Instance, class, arguments);
@@ -282,8 +282,9 @@ impl Machine<'_> {
     }
 
     fn evaluated(&mut self, number: u32, arguments: Value) -> Option<Value> {
+        let is_known = self.names.get(number as usize).is_some_and(|name| name.role == Role::Evaluated);
         let Value::Tuple(container) = arguments else { return None };
-        let items = self.heap.items(container)?.to_vec();
+        let items = if is_known { self.heap.items(container)?.to_vec() } else { return None };
         self.evaluate(number, &items)
     }
 
@@ -307,17 +308,21 @@ impl Machine<'_> {
     }
 
     fn allowed_call(&mut self, how: How, number: u32, effect: Effect, arguments: Value) -> Value {
-        let items = match arguments {
-            Value::Tuple(container) => self.heap.items(container).map(<[Value]>::to_vec),
-            // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
+        // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
+        let items = |machine: &Self| match arguments {
+            Value::Tuple(container) => machine.heap.items(container).map(<[Value]>::to_vec),
             _ => None,
+        };
+        let is_empty = |machine: &Self| match arguments {
+            Value::Tuple(container) => machine.heap.count(container) == Some(0),
+            _ => false,
         };
         let fits = match effect {
             Effect::Make => true,
             Effect::Value => false,
             // INST and OBJ without arguments run no initialiser either.
-            Effect::Class => how == How::New || how == How::Instance && items.as_ref().is_some_and(Vec::is_empty),
-            Effect::Shape(shape) => match items.and_then(|items| self.shaped_call(shape, number, &items)) {
+            Effect::Class => how == How::New || how == How::Instance && is_empty(self),
+            Effect::Shape(shape) => match items(self).and_then(|items| self.shaped_call(shape, number, &items)) {
                 Some(Value::Opaque) => return self.evaluated(number, arguments).unwrap_or(Value::Opaque),
                 Some(result) => return result,
                 None => false,

@@ -12,7 +12,8 @@ use super::{
 use crate::pickle::Encoding;
 
 /// Modules that these functions live in, without underscores in front.
-const MODULES: [&str; 8] = ["builtins", "builtin__", "copyreg", "copy_reg", "operator", "codecs", "base64", "binascii"];
+pub(super) const MODULES: [&str; 8] =
+    ["builtins", "builtin__", "copyreg", "copy_reg", "operator", "codecs", "base64", "binascii"];
 /// Longest text or byte string that is computed, in bytes.
 const RESULT_BYTES_MAX: usize = 1_024;
 
@@ -21,9 +22,6 @@ impl Machine<'_> {
     pub(super) fn evaluate(&mut self, number: u32, items: &[Value]) -> Option<Value> {
         let name = self.names.get(number as usize)?;
         let module = name.module.trim_start_matches('_');
-        if !MODULES.contains(&module) {
-            return None;
-        }
         let path = match module {
             "builtins" | "builtin__" => name.attribute.clone(),
             "copy_reg" => format!("copyreg.{}", name.attribute),

@@ -102,7 +102,7 @@ const _: () = assert!(size_of::<Value>() == 8, "a memo entry costs eight bytes")
 /// Items of a container that are remembered; for dictionaries keys and values alternate.
 pub(super) const ITEMS_MAX: usize = 32;
 /// Containers that are remembered.
-const SLOTS: u32 = 1 << 14;
+const SLOTS: u32 = 1 << 12;
 
 /// A recent container.
 #[derive(Debug, Default)]
@@ -148,6 +148,7 @@ impl Heap {
     }
 
     /// Puts `items` into container `id`.
+    #[inline]
     pub(super) fn extend(&mut self, id: u32, items: &[Value]) {
         let (mut weight, mut depth) = (0_u64, 0);
         for item in items {

@@ -7,17 +7,15 @@
 use super::{
     Arrays, Seen,
     heap::{ItemType, Value},
-    machine::{Halt, Machine, Step},
+    machine::{Halt, Machine, Role, Step},
 };
 use crate::rules::id;
 
-const UNCLEAR: Halt = Halt::Limit("an array wrapper whose size is unclear");
+const UNCLEAR: Halt = Halt::Limit(&"an array wrapper whose size is unclear");
 
 impl Machine<'_> {
     pub(super) fn is_array_wrapper(&self, number: u32) -> bool {
-        self.names
-            .get(number as usize)
-            .is_some_and(|name| name.attribute == "NumpyArrayWrapper" && name.module == "joblib.numpy_pickle")
+        self.names.get(number as usize).is_some_and(|name| name.role == Role::ArrayWrapper)
     }
 
     /// Steps over the array that follows the wrapper with this state.
@@ -53,7 +51,7 @@ impl Machine<'_> {
                 let count = shape.and_then(|shape| self.elements(shape)).ok_or(UNCLEAR)?;
                 let bytes = count.checked_mul(u64::from(item)).ok_or(UNCLEAR)?;
                 if alignment {
-                    let padding = self.input.byte().ok_or(Halt::Broken("the stream ends inside an array"))?;
+                    let padding = self.input.byte().ok_or(Halt::Broken(&"the stream ends inside an array"))?;
                     self.step_over(u64::from(padding))?;
                 }
                 self.step_over(bytes)
@@ -71,6 +69,6 @@ impl Machine<'_> {
     }
 
     fn step_over(&mut self, bytes: u64) -> Step {
-        if self.input.skip(bytes) { Ok(()) } else { Err(Halt::Broken("the stream ends inside an array")) }
+        if self.input.skip(bytes) { Ok(()) } else { Err(Halt::Broken(&"the stream ends inside an array")) }
     }
 }

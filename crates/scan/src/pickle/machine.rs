@@ -11,6 +11,7 @@ use std::{collections::HashMap, fmt::Write as _};
 use super::{
     Arrays, Draft, End, Framing, Nested, Seen, Storage,
     argument::int,
+    evaluate,
     heap::{Heap, Memo, Value, Wide},
     input::Input,
     names::Standing,
@@ -35,7 +36,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// Most different memo numbers beyond 64 bits.
 const LARGE_MAX: usize = 256;
 /// Opcodes that a trace shows.
-const TRACE: usize = 12;
+const TRACE: usize = 16;
 /// Deepest nesting of pickles inside joblib arrays.
 const RUNS_MAX: u32 = 16;
 
@@ -45,6 +46,29 @@ pub(super) struct Name {
     pub(super) module: String,
     pub(super) attribute: String,
     pub(super) standing: Standing,
+    pub(super) role: Role,
+}
+
+/// Names that the machine itself knows what to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Ordinary,
+    /// What joblib writes in front of an array.
+    ArrayWrapper,
+    /// Lives in a module whose functions `evaluate` knows.
+    Evaluated,
+}
+
+impl Role {
+    fn of(module: &str, attribute: &str) -> Self {
+        if attribute == "NumpyArrayWrapper" && module == "joblib.numpy_pickle" {
+            Self::ArrayWrapper
+        } else if evaluate::MODULES.contains(&module.trim_start_matches('_')) {
+            Self::Evaluated
+        } else {
+            Self::Ordinary
+        }
+    }
 }
 
 impl Name {
@@ -57,8 +81,9 @@ impl Name {
 /// Why a step did not go on. The text says what CPython would say.
 pub(super) enum Halt {
     Stop,
-    Broken(&'static str),
-    Limit(&'static str),
+    /// References to texts, so that a step's result fits in two registers.
+    Broken(&'static &'static str),
+    Limit(&'static &'static str),
 }
 
 pub(super) type Step<T = ()> = Result<T, Halt>;
@@ -162,6 +187,14 @@ impl<'s> Machine<'s> {
 
     /// Follows one pickle from the current position.
     pub(super) fn run(&mut self) -> End {
+        match self.follow() {
+            Halt::Stop => End::Stop,
+            Halt::Broken(reason) => End::Broken { offset: self.at, reason },
+            Halt::Limit(reason) => End::Limit { offset: self.at, reason },
+        }
+    }
+
+    fn follow(&mut self) -> Halt {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();
@@ -169,19 +202,16 @@ impl<'s> Machine<'s> {
         self.frame_end = u64::MAX;
         self.input.set_fence(u64::MAX);
         self.start = self.input.offset();
-        let end = loop {
-            match self.step() {
-                Ok(()) => {}
-                Err(Halt::Stop) => break End::Stop,
-                Err(Halt::Broken(reason)) => break End::Broken { offset: self.at, reason },
-                Err(Halt::Limit(reason)) => break End::Limit { offset: self.at, reason },
+        let halt = loop {
+            if let Err(halt) = self.step() {
+                break halt;
             }
         };
-        if end == End::Stop {
+        if matches!(halt, Halt::Stop) {
             self.stop_inside_frame();
         }
         self.note_expansion();
-        end
+        halt
     }
 
     /// What stands behind STOP in the same frame is read by nobody, or is the next pickle: that depends on the reader.
@@ -215,21 +245,17 @@ impl<'s> Machine<'s> {
     pub(super) fn run_inner(&mut self) -> Step {
         self.runs += 1;
         if self.runs > RUNS_MAX {
-            return Err(Halt::Limit("pickles nested too deep"));
+            return Err(Halt::Limit(&"pickles nested too deep"));
         }
         let stack = std::mem::take(&mut self.stack);
         let marks = std::mem::take(&mut self.marks);
         let memo = std::mem::take(&mut self.memo);
         let (protocol, frame_end, start) = (self.protocol, self.frame_end, self.start);
-        let end = self.run();
+        let halt = self.follow();
         (self.stack, self.marks, self.memo) = (stack, marks, memo);
         (self.protocol, self.frame_end, self.start) = (protocol, frame_end, start);
         self.runs -= 1;
-        match end {
-            End::Stop => Ok(()),
-            End::Broken { reason, .. } => Err(Halt::Broken(reason)),
-            End::Limit { reason, .. } => Err(Halt::Limit(reason)),
-        }
+        if matches!(halt, Halt::Stop) { Ok(()) } else { Err(halt) }
     }
 
     fn note_expansion(&mut self) {
@@ -245,9 +271,8 @@ impl<'s> Machine<'s> {
 
     fn step(&mut self) -> Step {
         self.at = self.input.offset();
-        let code = self.input.byte().ok_or(Halt::Broken("the stream ends without STOP"))?;
-        let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
-        if let Some(entry) = self.trace.get_mut(slot) {
+        let code = self.input.byte().ok_or(Halt::Broken(&"the stream ends without STOP"))?;
+        if let Some(entry) = self.trace.get_mut((self.opcodes % TRACE as u64) as usize) {
             *entry = (self.at, code);
         }
         self.opcodes += 1;
@@ -297,7 +322,7 @@ impl<'s> Machine<'s> {
             op::LONG1 => self.u8().and_then(|length| self.long(u64::from(length))),
             op::LONG4 => self.i32().and_then(|length| match u64::try_from(length) {
                 Ok(length) => self.long(length),
-                Err(_) => Err(Halt::Broken("LONG4 with a negative length")),
+                Err(_) => Err(Halt::Broken(&"LONG4 with a negative length")),
             }),
             op::BINFLOAT => self.array::<8>().and_then(|_| self.push(Value::Number)),
             // Texts and bytes
@@ -346,7 +371,7 @@ impl<'s> Machine<'s> {
             op::PROTO => self.proto(),
             op::FRAME => self.frame(),
             op::STOP => self.pop().and(Err(Halt::Stop)),
-            _ => Err(Halt::Broken("unknown opcode")),
+            _ => Err(Halt::Broken(&"unknown opcode")),
         }
     }
 
@@ -355,7 +380,7 @@ impl<'s> Machine<'s> {
     #[inline]
     pub(super) fn push(&mut self, value: Value) -> Step {
         if self.stack.len() >= STACK_MAX {
-            return Err(Halt::Limit("more values on the stack than are followed"));
+            return Err(Halt::Limit(&"more values on the stack than are followed"));
         }
         self.stack.push(value);
         Ok(())
@@ -365,22 +390,22 @@ impl<'s> Machine<'s> {
     pub(super) fn pop(&mut self) -> Step<Value> {
         let fence = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= fence {
-            return Err(Halt::Broken("the stack is empty"));
+            return Err(Halt::Broken(&"the stack is empty"));
         }
-        self.stack.pop().ok_or(Halt::Broken("the stack is empty"))
+        self.stack.pop().ok_or(Halt::Broken(&"the stack is empty"))
     }
 
     fn top(&self) -> Step<Value> {
         let fence = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= fence {
-            return Err(Halt::Broken("the stack is empty"));
+            return Err(Halt::Broken(&"the stack is empty"));
         }
-        self.stack.last().copied().ok_or(Halt::Broken("the stack is empty"))
+        self.stack.last().copied().ok_or(Halt::Broken(&"the stack is empty"))
     }
 
     fn mark(&mut self) -> Step {
         if self.marks.len() >= MARKS_MAX {
-            return Err(Halt::Limit("more open marks than are followed"));
+            return Err(Halt::Limit(&"more open marks than are followed"));
         }
         self.marks.push(self.stack.len());
         Ok(())
@@ -388,7 +413,7 @@ impl<'s> Machine<'s> {
 
     /// Where the items above the topmost mark begin; the mark is gone.
     pub(super) fn pop_mark(&mut self) -> Step<usize> {
-        self.marks.pop().ok_or(Halt::Broken("no mark on the stack"))
+        self.marks.pop().ok_or(Halt::Broken(&"no mark on the stack"))
     }
 
     /// POP removes a mark where one is on top.
@@ -403,9 +428,10 @@ impl<'s> Machine<'s> {
     /// Where the topmost `count` values begin; they must lie above the topmost mark, with one value below them.
     fn stack_from(&self, count: usize) -> Step<usize> {
         let fence = self.marks.last().copied().unwrap_or(0);
-        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken("the stack is empty"))
+        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken(&"the stack is empty"))
     }
 
+    #[inline]
     fn put(&mut self, index: u64) -> Step {
         let value = self.top()?;
         if index > MEMO_INDEX_MAX && index / 64 > self.memo.count {
@@ -413,7 +439,7 @@ impl<'s> Machine<'s> {
             self.draft(id::PKL_RESOURCE, "memo", message);
         }
         if self.memo.count >= MEMO_MAX {
-            return Err(Halt::Limit("more memo entries than are followed"));
+            return Err(Halt::Limit(&"more memo entries than are followed"));
         }
         self.memo.put(index, value);
         Ok(())
@@ -426,7 +452,7 @@ impl<'s> Machine<'s> {
                 let message = format!("memo number {index} was put by no opcode of this pickle");
                 self.draft(id::PKL_DIVERGENCE, "memo", message);
             }
-            return Err(Halt::Broken("a memo number that was never put"));
+            return Err(Halt::Broken(&"a memo number that was never put"));
         };
         self.push(value)
     }
@@ -438,11 +464,11 @@ impl<'s> Machine<'s> {
         let mut digits: Vec<u8> = line.iter().copied().filter(|byte| !is_sign(byte)).collect();
         digits.drain(..digits.iter().take_while(|digit| **digit == b'0').count());
         if digits.starts_with(b"-") {
-            return Err(Halt::Broken("a negative memo number"));
+            return Err(Halt::Broken(&"a negative memo number"));
         }
         let place = self.large.iter().position(|known| *known == digits).unwrap_or(self.large.len());
         if place >= LARGE_MAX {
-            return Err(Halt::Limit("more memo numbers beyond 64 bits than are followed"));
+            return Err(Halt::Limit(&"more memo numbers beyond 64 bits than are followed"));
         }
         if place == self.large.len() {
             self.large.push(digits);
@@ -470,7 +496,7 @@ impl<'s> Machine<'s> {
     fn tuple_of(&mut self, count: usize) -> Step {
         let fence = self.marks.last().copied().unwrap_or(0);
         let from = self.stack.len().checked_sub(count).filter(|from| *from >= fence);
-        self.tuple_from(from.ok_or(Halt::Broken("the stack is empty"))?)
+        self.tuple_from(from.ok_or(Halt::Broken(&"the stack is empty"))?)
     }
 
     fn tuple_from(&mut self, from: usize) -> Step {
@@ -549,7 +575,7 @@ impl<'s> Machine<'s> {
         from.checked_sub(1)
             .filter(|index| *index >= fence)
             .and_then(|index| self.stack.get(index).copied())
-            .ok_or(Halt::Broken("the stack is empty"))
+            .ok_or(Halt::Broken(&"the stack is empty"))
     }
 
     // --- names -------------------------------------------------------------------------------------------------
@@ -583,7 +609,7 @@ impl<'s> Machine<'s> {
             )
         };
         if !is_text(module) || !is_text(name) {
-            return Err(Halt::Broken("a name that is no text"));
+            return Err(Halt::Broken(&"a name that is no text"));
         }
         self.unresolved = true;
         let message = format!("the name `{}.{}` is computed", self.describe(module), self.describe(name));
@@ -601,7 +627,8 @@ impl<'s> Machine<'s> {
             return None;
         }
         let number = u32::try_from(self.names.len()).ok()?;
-        self.names.push(Name { module: key.0.clone(), attribute: key.1.clone(), standing });
+        let role = Role::of(module, name);
+        self.names.push(Name { module: key.0.clone(), attribute: key.1.clone(), standing, role });
         self.name_index.insert(key, number);
         Some(number)
     }
@@ -618,7 +645,7 @@ impl<'s> Machine<'s> {
             self.draft(id::PKL_IRREGULAR, "proto", "PROTO in the middle of the stream".to_owned());
         }
         if protocol > 5 {
-            return Err(Halt::Broken("unknown protocol"));
+            return Err(Halt::Broken(&"unknown protocol"));
         }
         self.protocol = protocol;
         Ok(())
