@@ -145,7 +145,7 @@ def answer(stream, out):
 
 
 def main():
-    resource.setrlimit(resource.RLIMIT_AS, (1 << 30, 1 << 30))
+    resource.setrlimit(resource.RLIMIT_AS, (1 << 28, 1 << 28))
     warnings.simplefilter("ignore")
     sys.setrecursionlimit(2_000)
     inward, outward = sys.stdin.buffer, sys.stdout.buffer

@@ -59,6 +59,8 @@ struct Tally {
     early: u64,
     /// The walker went on after every reader had stopped.
     late: u64,
+    /// Python itself ended.
+    crashes: u64,
     shown: Vec<(&'static str, String)>,
 }
 
@@ -139,11 +141,20 @@ fn campaign(plan: &Plan, seeds: &[Vec<u8>], job: usize) -> Result<Tally> {
         let next: Vec<Vec<u8>> = if batch.is_empty() {
             (0..count).map(|_| generator.stream()).collect()
         } else {
-            oracle.ask(&batch)?;
+            let asked = oracle.ask(&batch);
             let next = (0..count).map(|_| generator.stream()).collect();
             let walked: Vec<Names> = batch.iter().map(|stream| names_in(stream, PICKLES_MAX)).collect();
-            for (stream, names) in batch.iter().zip(&walked) {
-                tally.compare(stream, names, &oracle.answer()?);
+            let answers = asked.and_then(|()| batch.iter().map(|_| oracle.answer().map(Some)).collect());
+            // A stream that brings Python itself down is found by asking one by one.
+            let answers: Vec<Option<Answer>> = match answers {
+                Ok(answers) => answers,
+                Err(_) => batch.iter().map(|stream| oracle.ask_alone(&plan.python, stream)).collect::<Result<_>>()?,
+            };
+            for ((stream, names), answer) in batch.iter().zip(&walked).zip(&answers) {
+                match answer {
+                    Some(answer) => tally.compare(stream, names, answer),
+                    None => tally.crash(stream),
+                }
             }
             next
         };
@@ -192,6 +203,18 @@ impl Oracle {
         let inward = self.inward.as_mut().context("the oracle has ended")?;
         inward.write_all(&message)?;
         Ok(inward.flush()?)
+    }
+
+    /// Asks a fresh Python about one stream; `None` if that ends it.
+    fn ask_alone(&mut self, python: &str, stream: &Vec<u8>) -> Result<Option<Answer>> {
+        let mut alone = Self::start(python)?;
+        let answer = alone.ask(std::slice::from_ref(stream)).and_then(|()| alone.answer()).ok();
+        alone.end()?;
+        if self.child.try_wait()?.is_some() || answer.is_none() {
+            let old = std::mem::replace(self, Self::start(python)?);
+            old.end()?;
+        }
+        Ok(answer)
     }
 
     fn answer(&mut self) -> Result<Answer> {
@@ -269,6 +292,12 @@ impl Tally {
         }
     }
 
+    fn crash(&mut self, stream: &[u8]) {
+        self.streams += 1;
+        self.crashes += 1;
+        self.show("crash", stream);
+    }
+
     fn show(&mut self, kind: &'static str, stream: &[u8]) {
         if self.shown.iter().filter(|shown| shown.0 == kind).count() < SHOWN_MAX {
             self.shown.push((kind, stream.escape_ascii().to_string()));
@@ -285,6 +314,7 @@ impl Tally {
         self.untold += other.untold;
         self.early += other.early;
         self.late += other.late;
+        self.crashes += other.crashes;
         self.shown.extend(other.shown);
     }
 
@@ -299,6 +329,7 @@ impl Tally {
             ("of these without a finding that says so", self.untold),
             ("streams in which the walker stops before a reader does", self.early),
             ("streams in which the walker goes on after all readers", self.late),
+            ("streams that brought CPython down", self.crashes),
         ];
         let mut text =
             format!("seed {}, {} jobs, {}, {seconds} s\n\n| | |\n|---|---:|", plan.seed, plan.jobs, plan.python);

@@ -363,8 +363,7 @@ impl Machine<'_> {
             Value::Unknown | Value::Hole => "the result of a call".to_owned(),
             Value::Set => "a set".to_owned(),
             Value::Tuple(container) | Value::List(container) => {
-                let items =
-                    if depth < DESCRIPTION_DEPTH_MAX { self.heap.first_items(container).to_vec() } else { Vec::new() };
+                let items = if depth < DESCRIPTION_DEPTH_MAX { self.heap.first_items(container) } else { Vec::new() };
                 let more = self.heap.count(container).is_none_or(|count| count > 6);
                 let mut parts: Vec<String> =
                     items.iter().take(6).map(|item| self.describe_at(*item, depth + 1)).collect();

@@ -267,7 +267,7 @@ impl<'s> Generator<'s> {
 
     fn head(&mut self, code: u8, count: usize, width: usize) {
         self.out.push(code);
-        let count = if self.one_in(200) { u64::from(u32::MAX) >> self.random.below(8) } else { count as u64 };
+        let count = if self.one_in(600) { u64::from(u32::MAX) >> self.random.below(8) } else { count as u64 };
         self.out.extend_from_slice(&count.to_le_bytes()[..width]);
     }
 

@@ -165,7 +165,7 @@ impl Machine<'_> {
     /// torch writes `('storage', type, key, location, numel[, view])` and, long ago, `('module', class, file, text)`.
     pub(super) fn persistent(&mut self, pid: Value) -> Step {
         let items = match pid {
-            Value::Tuple(container) => self.heap.items(container).unwrap_or_default().to_vec(),
+            Value::Tuple(container) => self.heap.items(container).unwrap_or_default(),
             _ => Vec::new(),
         };
         let usual = match items.as_slice() {
@@ -240,7 +240,7 @@ impl Machine<'_> {
 
     pub(super) fn obj(&mut self) -> Step {
         let from = self.pop_mark()?;
-        let class = self.stack.get(from).copied().ok_or(Halt::Broken(&"the stack is empty"))?;
+        let class = self.stack.get(from).copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
         let arguments = self.arguments_from(from + 1);
         self.stack.truncate(from);
         let result = self.call(How::Instance, class, arguments);
@@ -284,14 +284,16 @@ impl Machine<'_> {
     fn evaluated(&mut self, number: u32, arguments: Value) -> Option<Value> {
         let is_known = self.names.get(number as usize).is_some_and(|name| name.role == Role::Evaluated);
         let Value::Tuple(container) = arguments else { return None };
-        let items = if is_known { self.heap.items(container)?.to_vec() } else { return None };
+        let items = if is_known { self.heap.items(container)? } else { return None };
         self.evaluate(number, &items)
     }
 
     /// `getattr(Class, "name")` is how protocols below 4 write `Class.name`; it is fine where the table allows that.
     fn class_attribute(&mut self, number: u32, arguments: Value) -> Option<Value> {
         let Value::Tuple(container) = arguments else { return None };
-        let [Value::Global(class), Value::Text(attribute)] = *self.heap.items(container)? else { return None };
+        let [Value::Global(class), Value::Text(attribute)] = *self.heap.items(container)?.as_slice() else {
+            return None;
+        };
         if !self.names.get(number as usize)?.attribute.eq("getattr") {
             return None;
         }
@@ -310,7 +312,7 @@ impl Machine<'_> {
     fn allowed_call(&mut self, how: How, number: u32, effect: Effect, arguments: Value) -> Value {
         // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
         let items = |machine: &Self| match arguments {
-            Value::Tuple(container) => machine.heap.items(container).map(<[Value]>::to_vec),
+            Value::Tuple(container) => machine.heap.items(container),
             _ => None,
         };
         let is_empty = |machine: &Self| match arguments {
@@ -456,6 +458,7 @@ impl Machine<'_> {
     pub(super) fn check_keys(&mut self, from: usize) {
         let mut at = from;
         while let Some([key, value]) = self.stack.get(at..at + 2).and_then(|pair| pair.first_chunk().copied()) {
+            let (key, value) = (Value::from(key), Value::from(value));
             at += 2;
             let callable = match value {
                 Value::Global(_) | Value::Unknown => true,

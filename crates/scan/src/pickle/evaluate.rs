@@ -57,7 +57,7 @@ impl Machine<'_> {
             }
             ("str.join", [Value::Text(glue), Value::List(parts) | Value::Tuple(parts)]) => {
                 let glue = self.text_at(*glue)?;
-                let parts = self.heap.items(*parts)?.to_vec();
+                let parts = self.heap.items(*parts)?;
                 let texts: Option<Vec<String>> = parts.into_iter().map(|part| self.text_of(part)).collect();
                 self.made_text(texts?.join(&glue))
             }

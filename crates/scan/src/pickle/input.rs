@@ -90,6 +90,14 @@ impl<'s> Input<'s> {
         byte
     }
 
+    /// Reads the next byte if it is at hand and is `wanted`.
+    #[inline]
+    pub(super) fn next_is(&mut self, wanted: u8) -> bool {
+        let is = self.at < self.near && self.buffer.get(self.at) == Some(&wanted);
+        self.at += usize::from(is);
+        is
+    }
+
     /// The next `count` bytes, at most [`TAKE_BYTES_MAX`].
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Option<&[u8]> {

@@ -31,7 +31,7 @@ impl Machine<'_> {
         }
         self.leave_frame_at_once();
         let Value::Dict(container) = state else { return Err(UNCLEAR) };
-        let entries = self.heap.items(container).ok_or(UNCLEAR)?.to_vec();
+        let entries = self.heap.items(container).ok_or(UNCLEAR)?;
         let (mut shape, mut item, mut alignment) = (None, None, false);
         for pair in entries.chunks_exact(2) {
             let [Value::Text(key), value] = pair else { continue };

@@ -12,7 +12,7 @@ use super::{
     Arrays, Draft, End, Framing, Nested, Seen, Storage,
     argument::int,
     evaluate,
-    heap::{Heap, Memo, Value, Wide},
+    heap::{Heap, Memo, Packed, Value, Wide},
     input::Input,
     names::Standing,
     opcode as op,
@@ -95,7 +95,7 @@ pub(super) struct Machine<'s> {
     name_index: HashMap<(String, String), u32>,
     /// Operands of STACK_GLOBAL by where their texts stand.
     pairs: HashMap<(Wide, Wide), u32>,
-    pub(super) stack: Vec<Value>,
+    pub(super) stack: Vec<Packed>,
     marks: Vec<usize>,
     memo: Memo,
     pub(super) heap: Heap,
@@ -277,8 +277,17 @@ impl<'s> Machine<'s> {
         }
         self.opcodes += 1;
         let result = self.execute(code);
+        // Also where the opcode failed: another reading may go on.
         self.leave_frame();
-        result
+        result?;
+        // Picklers write MEMOIZE behind almost everything; a dispatch of its own would be a third of the time.
+        if self.input.next_is(op::MEMOIZE) {
+            self.at = self.input.offset() - 1;
+            let result = self.put(self.memo.count);
+            self.leave_frame();
+            result?;
+        }
+        Ok(())
     }
 
     /// Forgets a frame that has ended; whether the position is outside of any frame.
@@ -301,7 +310,7 @@ impl<'s> Machine<'s> {
             op::MARK => self.mark(),
             op::POP => self.pop_one(),
             op::POP_MARK => self.pop_mark().map(|from| self.stack.truncate(from)),
-            op::DUP => self.top().and_then(|value| self.push(value)),
+            op::DUP => self.top().and_then(|value| self.push_packed(value)),
             op::PUT => self.memo_line().and_then(|index| self.put(index)),
             op::BINPUT => self.u8().and_then(|index| self.put(u64::from(index))),
             op::LONG_BINPUT => self.u32().and_then(|index| self.put(u64::from(index))),
@@ -379,6 +388,11 @@ impl<'s> Machine<'s> {
 
     #[inline]
     pub(super) fn push(&mut self, value: Value) -> Step {
+        self.push_packed(value.into())
+    }
+
+    #[inline]
+    fn push_packed(&mut self, value: Packed) -> Step {
         if self.stack.len() >= STACK_MAX {
             return Err(Halt::Limit(&"more values on the stack than are followed"));
         }
@@ -392,10 +406,11 @@ impl<'s> Machine<'s> {
         if self.stack.len() <= fence {
             return Err(Halt::Broken(&"the stack is empty"));
         }
-        self.stack.pop().ok_or(Halt::Broken(&"the stack is empty"))
+        self.stack.pop().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))
     }
 
-    fn top(&self) -> Step<Value> {
+    #[inline]
+    fn top(&self) -> Step<Packed> {
         let fence = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= fence {
             return Err(Halt::Broken(&"the stack is empty"));
@@ -454,7 +469,7 @@ impl<'s> Machine<'s> {
             }
             return Err(Halt::Broken(&"a memo number that was never put"));
         };
-        self.push(value)
+        self.push_packed(value)
     }
 
     /// A stand-in for a memo number beyond 64 bits: only the Python unpickler takes one.
@@ -574,7 +589,7 @@ impl<'s> Machine<'s> {
         let fence = self.marks.last().copied().unwrap_or(0);
         from.checked_sub(1)
             .filter(|index| *index >= fence)
-            .and_then(|index| self.stack.get(index).copied())
+            .and_then(|index| self.stack.get(index).copied().map(Value::from))
             .ok_or(Halt::Broken(&"the stack is empty"))
     }
 
