@@ -266,12 +266,12 @@ impl Tally {
             } else {
                 self.missed += 1;
                 println!(
-                    "missed `{}` `{}` ({mask:03b}, {:?})",
+                    "missed `{}` `{}` ({mask:03b}, {:?}) in {}",
                     module.escape_debug(),
                     name.escape_debug(),
-                    walked.broken
+                    walked.broken,
+                    stream.escape_ascii()
                 );
-                self.show("missed", stream);
             }
         }
         let [first, rest @ ..] = &answer.ends;

@@ -668,6 +668,7 @@ impl<'s> Machine<'s> {
 
     fn frame(&mut self) -> Step {
         let length = self.u64()?;
+        self.leave_frame();
         if self.frame_rest() > 0 {
             self.frames_matter = true;
             self.draft(id::PKL_DIVERGENCE, "frames", "a frame begins inside another".to_owned());
