@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod advisories;
 mod containers;
 mod mutants;
 mod samples;
