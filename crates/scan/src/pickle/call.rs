@@ -67,6 +67,13 @@ const STORAGE_TYPES: [(&str, u64); 19] = [
     ("_UntypedStorage", 1),
 ];
 
+/// A plain name that is no special one; `_private` is as good as any.
+fn is_harmless_attribute(name: &str) -> bool {
+    !name.starts_with("__")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
 pub(super) fn rule_of(technique: Technique) -> &'static Rule {
     match technique {
         Technique::Exec => id::PKL_EXEC,
@@ -291,12 +298,20 @@ impl Machine<'_> {
     /// `getattr(Class, "name")` is how protocols below 4 write `Class.name`; it is fine where the table allows that.
     fn class_attribute(&mut self, number: u32, arguments: Value) -> Option<Value> {
         let Value::Tuple(container) = arguments else { return None };
-        let [Value::Global(class), Value::Text(attribute)] = *self.heap.items(container)?.as_slice() else {
-            return None;
-        };
+        let [object, Value::Text(attribute)] = *self.heap.items(container)?.as_slice() else { return None };
         if !self.names.get(number as usize)?.attribute.eq("getattr") {
             return None;
         }
+        let class = match object {
+            Value::Global(class) => class,
+            // Picklers write a bound method so. Calling it has its own rule; only keeping it does nothing.
+            Value::Made(_) if is_harmless_attribute(&self.text_at(attribute)?) => {
+                let shown = self.shown(number);
+                self.forget_import(id::PKL_ATTRIBUTE, &shown);
+                return Some(Value::Unknown);
+            }
+            _ => return None,
+        };
         let class = self.names.get(class as usize)?.clone();
         let path = format!("{}.{}", class.attribute, self.text_at(attribute)?);
         let standing = NAMES.standing(&class.module, &path);
