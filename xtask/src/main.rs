@@ -2,6 +2,7 @@
 //!
 //! * `tidy`: the house rules that no compiler checks; `bench NAME…`: figures into BENCHMARKS.md; `dist`: the binary with
 //!   its bill of materials and checksums.
+//! * `callables [CACHE]`: `crates/scan/data/allowed.generated.txt` from the sources that `sources.txt` pins.
 //! * `fuzz-pickle [--streams N] [--seed S] [--jobs J] [--python PYTHON]`: the pickle walker against CPython's unpicklers.
 //! * `example-digits`: makes the data and the base model of `examples/digits`; `example-digits measure [SEEDS]` prints the
 //!   figures that its README quotes.
@@ -14,7 +15,11 @@ mod dist;
 mod pickles;
 mod tidy;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -25,6 +30,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench", names @ ..] => bench::run(names),
         ["dist"] => dist::run(),
+        ["callables", rest @ ..] => callables(root, rest.first().copied()),
         ["fuzz-pickle", rest @ ..] => pickles::run(rest),
         ["help" | "--help"] => {
             say(USAGE);
@@ -44,11 +50,18 @@ fn main() -> ExitCode {
     }
 }
 
+/// Derives the generated allow-list from the pinned sources, which are kept in `cache`.
+fn callables(root: &Path, cache: Option<&str>) -> anyhow::Result<()> {
+    let cache = cache.map_or_else(|| root.join("target/callables"), PathBuf::from);
+    let done = Command::new("python3").arg(root.join("crates/scan/tools/callables.py")).arg(cache).status()?;
+    anyhow::ensure!(done.success(), "the sources could not be fetched or read");
+    Ok(())
+}
+
 /// Talk goes to stderr.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who started it")]
 fn say(line: &str) {
     eprintln!("{line}");
 }
 
-const USAGE: &str =
-    "usage: cargo xtask tidy | bench NAME… | dist | fuzz-pickle [OPTION VALUE]… | example-digits [measure [SEEDS]]";
+const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | callables [CACHE] | fuzz-pickle [OPTION VALUE]… | example-digits [measure [SEEDS]]";

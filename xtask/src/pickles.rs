@@ -104,7 +104,7 @@ impl Plan {
                 "--streams" => plan.streams = value.replace('_', "").parse().context("--streams")?,
                 "--seed" => plan.seed = value.parse().context("--seed")?,
                 "--jobs" => plan.jobs = value.parse::<usize>().context("--jobs")?.max(1),
-                "--python" => plan.python = (*value).to_owned(),
+                "--python" => (*value).clone_into(&mut plan.python),
                 _ => bail!("unknown option `{name}`"),
             }
         }

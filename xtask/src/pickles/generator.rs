@@ -3,6 +3,8 @@
 //! [`Generator::stream`] keeps a model of stack, marks and memo, so that most opcodes find what they need; now and then
 //! it forgets the model on purpose, writes a wrong frame, breaks a text, or edits the finished stream.
 
+#![expect(clippy::cast_possible_truncation, reason = "small counts and random bits become bytes on purpose")]
+
 use std::collections::BTreeMap;
 
 use ringfence_nn::random::Random;

@@ -85,11 +85,7 @@ impl Machine<'_> {
                 let bytes: Option<Vec<u8>> = items.iter().map(byte).collect();
                 self.made_bytes(bytes?)
             }
-            ("str" | "bytes.decode" | "bytearray.decode", [Value::Bytes(bytes), rest @ ..]) => {
-                let bytes = self.short_bytes(*bytes)?;
-                self.decoded(&bytes, rest.first().copied())
-            }
-            ("codecs.decode", [Value::Bytes(bytes), rest @ ..]) => {
+            ("str" | "bytes.decode" | "bytearray.decode" | "codecs.decode", [Value::Bytes(bytes), rest @ ..]) => {
                 let bytes = self.short_bytes(*bytes)?;
                 self.decoded(&bytes, rest.first().copied())
             }

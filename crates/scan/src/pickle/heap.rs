@@ -76,12 +76,16 @@ pub(super) enum Value {
 impl Value {
     /// Whether it is of a plain type of the language, which has no state that could be set.
     pub(super) fn is_plain(self) -> bool {
-        match self {
-            Self::None | Self::Bool(_) | Self::Int(_) | Self::Number | Self::Text(_) | Self::Bytes(_) => true,
-            Self::Tuple(_) | Self::List(_) | Self::Dict(_) | Self::Set => true,
-            Self::Hole | Self::Opaque | Self::Global(_) | Self::Made(_) | Self::Dtype(_) => false,
-            Self::Persistent | Self::Unknown => false,
-        }
+        !matches!(
+            self,
+            Self::Hole
+                | Self::Opaque
+                | Self::Global(_)
+                | Self::Made(_)
+                | Self::Dtype(_)
+                | Self::Persistent
+                | Self::Unknown
+        )
     }
 }
 

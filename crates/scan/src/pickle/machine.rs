@@ -89,6 +89,7 @@ pub(super) enum Halt {
 pub(super) type Step<T = ()> = Result<T, Halt>;
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent observation about the stream")]
 pub(super) struct Machine<'s> {
     pub(super) input: Input<'s>,
     pub(super) names: Vec<Name>,
@@ -272,7 +273,8 @@ impl<'s> Machine<'s> {
     fn step(&mut self) -> Step {
         self.at = self.input.offset();
         let code = self.input.byte().ok_or(Halt::Broken(&"the stream ends without STOP"))?;
-        if let Some(entry) = self.trace.get_mut((self.opcodes % TRACE as u64) as usize) {
+        let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
+        if let Some(entry) = self.trace.get_mut(slot) {
             *entry = (self.at, code);
         }
         self.opcodes += 1;

@@ -6,4 +6,5 @@ mod advisories;
 mod containers;
 mod mutants;
 mod samples;
+mod streams;
 mod tables;
