@@ -3,6 +3,8 @@
 //! * `tidy`: the house rules that no compiler checks; `bench NAME…`: figures into BENCHMARKS.md; `dist`: the binary with
 //!   its bill of materials and checksums.
 //! * `hub FOLDER [PORT]`: serves `FOLDER/ORG/NAME` as the Hugging Face Hub would, until it is stopped.
+//! * `callables [CACHE]`: `crates/scan/data/allowed.generated.txt` from the sources that `sources.txt` pins.
+//! * `fuzz-pickle [--streams N] [--seed S] [--jobs J] [--python PYTHON]`: the pickle walker against CPython's unpicklers.
 //! * `example-digits`: makes the data and the base model of `examples/digits`; `example-digits measure [SEEDS]` prints the
 //!   figures that its README quotes.
 
@@ -12,9 +14,14 @@ mod bench;
 mod digits;
 mod dist;
 mod hub;
+mod pickles;
 mod tidy;
 
-use std::{env, path::Path, process::ExitCode};
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::{Command, ExitCode},
+};
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
@@ -26,6 +33,8 @@ fn main() -> ExitCode {
         ["bench", names @ ..] => bench::run(names),
         ["dist"] => dist::run(),
         ["hub", folder, rest @ ..] => hub::run(Path::new(folder), rest),
+        ["callables", rest @ ..] => callables(root, rest.first().copied()),
+        ["fuzz-pickle", rest @ ..] => pickles::run(rest),
         ["help" | "--help"] => {
             say(USAGE);
             Ok(())
@@ -44,11 +53,19 @@ fn main() -> ExitCode {
     }
 }
 
+/// Derives the generated allow-list from the pinned sources, which are kept in `cache`.
+fn callables(root: &Path, cache: Option<&str>) -> anyhow::Result<()> {
+    let cache = cache.map_or_else(|| root.join("target/callables"), PathBuf::from);
+    let done = Command::new("python3").arg(root.join("crates/scan/tools/callables.py")).arg(cache).status()?;
+    anyhow::ensure!(done.success(), "the sources could not be fetched or read");
+    Ok(())
+}
+
 /// Talk goes to stderr.
 #[expect(clippy::print_stderr, reason = "a chore talks to the person who started it")]
 fn say(line: &str) {
     eprintln!("{line}");
 }
 
-const USAGE: &str =
-    "usage: cargo xtask tidy | bench NAME… | dist | hub FOLDER [PORT] | example-digits [measure [SEEDS]]";
+const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | hub FOLDER [PORT] | callables [CACHE] | \
+    fuzz-pickle [OPTION VALUE]… | example-digits [measure [SEEDS]]";

@@ -11,10 +11,12 @@ use std::{
 
 use ringfence_scan::{Limits, scan_file};
 
-/// Bytes of the pure pickle.
-const PICKLE_BYTES: usize = 64 << 20;
+/// Bytes of each pure pickle.
+const PICKLE_BYTES: u64 = 256 << 20;
 /// Bytes of the only storage of the torch archive.
 const STORAGE_BYTES: u64 = 256 << 20;
+/// Small pickles that are scanned one by one.
+const SMALL_PICKLES: u32 = 2_000;
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
@@ -26,65 +28,82 @@ fn main() -> io::Result<()> {
     if !paths.is_empty() {
         return Ok(());
     }
-    let mut bench = |name: &str, file: &mut dyn Seekable, bytes: u64| -> io::Result<()> {
-        let start = Instant::now();
-        let report = scan_file(name, &mut Dynamic(file), &Limits::default());
-        let seconds = start.elapsed().as_secs_f64();
-        let speed = bytes as f64 / 1e6 / seconds;
-        let line = serde_json::json!({"case": name, "verdict": report.verdict.to_string(), "seconds": seconds, "megabytes_per_second": speed});
+    let mut bench = |name: &str, file: &mut Made, memo_entries: u64| -> io::Result<()> {
+        // Forgets the peak so far.
+        let _ = std::fs::write("/proc/self/clear_refs", "5");
+        let (before, wall) = (cpu_seconds(), Instant::now());
+        let report = scan_file(name, file, &Limits::default());
+        let seconds = cpu_seconds().zip(before).map_or(wall.elapsed().as_secs_f64(), |(after, before)| after - before);
+        // Memory beyond eight bytes for each memo entry; the source is made up as it is read and takes none.
+        let beyond = peak_bytes().map(|peak| (peak as f64 - 8.0 * memo_entries as f64) / f64::from(1 << 20));
+        let line = serde_json::json!({
+            "case": name,
+            "verdict": report.verdict.to_string(),
+            "megabytes": file.length() / 1_000_000,
+            "memo_entries": memo_entries,
+            "cpu_seconds": seconds,
+            "megabytes_per_second": file.length() as f64 / 1e6 / seconds,
+            "peak_mebibytes_beyond_memo": beyond,
+        });
         writeln!(out, "{line}")
     };
-    let numbers = pickle_of(|body, index| {
-        body.push(b'J');
-        body.extend(index.to_le_bytes());
-    });
-    bench("pickle of whole numbers", &mut Cursor::new(&numbers), numbers.len() as u64)?;
-    let records = pickle_of(|body, index| {
-        body.extend(b"}\x94(\x8c\x04name\x94\x8c\x10");
-        body.extend(format!("{index:016}").as_bytes());
-        body.extend(b"\x94\x8c\x05value\x94G\0\0\0\0\0\0\0\0u");
-    });
-    bench("pickle of records", &mut Cursor::new(&records), records.len() as u64)?;
-    let mut archive = torch_archive();
-    let length = archive.seek(SeekFrom::End(0))?;
-    bench("torch archive", &mut archive, length)
+    for (name, item, memo) in SHAPES {
+        let mut file = pickle_of(item);
+        let entries = file.count * 1_000 * memo;
+        bench(name, &mut file, entries)?;
+    }
+    bench("torch archive", &mut torch_archive(), 0)?;
+    let small = b"\x80\x04}\x94(\x8c\x05alpha\x94G?\xb9\x99\x99\x99\x99\x99\x9a\x8c\x04iter\x94K\x03u.";
+    let (before, wall) = (cpu_seconds(), Instant::now());
+    let mut clean = 0;
+    for _ in 0..SMALL_PICKLES {
+        let report = scan_file("small", &mut Cursor::new(small), &Limits::default());
+        clean += u32::from(report.findings.is_empty());
+    }
+    let seconds = cpu_seconds().zip(before).map_or(wall.elapsed().as_secs_f64(), |(after, before)| after - before);
+    writeln!(out, "{}", serde_json::json!({"case": "small pickles", "files": clean, "cpu_seconds": seconds}))
 }
 
-trait Seekable: Read + Seek {}
-impl<T: Read + Seek> Seekable for T {}
+/// Name, one item as opcodes, memo entries of an item.
+const SHAPES: [(&str, &[u8], u64); 6] = [
+    ("pickle of whole numbers", b"J\x01\x02\x03\x04", 0),
+    ("pickle of records", b"}\x94(\x8c\x04name\x94\x8c\x100000000000000001\x94\x8c\x05value\x94G\0\0\0\0\0\0\0\0u", 4),
+    ("pickle of a dictionary of texts", b"\x8c\x0ckey 00000001\x94\x8c\x21a value of no great length, 33 b.\x94", 2),
+    ("pickle of small tuples", b"K\x01K\x02\x86\x94", 1),
+    ("pickle of objects", b"h\x01)\x81\x94}\x94(\x8c\x01a\x94K\x01\x8c\x01b\x94]\x94(K\x01K\x02eub", 5),
+    ("pickle of byte strings", &BYTES, 1),
+];
 
-struct Dynamic<'a>(&'a mut dyn Seekable);
+/// A byte string of 1,000 bytes, memoized.
+const BYTES: [u8; 1_006] = {
+    let mut item = [b'x'; 1_006];
+    [item[0], item[1], item[2], item[3], item[4], item[1_005]] = [b'B', 0xe8, 3, 0, 0, 0x94];
+    item
+};
 
-impl Read for Dynamic<'_> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        self.0.read(buffer)
-    }
+/// Seconds of processor time of this process so far, where the system tells them.
+fn cpu_seconds() -> Option<f64> {
+    let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
+    Some(text.split_whitespace().next()?.parse::<f64>().ok()? / 1e9)
 }
 
-impl Seek for Dynamic<'_> {
-    fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        self.0.seek(to)
-    }
+/// The most memory that this process ever had, where the system tells it.
+fn peak_bytes() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/self/status").ok()?;
+    let line = text.lines().find(|line| line.starts_with("VmHWM:"))?;
+    line.split_whitespace().nth(1)?.parse::<u64>().ok().map(|kibibytes| kibibytes << 10)
 }
 
-/// A list of items, appended by the thousand as picklers do.
-fn pickle_of(item: impl Fn(&mut Vec<u8>, u32)) -> Vec<u8> {
-    let mut body = b"\x80\x04]\x94".to_vec();
-    let mut index = 0;
-    while body.len() < PICKLE_BYTES {
-        body.push(b'(');
-        for _ in 0..1_000 {
-            item(&mut body, index);
-            index += 1;
-        }
-        body.push(b'e');
-    }
-    body.push(b'.');
-    body
+/// A list of items, or a dictionary of pairs, appended by the thousand as picklers do.
+fn pickle_of(item: &[u8]) -> Made {
+    let is_dictionary = item.starts_with(b"\x8c\x0ckey");
+    let unit = [b"(", item.repeat(1_000).as_slice(), if is_dictionary { b"u" } else { b"e" }].concat();
+    let head: &[u8] = if is_dictionary { b"\x80\x04}\x94" } else { b"\x80\x04]\x94ccollections\nOrderedDict\n\x940" };
+    Made { head: head.to_vec(), count: PICKLE_BYTES / unit.len() as u64, unit, tail: b".".to_vec(), at: 0 }
 }
 
 /// A torch archive whose storage is zeros that are made up as they are read.
-fn torch_archive() -> Sparse {
+fn torch_archive() -> Made {
     let numel = u32::try_from(STORAGE_BYTES / 4).unwrap_or(u32::MAX);
     let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ".to_vec();
     pickle.extend(numel.to_le_bytes());
@@ -120,47 +139,53 @@ fn torch_archive() -> Sparse {
     tail.extend(directory.to_le_bytes());
     tail.extend((u32::try_from(head.len()).unwrap_or(0) + storage).to_le_bytes());
     tail.extend([0; 2]);
-    Sparse { head, tail, at: 0 }
+    Made { head, unit: vec![0; UNIT_BYTES], count: STORAGE_BYTES / UNIT_BYTES as u64, tail, at: 0 }
 }
 
-/// A head, [`STORAGE_BYTES`] zeros, a tail.
-struct Sparse {
+/// Bytes of one unit of zeros.
+const UNIT_BYTES: usize = 64 << 10;
+
+/// A head, a unit so many times, a tail: a large file that takes no memory.
+struct Made {
     head: Vec<u8>,
+    unit: Vec<u8>,
+    count: u64,
     tail: Vec<u8>,
     at: u64,
 }
 
-impl Sparse {
+impl Made {
     fn tail_start(&self) -> u64 {
-        self.head.len() as u64 + STORAGE_BYTES
+        self.head.len() as u64 + self.count * self.unit.len() as u64
+    }
+
+    fn length(&self) -> u64 {
+        self.tail_start() + self.tail.len() as u64
     }
 }
 
-impl Read for Sparse {
+impl Read for Made {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let at = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
+        let place = |offset: u64| usize::try_from(offset).unwrap_or(usize::MAX);
         let head_end = self.head.len() as u64;
-        let count = if self.at < head_end {
-            (&self.head[at(self.at)..]).read(buffer)?
+        let mut part = if self.at < head_end {
+            &self.head[place(self.at)..]
         } else if self.at < self.tail_start() {
-            let count = buffer.len().min(at(self.tail_start() - self.at));
-            buffer[..count].fill(0);
-            count
+            &self.unit[place((self.at - head_end) % self.unit.len() as u64)..]
         } else {
-            let from = at(self.at - self.tail_start()).min(self.tail.len());
-            (&self.tail[from..]).read(buffer)?
+            &self.tail[place(self.at - self.tail_start()).min(self.tail.len())..]
         };
+        let count = part.read(buffer)?;
         self.at += count as u64;
         Ok(count)
     }
 }
 
-impl Seek for Sparse {
+impl Seek for Made {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
-        let end = self.tail_start() + self.tail.len() as u64;
         let target = match to {
             SeekFrom::Start(at) => Some(at),
-            SeekFrom::End(delta) => end.checked_add_signed(delta),
+            SeekFrom::End(delta) => self.length().checked_add_signed(delta),
             SeekFrom::Current(delta) => self.at.checked_add_signed(delta),
         };
         self.at = target.ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;

@@ -2,6 +2,7 @@
 //!
 //! * [`scan_file`] takes one file and answers with a report: it never fails, what cannot be read is a finding.
 //! * [`rules`] lists every rule in plain words; [`rules_digest`] names the whole set, tables included, for evidence.
+//! * [`names_in`] lists the names of a pickle without judging them, so that it can be compared with Python itself.
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive`, `arrays`,
@@ -32,6 +33,7 @@ mod rules;
 mod source;
 mod stream;
 
+pub use pickle::{Names, names_in};
 pub use rules::{Rule, rules, rules_digest};
 
 /// How much of a file is looked at.

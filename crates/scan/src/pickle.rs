@@ -10,17 +10,22 @@ use ringfence_schema::finding::printable;
 
 mod argument;
 mod call;
+mod evaluate;
 mod heap;
 mod input;
 mod joblib;
 mod machine;
 pub(crate) mod names;
 pub(crate) mod nested;
+mod number;
 mod opcode;
 
 pub(crate) use nested::Encoding;
 
-use crate::{rules::Rule, source::Source};
+use crate::{
+    rules::{Rule, id},
+    source::Source,
+};
 use heap::{Value, Wide};
 use machine::Machine;
 use names::Standing;
@@ -95,29 +100,106 @@ pub(crate) struct Report {
     pub(crate) gadget: bool,
 }
 
+/// How frames are read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Framing {
+    /// They mean nothing, as for whoever has the whole stream in memory.
+    Whole,
+    /// As CPython's C unpickler reads them from a file: into a buffer whose rest is lost to what crosses its end.
+    Buffered,
+}
+
+/// What follows a joblib array wrapper.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Arrays {
+    /// An array, as for joblib's own unpickler.
+    Joblib,
+    /// The next opcode, as for every other unpickler.
+    Opcodes,
+}
+
+/// What stood in joblib's arrays so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Seen {
+    Nothing,
+    Numbers,
+    /// Pickles of their own.
+    Objects,
+}
+
 /// Follows the pickle that begins at `start` of `source`, and those that follow it at once, `most` together.
 pub(crate) fn follow(source: &mut dyn Source, start: u64, script: bool, most: u32) -> Report {
     let mut machine = Machine::new(source, start, script);
-    let mut end = machine.run();
-    for _ in 1..most {
-        if end != End::Stop || !machine.another_begins() {
-            break;
-        }
-        end = machine.run();
+    let end = machine.row(most);
+    let stop = machine.input.offset();
+    if machine.frames_matter {
+        machine.framing = Framing::Buffered;
+        machine.input.go_to(start);
+        machine.row(most);
     }
-    let plain = |name: &&machine::Name| name.standing != Standing::Odd;
+    if machine.seen > Seen::Nothing {
+        machine.read_without_arrays(start, most);
+    }
     Report {
         end,
-        stop: machine.input.offset(),
+        stop,
         opcodes: machine.opcodes,
         calls: machine.calls,
-        plain_names: machine.names.iter().filter(plain).count(),
+        plain_names: machine.names.iter().filter(|name| name.is_plain()).count(),
         gadget: machine.names.iter().any(|name| matches!(name.standing, Standing::Gadget(_))),
         overflow: machine.overflow,
         nested: machine.nested,
         storages: machine.storages,
         drafts: machine.drafts,
     }
+}
+
+/// What is known of a stream without judging it: for comparison with Python's own unpicklers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Names {
+    /// Every module and name that the stream resolves, in the order of their first appearance.
+    pub names: Vec<(String, String)>,
+    /// Whether it names something that is only known while it is loaded, or by the loader.
+    pub computed: bool,
+    /// Whether Python's unpicklers are said to read it differently.
+    pub diverges: bool,
+    /// Where each pickle that ends with STOP ends.
+    pub stops: Vec<u64>,
+    /// Why the last one did not end.
+    pub broken: Option<&'static str>,
+}
+
+/// The names in a stream of pickles, one behind the other until one breaks off or `most` were read.
+pub fn names_in(stream: &[u8], most: u32) -> Names {
+    let mut found = Names { names: Vec::new(), computed: false, diverges: false, stops: Vec::new(), broken: None };
+    let mut source = std::io::Cursor::new(stream);
+    let mut machine = Machine::new(&mut source, 0, false);
+    machine.arrays = Arrays::Opcodes;
+    for framing in [Framing::Whole, Framing::Buffered] {
+        machine.framing = framing;
+        machine.input.go_to(0);
+        for _ in 0..most {
+            if machine.input.remaining() == 0 {
+                break;
+            }
+            match machine.run() {
+                End::Stop if framing == Framing::Whole => found.stops.push(machine.input.offset()),
+                End::Stop => {}
+                End::Broken { reason, .. } | End::Limit { reason, .. } => {
+                    found.broken.get_or_insert(reason);
+                    break;
+                }
+            }
+        }
+        if !machine.frames_matter {
+            break;
+        }
+    }
+    found.computed = machine.unresolved;
+    found.diverges = machine.drafts.iter().any(|draft| draft.rule == id::PKL_DIVERGENCE);
+    found.names = machine.names.into_iter().map(|name| (name.module, name.attribute)).collect();
+    found
 }
 
 /// A list with a limit.
@@ -128,6 +210,10 @@ trait PushBounded {
 impl PushBounded for Vec<Nested> {
     fn push_bounded(&mut self, nested: Nested) {
         // What the stream itself loads is always kept; guesses are not worth more than the limit.
+        let known = self.iter().rev().any(|other| (other.offset, other.encoding) == (nested.offset, nested.encoding));
+        if known {
+            return;
+        }
         if self.len() < NESTED_MAX || nested.encoding == Encoding::Loaded && self.len() < 4 * NESTED_MAX {
             self.push(nested);
         }
@@ -135,6 +221,35 @@ impl PushBounded for Vec<Nested> {
 }
 
 impl Machine<'_> {
+    /// Reads the row from `start` as an unpickler that knows nothing of joblib's arrays.
+    ///
+    /// In an ordinary file that breaks off in the first array. It only counts if it names what the other reading does
+    /// not, which the bytes of numbers do not by chance. Pickles of object arrays may, as they take names from another
+    /// memo here; there it must be a gadget.
+    fn read_without_arrays(&mut self, start: u64, most: u32) {
+        let (names, drafts) = (self.names.len(), self.drafts.len());
+        let nested = self.nested.len();
+        let (framing, overflow) = (self.framing, self.overflow);
+        self.arrays = Arrays::Opcodes;
+        self.framing = Framing::Whole;
+        self.input.go_to(start);
+        self.row(most);
+        (self.arrays, self.framing) = (Arrays::Joblib, framing);
+        let counts = |name: &machine::Name| match self.seen {
+            Seen::Objects => matches!(name.standing, Standing::Gadget(_)),
+            Seen::Nothing | Seen::Numbers => name.is_plain(),
+        };
+        if self.names.get(names..).is_some_and(|new| new.iter().any(counts)) {
+            let message = "opcodes stand where joblib reads an array".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "joblib", message);
+            return;
+        }
+        self.names.truncate(names);
+        self.drafts.truncate(drafts);
+        self.nested.truncate(nested);
+        self.overflow = overflow;
+    }
+
     /// Whether the next bytes are the start of a pickle of protocol 2 or newer.
     fn another_begins(&mut self) -> bool {
         let count = usize::try_from(self.input.remaining()).unwrap_or(usize::MAX).min(START_BYTES);
@@ -188,6 +303,9 @@ impl Machine<'_> {
 
     /// Where the argument of the opcode at `offset` lies.
     fn extent_at(&mut self, offset: Wide) -> Option<(u64, u64)> {
+        if offset.as_kept().is_some() {
+            return None;
+        }
         let offset = offset.number();
         let head = self.input.read_at(offset, 9);
         let number = |bytes: usize| {
@@ -203,24 +321,16 @@ impl Machine<'_> {
         Some((offset.checked_add(header)?, length))
     }
 
-    /// The text whose opcode stands at `offset`; `None` where it is too long for a name or not UTF-8.
-    fn text_at(&mut self, offset: Wide) -> Option<String> {
-        if let Some((start, length)) = self.extent_at(offset) {
+    /// A text by where its opcode stands; `None` where it is too long for a name.
+    fn text_at(&mut self, text: Wide) -> Option<String> {
+        if let Some(index) = text.as_kept() {
+            return self.kept(index).map(utf8);
+        }
+        if let Some((start, length)) = self.extent_at(text) {
             let length = usize::try_from(length).ok().filter(|length| *length <= NAME_BYTES_MAX)?;
-            return String::from_utf8(self.input.read_at(start, length)).ok();
+            return Some(utf8(&self.input.read_at(start, length)));
         }
-        let line = self.input.read_at(offset.number(), NAME_BYTES_MAX + 1);
-        let (code, rest) = line.split_first()?;
-        let end = memchr::memchr(b'\n', rest)?;
-        let text = rest.get(..end)?;
-        match *code {
-            opcode::STRING => {
-                let inner = text.get(1..text.len().checked_sub(1)?)?;
-                String::from_utf8(unescape(inner)).ok()
-            }
-            opcode::UNICODE => Some(raw_unicode_unescape(text)),
-            _ => None,
-        }
+        line_text(&self.input.read_at(text.number(), NAME_BYTES_MAX + 1))
     }
 
     /// `module.name`, fit to print.
@@ -253,8 +363,7 @@ impl Machine<'_> {
             Value::Unknown | Value::Hole => "the result of a call".to_owned(),
             Value::Set => "a set".to_owned(),
             Value::Tuple(container) | Value::List(container) => {
-                let items =
-                    if depth < DESCRIPTION_DEPTH_MAX { self.heap.first_items(container).to_vec() } else { Vec::new() };
+                let items = if depth < DESCRIPTION_DEPTH_MAX { self.heap.first_items(container) } else { Vec::new() };
                 let more = self.heap.count(container).is_none_or(|count| count > 6);
                 let mut parts: Vec<String> =
                     items.iter().take(6).map(|item| self.describe_at(*item, depth + 1)).collect();
@@ -269,7 +378,26 @@ impl Machine<'_> {
     }
 }
 
-/// The common escapes of a STRING argument; names need no others to be recognised.
+/// Bytes as text. What is no UTF-8 becomes U+FFFD: no module or attribute has such a name, and it is reported as odd.
+fn utf8(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// The text that a line stands for whose opcode is its first byte.
+fn line_text(line: &[u8]) -> Option<String> {
+    let (code, rest) = line.split_first()?;
+    let text = rest.get(..memchr::memchr(b'\n', rest)?)?;
+    match *code {
+        opcode::STRING => {
+            let inner = text.get(1..text.len().checked_sub(1)?)?;
+            Some(utf8(&unescape(inner)))
+        }
+        opcode::UNICODE => Some(raw_unicode_unescape(text)),
+        _ => None,
+    }
+}
+
+/// The escapes of a STRING argument, as `codecs.escape_decode` reads them.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();
     let mut rest = text.iter().copied();
@@ -278,9 +406,20 @@ fn unescape(text: &[u8]) -> Vec<u8> {
             out.push(byte);
             continue;
         }
+        let simple = |byte| {
+            Some(match byte {
+                b'\\' | b'\'' | b'"' => byte,
+                b'a' => 7,
+                b'b' => 8,
+                b't' => b'\t',
+                b'n' => b'\n',
+                b'v' => 11,
+                b'f' => 12,
+                b'r' => b'\r',
+                _ => return None,
+            })
+        };
         match rest.next() {
-            Some(b'n') => out.push(b'\n'),
-            Some(b't') => out.push(b'\t'),
             Some(b'x') => {
                 let digits: Vec<u8> = rest.by_ref().take(2).collect();
                 let value = std::str::from_utf8(&digits).ok().and_then(|digits| u8::from_str_radix(digits, 16).ok());
@@ -296,35 +435,48 @@ fn unescape(text: &[u8]) -> Vec<u8> {
                 }
                 out.push((value & 0xff) as u8);
             }
-            Some(other) => out.push(other),
+            // Other backslashes stand for themselves.
+            Some(other) => match simple(other) {
+                Some(byte) => out.push(byte),
+                None => out.extend([b'\\', other]),
+            },
             None => out.push(b'\\'),
         }
     }
     out
 }
 
-/// Python's `raw-unicode-escape`: Latin-1 with `\uXXXX` and `\UXXXXXXXX`.
+/// Python's `raw-unicode-escape`: Latin-1 with `\uXXXX` and `\UXXXXXXXX`; a backslash before anything else takes that
+/// with it. Lone surrogates become what [`utf8`] makes of them.
 fn raw_unicode_unescape(text: &[u8]) -> String {
     let mut out = String::new();
     let mut at = 0;
     while let Some(byte) = text.get(at) {
-        let digits = match (byte, text.get(at + 1)) {
+        let next = text.get(at + 1).copied();
+        let digits = match (byte, next) {
             (b'\\', Some(b'u')) => 4,
             (b'\\', Some(b'U')) => 8,
+            (b'\\', Some(other)) => {
+                out.extend(['\\', char::from(other)]);
+                at += 2;
+                continue;
+            }
             _ => 0,
         };
         let escaped = (digits > 0)
             .then(|| std::str::from_utf8(text.get(at + 2..at + 2 + digits)?).ok())
             .flatten()
-            .and_then(|digits| u32::from_str_radix(digits, 16).ok())
-            .and_then(char::from_u32);
-        if let Some(character) = escaped {
-            out.push(character);
-            at += 2 + digits;
-        } else {
-            out.push(char::from(*byte));
-            at += 1;
+            .and_then(|digits| u32::from_str_radix(digits, 16).ok());
+        match (escaped, escaped.and_then(char::from_u32)) {
+            (Some(_), Some(character)) => out.push(character),
+            (Some(0xd800..=0xdfff), None) => out.push_str("\u{fffd}\u{fffd}\u{fffd}"),
+            _ => {
+                out.push(char::from(*byte));
+                at += 1;
+                continue;
+            }
         }
+        at += 2 + digits;
     }
     out
 }

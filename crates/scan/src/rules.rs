@@ -40,6 +40,7 @@ pub fn rules_digest() -> Digest {
         }
     }
     add(&mut hasher, names::ALLOWED);
+    add(&mut hasher, names::GENERATED);
     add(&mut hasher, names::GADGETS);
     add(&mut hasher, env!("CARGO_PKG_VERSION"));
     hasher.finish()

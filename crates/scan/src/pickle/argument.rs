@@ -6,18 +6,19 @@
 use super::{
     Nested, PushBounded as _,
     heap::{Value, Wide},
-    input::TAKE_BYTES_MAX,
+    input::{Line, TAKE_BYTES_MAX},
     machine::{Halt, Machine, Step},
+    number::{self, Reading},
 };
 use crate::rules::id;
 
 impl Machine<'_> {
     pub(super) fn array<const N: usize>(&mut self) -> Step<[u8; N]> {
-        self.input.array().ok_or(Halt::Broken("the stream ends inside an opcode"))
+        self.input.array().ok_or(Halt::Broken(&"the stream ends inside an opcode"))
     }
 
     pub(super) fn u8(&mut self) -> Step<u8> {
-        self.input.byte().ok_or(Halt::Broken("the stream ends inside an opcode"))
+        self.input.byte().ok_or(Halt::Broken(&"the stream ends inside an opcode"))
     }
 
     pub(super) fn u32(&mut self) -> Step<u32> {
@@ -41,47 +42,65 @@ impl Machine<'_> {
             let message = format!("an argument claims {length} bytes, {} are left", self.input.remaining());
             self.draft(id::PKL_RESOURCE, "claim", message);
         }
-        Err(Halt::Broken("an argument is longer than the stream"))
+        Err(Halt::Broken(&"an argument is longer than the stream"))
+    }
+
+    /// A line that ends; only GLOBAL and INST do something with one that does not.
+    pub(super) fn whole_line(&mut self) -> Step<Line> {
+        self.input.line().filter(|line| line.whole).ok_or(Halt::Broken(&"the stream ends inside a line"))
     }
 
     /// The text of a line opcode that holds a number.
-    pub(super) fn short_line(&mut self) -> Step<Vec<u8>> {
-        let line = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+    fn short_line(&mut self) -> Step<Vec<u8>> {
+        let line = self.whole_line()?;
         if line.length > NUMBER_BYTES_MAX {
-            return Err(Halt::Broken("a number is too long"));
+            return Err(Halt::Broken(&"a number is too long"));
         }
         Ok(self.input.read_at(line.start, usize::try_from(line.length).unwrap_or(0)))
     }
 
-    pub(super) fn number_line(&mut self) -> Step<u64> {
+    /// The number that a line opcode holds.
+    fn number_of_line<T>(&mut self, line: &[u8], read: impl Fn(&[u8]) -> Reading<T>) -> Step<T> {
+        match read(line) {
+            Reading::Both(value) => Ok(value),
+            Reading::One(value) => {
+                let message = "a number that only one of Python's two unpicklers reads".to_owned();
+                self.draft(id::PKL_DIVERGENCE, "number", message);
+                Ok(value)
+            }
+            Reading::Neither => Err(Halt::Broken(&"not a number")),
+        }
+    }
+
+    pub(super) fn memo_line(&mut self) -> Step<u64> {
         let line = self.short_line()?;
-        parse_int(&line).and_then(|value| u64::try_from(value).ok()).ok_or(Halt::Broken("not a memo number"))
+        match self.number_of_line(&line, number::memo_number)? {
+            Some(number) => u64::try_from(number).map_err(|_| Halt::Broken(&"a negative memo number")),
+            None => self.large_number(&line),
+        }
     }
 
     pub(super) fn int_line(&mut self) -> Step {
         let line = self.short_line()?;
-        let value = match line.as_slice() {
-            b"00" => Value::Bool(false),
-            b"01" => Value::Bool(true),
-            digits => {
-                parse_int(digits).map(int).or_else(|| is_long(digits).then_some(Value::Number)).ok_or(NOT_A_NUMBER)?
-            }
+        let value = self.number_of_line(&line, number::int)?;
+        let is_short = line.len() == 2;
+        let value = match value {
+            Some(small @ (0 | 1)) if is_short => Value::Bool(small == 1),
+            Some(number) => int(number),
+            None => Value::Number,
         };
         self.push(value)
     }
 
     pub(super) fn long_line(&mut self) -> Step {
         let line = self.short_line()?;
-        let digits = line.strip_suffix(b"L").unwrap_or(&line);
-        let value =
-            parse_int(digits).map(int).or_else(|| is_long(digits).then_some(Value::Number)).ok_or(NOT_A_NUMBER)?;
-        self.push(value)
+        let value = self.number_of_line(&line, number::long)?;
+        self.push(value.map_or(Value::Number, int))
     }
 
     pub(super) fn float_line(&mut self) -> Step {
         let line = self.short_line()?;
-        let text = std::str::from_utf8(&line).map_err(|_| NOT_A_NUMBER)?.trim().replace('_', "");
-        text.parse::<f64>().map_err(|_| NOT_A_NUMBER)?;
+        self.number_of_line(&line, number::float)?;
         self.push(Value::Number)
     }
 
@@ -91,23 +110,43 @@ impl Machine<'_> {
             return self.push(Value::Number);
         }
         let count = usize::try_from(length).unwrap_or(0);
-        let raw = self.input.take(count).ok_or(Halt::Broken("the stream ends inside an opcode"))?;
+        let raw = self.input.take(count).ok_or(Halt::Broken(&"the stream ends inside an opcode"))?;
         let negative = raw.last().is_some_and(|top| top & 0x80 != 0);
         let value = raw.iter().rev().fold(0_u64, |value, byte| value << 8 | u64::from(*byte));
         let small = if negative { None } else { Wide::new(value) };
         self.push(small.map_or(Value::Number, Value::Int))
     }
 
-    pub(super) fn text(&mut self, length: u64) -> Step {
+    /// A text of `length` bytes behind a head of `head` bytes.
+    pub(super) fn text(&mut self, head: u64, length: u64) -> Step {
         self.look_for_nested(length);
         self.skip(length)?;
-        self.push(Wide::new(self.at).map_or(Value::Opaque, Value::Text))
+        if self.input.offset() != self.at.saturating_add(head).saturating_add(length) {
+            // The fence was stepped over: the text does not stand where its opcode says.
+            return self.text_elsewhere(length);
+        }
+        self.push(Wide::offset(self.at).map_or(Value::Opaque, Value::Text))
+    }
+
+    #[cold]
+    fn text_elsewhere(&mut self, length: u64) -> Step {
+        let value = match usize::try_from(length) {
+            Ok(count) if count <= super::NAME_BYTES_MAX => {
+                let start = self.input.offset().saturating_sub(length);
+                let bytes = self.input.read_at(start, count);
+                self.keep(bytes).map_or(Value::Opaque, Value::Text)
+            }
+            _ => Value::Opaque,
+        };
+        self.push(value)
     }
 
     pub(super) fn bytes(&mut self, length: u64) -> Step {
         self.look_for_nested(length);
-        self.skip(length)?;
-        self.push(Wide::new(self.at).map_or(Value::Opaque, Value::Bytes))
+        if self.input.fence() == u64::MAX || !self.input.skip_joined(length) {
+            self.skip(length)?;
+        }
+        self.push(Wide::offset(self.at).map_or(Value::Opaque, Value::Bytes))
     }
 
     /// Looks at the first bytes of an argument for a pickle, plain or encoded.
@@ -128,49 +167,40 @@ impl Machine<'_> {
     }
 
     pub(super) fn string_line(&mut self) -> Step {
-        let line = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        let (first, last) =
-            (self.input.read_at(line.start, 1), self.input.read_at((line.start + line.length).saturating_sub(1), 1));
+        let line = self.whole_line()?;
+        let last = (line.start + line.length).saturating_sub(1);
+        let (first, last) = (self.input.read_at(line.start, 1), self.input.read_at(last, 1));
         let is_quoted = line.length >= 2 && first == last && matches!(first.as_slice(), b"'" | b"\"");
         if !is_quoted {
-            return Err(Halt::Broken("STRING without quotes"));
+            return Err(Halt::Broken(&"STRING without quotes"));
         }
-        self.push(Wide::new(self.at).map_or(Value::Opaque, Value::Text))
+        self.text_of_line(&line)
     }
 
     pub(super) fn text_line(&mut self) -> Step {
-        self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        self.push(Wide::new(self.at).map_or(Value::Opaque, Value::Text))
+        let line = self.whole_line()?;
+        self.text_of_line(&line)
+    }
+
+    fn text_of_line(&mut self, line: &Line) -> Step {
+        if line.start == self.at + 1 {
+            return self.push(Wide::offset(self.at).map_or(Value::Opaque, Value::Text));
+        }
+        let count = usize::try_from(line.length).unwrap_or(usize::MAX);
+        let text = if count > super::NAME_BYTES_MAX {
+            None
+        } else {
+            let raw = self.input.read_at(self.at, 1).into_iter().chain(self.input.read_at(line.start, count + 1));
+            super::line_text(&raw.collect::<Vec<u8>>())
+        };
+        let kept = text.and_then(|text| self.keep(text.into_bytes()));
+        self.push(kept.map_or(Value::Opaque, Value::Text))
     }
 }
-
-const NOT_A_NUMBER: Halt = Halt::Broken("not a number");
 
 /// A whole number as a value.
 pub(super) fn int(value: i64) -> Value {
     u64::try_from(value).ok().and_then(Wide::new).map_or(Value::Number, Value::Int)
-}
-
-/// `int(text, 0)` for numbers that fit.
-fn parse_int(digits: &[u8]) -> Option<i64> {
-    let text = std::str::from_utf8(digits).ok()?.trim().replace('_', "");
-    let (negative, text) = text.strip_prefix('-').map_or((false, text.as_str()), |rest| (true, rest));
-    let text = text.strip_prefix('+').unwrap_or(text);
-    let lower = text.to_ascii_lowercase();
-    let value = match lower.get(..2) {
-        Some("0x") => i64::from_str_radix(lower.get(2..)?, 16).ok()?,
-        Some("0o") => i64::from_str_radix(lower.get(2..)?, 8).ok()?,
-        Some("0b") => i64::from_str_radix(lower.get(2..)?, 2).ok()?,
-        _ => lower.parse().ok()?,
-    };
-    Some(if negative { -value } else { value })
-}
-
-/// A whole number of any length.
-fn is_long(digits: &[u8]) -> bool {
-    let digits = digits.trim_ascii();
-    let digits = digits.strip_prefix(b"-").unwrap_or(digits);
-    !digits.is_empty() && digits.iter().all(|byte| byte.is_ascii_hexdigit() || matches!(byte, b'_' | b'x' | b'X'))
 }
 
 /// Longest text of a number opcode, in bytes.

@@ -8,7 +8,7 @@
 use super::{
     Encoding, Nested, PushBounded as _, Storage,
     heap::{ItemType, Value, Wide},
-    machine::{Halt, Machine, Step},
+    machine::{Halt, Machine, Role, Step},
     names::{Effect, NAMES, Shape, Standing, Technique},
 };
 use crate::rules::{Rule, id};
@@ -67,6 +67,13 @@ const STORAGE_TYPES: [(&str, u64); 19] = [
     ("_UntypedStorage", 1),
 ];
 
+/// A plain name that is no special one; `_private` is as good as any.
+fn is_harmless_attribute(name: &str) -> bool {
+    !name.starts_with("__")
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        && name.bytes().next().is_some_and(|first| !first.is_ascii_digit())
+}
+
 pub(super) fn rule_of(technique: Technique) -> &'static Rule {
     match technique {
         Technique::Exec => id::PKL_EXEC,
@@ -113,35 +120,59 @@ impl Machine<'_> {
         if own { Standing::Allowed(Effect::Class) } else { NAMES.standing(module, name) }
     }
 
-    pub(super) fn global_lines(&mut self) -> Step<Value> {
-        let module = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        let name = self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
-        let module = self.name_text(module.start, module.length)?;
-        let name = self.name_text(name.start, name.length)?;
-        Ok(self.import(&module, &name))
+    pub(super) fn global(&mut self) -> Step {
+        let (module, name, is_whole) = self.name_lines()?;
+        let standing = self.standing(&module, &name);
+        if is_whole || matches!(standing, Standing::Gadget(_)) {
+            let global = self.import(&module, &name);
+            return self.push(global);
+        }
+        // The name of a file that was cut here; it is resolved, but nothing can be done with it.
+        let number = self.number_of(&module, &name, standing);
+        self.push(number.map_or(Value::Unknown, Value::Global))
     }
 
-    fn name_text(&mut self, start: u64, length: u64) -> Step<String> {
+    /// The two lines of GLOBAL and INST, and whether both end. The C unpickler refuses empty ones. Where the stream ends
+    /// inside one, the Python unpickler drops the last byte for the line end that is not there, resolves what is left,
+    /// and INST even calls it.
+    fn name_lines(&mut self) -> Step<(String, String, bool)> {
+        let (module, first) = self.name_line()?;
+        let (name, second) = self.name_line()?;
+        if first && second && (module.is_empty() || name.is_empty()) {
+            let message = "an empty name, which only one of Python's two unpicklers resolves".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "empty", message);
+        }
+        Ok((module, name, first && second))
+    }
+
+    fn name_line(&mut self) -> Step<(String, bool)> {
+        let Some(line) = self.input.line() else { return Ok((String::new(), false)) };
+        let length = if line.whole { line.length } else { line.length.saturating_sub(1) };
         let length = usize::try_from(length).unwrap_or(usize::MAX).min(super::NAME_BYTES_MAX);
-        String::from_utf8(self.input.read_at(start, length)).map_err(|_| Halt::Broken("a name that is not UTF-8"))
+        match String::from_utf8(self.input.read_at(line.start, length)) {
+            Ok(text) => Ok((text, line.whole)),
+            Err(_) => Err(Halt::Broken(&"a name that is not UTF-8")),
+        }
     }
 
     pub(super) fn extension(&mut self, code: u32) -> Step {
         self.draft(id::PKL_EXTENSION, "extension", format!("extension code {code}"));
-        self.push(Value::Unknown)
+        let registered = self.extensions.get(&code).copied();
+        self.unresolved |= registered.is_none();
+        self.push(registered.map_or(Value::Unknown, Value::Global))
     }
 
     // --- persistent ids ----------------------------------------------------------------------------------------
 
     pub(super) fn persistent_line(&mut self) -> Step {
-        self.input.line().ok_or(Halt::Broken("the stream ends inside a line"))?;
+        self.whole_line()?;
         self.push(Value::Persistent)
     }
 
     /// torch writes `('storage', type, key, location, numel[, view])` and, long ago, `('module', class, file, text)`.
     pub(super) fn persistent(&mut self, pid: Value) -> Step {
         let items = match pid {
-            Value::Tuple(container) => self.heap.items(container).unwrap_or_default().to_vec(),
+            Value::Tuple(container) => self.heap.items(container).unwrap_or_default(),
             _ => Vec::new(),
         };
         let usual = match items.as_slice() {
@@ -201,7 +232,12 @@ impl Machine<'_> {
     }
 
     pub(super) fn inst(&mut self) -> Step {
-        let class = self.global_lines()?;
+        let (module, name, is_whole) = self.name_lines()?;
+        if !is_whole {
+            let message = "a call at the very end that only one of Python's two unpicklers makes".to_owned();
+            self.draft(id::PKL_DIVERGENCE, "line", message);
+        }
+        let class = self.import(&module, &name);
         let from = self.pop_mark()?;
         let arguments = self.arguments_from(from);
         self.stack.truncate(from);
@@ -211,7 +247,7 @@ impl Machine<'_> {
 
     pub(super) fn obj(&mut self) -> Step {
         let from = self.pop_mark()?;
-        let class = self.stack.get(from).copied().ok_or(Halt::Broken("the stack is empty"))?;
+        let class = self.stack.get(from).copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
         let arguments = self.arguments_from(from + 1);
         self.stack.truncate(from);
         let result = self.call(How::Instance, class, arguments);
@@ -249,16 +285,33 @@ impl Machine<'_> {
             self.forget(id::PKL_UNKNOWN_NAME, &shown);
         }
         self.draft_again(rule, &shown, message);
-        Value::Unknown
+        self.evaluated(number, arguments).unwrap_or(Value::Unknown)
+    }
+
+    fn evaluated(&mut self, number: u32, arguments: Value) -> Option<Value> {
+        let is_known = self.names.get(number as usize).is_some_and(|name| name.role == Role::Evaluated);
+        let Value::Tuple(container) = arguments else { return None };
+        let items = if is_known { self.heap.items(container)? } else { return None };
+        self.evaluate(number, &items)
     }
 
     /// `getattr(Class, "name")` is how protocols below 4 write `Class.name`; it is fine where the table allows that.
     fn class_attribute(&mut self, number: u32, arguments: Value) -> Option<Value> {
         let Value::Tuple(container) = arguments else { return None };
-        let [Value::Global(class), Value::Text(attribute)] = *self.heap.items(container)? else { return None };
+        let [object, Value::Text(attribute)] = *self.heap.items(container)?.as_slice() else { return None };
         if !self.names.get(number as usize)?.attribute.eq("getattr") {
             return None;
         }
+        let class = match object {
+            Value::Global(class) => class,
+            // Picklers write a bound method so. Calling it has its own rule; only keeping it does nothing.
+            Value::Made(_) if is_harmless_attribute(&self.text_at(attribute)?) => {
+                let shown = self.shown(number);
+                self.forget_import(id::PKL_ATTRIBUTE, &shown);
+                return Some(Value::Unknown);
+            }
+            _ => return None,
+        };
         let class = self.names.get(class as usize)?.clone();
         let path = format!("{}.{}", class.attribute, self.text_at(attribute)?);
         let standing = NAMES.standing(&class.module, &path);
@@ -272,17 +325,22 @@ impl Machine<'_> {
     }
 
     fn allowed_call(&mut self, how: How, number: u32, effect: Effect, arguments: Value) -> Value {
-        let items = match arguments {
-            Value::Tuple(container) => self.heap.items(container).map(<[Value]>::to_vec),
-            // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
+        // REDUCE with something that is no tuple fails in CPython, or iterates over what it is.
+        let items = |machine: &Self| match arguments {
+            Value::Tuple(container) => machine.heap.items(container),
             _ => None,
+        };
+        let is_empty = |machine: &Self| match arguments {
+            Value::Tuple(container) => machine.heap.count(container) == Some(0),
+            _ => false,
         };
         let fits = match effect {
             Effect::Make => true,
             Effect::Value => false,
             // INST and OBJ without arguments run no initialiser either.
-            Effect::Class => how == How::New || how == How::Instance && items.as_ref().is_some_and(Vec::is_empty),
-            Effect::Shape(shape) => match items.and_then(|items| self.shaped_call(shape, number, &items)) {
+            Effect::Class => how == How::New || how == How::Instance && is_empty(self),
+            Effect::Shape(shape) => match items(self).and_then(|items| self.shaped_call(shape, number, &items)) {
+                Some(Value::Opaque) => return self.evaluated(number, arguments).unwrap_or(Value::Opaque),
                 Some(result) => return result,
                 None => false,
             },
@@ -291,9 +349,9 @@ impl Machine<'_> {
             let shown = self.shown(number);
             let message = format!("calls `{shown}` with {}", self.describe(arguments));
             self.draft(id::PKL_ARGUMENTS, &shown, message);
-            return Value::Unknown;
+            return self.evaluated(number, arguments).unwrap_or(Value::Unknown);
         }
-        Value::Made(number)
+        self.evaluated(number, arguments).unwrap_or(Value::Made(number))
     }
 
     /// The result of a call whose arguments fit `shape`.
@@ -386,6 +444,10 @@ impl Machine<'_> {
                     return self.array_wrapper(state);
                 }
             }
+            // The Python unpickler lets an empty state pass, the C one looks for a dictionary to update.
+            plain if plain.is_plain() => {
+                self.draft(id::PKL_DIVERGENCE, "plain state", "sets the state of a plain value".to_owned());
+            }
             _ => {}
         }
         Ok(())
@@ -411,6 +473,7 @@ impl Machine<'_> {
     pub(super) fn check_keys(&mut self, from: usize) {
         let mut at = from;
         while let Some([key, value]) = self.stack.get(at..at + 2).and_then(|pair| pair.first_chunk().copied()) {
+            let (key, value) = (Value::from(key), Value::from(value));
             at += 2;
             let callable = match value {
                 Value::Global(_) | Value::Unknown => true,

@@ -1,25 +1,44 @@
 //! What the machine knows of a value: eight bytes, whatever the value's real size.
 //!
+//! A [`Value`] is what the machine looks at; [`Packed`] is how stack, memo and containers keep it.
 //! Texts and byte strings are offsets into the stream and are read again when they matter. Containers are numbers into
 //! a [`Heap`] that remembers the recent ones and the first items of each; older ones are only known to be containers.
 //! So memory stays bounded, and a value never expands.
 
-/// A number of 40 bits: offsets in files up to 1 TiB, and the whole numbers that sizes need.
+/// A number of 40 bits: offsets in files up to 512 GiB, numbers of kept texts, and the whole numbers that sizes need.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(super) struct Wide([u8; 5]);
+pub(super) struct Wide(u64);
 
 impl Wide {
     /// `None` beyond 40 bits.
+    #[inline]
     pub(super) fn new(value: u64) -> Option<Self> {
-        let bytes = value.to_le_bytes();
-        let (low, high) = bytes.split_first_chunk()?;
-        high.iter().all(|byte| *byte == 0).then_some(Self(*low))
+        (value < 1 << 40).then_some(Self(value))
     }
 
     pub(super) fn number(self) -> u64 {
-        self.0.iter().rev().fold(0, |value, byte| value << 8 | u64::from(*byte))
+        self.0
+    }
+
+    /// An offset in the stream.
+    pub(super) fn offset(offset: u64) -> Option<Self> {
+        if offset < KEPT { Self::new(offset) } else { None }
+    }
+
+    /// The number of a text that stands nowhere in the stream.
+    pub(super) fn kept(index: usize) -> Option<Self> {
+        Self::new(KEPT | u64::try_from(index).ok().filter(|index| *index < KEPT)?)
+    }
+
+    /// The number of a kept text, if it is one.
+    pub(super) fn as_kept(self) -> Option<usize> {
+        let number = self.number();
+        (number & KEPT != 0).then(|| usize::try_from(number & !KEPT).ok()).flatten()
     }
 }
+
+/// Set in the numbers of kept texts, clear in offsets.
+const KEPT: u64 = 1 << 39;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,11 +51,11 @@ pub(super) enum Value {
     Int(Wide),
     /// Any other number.
     Number,
-    /// A text; where its opcode stands.
+    /// A text; where its opcode stands, or the number of a kept one.
     Text(Wide),
-    /// A byte string; where its opcode stands.
+    /// A byte string; likewise.
     Bytes(Wide),
-    /// A text or byte string that is not looked at (beyond 1 TiB, or out of band).
+    /// A text or byte string that is not looked at (beyond 512 GiB, or out of band).
     Opaque,
     Tuple(u32),
     List(u32),
@@ -54,6 +73,22 @@ pub(super) enum Value {
     Unknown,
 }
 
+impl Value {
+    /// Whether it is of a plain type of the language, which has no state that could be set.
+    pub(super) fn is_plain(self) -> bool {
+        !matches!(
+            self,
+            Self::Hole
+                | Self::Opaque
+                | Self::Global(_)
+                | Self::Made(_)
+                | Self::Dtype(_)
+                | Self::Persistent
+                | Self::Unknown
+        )
+    }
+}
+
 /// What is known of a NumPy element type.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum ItemType {
@@ -65,12 +100,93 @@ pub(super) enum ItemType {
     Unclear,
 }
 
-const _: () = assert!(size_of::<Value>() == 8, "a memo entry costs eight bytes");
+/// A value in eight bytes: its kind in the lowest one, what belongs to it above.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Packed(u64);
+
+const _: () = assert!(size_of::<Packed>() == 8, "a memo entry costs eight bytes");
+
+impl Packed {
+    const HOLE: Self = Self(0);
+    const TUPLE: u8 = 9;
+    const LIST: u8 = 10;
+    const DICT: u8 = 11;
+
+    fn kind(self) -> u8 {
+        (self.0 & 0xff) as u8
+    }
+
+    fn number(self) -> u32 {
+        (self.0 >> 8 & 0xffff_ffff) as u32
+    }
+
+    /// The number of a container that has items.
+    #[inline]
+    fn container(self) -> Option<u32> {
+        matches!(self.kind(), Self::TUPLE | Self::LIST | Self::DICT).then(|| self.number())
+    }
+}
+
+impl From<Value> for Packed {
+    #[inline]
+    fn from(value: Value) -> Self {
+        let (kind, rest) = match value {
+            Value::Hole => (0, 0),
+            Value::None => (1, 0),
+            Value::Bool(value) => (2, u64::from(value)),
+            Value::Int(number) => (3, number.0),
+            Value::Number => (4, 0),
+            Value::Text(text) => (5, text.0),
+            Value::Bytes(bytes) => (6, bytes.0),
+            Value::Opaque => (7, 0),
+            Value::Set => (8, 0),
+            Value::Tuple(number) => (Self::TUPLE, u64::from(number)),
+            Value::List(number) => (Self::LIST, u64::from(number)),
+            Value::Dict(number) => (Self::DICT, u64::from(number)),
+            Value::Global(number) => (12, u64::from(number)),
+            Value::Made(number) => (13, u64::from(number)),
+            Value::Dtype(ItemType::Bytes(count)) => (14, u64::from(count)),
+            Value::Dtype(ItemType::Object) => (15, 0),
+            Value::Dtype(ItemType::Unclear) => (16, 0),
+            Value::Persistent => (17, 0),
+            Value::Unknown => (18, 0),
+        };
+        Self(u64::from(kind) | rest << 8)
+    }
+}
+
+impl From<Packed> for Value {
+    #[inline]
+    fn from(packed: Packed) -> Self {
+        let wide = Wide(packed.0 >> 8);
+        match packed.kind() {
+            0 => Self::Hole,
+            1 => Self::None,
+            2 => Self::Bool(wide.0 != 0),
+            3 => Self::Int(wide),
+            4 => Self::Number,
+            5 => Self::Text(wide),
+            6 => Self::Bytes(wide),
+            7 => Self::Opaque,
+            8 => Self::Set,
+            Packed::TUPLE => Self::Tuple(packed.number()),
+            Packed::LIST => Self::List(packed.number()),
+            Packed::DICT => Self::Dict(packed.number()),
+            12 => Self::Global(packed.number()),
+            13 => Self::Made(packed.number()),
+            14 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
+            15 => Self::Dtype(ItemType::Object),
+            16 => Self::Dtype(ItemType::Unclear),
+            17 => Self::Persistent,
+            _ => Self::Unknown,
+        }
+    }
+}
 
 /// Items of a container that are remembered; for dictionaries keys and values alternate.
 pub(super) const ITEMS_MAX: usize = 32;
 /// Containers that are remembered.
-const SLOTS: u32 = 1 << 14;
+const SLOTS: u32 = 1 << 12;
 
 /// A recent container.
 #[derive(Debug, Default)]
@@ -81,7 +197,7 @@ struct Slot {
     /// Nodes when everything shared is written out, as printing or hashing does.
     weight: u64,
     depth: u32,
-    items: Vec<Value>,
+    items: Vec<Packed>,
 }
 
 /// Recent containers, in a ring.
@@ -116,12 +232,13 @@ impl Heap {
     }
 
     /// Puts `items` into container `id`.
-    pub(super) fn extend(&mut self, id: u32, items: &[Value]) {
+    #[inline]
+    pub(super) fn extend(&mut self, id: u32, items: &[Packed]) {
         let (mut weight, mut depth) = (0_u64, 0);
         for item in items {
-            if let Value::Tuple(inner) | Value::List(inner) | Value::Dict(inner) = item {
+            if let Some(inner) = item.container() {
                 let (inner_weight, inner_depth) =
-                    self.slot(*inner).filter(|_| *inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
+                    self.slot(inner).filter(|_| inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
                 weight = weight.saturating_add(inner_weight);
                 depth = depth.max(inner_depth);
             }
@@ -138,13 +255,14 @@ impl Heap {
     }
 
     /// All items of a container, if it is recent and small.
-    pub(super) fn items(&self, id: u32) -> Option<&[Value]> {
-        self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64).map(|slot| slot.items.as_slice())
+    pub(super) fn items(&self, id: u32) -> Option<Vec<Value>> {
+        let slot = self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64)?;
+        Some(slot.items.iter().copied().map(Value::from).collect())
     }
 
     /// The first items of a container, if it is recent.
-    pub(super) fn first_items(&self, id: u32) -> &[Value] {
-        self.slot(id).map_or(&[], |slot| slot.items.as_slice())
+    pub(super) fn first_items(&self, id: u32) -> Vec<Value> {
+        self.slot(id).map_or_else(Vec::new, |slot| slot.items.iter().copied().map(Value::from).collect())
     }
 
     /// How many items a container has, if it is recent.
@@ -156,8 +274,8 @@ impl Heap {
 /// Dense where picklers write it, sparse where an attacker does.
 #[derive(Debug, Default)]
 pub(super) struct Memo {
-    dense: Vec<Value>,
-    sparse: std::collections::HashMap<u64, Value>,
+    dense: Vec<Packed>,
+    sparse: std::collections::HashMap<u64, Packed>,
     /// Entries that are there.
     pub(super) count: u64,
 }
@@ -173,7 +291,7 @@ impl Memo {
     }
 
     #[inline]
-    pub(super) fn put(&mut self, index: u64, value: Value) {
+    pub(super) fn put(&mut self, index: u64, value: Packed) {
         let length = self.dense.len() as u64;
         if index == length {
             // The usual case: numbers rise by one.
@@ -187,10 +305,10 @@ impl Memo {
         if index < length + DENSE_AHEAD {
             let at = usize::try_from(index).unwrap_or(0);
             if self.dense.len() <= at {
-                self.dense.resize(at + 1, Value::Hole);
+                self.dense.resize(at + 1, Packed::HOLE);
             }
             if let Some(entry) = self.dense.get_mut(at) {
-                self.count += u64::from(*entry == Value::Hole);
+                self.count += u64::from(*entry == Packed::HOLE);
                 *entry = value;
             }
         } else if self.sparse.insert(index, value).is_none() {
@@ -199,10 +317,10 @@ impl Memo {
     }
 
     #[inline]
-    pub(super) fn get(&self, index: u64) -> Option<Value> {
+    pub(super) fn get(&self, index: u64) -> Option<Packed> {
         let dense = usize::try_from(index).ok().and_then(|index| self.dense.get(index)).copied();
         match dense {
-            Some(Value::Hole) | None => self.sparse.get(&index).copied(),
+            Some(Packed::HOLE) | None => self.sparse.get(&index).copied(),
             found => found,
         }
     }

@@ -2,6 +2,10 @@
 //!
 //! The machine keeps texts as offsets instead of copies, so [`Input::read_at`] must be cheap for recent offsets: it
 //! answers from the buffer where it can.
+//!
+//! An input can have a fence: the end of a frame that CPython's C unpickler holds in its buffer. What begins before the
+//! fence and ends behind it makes that unpickler drop the rest of its buffer and read anew from the fence
+//! (`_Unpickler_ReadImpl` and `_Unpickler_Readline` in `Modules/_pickle.c`); with a fence, so does this one.
 
 use std::io::{Read as _, SeekFrom};
 
@@ -18,6 +22,8 @@ pub(super) struct Line {
     pub(super) start: u64,
     /// Its length in bytes.
     pub(super) length: u64,
+    /// Whether a line end follows; only the last line of a source may lack it.
+    pub(super) whole: bool,
 }
 
 /// See the module.
@@ -25,8 +31,12 @@ pub(super) struct Input<'s> {
     source: &'s mut dyn Source,
     buffer: Vec<u8>,
     at: usize,
+    /// How much of the buffer may be read before a closer look is needed: all of it, or up to the fence.
+    near: usize,
     /// Offset of the buffer's first byte.
     base: u64,
+    /// End of the frame in the C unpickler's buffer; [`u64::MAX`] where there is none.
+    fence: u64,
     /// Length of the source.
     end: u64,
     /// Whether the source itself failed.
@@ -36,7 +46,30 @@ pub(super) struct Input<'s> {
 impl<'s> Input<'s> {
     pub(super) fn new(source: &'s mut dyn Source, start: u64) -> Self {
         let (end, failed) = source.seek(SeekFrom::End(0)).map_or((0, true), |end| (end, false));
-        Self { source, buffer: Vec::new(), at: 0, base: start, end, failed }
+        Self { source, buffer: Vec::new(), at: 0, near: 0, base: start, fence: u64::MAX, end, failed }
+    }
+
+    /// Sets the fence, or takes it away with [`u64::MAX`].
+    pub(super) fn set_fence(&mut self, fence: u64) {
+        self.fence = fence;
+        self.find_near();
+    }
+
+    pub(super) fn fence(&self) -> u64 {
+        self.fence
+    }
+
+    /// Continues at `offset`, anywhere in the source.
+    pub(super) fn go_to(&mut self, offset: u64) {
+        let inside = offset.checked_sub(self.base).and_then(|inside| usize::try_from(inside).ok());
+        if let Some(inside) = inside.filter(|inside| *inside <= self.buffer.len()) {
+            self.at = inside;
+        } else {
+            self.base = offset;
+            self.buffer.clear();
+            self.at = 0;
+        }
+        self.find_near();
     }
 
     pub(super) fn offset(&self) -> u64 {
@@ -49,7 +82,7 @@ impl<'s> Input<'s> {
 
     #[inline]
     pub(super) fn byte(&mut self) -> Option<u8> {
-        if self.at >= self.buffer.len() && !self.fill(1) {
+        if self.at >= self.near && !self.reach(1) {
             return None;
         }
         let byte = self.buffer.get(self.at).copied();
@@ -57,10 +90,18 @@ impl<'s> Input<'s> {
         byte
     }
 
+    /// Reads the next byte if it is at hand and is `wanted`.
+    #[inline]
+    pub(super) fn next_is(&mut self, wanted: u8) -> bool {
+        let is = self.at < self.near && self.buffer.get(self.at) == Some(&wanted);
+        self.at += usize::from(is);
+        is
+    }
+
     /// The next `count` bytes, at most [`TAKE_BYTES_MAX`].
     #[inline]
     pub(super) fn take(&mut self, count: usize) -> Option<&[u8]> {
-        if self.buffer.len() - self.at < count && (count > TAKE_BYTES_MAX || !self.fill(count)) {
+        if self.near.saturating_sub(self.at) < count && (count > TAKE_BYTES_MAX || !self.reach(count)) {
             return None;
         }
         let start = self.at;
@@ -68,7 +109,7 @@ impl<'s> Input<'s> {
         self.buffer.get(start..self.at)
     }
 
-    /// The next `count` bytes, which stay unread; fewer than that is `None`.
+    /// The next `count` bytes, which stay unread, whatever the fence; fewer than that is `None`.
     #[inline]
     pub(super) fn peek(&mut self, count: usize) -> Option<&[u8]> {
         if self.buffer.len() - self.at < count && (count > TAKE_BYTES_MAX || !self.fill(count)) {
@@ -77,6 +118,7 @@ impl<'s> Input<'s> {
         self.buffer.get(self.at..self.at + count)
     }
 
+    #[inline]
     pub(super) fn array<const N: usize>(&mut self) -> Option<[u8; N]> {
         self.take(N).and_then(|bytes| bytes.first_chunk().copied())
     }
@@ -84,33 +126,46 @@ impl<'s> Input<'s> {
     /// Steps over `count` bytes; `false` where the source ends before.
     #[inline]
     pub(super) fn skip(&mut self, count: u64) -> bool {
+        if count <= self.near.saturating_sub(self.at) as u64 {
+            self.at += usize::try_from(count).unwrap_or(0);
+            return true;
+        }
+        self.step_behind_fence(count);
+        self.skip_joined(count)
+    }
+
+    /// Like [`Self::skip`], but what the fence cuts is joined: the C unpickler reads byte strings so.
+    pub(super) fn skip_joined(&mut self, count: u64) -> bool {
         if count > self.remaining() {
             return false;
         }
-        let inside = (self.buffer.len() - self.at) as u64;
-        if count <= inside {
-            self.at += usize::try_from(count).unwrap_or(0);
-        } else {
-            self.base = self.offset() + count;
-            self.buffer.clear();
-            self.at = 0;
-        }
+        let target = self.offset() + count;
+        self.go_to(target);
         true
     }
 
-    /// Steps over a line and its line end; `None` where the source ends before one.
+    /// Steps over a line and its line end; `None` at the end of the source.
     pub(super) fn line(&mut self) -> Option<Line> {
+        self.step_behind_fence(0);
         let start = self.offset();
+        let mut from = self.at;
         loop {
-            let rest = self.buffer.get(self.at..).unwrap_or_default();
-            if let Some(length) = memchr::memchr(b'\n', rest) {
-                self.at += length + 1;
-                return Some(Line { start, length: self.offset() - start - 1 });
+            let near = self.buffer.get(from..self.near).unwrap_or_default();
+            if let Some(length) = memchr::memchr(b'\n', near) {
+                self.at = from + length + 1;
+                return Some(Line { start, length: self.offset() - start - 1, whole: true });
             }
-            self.at = self.buffer.len();
+            let ahead = self.base + self.near as u64;
+            if ahead == self.fence && start < self.fence {
+                self.go_to(self.fence);
+                self.set_fence(u64::MAX);
+                return self.line();
+            }
+            self.at = self.near;
             if !self.fill(1) {
-                return None;
+                return (ahead > start).then_some(Line { start, length: ahead - start, whole: false });
             }
+            from = self.at;
         }
     }
 
@@ -130,6 +185,23 @@ impl<'s> Input<'s> {
         bytes
     }
 
+    /// Makes `count` bytes available, behind the fence if they are not before it; `false` where the source ends before.
+    #[cold]
+    fn reach(&mut self, count: usize) -> bool {
+        self.step_behind_fence(count as u64);
+        self.buffer.len() - self.at >= count || self.fill(count)
+    }
+
+    fn step_behind_fence(&mut self, count: u64) {
+        let offset = self.offset();
+        if offset >= self.fence {
+            self.set_fence(u64::MAX);
+        } else if offset.saturating_add(count) > self.fence {
+            self.go_to(self.fence);
+            self.set_fence(u64::MAX);
+        }
+    }
+
     /// Makes `count` bytes available; `false` where the source ends before.
     #[cold]
     fn fill(&mut self, count: usize) -> bool {
@@ -139,11 +211,19 @@ impl<'s> Input<'s> {
         let have = self.buffer.len();
         let wanted = BUFFER_BYTES.max(count) - have;
         let from = self.base + have as u64;
-        let read = self
-            .source
-            .seek(SeekFrom::Start(from))
-            .and_then(|_| self.source.take(wanted as u64).read_to_end(&mut self.buffer));
-        self.failed |= read.is_err();
+        if from < self.end {
+            let read = self
+                .source
+                .seek(SeekFrom::Start(from))
+                .and_then(|_| self.source.take(wanted as u64).read_to_end(&mut self.buffer));
+            self.failed |= read.is_err();
+        }
+        self.find_near();
         self.buffer.len() >= count
+    }
+
+    fn find_near(&mut self) {
+        let fence = usize::try_from(self.fence.saturating_sub(self.base)).unwrap_or(usize::MAX);
+        self.near = self.buffer.len().min(fence);
     }
 }

@@ -5,28 +5,33 @@
 //! alignment, then the items; or a whole pickle where the items are objects.
 
 use super::{
+    Arrays, Seen,
     heap::{ItemType, Value},
-    machine::{Halt, Machine, Step},
+    machine::{Halt, Machine, Role, Step},
 };
 use crate::rules::id;
 
-const UNCLEAR: Halt = Halt::Limit("an array wrapper whose size is unclear");
+const UNCLEAR: Halt = Halt::Limit(&"an array wrapper whose size is unclear");
 
 impl Machine<'_> {
     pub(super) fn is_array_wrapper(&self, number: u32) -> bool {
-        self.names
-            .get(number as usize)
-            .is_some_and(|name| name.attribute == "NumpyArrayWrapper" && name.module == "joblib.numpy_pickle")
+        self.names.get(number as usize).is_some_and(|name| name.role == Role::ArrayWrapper)
     }
 
     /// Steps over the array that follows the wrapper with this state.
     pub(super) fn array_wrapper(&mut self, state: Value) -> Step {
+        self.seen = self.seen.max(Seen::Numbers);
+        if self.arrays == Arrays::Opcodes {
+            return Ok(());
+        }
         if !self.leave_frame() {
             // Python's unpickler has the whole frame in memory: the array would be read from behind it.
+            self.frames_matter = true;
             self.draft(id::PKL_DIVERGENCE, "array", "an array begins inside a frame".to_owned());
         }
+        self.leave_frame_at_once();
         let Value::Dict(container) = state else { return Err(UNCLEAR) };
-        let entries = self.heap.items(container).ok_or(UNCLEAR)?.to_vec();
+        let entries = self.heap.items(container).ok_or(UNCLEAR)?;
         let (mut shape, mut item, mut alignment) = (None, None, false);
         for pair in entries.chunks_exact(2) {
             let [Value::Text(key), value] = pair else { continue };
@@ -38,12 +43,15 @@ impl Machine<'_> {
             }
         }
         match item {
-            Some(Value::Dtype(ItemType::Object)) => self.run_inner(),
+            Some(Value::Dtype(ItemType::Object)) => {
+                self.seen = Seen::Objects;
+                self.run_inner()
+            }
             Some(Value::Dtype(ItemType::Bytes(item))) => {
                 let count = shape.and_then(|shape| self.elements(shape)).ok_or(UNCLEAR)?;
                 let bytes = count.checked_mul(u64::from(item)).ok_or(UNCLEAR)?;
                 if alignment {
-                    let padding = self.input.byte().ok_or(Halt::Broken("the stream ends inside an array"))?;
+                    let padding = self.input.byte().ok_or(Halt::Broken(&"the stream ends inside an array"))?;
                     self.step_over(u64::from(padding))?;
                 }
                 self.step_over(bytes)
@@ -61,6 +69,6 @@ impl Machine<'_> {
     }
 
     fn step_over(&mut self, bytes: u64) -> Step {
-        if self.input.skip(bytes) { Ok(()) } else { Err(Halt::Broken("the stream ends inside an array")) }
+        if self.input.skip(bytes) { Ok(()) } else { Err(Halt::Broken(&"the stream ends inside an array")) }
     }
 }

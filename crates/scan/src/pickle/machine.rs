@@ -9,9 +9,10 @@
 use std::{collections::HashMap, fmt::Write as _};
 
 use super::{
-    Draft, End, Nested, Storage,
+    Arrays, Draft, End, Framing, Nested, Seen, Storage,
     argument::int,
-    heap::{Heap, Memo, Value, Wide},
+    evaluate,
+    heap::{Heap, Memo, Packed, Value, Wide},
     input::Input,
     names::Standing,
     opcode as op,
@@ -30,8 +31,12 @@ const DEPTH_MAX: u32 = 10_000;
 const WEIGHT_MAX: u64 = 1 << 32;
 /// A memo number beyond this, far above the number of entries, makes CPython allocate for all numbers below.
 const MEMO_INDEX_MAX: u64 = 16 << 20;
+/// Most bytes of texts that stand nowhere in the stream.
+const KEPT_BYTES_MAX: usize = 1 << 20;
+/// Most different memo numbers beyond 64 bits.
+const LARGE_MAX: usize = 256;
 /// Opcodes that a trace shows.
-const TRACE: usize = 12;
+const TRACE: usize = 16;
 /// Deepest nesting of pickles inside joblib arrays.
 const RUNS_MAX: u32 = 16;
 
@@ -41,36 +46,86 @@ pub(super) struct Name {
     pub(super) module: String,
     pub(super) attribute: String,
     pub(super) standing: Standing,
+    pub(super) role: Role,
+}
+
+/// Names that the machine itself knows what to do with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Role {
+    Ordinary,
+    /// What joblib writes in front of an array.
+    ArrayWrapper,
+    /// Lives in a module whose functions `evaluate` knows.
+    Evaluated,
+}
+
+impl Role {
+    fn of(module: &str, attribute: &str) -> Self {
+        if attribute == "NumpyArrayWrapper" && module == "joblib.numpy_pickle" {
+            Self::ArrayWrapper
+        } else if evaluate::MODULES.contains(&module.trim_start_matches('_')) {
+            Self::Evaluated
+        } else {
+            Self::Ordinary
+        }
+    }
+}
+
+impl Name {
+    /// Whether both parts are paths of identifiers, which chance does not write.
+    pub(super) fn is_plain(&self) -> bool {
+        self.standing != Standing::Odd
+    }
 }
 
 /// Why a step did not go on. The text says what CPython would say.
 pub(super) enum Halt {
     Stop,
-    Broken(&'static str),
-    Limit(&'static str),
+    /// References to texts, so that a step's result fits in two registers.
+    Broken(&'static &'static str),
+    Limit(&'static &'static str),
 }
 
 pub(super) type Step<T = ()> = Result<T, Halt>;
 
 /// See the module.
+#[expect(clippy::struct_excessive_bools, reason = "each is one independent observation about the stream")]
 pub(super) struct Machine<'s> {
     pub(super) input: Input<'s>,
     pub(super) names: Vec<Name>,
     name_index: HashMap<(String, String), u32>,
     /// Operands of STACK_GLOBAL by where their texts stand.
     pairs: HashMap<(Wide, Wide), u32>,
-    pub(super) stack: Vec<Value>,
+    pub(super) stack: Vec<Packed>,
     marks: Vec<usize>,
     memo: Memo,
     pub(super) heap: Heap,
     pub(super) protocol: u8,
+    pub(super) framing: Framing,
     frame_end: u64,
+    /// Whether the stream means something else to an unpickler that holds frames in a buffer.
+    pub(super) frames_matter: bool,
     /// Offset of the opcode that is being followed.
     pub(super) at: u64,
     start: u64,
     trace: [(u64, u8); TRACE],
     pub(super) opcodes: u64,
     runs: u32,
+    /// Texts and byte strings that stand nowhere in the stream.
+    kept: Vec<Box<[u8]>>,
+    kept_bytes: usize,
+    /// What `copyreg.add_extension` registered: the names' numbers by code.
+    pub(super) extensions: HashMap<u32, u32>,
+    /// Whether a name is only known while loading, or by the loader.
+    pub(super) unresolved: bool,
+    /// Memo numbers beyond 64 bits, as digits.
+    large: Vec<Vec<u8>>,
+    /// Whether joblib's array wrappers are followed by arrays, as for joblib, or by opcodes, as for everybody else.
+    pub(super) arrays: Arrays,
+    /// What stood in such arrays.
+    pub(super) seen: Seen,
+    /// Pickles that were followed before this one.
+    before: u32,
     pub(super) drafts: Vec<Draft>,
     pub(super) draft_index: HashMap<(&'static str, String), usize>,
     pub(super) overflow: bool,
@@ -94,12 +149,22 @@ impl<'s> Machine<'s> {
             memo: Memo::default(),
             heap: Heap::default(),
             protocol: 0,
+            framing: Framing::Whole,
             frame_end: u64::MAX,
+            frames_matter: false,
             at: start,
             start,
             trace: [(0, 0); TRACE],
             opcodes: 0,
             runs: 0,
+            kept: Vec::new(),
+            kept_bytes: 0,
+            extensions: HashMap::new(),
+            unresolved: false,
+            large: Vec::new(),
+            arrays: Arrays::Joblib,
+            seen: Seen::Nothing,
+            before: 0,
             drafts: Vec::new(),
             draft_index: HashMap::new(),
             overflow: false,
@@ -110,45 +175,88 @@ impl<'s> Machine<'s> {
         }
     }
 
+    /// Follows the pickle at the current position, and those that follow it at once, `most` together.
+    pub(super) fn row(&mut self, most: u32) -> End {
+        self.before = 0;
+        let mut end = self.run();
+        while end == End::Stop && self.before + 1 < most && self.another_begins() {
+            self.before += 1;
+            end = self.run();
+        }
+        end
+    }
+
     /// Follows one pickle from the current position.
     pub(super) fn run(&mut self) -> End {
+        match self.follow() {
+            Halt::Stop => End::Stop,
+            Halt::Broken(reason) => End::Broken { offset: self.at, reason },
+            Halt::Limit(reason) => End::Limit { offset: self.at, reason },
+        }
+    }
+
+    fn follow(&mut self) -> Halt {
         self.stack.clear();
         self.marks.clear();
         self.memo.clear();
         self.protocol = 0;
         self.frame_end = u64::MAX;
+        self.input.set_fence(u64::MAX);
         self.start = self.input.offset();
-        let end = loop {
-            match self.step() {
-                Ok(()) => {}
-                Err(Halt::Stop) => break End::Stop,
-                Err(Halt::Broken(reason)) => break End::Broken { offset: self.at, reason },
-                Err(Halt::Limit(reason)) => break End::Limit { offset: self.at, reason },
+        let halt = loop {
+            if let Err(halt) = self.step() {
+                break halt;
             }
         };
+        if matches!(halt, Halt::Stop) {
+            self.stop_inside_frame();
+        }
         self.note_expansion();
-        end
+        halt
+    }
+
+    /// What stands behind STOP in the same frame is read by nobody, or is the next pickle: that depends on the reader.
+    fn stop_inside_frame(&mut self) {
+        let rest = self.frame_rest();
+        if rest > 0 {
+            self.frames_matter = true;
+            self.draft(id::PKL_DIVERGENCE, "stop", format!("{rest} bytes of the frame stand behind STOP"));
+            if self.framing == Framing::Buffered {
+                self.leave_frame_at_once();
+            }
+        }
+    }
+
+    /// Bytes that are left of the current frame.
+    fn frame_rest(&self) -> u64 {
+        let end = if self.framing == Framing::Whole { self.frame_end } else { self.input.fence() };
+        if end == u64::MAX { 0 } else { end.saturating_sub(self.input.offset()) }
+    }
+
+    /// Goes to the end of the current frame.
+    pub(super) fn leave_frame_at_once(&mut self) {
+        let fence = self.input.fence();
+        if fence != u64::MAX {
+            self.input.go_to(fence);
+            self.input.set_fence(u64::MAX);
+        }
     }
 
     /// A pickle that a loader reads from inside the stream: own stack, own memo, own frames.
     pub(super) fn run_inner(&mut self) -> Step {
         self.runs += 1;
         if self.runs > RUNS_MAX {
-            return Err(Halt::Limit("pickles nested too deep"));
+            return Err(Halt::Limit(&"pickles nested too deep"));
         }
         let stack = std::mem::take(&mut self.stack);
         let marks = std::mem::take(&mut self.marks);
         let memo = std::mem::take(&mut self.memo);
         let (protocol, frame_end, start) = (self.protocol, self.frame_end, self.start);
-        let end = self.run();
+        let halt = self.follow();
         (self.stack, self.marks, self.memo) = (stack, marks, memo);
         (self.protocol, self.frame_end, self.start) = (protocol, frame_end, start);
         self.runs -= 1;
-        match end {
-            End::Stop => Ok(()),
-            End::Broken { reason, .. } => Err(Halt::Broken(reason)),
-            End::Limit { reason, .. } => Err(Halt::Limit(reason)),
-        }
+        if matches!(halt, Halt::Stop) { Ok(()) } else { Err(halt) }
     }
 
     fn note_expansion(&mut self) {
@@ -164,15 +272,24 @@ impl<'s> Machine<'s> {
 
     fn step(&mut self) -> Step {
         self.at = self.input.offset();
-        let code = self.input.byte().ok_or(Halt::Broken("the stream ends without STOP"))?;
+        let code = self.input.byte().ok_or(Halt::Broken(&"the stream ends without STOP"))?;
         let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
         if let Some(entry) = self.trace.get_mut(slot) {
             *entry = (self.at, code);
         }
         self.opcodes += 1;
         let result = self.execute(code);
+        // Also where the opcode failed: another reading may go on.
         self.leave_frame();
-        result
+        result?;
+        // Picklers write MEMOIZE behind almost everything; a dispatch of its own would be a third of the time.
+        if self.input.next_is(op::MEMOIZE) {
+            self.at = self.input.offset() - 1;
+            let result = self.put(self.memo.count);
+            self.leave_frame();
+            result?;
+        }
+        Ok(())
     }
 
     /// Forgets a frame that has ended; whether the position is outside of any frame.
@@ -181,6 +298,7 @@ impl<'s> Machine<'s> {
         let offset = self.input.offset();
         if offset >= self.frame_end {
             if offset > self.frame_end && self.at < self.frame_end {
+                self.frames_matter = true;
                 self.draft(id::PKL_DIVERGENCE, "straddle", "an opcode crosses the end of its frame".to_owned());
             }
             self.frame_end = u64::MAX;
@@ -194,12 +312,12 @@ impl<'s> Machine<'s> {
             op::MARK => self.mark(),
             op::POP => self.pop_one(),
             op::POP_MARK => self.pop_mark().map(|from| self.stack.truncate(from)),
-            op::DUP => self.top().and_then(|value| self.push(value)),
-            op::PUT => self.number_line().and_then(|index| self.put(index)),
+            op::DUP => self.top().and_then(|value| self.push_packed(value)),
+            op::PUT => self.memo_line().and_then(|index| self.put(index)),
             op::BINPUT => self.u8().and_then(|index| self.put(u64::from(index))),
             op::LONG_BINPUT => self.u32().and_then(|index| self.put(u64::from(index))),
             op::MEMOIZE => self.put(self.memo.count),
-            op::GET => self.number_line().and_then(|index| self.get(index)),
+            op::GET => self.memo_line().and_then(|index| self.get(index)),
             op::BINGET => self.u8().and_then(|index| self.get(u64::from(index))),
             op::LONG_BINGET => self.u32().and_then(|index| self.get(u64::from(index))),
             // Small values
@@ -215,19 +333,16 @@ impl<'s> Machine<'s> {
             op::LONG1 => self.u8().and_then(|length| self.long(u64::from(length))),
             op::LONG4 => self.i32().and_then(|length| match u64::try_from(length) {
                 Ok(length) => self.long(length),
-                Err(_) => Err(Halt::Broken("LONG4 with a negative length")),
+                Err(_) => Err(Halt::Broken(&"LONG4 with a negative length")),
             }),
             op::BINFLOAT => self.array::<8>().and_then(|_| self.push(Value::Number)),
             // Texts and bytes
             op::STRING => self.string_line(),
             op::UNICODE => self.text_line(),
-            op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.u8().and_then(|n| self.text(u64::from(n))),
-            op::BINUNICODE => self.u32().and_then(|n| self.text(u64::from(n))),
-            op::BINSTRING => self.i32().and_then(|length| match u64::try_from(length) {
-                Ok(length) => self.text(length),
-                Err(_) => Err(Halt::Broken("BINSTRING with a negative length")),
-            }),
-            op::BINUNICODE8 => self.u64().and_then(|n| self.text(n)),
+            op::SHORT_BINSTRING | op::SHORT_BINUNICODE => self.u8().and_then(|n| self.text(2, u64::from(n))),
+            // The C unpickler takes the length of BINSTRING for unsigned, the Python one for signed.
+            op::BINUNICODE | op::BINSTRING => self.u32().and_then(|n| self.text(5, u64::from(n))),
+            op::BINUNICODE8 => self.u64().and_then(|n| self.text(9, n)),
             op::SHORT_BINBYTES => self.u8().and_then(|n| self.bytes(u64::from(n))),
             op::BINBYTES => self.u32().and_then(|n| self.bytes(u64::from(n))),
             op::BINBYTES8 | op::BYTEARRAY8 => self.u64().and_then(|n| self.bytes(n)),
@@ -250,7 +365,7 @@ impl<'s> Machine<'s> {
             op::EMPTY_SET => self.push(Value::Set),
             op::FROZENSET => self.pop_mark().and_then(|from| self.replace_from(from, Value::Set)),
             // Names and calls
-            op::GLOBAL => self.global_lines().and_then(|global| self.push(global)),
+            op::GLOBAL => self.global(),
             op::STACK_GLOBAL => self.stack_global(),
             op::INST => self.inst(),
             op::OBJ => self.obj(),
@@ -267,7 +382,7 @@ impl<'s> Machine<'s> {
             op::PROTO => self.proto(),
             op::FRAME => self.frame(),
             op::STOP => self.pop().and(Err(Halt::Stop)),
-            _ => Err(Halt::Broken("unknown opcode")),
+            _ => Err(Halt::Broken(&"unknown opcode")),
         }
     }
 
@@ -275,8 +390,13 @@ impl<'s> Machine<'s> {
 
     #[inline]
     pub(super) fn push(&mut self, value: Value) -> Step {
+        self.push_packed(value.into())
+    }
+
+    #[inline]
+    fn push_packed(&mut self, value: Packed) -> Step {
         if self.stack.len() >= STACK_MAX {
-            return Err(Halt::Limit("more values on the stack than are followed"));
+            return Err(Halt::Limit(&"more values on the stack than are followed"));
         }
         self.stack.push(value);
         Ok(())
@@ -286,22 +406,23 @@ impl<'s> Machine<'s> {
     pub(super) fn pop(&mut self) -> Step<Value> {
         let fence = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= fence {
-            return Err(Halt::Broken("the stack is empty"));
+            return Err(Halt::Broken(&"the stack is empty"));
         }
-        self.stack.pop().ok_or(Halt::Broken("the stack is empty"))
+        self.stack.pop().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))
     }
 
-    fn top(&self) -> Step<Value> {
+    #[inline]
+    fn top(&self) -> Step<Packed> {
         let fence = self.marks.last().copied().unwrap_or(0);
         if self.stack.len() <= fence {
-            return Err(Halt::Broken("the stack is empty"));
+            return Err(Halt::Broken(&"the stack is empty"));
         }
-        self.stack.last().copied().ok_or(Halt::Broken("the stack is empty"))
+        self.stack.last().copied().ok_or(Halt::Broken(&"the stack is empty"))
     }
 
     fn mark(&mut self) -> Step {
         if self.marks.len() >= MARKS_MAX {
-            return Err(Halt::Limit("more open marks than are followed"));
+            return Err(Halt::Limit(&"more open marks than are followed"));
         }
         self.marks.push(self.stack.len());
         Ok(())
@@ -309,7 +430,7 @@ impl<'s> Machine<'s> {
 
     /// Where the items above the topmost mark begin; the mark is gone.
     pub(super) fn pop_mark(&mut self) -> Step<usize> {
-        self.marks.pop().ok_or(Halt::Broken("no mark on the stack"))
+        self.marks.pop().ok_or(Halt::Broken(&"no mark on the stack"))
     }
 
     /// POP removes a mark where one is on top.
@@ -324,9 +445,10 @@ impl<'s> Machine<'s> {
     /// Where the topmost `count` values begin; they must lie above the topmost mark, with one value below them.
     fn stack_from(&self, count: usize) -> Step<usize> {
         let fence = self.marks.last().copied().unwrap_or(0);
-        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken("the stack is empty"))
+        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken(&"the stack is empty"))
     }
 
+    #[inline]
     fn put(&mut self, index: u64) -> Step {
         let value = self.top()?;
         if index > MEMO_INDEX_MAX && index / 64 > self.memo.count {
@@ -334,15 +456,56 @@ impl<'s> Machine<'s> {
             self.draft(id::PKL_RESOURCE, "memo", message);
         }
         if self.memo.count >= MEMO_MAX {
-            return Err(Halt::Limit("more memo entries than are followed"));
+            return Err(Halt::Limit(&"more memo entries than are followed"));
         }
         self.memo.put(index, value);
         Ok(())
     }
 
     fn get(&mut self, index: u64) -> Step {
-        let value = self.memo.get(index).ok_or(Halt::Broken("a memo number that was never put"))?;
-        self.push(value)
+        let Some(value) = self.memo.get(index) else {
+            if self.before > 0 {
+                // Whoever loads all pickles with one unpickler keeps the memo from one to the next.
+                let message = format!("memo number {index} was put by no opcode of this pickle");
+                self.draft(id::PKL_DIVERGENCE, "memo", message);
+            }
+            return Err(Halt::Broken(&"a memo number that was never put"));
+        };
+        self.push_packed(value)
+    }
+
+    /// A stand-in for a memo number beyond 64 bits: only the Python unpickler takes one.
+    pub(super) fn large_number(&mut self, line: &[u8]) -> Step<u64> {
+        self.draft(id::PKL_DIVERGENCE, "memo number", "a memo number beyond 64 bits".to_owned());
+        let is_sign = |byte: &u8| matches!(byte, b' ' | b'\t'..=b'\r' | b'_' | b'+');
+        let mut digits: Vec<u8> = line.iter().copied().filter(|byte| !is_sign(byte)).collect();
+        digits.drain(..digits.iter().take_while(|digit| **digit == b'0').count());
+        if digits.starts_with(b"-") {
+            return Err(Halt::Broken(&"a negative memo number"));
+        }
+        let place = self.large.iter().position(|known| *known == digits).unwrap_or(self.large.len());
+        if place >= LARGE_MAX {
+            return Err(Halt::Limit(&"more memo numbers beyond 64 bits than are followed"));
+        }
+        if place == self.large.len() {
+            self.large.push(digits);
+        }
+        Ok(u64::MAX - place as u64)
+    }
+
+    /// Keeps a text or byte string that stands nowhere in the stream.
+    pub(super) fn keep(&mut self, bytes: Vec<u8>) -> Option<Wide> {
+        let number = Wide::kept(self.kept.len())?;
+        self.kept_bytes = self.kept_bytes.saturating_add(bytes.len() + size_of::<Box<[u8]>>());
+        if self.kept_bytes > KEPT_BYTES_MAX {
+            return None;
+        }
+        self.kept.push(bytes.into_boxed_slice());
+        Some(number)
+    }
+
+    pub(super) fn kept(&self, index: usize) -> Option<&[u8]> {
+        self.kept.get(index).map(AsRef::as_ref)
     }
 
     // --- containers --------------------------------------------------------------------------------------------
@@ -350,7 +513,7 @@ impl<'s> Machine<'s> {
     fn tuple_of(&mut self, count: usize) -> Step {
         let fence = self.marks.last().copied().unwrap_or(0);
         let from = self.stack.len().checked_sub(count).filter(|from| *from >= fence);
-        self.tuple_from(from.ok_or(Halt::Broken("the stack is empty"))?)
+        self.tuple_from(from.ok_or(Halt::Broken(&"the stack is empty"))?)
     }
 
     fn tuple_from(&mut self, from: usize) -> Step {
@@ -395,10 +558,18 @@ impl<'s> Machine<'s> {
                 self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
             }
             other if from < self.stack.len() => self.mutated(other, "adds items to"),
-            _ => {}
+            Value::Set => {}
+            other => self.changed_by_nothing(other),
         }
         self.stack.truncate(from);
         Ok(())
+    }
+
+    /// The C unpickler does not look at what it adds nothing to; the Python one does.
+    fn changed_by_nothing(&mut self, target: Value) {
+        if target.is_plain() && !matches!(target, Value::Bytes(_)) {
+            self.draft(id::PKL_DIVERGENCE, "nothing", "adds nothing to what takes no items".to_owned());
+        }
     }
 
     /// SETITEM, SETITEMS: keys and values from `from` go into the value below them.
@@ -420,8 +591,8 @@ impl<'s> Machine<'s> {
         let fence = self.marks.last().copied().unwrap_or(0);
         from.checked_sub(1)
             .filter(|index| *index >= fence)
-            .and_then(|index| self.stack.get(index).copied())
-            .ok_or(Halt::Broken("the stack is empty"))
+            .and_then(|index| self.stack.get(index).copied().map(Value::from))
+            .ok_or(Halt::Broken(&"the stack is empty"))
     }
 
     // --- names -------------------------------------------------------------------------------------------------
@@ -441,7 +612,23 @@ impl<'s> Machine<'s> {
                 return self.push(global);
             }
         }
-        // CPython takes nothing but texts here; a text that was made by a call is one.
+        // CPython takes nothing but texts here; what was imported or made by a call may be one.
+        let is_text = |value| {
+            matches!(
+                value,
+                Value::Text(_)
+                    | Value::Opaque
+                    | Value::Global(_)
+                    | Value::Made(_)
+                    | Value::Persistent
+                    | Value::Unknown
+                    | Value::Hole
+            )
+        };
+        if !is_text(module) || !is_text(name) {
+            return Err(Halt::Broken(&"a name that is no text"));
+        }
+        self.unresolved = true;
         let message = format!("the name `{}.{}` is computed", self.describe(module), self.describe(name));
         self.draft(id::PKL_COMPUTED_NAME, "computed", message);
         self.push(Value::Unknown)
@@ -457,7 +644,8 @@ impl<'s> Machine<'s> {
             return None;
         }
         let number = u32::try_from(self.names.len()).ok()?;
-        self.names.push(Name { module: key.0.clone(), attribute: key.1.clone(), standing });
+        let role = Role::of(module, name);
+        self.names.push(Name { module: key.0.clone(), attribute: key.1.clone(), standing, role });
         self.name_index.insert(key, number);
         Some(number)
     }
@@ -474,7 +662,7 @@ impl<'s> Machine<'s> {
             self.draft(id::PKL_IRREGULAR, "proto", "PROTO in the middle of the stream".to_owned());
         }
         if protocol > 5 {
-            return Err(Halt::Broken("unknown protocol"));
+            return Err(Halt::Broken(&"unknown protocol"));
         }
         self.protocol = protocol;
         Ok(())
@@ -482,8 +670,9 @@ impl<'s> Machine<'s> {
 
     fn frame(&mut self) -> Step {
         let length = self.u64()?;
-        let offset = self.input.offset();
-        if self.frame_end != u64::MAX {
+        self.leave_frame();
+        if self.frame_rest() > 0 {
+            self.frames_matter = true;
             self.draft(id::PKL_DIVERGENCE, "frames", "a frame begins inside another".to_owned());
         }
         // The C unpickler refuses a frame that is not there whole; the Python one runs what there is of it.
@@ -491,7 +680,17 @@ impl<'s> Machine<'s> {
             let message = format!("a frame claims {length} bytes, {} are left", self.input.remaining());
             self.draft(id::PKL_DIVERGENCE, "short frame", message);
         }
-        self.frame_end = offset.saturating_add(length);
+        match self.framing {
+            Framing::Whole => {
+                self.frame_end = self.input.offset().saturating_add(length);
+            }
+            Framing::Buffered if length <= self.frame_rest() => {}
+            Framing::Buffered => {
+                self.leave_frame_at_once();
+                let end = self.input.offset().saturating_add(length);
+                self.input.set_fence(if length > self.input.remaining() { u64::MAX } else { end });
+            }
+        }
         Ok(())
     }
 

@@ -1,13 +1,18 @@
 //! What a name in a pickle means: allowed with an effect, a known gadget, or unknown.
 //!
-//! The knowledge stands in `data/allowed.txt` and `data/gadgets.txt`, whose grammars are in their first lines; it is
-//! compiled in, so a verdict never depends on what is installed beside the scanner. [`Names::standing`] is the one
+//! The knowledge stands in `data/allowed.txt`, `data/allowed.generated.txt` (made by `cargo xtask callables`) and
+//! `data/gadgets.txt`, whose grammars are in their first lines; it is compiled in, so a verdict never depends on what is installed beside the scanner. [`Names::standing`] is the one
 //! question. A test reads both files line by line, so that a typing error there cannot go unseen.
 
-use std::{collections::HashMap, sync::LazyLock};
+use std::{
+    collections::{HashMap, HashSet},
+    sync::LazyLock,
+};
 
 /// The allow-list, as text.
 pub(crate) const ALLOWED: &str = include_str!("../../data/allowed.txt");
+/// What the frameworks' own sources say, as text; the allow-list wins.
+pub(crate) const GENERATED: &str = include_str!("../../data/allowed.generated.txt");
 /// The gadgets, as text.
 pub(crate) const GADGETS: &str = include_str!("../../data/gadgets.txt");
 
@@ -127,12 +132,14 @@ pub(crate) struct Names {
     exact: HashMap<&'static str, NameMap<Effect>>,
     patterns: HashMap<&'static str, Vec<(bool, &'static str, Effect)>>,
     gadgets: HashMap<&'static str, Vec<(bool, &'static str, Technique)>>,
+    /// Classes that no pattern allows.
+    risky: HashMap<&'static str, HashSet<&'static str>>,
 }
 
 /// The tables that are compiled in.
 pub(crate) static NAMES: LazyLock<Names> = LazyLock::new(|| {
     let mut names = Names::default();
-    for line in ALLOWED.lines() {
+    for line in ALLOWED.lines().chain(GENERATED.lines()) {
         let _ = names.add_allowed(line);
     }
     for line in GADGETS.lines() {
@@ -144,6 +151,10 @@ pub(crate) static NAMES: LazyLock<Names> = LazyLock::new(|| {
 impl Names {
     fn add_allowed(&mut self, line: &'static str) -> Result<(), &'static str> {
         let Some((effect, module, words)) = split(line) else { return Ok(()) };
+        if effect == "risky" {
+            self.risky.entry(module).or_default().extend(words);
+            return Ok(());
+        }
         let effect = effect_of(effect).ok_or(effect)?;
         let (package, below) = package_of(module);
         for name in words {
@@ -192,6 +203,9 @@ impl Names {
     }
 
     fn allowed_by_pattern(&self, module: &str, name: &str) -> Option<Effect> {
+        if self.risky.get(module).is_some_and(|names| names.contains(name)) {
+            return None;
+        }
         ancestors(module).find_map(|package| {
             let entries = self.patterns.get(package)?;
             let fits = |below: bool, pattern: &str| (below || package == module) && matches_pattern(pattern, name);
@@ -240,7 +254,8 @@ impl Names {
 #[cfg(test)]
 pub(crate) fn unreadable_lines() -> Vec<&'static str> {
     let mut names = Names::default();
-    let allowed = ALLOWED.lines().filter(|line| names.add_allowed(line).is_err()).collect::<Vec<_>>();
+    let lines = ALLOWED.lines().chain(GENERATED.lines());
+    let allowed = lines.filter(|line| names.add_allowed(line).is_err()).collect::<Vec<_>>();
     allowed.into_iter().chain(GADGETS.lines().filter(|line| names.add_gadget(line).is_err())).collect()
 }
 

@@ -100,9 +100,10 @@ pub(crate) fn is_start(bytes: &[u8]) -> bool {
 
 /// A framed pickle behind other bytes.
 fn embedded(head: &[u8]) -> Option<usize> {
-    memchr::memmem::find_iter(head, &[op::PROTO, 4, op::FRAME])
-        .chain(memchr::memmem::find_iter(head, &[op::PROTO, 5, op::FRAME]))
-        .find(|at| is_start(head.get(*at..).unwrap_or_default()))
+    memchr::memchr_iter(op::PROTO, head).find(|at| match head.get(*at..) {
+        Some(rest @ [_, 4 | 5, op::FRAME, ..]) => is_start(rest),
+        _ => false,
+    })
 }
 
 /// `cmodule\nname\n`, perhaps behind a mark.

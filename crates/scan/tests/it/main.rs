@@ -2,7 +2,9 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod advisories;
 mod containers;
 mod mutants;
 mod samples;
+mod streams;
 mod tables;
