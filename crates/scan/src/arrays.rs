@@ -45,6 +45,8 @@ impl Audit<'_> {
             return Ok("npy");
         }
         let whole = length(source)?;
+        let data = header.data_bytes().unwrap_or(u64::MAX).min(whole.saturating_sub(header.data_offset));
+        self.weights(source, header.data_offset, data)?;
         let end = header.data_bytes().and_then(|bytes| bytes.checked_add(header.data_offset));
         match end {
             Some(end) if end == whole => {}
@@ -79,6 +81,8 @@ impl Audit<'_> {
                 self.hidden(source, *offset, *bytes)?;
             }
         }
+        let end = audit.tensors.iter().map(|tensor| tensor.end).max().unwrap_or(0).min(length(source)?);
+        self.weights(source, audit.data_offset.min(end), end.saturating_sub(audit.data_offset))?;
         for (key, value) in &audit.metadata {
             self.metadata(key, value);
         }
