@@ -203,10 +203,7 @@ fn member<R: Read + ?Sized>(
 }
 
 /// Steps over a skippable frame (RFC 8878 §3.1.2); `Err` where it ends early.
-fn skip_frame<R: Read + ?Sized>(
-    input: &mut Input<'_, R>,
-    inflated: &mut Inflated,
-) -> io::Result<Result<(), End>> {
+fn skip_frame<R: Read + ?Sized>(input: &mut Input<'_, R>, inflated: &mut Inflated) -> io::Result<Result<(), End>> {
     let Some(size) = input.peek(8)?.get(4..8).and_then(|field| field.first_chunk::<4>()).copied() else {
         return Ok(Err(End::Broken));
     };
@@ -242,9 +239,9 @@ fn window_kib() -> u32 {
 /// A level, and the mark of a block or of the end.
 fn is_bzip2(head: &[u8]) -> bool {
     head.get(3).is_some_and(|level| (b'1'..=b'9').contains(level))
-        && head
-            .get(4..10)
-            .is_none_or(|mark| matches!(mark, [0x31, 0x41, 0x59, 0x26, 0x53, 0x59] | [0x17, 0x72, 0x45, 0x38, 0x50, 0x90]))
+        && head.get(4..10).is_none_or(|mark| {
+            matches!(mark, [0x31, 0x41, 0x59, 0x26, 0x53, 0x59] | [0x17, 0x72, 0x45, 0x38, 0x50, 0x90])
+        })
 }
 
 /// RFC 1950 §2.2: deflate, a window of 32 KiB, a header that is a multiple of 31, no preset dictionary.

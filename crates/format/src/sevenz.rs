@@ -97,9 +97,8 @@ pub fn walk<R: Read + Seek>(
         } else if memory(block) > MEMORY_BYTES_MAX {
             Some("a block asks for more memory than the limit".to_owned())
         } else {
-            let visit = &mut |entry: &sevenz_rust2::ArchiveEntry, content: &mut dyn Read| {
-                Ok(each(&member(entry), content))
-            };
+            let visit =
+                &mut |entry: &sevenz_rust2::ArchiveEntry, content: &mut dyn Read| Ok(each(&member(entry), content));
             match decoder.for_each_entries(visit) {
                 Ok(true) => None,
                 Ok(false) => return Ok(summary),
@@ -122,7 +121,8 @@ pub fn walk<R: Read + Seek>(
 /// ends. Format: `7zFormat.txt` of the LZMA SDK, "SignatureHeader" and "EncodedHeader".
 fn check_header<R: Read + Seek>(source: &mut R) -> Result<u64, SevenzError> {
     let start = bytes_at(source, 0, START_BYTES)?;
-    let number = |at: usize| start.get(at..at + 8).and_then(|field| field.first_chunk().copied()).map(u64::from_le_bytes);
+    let number =
+        |at: usize| start.get(at..at + 8).and_then(|field| field.first_chunk().copied()).map(u64::from_le_bytes);
     let (Some(offset), Some(size)) = (number(12), number(20)) else {
         return Err(SevenzError::Broken { what: "it ends inside its first header".to_owned() });
     };

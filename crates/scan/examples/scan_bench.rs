@@ -54,7 +54,8 @@ fn main() -> io::Result<()> {
     drop((numbers, records));
     let mut audit = Limits::default();
     audit.audit_storages = true;
-    for (what, pattern) in [("normal floats", normal_floats()), ("random bytes", random_bytes()), ("zeros", vec![0; 1 << 20])]
+    for (what, pattern) in
+        [("normal floats", normal_floats()), ("random bytes", random_bytes()), ("zeros", vec![0; 1 << 20])]
     {
         let mut archive = torch_archive(pattern);
         let length = archive.seek(SeekFrom::End(0))?;
@@ -86,7 +87,8 @@ fn random_bytes() -> Vec<u8> {
 /// Floats with the spread of trained weights: sums of twelve uniform numbers, times 0.02.
 fn normal_floats() -> Vec<u8> {
     let uniform = random_bytes();
-    let uniform: Vec<f32> = uniform.chunks_exact(4).map(|four| f32::from(u16::from_le_bytes([four[0], four[1]])) / 65_536.0).collect();
+    let uniform: Vec<f32> =
+        uniform.chunks_exact(4).map(|four| f32::from(u16::from_le_bytes([four[0], four[1]])) / 65_536.0).collect();
     let floats = (0..uniform.len()).map(|at| {
         let sum: f32 = (0..12).map(|step| uniform[(at * 7 + step * 104_729) % uniform.len()]).sum();
         (sum - 6.0) * 0.02

@@ -141,7 +141,11 @@ impl Audit<'_> {
     }
 
     /// Opens a member: stored ones in place, deflated ones in memory.
-    pub(crate) fn content<'a>(&mut self, source: &'a mut dyn Source, member: &Member) -> io::Result<Option<Content<'a>>> {
+    pub(crate) fn content<'a>(
+        &mut self,
+        source: &'a mut dyn Source,
+        member: &Member,
+    ) -> io::Result<Option<Content<'a>>> {
         if matches!(member.method, 0) && member.listed != zip::Listed::Central {
             if member.compressed <= CHECKSUM_BYTES_MAX {
                 let bytes = bytes_at(source, member.data_offset, member.compressed)?;

@@ -38,8 +38,24 @@ const OUTSIDE: [&str; 14] = [
 ];
 /// Namespaces of operators that come with torch.
 const NAMESPACES: [&str; 18] = [
-    "aten", "prim", "prims", "quantized", "sparse", "mkldnn", "mkldnn_prepacked", "cuda", "xnnpack", "metal", "static",
-    "inductor", "_quantized", "c10d_functional", "_c10d_functional", "profiler", "prepacked", "onednn",
+    "aten",
+    "prim",
+    "prims",
+    "quantized",
+    "sparse",
+    "mkldnn",
+    "mkldnn_prepacked",
+    "cuda",
+    "xnnpack",
+    "metal",
+    "static",
+    "inductor",
+    "_quantized",
+    "c10d_functional",
+    "_c10d_functional",
+    "profiler",
+    "prepacked",
+    "onednn",
 ];
 
 /// Names in `source` that matter, each once, with their places.
@@ -89,11 +105,7 @@ fn judge(name: &str) -> Option<Use> {
         "ops" | "aten" | "prim" => {
             let (space, operator) =
                 if outer == "ops" { operator.split_once('.').unwrap_or((operator, "")) } else { (outer, operator) };
-            if outside(operator) {
-                Some(Use::Outside)
-            } else {
-                (!NAMESPACES.contains(&space)).then_some(Use::Custom)
-            }
+            if outside(operator) { Some(Use::Outside) } else { (!NAMESPACES.contains(&space)).then_some(Use::Custom) }
         }
         "__torch__" if operator.starts_with("torch.classes.") => Some(Use::Custom),
         _ => None,
@@ -154,7 +166,8 @@ mod tests {
 
     #[test]
     fn operators_are_read_as_names() {
-        let evil = "def f(self) -> Tensor:\n  x = torch.from_file(\"/etc/passwd\", False, 10)\n  torch.save(x, \"y\")\n";
+        let evil =
+            "def f(self) -> Tensor:\n  x = torch.from_file(\"/etc/passwd\", False, 10)\n  torch.save(x, \"y\")\n";
         assert_eq!(found(evil), [("torch.from_file".into(), Use::Outside), ("torch.save".into(), Use::Outside)]);
         assert_eq!(found("y = ops.aten.from_file(\"a\")"), [("ops.aten.from_file".into(), Use::Outside)]);
         assert_eq!(found("y = ^Evil(1)(x)"), [("^Evil".into(), Use::Outside)]);
@@ -163,7 +176,8 @@ mod tests {
 
     #[test]
     fn texts_comments_and_own_names_are_not() {
-        let plain = "# torch.save\nx = \"torch.from_file\"\ny = self.load_from_file(torch.add(x, y))\nz = torch.saved(x)\n";
+        let plain =
+            "# torch.save\nx = \"torch.from_file\"\ny = self.load_from_file(torch.add(x, y))\nz = torch.saved(x)\n";
         assert_eq!(found(plain), []);
         assert_eq!(found("a = \"unfinished"), []);
     }

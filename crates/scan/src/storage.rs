@@ -1,8 +1,8 @@
 //! Weights that are no weights: programs, archives, pickles and scripts between numbers.
 //!
-//! [`Audit::weights`] is what every reader of arrays calls for its data. It finds needles in one SIMD pass, looks for
-//! the lines of old pickles in a second, and believes a needle only after a strict check of what stands around it: in
-//! random or trained floats nothing passes. Without [`crate::Limits::audit_storages`] it stops at a number of bytes for
+//! [`Audit::weights`] is what every reader of arrays calls for its data. It finds binary needles in one SIMD pass and
+//! runs of text, which numbers do not form, in a second; a needle is only believed after a strict check of what stands
+//! around it: in random or trained floats nothing passes. Without [`crate::Limits::audit_storages`] it stops at a number of bytes for
 //! the whole file and looks at head and tail of what is larger; with it, at every byte.
 
 use std::{
@@ -10,7 +10,7 @@ use std::{
     sync::LazyLock,
 };
 
-use aho_corasick::packed;
+use aho_corasick::{AhoCorasick, MatchKind, packed};
 use ringfence_format::codec::Codec;
 
 use crate::{
@@ -22,6 +22,7 @@ use crate::{
 };
 
 mod check;
+mod text;
 
 use check::Found;
 
@@ -62,8 +63,8 @@ enum Needle {
     Command,
 }
 
-/// Needles and what they may mean; longer ones stand before their beginnings.
-const NEEDLES: [(&[u8], Needle); 58] = [
+/// Needles of at least three bytes, at most 32 of them: within that the search takes its fastest form.
+const BINARY: [(&[u8], Needle); 23] = [
     (b"\x7fELF", Needle::Elf),
     (b"PE\0\0", Needle::Pe),
     (b"\xcf\xfa\xed\xfe", Needle::MachO),
@@ -73,32 +74,23 @@ const NEEDLES: [(&[u8], Needle); 58] = [
     (b"\xca\xfe\xba\xbe", Needle::MachO),
     (b"\0asm", Needle::Wasm),
     (b"PK\x03\x04", Needle::Zip),
-    (b"ustar\0", Needle::Tar),
-    (b"ustar  ", Needle::Tar),
+    (b"ustar", Needle::Tar),
     (b"7z\xbc\xaf\x27\x1c", Needle::Archive("7z archive")),
     (b"Rar!\x1a\x07", Needle::Archive("rar archive")),
     (b"\xfd7zXZ\0", Needle::Archive("xz stream")),
     (b"1AY&SY", Needle::Archive("bzip2 stream")),
     (b"MSCF\0\0\0\0", Needle::Archive("cabinet")),
-    (b"\x1f\x8b\x08", Needle::Packed(Codec::Gzip)),
+    (b"\x1f\x8b\x08\0", Needle::Packed(Codec::Gzip)),
+    (b"\x1f\x8b\x08\x08", Needle::Packed(Codec::Gzip)),
     (b"\x28\xb5\x2f\xfd", Needle::Packed(Codec::Zstd)),
     (b"\x04\x22\x4d\x18", Needle::Packed(Codec::Lz4)),
     (b"\x80\x05\x95", Needle::Pickle),
     (b"\x80\x04\x95", Needle::Pickle),
     (b"\x80\x04\x8c", Needle::Pickle),
     (b"\x80\x05\x8c", Needle::Pickle),
-    (b"\x80\x04c", Needle::Pickle),
-    (b"\x80\x03c", Needle::Pickle),
-    (b"\x80\x02c", Needle::Pickle),
-    (b"\x80\x03(", Needle::Pickle),
-    (b"\x80\x02(", Needle::Pickle),
-    (b"\x80\x03}", Needle::Pickle),
-    (b"\x80\x02}", Needle::Pickle),
-    (b"\x80\x03]", Needle::Pickle),
-    (b"\x80\x02]", Needle::Pickle),
-    (b"\x80\x02X", Needle::Pickle),
-    (b"\x80\x03X", Needle::Pickle),
-    (b"\x80\x02\x8a", Needle::Pickle),
+];
+/// Needles of printable characters, looked for in runs of text.
+const TEXT: [(&[u8], Needle); 29] = [
     (b"#!/bin/", Needle::Script),
     (b"#!/usr/", Needle::Script),
     (b"#! /", Needle::Script),
@@ -106,30 +98,62 @@ const NEEDLES: [(&[u8], Needle); 58] = [
     (b"gAWV", Needle::Base64),
     (b"gANj", Needle::Base64),
     (b"gAJj", Needle::Base64),
+    (b"gANY", Needle::Base64),
+    (b"gAJY", Needle::Base64),
     (b"gAJ9", Needle::Base64),
     (b"gAN9", Needle::Base64),
     (b"Y29zCn", Needle::Base64),
     (b"Y3Bvc2l4", Needle::Base64),
+    (b"Y2J1aWx0aW5z", Needle::Base64),
     (b"f0VMR", Needle::Base64),
     (b"TVqQ", Needle::Base64),
     (b"UEsDB", Needle::Base64),
+    (b"H4sIA", Needle::Base64),
     (b"80049", Needle::Hex),
     (b"80059", Needle::Hex),
     (b"7f454c46", Needle::Hex),
     (b"__import__", Needle::Command),
     (b"os.system", Needle::Command),
+    (b"os.popen", Needle::Command),
     (b"subprocess", Needle::Command),
     (b"/bin/sh", Needle::Command),
     (b"/bin/bash", Needle::Command),
     (b"powershell", Needle::Command),
+    (b"cmd.exe", Needle::Command),
 ];
+/// Shortest run of text that is looked into: `cos\nsystem\n` is not shorter.
+const RUN_MIN: usize = 11;
+/// How far before a place a run of text is followed back, in bytes.
+const RUN_BACK: usize = 128;
 
-static SEARCHER: LazyLock<Option<packed::Searcher>> =
-    LazyLock::new(|| packed::Searcher::new(NEEDLES.iter().map(|(needle, _)| needle)));
-static FALLBACK: LazyLock<Option<aho_corasick::AhoCorasick>> = LazyLock::new(|| {
-    let builder = aho_corasick::AhoCorasick::builder().match_kind(aho_corasick::MatchKind::LeftmostFirst).clone();
-    builder.build(NEEDLES.iter().map(|(needle, _)| needle)).ok()
-});
+/// A set of needles, compiled.
+struct Needles {
+    packed: Option<packed::Searcher>,
+    /// For processors without the instructions.
+    other: Option<AhoCorasick>,
+}
+
+static BINARY_SEARCH: LazyLock<Needles> = LazyLock::new(|| Needles::new(BINARY.iter().map(|(needle, _)| *needle)));
+static TEXT_SEARCH: LazyLock<Needles> = LazyLock::new(|| Needles::new(TEXT.iter().map(|(needle, _)| *needle)));
+
+impl Needles {
+    fn new(needles: impl Iterator<Item = &'static [u8]> + Clone) -> Self {
+        let packed = packed::Searcher::new(needles.clone());
+        let mut builder = AhoCorasick::builder();
+        builder.match_kind(MatchKind::LeftmostFirst);
+        let other = if packed.is_none() { builder.build(needles).ok() } else { None };
+        Self { packed, other }
+    }
+
+    /// Places and numbers of the needles in `bytes`.
+    fn find(&self, bytes: &[u8], mut each: impl FnMut(usize, usize)) {
+        if let Some(searcher) = &self.packed {
+            searcher.find_iter(bytes).for_each(|found| each(found.start(), found.pattern().as_usize()));
+        } else if let Some(searcher) = &self.other {
+            searcher.find_iter(bytes).for_each(|found| each(found.start(), found.pattern().as_usize()));
+        }
+    }
+}
 
 /// Where the bytes come from decides what is odd in them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -246,7 +270,8 @@ impl Audit<'_> {
             _ => None,
         };
         let Some(Found { what, at: back }) = found else { return Ok(false) };
-        let message = if numbers { format!("the weights hold a {what}") } else { format!("the content holds a {what}") };
+        let message =
+            if numbers { format!("the weights hold a {what}") } else { format!("the content holds a {what}") };
         self.note(id::WTS_PAYLOAD, &message, Some(offset.saturating_sub(back as u64)));
         Ok(true)
     }
@@ -277,29 +302,40 @@ impl Audit<'_> {
     }
 }
 
-/// Needles in `bytes[from..to]`, in rising order of place for each of the two passes.
+/// Needles in `bytes[from..to]`; their ends, and the runs of text that they stand in, may lie outside.
 fn collect(bytes: &[u8], from: usize, to: usize, hits: &mut Vec<(usize, Needle)>) {
     let rest = bytes.get(from..).unwrap_or_default();
-    let mut add = |start: usize, pattern: usize| {
-        if let Some((_, needle)) = NEEDLES.get(pattern).filter(|_| from + start < to) {
+    BINARY_SEARCH.find(rest, |start, number| {
+        if let Some((_, needle)) = BINARY.get(number).filter(|_| from + start < to) {
             hits.push((from + start, *needle));
         }
-    };
-    if let Some(searcher) = SEARCHER.as_ref() {
-        searcher.find_iter(rest).for_each(|found| add(found.start(), found.pattern().as_usize()));
-    } else if let Some(searcher) = FALLBACK.as_ref() {
-        searcher.find_iter(rest).for_each(|found| add(found.start(), found.pattern().as_usize()));
-    }
-    for found in memchr::memchr_iter(b'\n', rest) {
-        let at = from + found;
-        if at >= to {
-            break;
+    });
+    let mut done = from;
+    text::likely(rest, |start| {
+        let at = from + start;
+        if at < done || at >= to {
+            return;
         }
-        // `module\nname\n` after a `c` or an `i`: an import of protocol 0 to 3.
-        if let Some(start) = check::global_line(bytes, at) {
-            hits.push((start, Needle::Pickle));
+        let run = text::run(bytes, at, RUN_BACK);
+        done = run.end.max(at + 1);
+        let Some(found) = bytes.get(run.clone()).filter(|found| found.len() >= RUN_MIN) else { return };
+        let mut add = |place: usize, needle: Needle| {
+            if (from..to).contains(&place) {
+                hits.push((place, needle));
+            }
+        };
+        TEXT_SEARCH.find(found, |start, number| {
+            if let Some((_, needle)) = TEXT.get(number) {
+                add(run.start + start, *needle);
+            }
+        });
+        for line in memchr::memchr_iter(b'\n', found) {
+            // `module\nname\n` after a `c` or an `i`: an import of protocol 0 to 3.
+            if let Some(start) = check::global_line(bytes, run.start + line) {
+                add(start, Needle::Pickle);
+            }
         }
-    }
+    });
 }
 
 /// Reads until `buffer` is full or the source ends.

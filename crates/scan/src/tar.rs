@@ -4,10 +4,7 @@
 //! readers disagree on is a finding of its own. A file that is a tar archive and a pickle at once (a header's name field
 //! is the author's to fill) is read both ways: `torch.load` tries tar first, others do not.
 
-use std::{
-    collections::HashSet,
-    io,
-};
+use std::{collections::HashSet, io};
 
 use ringfence_format::tar::{self, Archive, Kind, Member, Note, TarError};
 use ringfence_schema::finding::printable;
@@ -117,10 +114,13 @@ impl Audit<'_> {
         let link = String::from_utf8_lossy(&member.link).into_owned();
         let folder = own.rsplit_once('/').map_or("", |(folder, _)| folder);
         // Symbolic links count from their own folder, hard links from the archive's.
-        let depth = if member.kind == Kind::SymbolicLink { folder.split('/').filter(|part| !part.is_empty()).count() } else { 0 };
+        let depth = if member.kind == Kind::SymbolicLink {
+            folder.split('/').filter(|part| !part.is_empty()).count()
+        } else {
+            0
+        };
         if climbs(&link, depth) {
-            let message =
-                format!("link `{}` leads to `{}`", printable(own, 120), printable(&link, 120));
+            let message = format!("link `{}` leads to `{}`", printable(own, 120), printable(&link, 120));
             self.note(id::TAR_LINK, &message, Some(member.header_offset));
         }
     }
@@ -161,7 +161,9 @@ fn next_pickle(source: &mut dyn Source, from: u64) -> io::Result<Option<u64>> {
 
 /// Whether unpacking under this name writes outside of the chosen folder, on any system.
 pub(crate) fn leaves_folder(name: &str) -> bool {
-    name.starts_with(['/', '\\']) || name.as_bytes().get(1) == Some(&b':') || name.split(['/', '\\']).any(|part| part == "..")
+    name.starts_with(['/', '\\'])
+        || name.as_bytes().get(1) == Some(&b':')
+        || name.split(['/', '\\']).any(|part| part == "..")
 }
 
 /// Whether a link leads above the folder that is `depth` levels above it.

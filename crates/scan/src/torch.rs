@@ -11,8 +11,8 @@ use ringfence_format::zip::{Archive, Member};
 use ringfence_schema::finding::printable;
 
 use crate::{
-    audit::Audit,
     archive::CHECKSUM_BYTES_MAX,
+    audit::Audit,
     detect::{Kind, detect},
     pickle::{Storage, nested},
     rules::id,
@@ -113,7 +113,10 @@ pub(crate) fn is_torch_pickle(member: &Member) -> bool {
 
 /// torch and many others look names up without regard to case.
 fn ends(name: &[u8], suffix: &str) -> bool {
-    name.len().checked_sub(suffix.len()).and_then(|at| name.get(at..)).is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes()))
+    name.len()
+        .checked_sub(suffix.len())
+        .and_then(|at| name.get(at..))
+        .is_some_and(|end| end.eq_ignore_ascii_case(suffix.as_bytes()))
 }
 
 impl Audit<'_> {

@@ -151,7 +151,8 @@ pub(super) fn decoded(bytes: &[u8], encoding: Encoding) -> Option<Vec<u8>> {
 pub(super) fn global_line(bytes: &[u8], at: usize) -> Option<usize> {
     let is_name = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'.');
     // The cheap part first: this runs at every line break.
-    if !bytes.get(at.checked_sub(1)?).as_ref().is_some_and(is_name) || !bytes.get(at + 1).as_ref().is_some_and(is_name) {
+    if !bytes.get(at.checked_sub(1)?).as_ref().is_some_and(is_name) || !bytes.get(at + 1).as_ref().is_some_and(is_name)
+    {
         return None;
     }
     let behind = bytes.get(at + 1..)?.iter().take(NAME_MAX).take_while(is_name).count();
@@ -165,6 +166,9 @@ pub(super) fn global_line(bytes: &[u8], at: usize) -> Option<usize> {
     let opcode = module.iter().position(|byte| matches!(byte, b'c' | b'i'))?;
     let length = run - opcode - 1;
     let starts_well = |name: Option<&u8>| name.is_some_and(|byte| byte.is_ascii_alphabetic() || *byte == b'_');
-    (length >= 2 && length + behind >= NAMES_MIN && starts_well(module.get(opcode + 1)) && starts_well(bytes.get(at + 1)))
-        .then_some(start + opcode)
+    (length >= 2
+        && length + behind >= NAMES_MIN
+        && starts_well(module.get(opcode + 1))
+        && starts_well(bytes.get(at + 1)))
+    .then_some(start + opcode)
 }
