@@ -34,7 +34,7 @@ pub(crate) fn dataset(path: &Path, args: &DataArgs) -> Dataset {
 
 /// `scan`.
 pub(crate) fn scan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
-    let report = files::scan(settings, &args.paths)?;
+    let report = files::scan(settings, &args.paths, args.storages)?;
     match printer.format {
         Format::Json => printer.json(&report)?,
         Format::Sarif => {
