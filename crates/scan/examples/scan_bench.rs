@@ -1,4 +1,5 @@
-//! Speed of the scanner, or, with paths as arguments, what it says of these files; JSON on stdout.
+//! Speed of the scanner, or, with paths as arguments, what it says of these files (`--storages`: weights to their last
+//! byte); JSON on stdout.
 //!
 //! `cargo run --release -p ringfence-scan --example scan_bench`
 
@@ -20,9 +21,12 @@ const PATTERN_BYTES: usize = 64 << 20;
 
 fn main() -> io::Result<()> {
     let mut out = io::stdout().lock();
-    let paths: Vec<String> = env::args().skip(1).collect();
+    let (flags, paths): (Vec<String>, Vec<String>) =
+        env::args().skip(1).partition(|argument| argument.starts_with("--"));
+    let mut limits = Limits::default();
+    limits.audit_storages = flags.iter().any(|flag| flag == "--storages");
     for path in &paths {
-        let report = scan_file(path, &mut File::open(path)?, &Limits::default());
+        let report = scan_file(path, &mut File::open(path)?, &limits);
         writeln!(out, "{}", serde_json::to_string(&report)?)?;
     }
     if !paths.is_empty() {
