@@ -288,7 +288,7 @@ pub(crate) struct ScanArgs {
     /// Exit with 1 from this severity on
     #[arg(long, value_enum, default_value_t = FailOn::Medium)]
     pub(crate) fail_on: FailOn,
-    /// Search weights to their last byte for programs, archives and pickles, not only samples of them
+    /// Search all weights for programs, archives and pickles, not only samples of them
     #[arg(long)]
     pub(crate) storages: bool,
 }

@@ -2,6 +2,7 @@
 //!
 //! * [`scan_file`] takes one file and answers with a report: it never fails, what cannot be read is a finding.
 //! * [`rules`] lists every rule in plain words; [`rules_digest`] names the whole set, tables included, for evidence.
+//! * [`weights`] and [`compare`] give statistics of the weights, as evidence for people.
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive` with `torch`,
@@ -36,9 +37,11 @@ mod storage;
 mod stream;
 mod tar;
 mod torch;
+mod weights;
 mod wrapper;
 
 pub use rules::{Rule, rules, rules_digest};
+pub use weights::{compare, weights};
 
 /// How much of a file is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

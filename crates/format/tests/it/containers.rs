@@ -7,6 +7,7 @@ use ringfence_format::{
     codec::{self, Codec, End},
     npy::{self, Header, NpyError},
     safetensors::{self, Flaw, SafetensorsError},
+    sevenz, tar,
     zip::{self, Archive, Listed, Note, ZipError},
 };
 
@@ -239,6 +240,15 @@ proptest! {
         let _ = Header::read(&mut Cursor::new(&bytes));
         let _ = safetensors::audit(&mut Cursor::new(&bytes));
         let _ = codec::inflate(&mut Cursor::new(&bytes), Codec::Gzip, 10_000);
-        let _ = codec::inflate(&mut Cursor::new(&bytes), Codec::Zlib, 10_000);
+        for codec in [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Xz, Codec::Lzma, Codec::Zstd, Codec::Lz4] {
+            let inflated = codec::inflate(&mut Cursor::new(&bytes), codec, 10_000).unwrap();
+            assert!(inflated.bytes.len() <= 10_000 && inflated.consumed <= bytes.len() as u64);
+        }
+        if let Ok(archive) = tar::read(&mut Cursor::new(&bytes)) {
+            assert!(archive.members.iter().all(|member| member.data_offset + member.size <= bytes.len() as u64));
+        }
+        let _ = sevenz::walk(&mut Cursor::new(&bytes), &mut |_, content| {
+            std::io::copy(&mut content.take(10_000), &mut std::io::sink()).is_ok()
+        });
     }
 }
