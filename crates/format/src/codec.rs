@@ -163,7 +163,8 @@ pub fn inflate(source: &mut (impl Read + ?Sized), codec: Codec, bytes_max: u64) 
             return Ok(inflated);
         }
         let again = codec.repeats() && inflated.members < MEMBERS_MAX && Codec::of(next) == Some(codec);
-        if !again && !(codec == Codec::Lz4 && skippable(next)) {
+        let skips = codec == Codec::Lz4 && skippable(next);
+        if !again && !skips {
             inflated.end = End::Trailing;
             return Ok(inflated);
         }
@@ -260,7 +261,7 @@ fn is_lzma(head: &[u8]) -> bool {
     ) else {
         return false;
     };
-    let step = |size: u32| size.is_power_of_two() || (size / 3).is_power_of_two() && size % 3 == 0;
+    let step = |size: u32| size.is_power_of_two() || size.is_multiple_of(3) && (size / 3).is_power_of_two();
     // The range coder's first byte is always zero.
     *properties < 225
         && properties % 9 + properties / 9 % 5 <= 4

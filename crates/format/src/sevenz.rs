@@ -169,7 +169,7 @@ fn memory(block: &Block) -> u64 {
         let word = |at: usize| word(at).map_or(0, |bytes| u64::from(u32::from_le_bytes(bytes)));
         match coder.encoder_method_id() {
             // LZMA and PPMd: one byte, then the size; LZMA2: a code.
-            [3, 1, 1] | [3, 4, 1] => word(1),
+            [3, 1 | 4, 1] => word(1),
             [0x21] => properties.first().map_or(0, |code| lzma2_dictionary(*code)),
             _ => 0,
         }

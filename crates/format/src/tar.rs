@@ -25,6 +25,8 @@ use pax::Overrides;
 
 /// Bytes of a block; everything in a tar archive is aligned to it.
 pub const BLOCK_BYTES: u64 = 512;
+/// The same, as a length in memory.
+const BLOCK: usize = 512;
 /// Most members that are listed.
 pub const MEMBERS_MAX: usize = 200_000;
 /// Notes that are kept; an archive with more is broken enough.
@@ -378,7 +380,7 @@ impl Walk {
         let mut next = self.length;
         'search: while at < self.length.min(reach) {
             let bytes = bytes_at(source, at, STRIDE_BYTES)?;
-            for block in bytes.chunks(BLOCK_BYTES as usize) {
+            for block in bytes.chunks(BLOCK) {
                 if Header::parse(block).is_ok_and(|header| !header.name.is_empty()) {
                     next = at;
                     break 'search;

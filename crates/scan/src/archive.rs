@@ -131,13 +131,11 @@ impl Audit<'_> {
             return self.raw_weights(source, member);
         }
         let Some(mut content) = self.content(source, member)? else { return Ok(()) };
-        match part {
-            Part::Script => self.script_member(content.source()),
-            _ => {
-                self.inspect(content.source());
-                Ok(())
-            }
+        if part == Part::Script {
+            return self.script_member(content.source());
         }
+        self.inspect(content.source());
+        Ok(())
     }
 
     /// Opens a member: stored ones in place, deflated ones in memory.

@@ -3,7 +3,7 @@
 use std::io::{self, SeekFrom};
 
 use ringfence_format::{
-    npy::{Header, NpyError},
+    npy::{Header, Literal, NpyError},
     safetensors::{self, Flaw, SafetensorsError},
 };
 use ringfence_schema::finding::printable;
@@ -46,7 +46,13 @@ impl Audit<'_> {
         }
         let whole = length(source)?;
         let data = header.data_bytes().unwrap_or(u64::MAX).min(whole.saturating_sub(header.data_offset));
-        self.weights(source, header.data_offset, data)?;
+        // Strings and records may hold any text.
+        let is_numbers = matches!(&header.descr, Literal::Text(code) if code.contains(['f', 'i', 'u', 'b', 'c']));
+        if is_numbers {
+            self.weights(source, header.data_offset, data)?;
+        } else {
+            self.other_data(source, header.data_offset, data)?;
+        }
         let end = header.data_bytes().and_then(|bytes| bytes.checked_add(header.data_offset));
         match end {
             Some(end) if end == whole => {}

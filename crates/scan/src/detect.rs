@@ -83,6 +83,10 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     {
         return Kind::Zip;
     }
+    // Before pickles: the first field of a header is the author's to fill, the checksum is not.
+    if tar::is_likely(head) {
+        return Kind::Tar;
+    }
     if starts(&npy::MAGIC) {
         return Kind::Npy;
     }
@@ -94,9 +98,6 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     }
     if starts(&sevenz::SIGNATURE) {
         return Kind::Sevenz;
-    }
-    if tar::is_likely(head) {
-        return Kind::Tar;
     }
     if let Some(kind) = picture(head) {
         return kind;

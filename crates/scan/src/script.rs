@@ -95,7 +95,7 @@ pub(crate) fn names(source: &[u8]) -> Vec<(String, usize, Use)> {
 
 fn judge(name: &str) -> Option<Use> {
     let (outer, operator) = name.split_once('.')?;
-    let outside = |operator: &str| OUTSIDE.iter().any(|known| operator == *known);
+    let outside = |operator: &str| OUTSIDE.contains(&operator);
     match outer {
         "torch" => match operator.strip_prefix("classes.").or_else(|| operator.strip_prefix("ops.")) {
             Some(inner) if inner.split('.').next().is_some_and(|space| NAMESPACES.contains(&space)) => None,

@@ -178,7 +178,12 @@ impl Audit<'_> {
     /// Searches a content that no reader knows for what is harmful wherever it stands.
     pub(crate) fn unread(&mut self, source: &mut dyn Source) -> io::Result<()> {
         let whole = crate::source::length(source)?;
-        self.search(source, 0, whole, Expected::Anything)
+        self.other_data(source, 0, whole)
+    }
+
+    /// The same for data that may be text, such as arrays of strings.
+    pub(crate) fn other_data(&mut self, source: &mut dyn Source, start: u64, length: u64) -> io::Result<()> {
+        self.search(source, start, length, Expected::Anything)
     }
 
     fn search(&mut self, source: &mut dyn Source, start: u64, length: u64, expected: Expected) -> io::Result<()> {
@@ -246,7 +251,7 @@ impl Audit<'_> {
             Needle::Pe => check::pe(bytes, at),
             Needle::MachO => check::mach_o(rest),
             Needle::Wasm => check::wasm(rest),
-            Needle::Script => check::script(rest),
+            Needle::Script if numbers => check::script(rest),
             Needle::Zip if numbers => check::zip(rest),
             Needle::Tar if numbers => check::tar(bytes, at),
             Needle::Archive(name) if numbers => Some(Found { what: name, at: 0 }),

@@ -148,9 +148,10 @@ impl Audit<'_> {
         }
         let parsed: serde_json::Value = serde_json::from_slice(&text).unwrap_or_default();
         let handler = parsed.pointer("/model/handler").and_then(serde_json::Value::as_str).unwrap_or_default();
-        let file = handler.split(':').next().unwrap_or_default();
+        let file = handler.split(':').next().unwrap_or_default().to_ascii_lowercase();
         let sources = python_sources(archive);
-        if file.ends_with(".py") || sources.iter().any(|name| name.strip_suffix(".py") == Some(file)) {
+        if ends(file.as_bytes(), ".py") || sources.iter().any(|name| name.to_ascii_lowercase() == format!("{file}.py"))
+        {
             self.note(id::TCH_HANDLER, &format!("the handler is `{}`", printable(handler, 120)), None);
         } else if !sources.is_empty() {
             self.note(id::TCH_HANDLER, &format!("{} modules: {}", sources.len(), listed(&sources)), None);

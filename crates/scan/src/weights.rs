@@ -123,7 +123,9 @@ impl<'a, 'l> Study<'a, 'l> {
         }
         let mut missing: Vec<String> = others.into_keys().collect();
         missing.sort_unstable();
-        missing.iter().for_each(|name| self.unmatched(name));
+        for name in &missing {
+            self.unmatched(name);
+        }
         self.last_bias();
         Done { format: self.contents.format, tensors: self.tensors, unmatched: self.unmatched }
     }
@@ -171,7 +173,7 @@ impl<'a, 'l> Study<'a, 'l> {
             difference: beside.map(Beside::finish),
             ..sums.stats()
         };
-        let outside = numbers::outside(&rows.norms, OUTSIDE, TIMES_MEDIAN);
+        let outside = numbers::outside(&rows.norms, OUTSIDE, Some(TIMES_MEDIAN));
         if rows.norms.len() >= ROWS_MIN {
             (stats.outlying_rows, stats.longest_row) = (outside.count, outside.farthest);
         }
@@ -221,7 +223,7 @@ impl<'a, 'l> Study<'a, 'l> {
         if !fits || classes < CLASSES_MIN || values.iter().any(|value| !value.is_finite()) {
             return;
         }
-        let outside = numbers::outside(&values, OUTSIDE, f64::NEG_INFINITY);
+        let outside = numbers::outside(&values, OUTSIDE, None);
         if outside.count == 1 {
             let message =
                 format!("one of {classes} classes lies {:.0} median deviations above the others", outside.farthest);
@@ -294,7 +296,7 @@ impl<'s> Beside<'s> {
         } else {
             0.0
         };
-        let rank = self.sketch.filter(|_| self.energy > 0.0).and_then(|sketch| sketch.rank());
+        let rank = self.sketch.filter(|_| self.energy > 0.0).and_then(Sketch::rank);
         TensorDifference { relative, rank }
     }
 }

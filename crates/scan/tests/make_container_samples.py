@@ -175,6 +175,7 @@ case("tar/bad-prepended-pickle.tar")(lambda: EVIL + tar_of([("a.txt", b"text\n")
 case("tar/bad-size-on-link.tar")(lambda: size_on_link())
 case("tar/bad-checksum.tar")(lambda: (lambda t: t[:148] + b"000001\0 " + t[156:])(tar_of([("a.pkl", EVIL)], USTAR)))
 case("tar/bad-name-is-pickle.tar")(lambda: tar_of([("cos\nsystem\n(S'true'\ntR.", b"text\n")], USTAR))
+case("tar/bad-name-is-framed-pickle.tar")(lambda: framed_name())
 case("tar/bad-program.tar")(lambda: tar_of([("lib/op.so", elf())]))
 case("tar/bad-padding.tar")(lambda: (lambda t: t[:700] + EVIL0 + t[700 + len(EVIL0):])(tar_of([("a.txt", b"text\n")], USTAR)))
 case("tar/bad-nemo.nemo")(lambda: tar_of([("./model_config.yaml", CONFIG), ("./model_weights.ckpt", zip_of({"model/data.pkl": EVIL2, "model/version": b"3\n"}))]))
@@ -197,9 +198,11 @@ def size_on_link():
     return head + inner + bytes(1024)
 
 
-class Named(pickle.Pickler):
-    def persistent_id(self, value):
-        return ("0",) if value == "tensor" else None
+def framed_name():
+    """A protocol-2 pickle in the name field; its end is the first NUL."""
+    name = b"\x80\x02cposix\nsystem\nU\x04true\x85R."
+    block = tar_of([("a", b"text\n")], USTAR)
+    return resum(name.ljust(100, b"\0") + block[100:512]) + block[512:]
 
 
 def legacy_torch(evil, hidden=b""):
@@ -359,6 +362,14 @@ for _name, _make in PAYLOADS.items():
 for _name in ("elf", "pickle4", "base64"):
     case(f"weights/bad-{_name}.npy")(lambda m=PAYLOADS[_name]: npy(planted(m(), 3_000)))
     case(f"weights/bad-{_name}-deflated.pt")(lambda m=PAYLOADS[_name]: torch_zip(planted(m()), method=zipfile.ZIP_DEFLATED))
+def npy_texts(text):
+    data = text.ljust(64, b"\0") * 40
+    header = b"{'descr': '|S64', 'fortran_order': False, 'shape': (40,), }"
+    header += b" " * (-(len(header) + 11) % 64) + b"\n"
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(header)) + header + data
+
+
+case("weights/good-texts.npy")(lambda: npy_texts(b"run #!/bin/sh or subprocess with /bin/bash, says the manual"))
 case("weights/good-floats.safetensors")(lambda: safetensors(floats(8_000)))
 case("weights/good-noise.npy")(lambda: npy(noise(64_000)))
 case("weights/good-zeros.npy")(lambda: npy(bytes(64_000)))

@@ -81,7 +81,7 @@ pub(super) fn mach_o(bytes: &[u8]) -> Option<Found> {
 }
 
 fn is_processor(cpu: u32) -> bool {
-    matches!(cpu & 0x00ff_ffff, 7 | 12 | 18) && matches!(cpu >> 24, 0 | 1 | 2)
+    matches!(cpu & 0x00ff_ffff, 7 | 12 | 18) && matches!(cpu >> 24, 0..=2)
 }
 
 /// Version 1, then a section with a known number.

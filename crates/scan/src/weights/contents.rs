@@ -129,7 +129,10 @@ impl Contents {
 
     fn fill(&mut self, source: &mut dyn Source, limits: &Limits) -> io::Result<()> {
         match detect(source)? {
-            Kind::Safetensors => self.safetensors(source),
+            Kind::Safetensors => {
+                self.safetensors(source);
+                Ok(())
+            }
             Kind::Npy => {
                 self.format = "npy";
                 self.npy(source, "array", 0, None)
@@ -157,13 +160,13 @@ impl Contents {
         }
     }
 
-    fn safetensors(&mut self, source: &mut dyn Source) -> io::Result<()> {
+    fn safetensors(&mut self, source: &mut dyn Source) {
         self.format = "safetensors";
         let audit = match safetensors::audit(source) {
             Ok(audit) => audit,
             Err(error) => {
                 self.unread(error.to_string());
-                return Ok(());
+                return;
             }
         };
         if audit.table().is_none() {
@@ -181,7 +184,6 @@ impl Contents {
                 None => self.unread(untyped(&tensor.name, &tensor.dtype)),
             }
         }
-        Ok(())
     }
 
     /// An array at `offset` of `source`, or wholly in `unpacked`.

@@ -219,13 +219,14 @@ pub(super) struct Outside {
 }
 
 /// Counts values more than `deviations` scaled median absolute deviations (Hampel 1974) above the median, and at least
-/// `times` the median.
-pub(super) fn outside(values: &[f64], deviations: f64, times: f64) -> Outside {
+/// `times` the median where that is given.
+pub(super) fn outside(values: &[f64], deviations: f64, times: Option<f64>) -> Outside {
     let Some(median) = median(values.to_vec()) else { return Outside::default() };
     let spread = self::median(values.iter().map(|value| (value - median).abs()).collect()).unwrap_or(0.0) * 1.4826;
     // Equal rows leave no spread; a thousandth of the median stands for rounding.
     let spread = spread.max(median.abs() * 1e-3).max(1e-12);
-    let far = |value: &&f64| (**value - median) / spread > deviations && **value >= median * times;
+    let far =
+        |value: &&f64| (**value - median) / spread > deviations && times.is_none_or(|times| **value >= median * times);
     let greatest = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
     let farthest = ((greatest - median) / spread).clamp(-1e12, 1e12);
     Outside { count: values.iter().filter(far).count() as u64, farthest }

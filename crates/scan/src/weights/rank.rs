@@ -163,7 +163,9 @@ fn orthonormal(vectors: &mut [Vec<f64>]) {
         }
         let length = dot(vector, vector).sqrt();
         let scale = if length > before * 1e-12 && length > 0.0 { 1.0 / length } else { 0.0 };
-        vector.iter_mut().for_each(|value| *value *= scale);
+        for value in vector.iter_mut() {
+            *value *= scale;
+        }
     }
 }
 
@@ -180,23 +182,23 @@ fn eigenvalues(mut matrix: Vec<Vec<f64>>) -> Vec<f64> {
                 if apq.abs() <= 1e-14 * (app.abs() + aqq.abs()) {
                     continue;
                 }
-                let theta = (aqq - app) / (2.0 * apq);
-                let t = theta.signum() / (theta.abs() + (theta * theta + 1.0).sqrt());
-                let c = 1.0 / (t * t + 1.0).sqrt();
-                let s = t * c;
+                let slope = (aqq - app) / (2.0 * apq);
+                let tangent = slope.signum() / (slope.abs() + (slope * slope + 1.0).sqrt());
+                let cosine = 1.0 / (tangent * tangent + 1.0).sqrt();
+                let sine = tangent * cosine;
                 for row in &mut matrix {
                     if let (Some(a), Some(b)) = (row.get(p).copied(), row.get(q).copied()) {
                         if let Some(cell) = row.get_mut(p) {
-                            *cell = c * a - s * b;
+                            *cell = cosine * a - sine * b;
                         }
                         if let Some(cell) = row.get_mut(q) {
-                            *cell = s * a + c * b;
+                            *cell = sine * a + cosine * b;
                         }
                     }
                 }
                 for column in 0..size {
                     let (a, b) = (at(&matrix, p, column), at(&matrix, q, column));
-                    for (row, value) in [(p, c * a - s * b), (q, s * a + c * b)] {
+                    for (row, value) in [(p, cosine * a - sine * b), (q, sine * a + cosine * b)] {
                         if let Some(cell) = matrix.get_mut(row).and_then(|row| row.get_mut(column)) {
                             *cell = value;
                         }

@@ -43,7 +43,7 @@ fn containers_cut_and_turned() {
 }
 
 /// Samples that are cut and turned at every byte.
-const SMALL_BYTES: usize = 400;
+const SMALL_BYTES: usize = 160;
 
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]

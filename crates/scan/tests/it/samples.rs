@@ -78,10 +78,8 @@ fn folders_keep_their_promise() {
             || name.starts_with("opcode/")
             || name.contains("evil")
             || name.contains("/bad-");
-        if harmful {
-            if verdict != "malicious" && verdict != "suspicious" {
-                writeln!(broken, "{name} is {verdict}").unwrap();
-            }
+        if harmful && verdict != "malicious" && verdict != "suspicious" {
+            writeln!(broken, "{name} is {verdict}").unwrap();
         }
         let ordinary =
             ["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/"].iter().any(|folder| name.starts_with(folder))
@@ -100,10 +98,8 @@ fn folders_keep_their_promise() {
                         | "wrapper/gzip_benign.gz"
                 )
                 || name.contains("/good-");
-        if ordinary {
-            if verdict != "clean" {
-                writeln!(broken, "{name} is {verdict}").unwrap();
-            }
+        if ordinary && verdict != "clean" {
+            writeln!(broken, "{name} is {verdict}").unwrap();
         }
     }
     assert!(broken.is_empty(), "{broken}");
