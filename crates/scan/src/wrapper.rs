@@ -6,8 +6,10 @@ use ringfence_format::codec::{self, Codec, End, Inflated};
 
 use crate::{
     audit::Audit,
+    detect::{Kind, detect},
     rules::id,
     source::{Source, Window, bytes_at, length},
+    stream::is_old_pickle,
 };
 
 /// Expansion at which a compressed stream is called a bomb, if it is large as well.
@@ -43,21 +45,39 @@ impl Audit<'_> {
         if whole > BARE_BYTES_MAX {
             return Ok(None);
         }
-        let head = bytes_at(source, 0, 21)?;
-        let is_zfile = head.starts_with(b"ZF") && head.get(2..4) == Some(b"0x");
-        // joblib before 0.10: `ZF`, the length as 19 characters of hexadecimal, a zlib stream.
-        let tries: &[(u64, Codec)] =
-            if is_zfile { &[(21, Codec::Zlib)] } else { &[(0, Codec::Zlib), (0, Codec::Deflate)] };
-        for (start, codec) in tries {
-            let mut window = Window::new(source, *start, whole)?;
-            let inflated = codec::inflate(&mut window, *codec, self.room())?;
+        if bytes_at(source, 0, 4)? == *b"ZF0x" {
+            return self.zfile(source);
+        }
+        for codec in [Codec::Zlib, Codec::Deflate] {
+            source.seek(SeekFrom::Start(0))?;
+            let inflated = codec::inflate(source, codec, self.room())?;
             let ends = inflated.end == End::Whole || inflated.end == End::TooLarge;
             if ends && inflated.bytes.len() >= BARE_CONTENT_BYTES_MIN {
-                self.unpacked(&mut window, *codec, inflated)?;
-                return Ok(Some(if is_zfile { "joblib-zfile" } else { codec.name() }));
+                self.unpacked(source, codec, inflated)?;
+                return Ok(Some(codec.name()));
             }
         }
         Ok(None)
+    }
+
+    /// joblib before 0.10 (`joblib/numpy_pickle_compat.py`, `read_zfile`): `ZF`, the length as 19 characters of
+    /// hexadecimal, or 20 by Python 2, and a zlib stream of a pickle or of an array's bare numbers.
+    fn zfile(&mut self, source: &mut dyn Source) -> io::Result<Option<&'static str>> {
+        let start = if bytes_at(source, 21, 1)? == *b" " { 22 } else { 21 };
+        let mut window = Window::new(source, start, u64::MAX)?;
+        let inflated = codec::inflate(&mut window, Codec::Zlib, self.room())?;
+        if inflated.bytes.is_empty() {
+            return Ok(None);
+        }
+        let mut content = Cursor::new(&inflated.bytes);
+        if inflated.end == End::Whole && detect(&mut content)? == Kind::Other && !is_old_pickle(&mut content) {
+            let length = inflated.bytes.len() as u64;
+            self.inflated = self.inflated.saturating_add(length);
+            self.within("zlib", |audit| audit.weights(&mut Cursor::new(&inflated.bytes), 0, length))?;
+        } else {
+            self.unpacked(&mut window, Codec::Zlib, inflated)?;
+        }
+        Ok(Some("joblib-zfile"))
     }
 
     /// Looks at what a stream held, at what stands behind it, and at how it ended.
