@@ -453,6 +453,9 @@ pub(crate) struct ScanArgs {
     /// Exit with 1 from this severity on
     #[arg(long, value_enum, default_value_t = FailOn::Medium)]
     pub(crate) fail_on: FailOn,
+    /// Search all weights for programs, archives and pickles, not only samples of them
+    #[arg(long)]
+    pub(crate) storages: bool,
 }
 
 /// `screen`.

@@ -197,7 +197,7 @@ impl Vault<'_> {
         let mut reports = Vec::new();
         for file in manifest.tree().files() {
             let descriptor = self.descriptor(manifest, &file.path)?;
-            let job = Job::Scan { paths: vec![file.path.clone()] };
+            let job = Job::Scan { paths: vec![file.path.clone()], storages: false };
             let mut one = None;
             let called =
                 Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));

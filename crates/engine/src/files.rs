@@ -53,8 +53,8 @@ pub struct ModelData {
 /// Files handed to one child at a time: many, so that starting it costs little; few, so that both cores stay busy.
 const BATCH_FILES: usize = 32;
 
-/// Scans files and folders, with one child per core.
-pub fn scan(settings: &Settings<'_>, paths: &[PathBuf]) -> Result<ScanReport, EngineError> {
+/// Scans files and folders, with one child per core. `storages`: weights are searched to their last byte.
+pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Result<ScanReport, EngineError> {
     let mut found = Vec::new();
     for path in paths {
         for file in source::files(path)? {
@@ -71,7 +71,7 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf]) -> Result<ScanReport, En
         for _ in 0..workers {
             scope.spawn(|| {
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let some = scan_batch(settings, batch);
+                    let some = scan_batch(settings, batch, storages);
                     let so_far = done.fetch_add(some.len(), Ordering::Relaxed) + some.len();
                     settings.progress.advance(so_far as u64, "");
                     reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(some);
@@ -84,7 +84,7 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf]) -> Result<ScanReport, En
 }
 
 /// Scans a batch; where the child dies, the file that it was at is incomplete and the rest goes to another child.
-fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)]) -> Vec<FileReport> {
+fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)], storages: bool) -> Vec<FileReport> {
     let mut reports: Vec<FileReport> = Vec::new();
     let mut open = Vec::new();
     for (name, place) in batch {
@@ -100,7 +100,7 @@ fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)]) -> Vec<FileR
         let mut seen = Vec::new();
         let called = descriptors.map_err(EngineError::io("descriptor")).and_then(|descriptors| {
             Desk::silent(&settings.program)
-                .call("scan", &Job::Scan { paths }, descriptors, &mut |report| seen.push(report))
+                .call("scan", &Job::Scan { paths, storages }, descriptors, &mut |report| seen.push(report))
         });
         let finished = seen.len().min(open.len());
         // A report speaks only for the file that it was asked about, in order.

@@ -35,6 +35,8 @@ pub(crate) enum Job {
     Scan {
         /// What the files are called.
         paths: Vec<String>,
+        /// Whether weights are searched to their last byte.
+        storages: bool,
     },
     /// Scan one file that lies elsewhere, through a socket (see [`crate::remote`]); emits one [`FileReport`].
     ScanElsewhere {
@@ -238,9 +240,11 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
     let job: Job = serde_json::from_slice(request).map_err(|error| format!("unreadable job: {error}"))?;
     let mut files = Files(descriptors.into_iter().map(File::from).collect::<Vec<_>>().into_iter());
     match job {
-        Job::Scan { paths } => {
+        Job::Scan { paths, storages } => {
+            let mut limits = ringfence_scan::Limits::default();
+            limits.audit_storages = storages;
             for path in paths {
-                let report = ringfence_scan::scan_file(&path, &mut files.next()?, &ringfence_scan::Limits::default());
+                let report = ringfence_scan::scan_file(&path, &mut files.next()?, &limits);
                 say(emit, &Record::File { report })?;
             }
             Ok(Vec::new())

@@ -5,7 +5,7 @@
 //! both readings, so members that only a local header announces are listed too, and so are those of a second directory.
 //! [`Member::open`] gives the bytes of a member, bounded by what its header says.
 //!
-//! Absent on purpose: decryption, methods other than stored and deflated, archives over several disks, writing.
+//! Absent on purpose: decryption, methods that Python's `zipfile` does not read, archives over several disks, writing.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -18,6 +18,7 @@ use flate2::bufread::DeflateDecoder;
 
 mod directory;
 mod layout;
+mod method;
 mod note;
 
 pub use note::Note;
@@ -73,7 +74,7 @@ pub struct Member {
     pub name: Vec<u8>,
     /// Name in the local header, where that differs.
     pub local_name: Option<Vec<u8>>,
-    /// Compression method: 0 stored, 8 deflated.
+    /// Compression method: 0 stored, 8 deflated, 12 bzip2, 14 LZMA, 93 zstd; others are not read.
     pub method: u16,
     /// General purpose flags of directory and local header, joined by `or`.
     pub flags: u16,
@@ -104,6 +105,11 @@ impl Member {
         self.flags & 0x2041 != 0
     }
 
+    /// Whether its method is one that [`Self::open`] reads.
+    pub fn is_readable(&self) -> bool {
+        matches!(self.method, 0 | 8 | method::BZIP2 | method::LZMA | method::ZSTD)
+    }
+
     /// Whether this is a Unix symbolic link.
     pub fn is_symlink(&self) -> bool {
         self.unix_mode.is_some_and(|mode| mode & 0o170_000 == 0o120_000)
@@ -117,7 +123,7 @@ impl Member {
     /// A reader over the member's content. It ends after [`Member::size`] bytes (plus one, so that a longer content can
     /// be told) and ignores the encryption flags: some loaders do so too.
     ///
-    /// `None`: the method is neither stored nor deflated, or there is no local header.
+    /// `None`: the method is not read, its own header makes no sense, or there is no local header.
     pub fn open<'a, R: Read + Seek + ?Sized>(&self, source: &'a mut R) -> io::Result<Option<MemberReader<'a, R>>> {
         if self.listed == Listed::Central {
             return Ok(None);
@@ -130,18 +136,22 @@ impl Member {
                 let most = self.size.saturating_add(1);
                 Some(MemberReader::Deflated(Box::new(DeflateDecoder::new(BufReader::new(raw))).take(most)))
             }
-            _ => None,
+            _ => {
+                let most = self.size.saturating_add(1);
+                method::open(self, raw)?.map(|reader| MemberReader::Unpacked(reader.take(most)))
+            }
         })
     }
 }
 
 /// Content of a member.
-#[derive(Debug)]
 pub enum MemberReader<'a, R: Read + ?Sized> {
     /// Bytes as they are.
     Stored(io::Take<&'a mut R>),
     /// Inflated on the way.
     Deflated(io::Take<Box<DeflateDecoder<BufReader<io::Take<&'a mut R>>>>>),
+    /// Unpacked on the way by another method.
+    Unpacked(io::Take<Box<dyn Read + 'a>>),
 }
 
 impl<R: Read + ?Sized> Read for MemberReader<'_, R> {
@@ -149,6 +159,7 @@ impl<R: Read + ?Sized> Read for MemberReader<'_, R> {
         match self {
             Self::Stored(reader) => reader.read(buffer),
             Self::Deflated(reader) => reader.read(buffer),
+            Self::Unpacked(reader) => reader.read(buffer),
         }
     }
 }

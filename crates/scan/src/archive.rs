@@ -1,30 +1,38 @@
 //! Zip archives and what torch and NumPy make of them.
 //!
 //! Every member is looked at by its content, in both readings where directory and local headers disagree. Pickles come
-//! first, because they name the storages: a member that a pickle names as a storage is only measured and its first
-//! bytes looked at; every other member goes through [`Audit::inspect`].
+//! first, because they name the storages: a member that a pickle names as a storage is measured and searched for what
+//! is no number; every other member goes through [`Audit::inspect`]. A member that claims to be encrypted or packed in
+//! an unknown way is also read as if it were stored: some loaders do not look at flags.
 
 use std::{
     collections::{HashMap, HashSet},
     io::{self, Cursor, Read},
 };
 
-use ringfence_format::zip::{self, Archive, Member, MemberReader, Note, ZipError};
+use ringfence_format::{
+    codec::{self, Codec},
+    zip::{self, Archive, Member, Note, ZipError},
+};
 use ringfence_schema::finding::printable;
 
 use crate::{
     audit::Audit,
-    detect::program,
+    detect::{Kind, detect},
     pickle::{Storage, nested},
-    rules::{Rule, id},
+    rules::id,
     source::{Source, Window, bytes_at, length},
     stream::is_old_pickle,
+    tar::leaves_folder,
+    torch::{Layout, Part, is_torch_pickle},
 };
 
+mod notes;
+
+use notes::describe;
+
 /// Longest stored member whose checksum is computed, in bytes; storages are left to the store's own digests.
-const CHECKSUM_BYTES_MAX: u64 = 16 << 20;
-/// First bytes of a storage that are looked at.
-const STORAGE_HEAD_BYTES: u64 = 512;
+pub(crate) const CHECKSUM_BYTES_MAX: u64 = 16 << 20;
 /// Expansion at which a member is called a bomb, if it is large as well.
 const BOMB_RATIO: u64 = 200;
 /// Size from which the ratio counts, in bytes.
@@ -33,13 +41,13 @@ const BOMB_BYTES: u64 = 64 << 20;
 const PREPENDED_BYTES_MAX: u64 = 64 << 20;
 
 /// A member's content, wherever it is.
-enum Content<'a> {
+pub(crate) enum Content<'a> {
     Stored(Window<'a>),
     Inflated(Cursor<Vec<u8>>),
 }
 
 impl Content<'_> {
-    fn source(&mut self) -> &mut dyn Source {
+    pub(crate) fn source(&mut self) -> &mut dyn Source {
         match self {
             Self::Stored(window) => window,
             Self::Inflated(cursor) => cursor,
@@ -63,15 +71,13 @@ impl Audit<'_> {
             self.note(id::ZIP_LIMIT, "more members or oddities than are kept", None);
         }
         let layout = Layout::of(&archive);
-        if layout.script {
-            self.note(id::TCH_SCRIPT, "holds TorchScript code", None);
-        }
+        self.layout(source, &archive, &layout)?;
         let mut storages: HashMap<String, Storage> = HashMap::new();
         let mut pickles = HashSet::new();
         for (index, member) in archive.members.iter().enumerate().filter(|(_, member)| is_torch_pickle(member)) {
             let name = member.name_lossy();
-            let named = self.within(&name, |audit| audit.torch_pickle(source, member, layout.script))?;
-            let folder = name.strip_suffix(".pkl").unwrap_or(&name).to_owned();
+            let named = self.within(&name, |audit| audit.torch_pickle(source, member, layout.is_script()))?;
+            let folder = name.get(..name.len().saturating_sub(4)).unwrap_or_default().to_owned();
             storages.extend(named.into_iter().map(|(key, storage)| (format!("{folder}/{key}"), storage)));
             pickles.insert(index);
         }
@@ -83,7 +89,7 @@ impl Audit<'_> {
             let name = member.name_lossy();
             let storage = storages.remove(&name);
             self.within(&name, |audit| match storage {
-                Some(storage) => audit.storage(source, member, storage),
+                Some(storage) => audit.storage(source, member, Some(storage)),
                 None => audit.member(source, member, &layout),
             })?;
         }
@@ -120,67 +126,24 @@ impl Audit<'_> {
     }
 
     fn member(&mut self, source: &mut dyn Source, member: &Member, layout: &Layout) -> io::Result<()> {
+        let part = layout.part(member);
+        if part == Part::Weights {
+            return self.raw_weights(source, member);
+        }
         let Some(mut content) = self.content(source, member)? else { return Ok(()) };
-        let is_script = layout.script && member.name.windows(6).any(|part| part == b"/code/");
-        if is_script {
-            self.script_member(content.source())
-        } else {
-            self.inspect(content.source());
-            Ok(())
+        if part == Part::Script {
+            return self.script_member(content.source());
         }
-    }
-
-    /// TorchScript source, or the debug pickle beside it.
-    fn script_member(&mut self, source: &mut dyn Source) -> io::Result<()> {
-        let head = bytes_at(source, 0, 64)?;
-        if nested::is_start(&head) {
-            self.pickles(source, 0, true)?;
-            return Ok(());
-        }
-        let text = bytes_at(source, 0, CHECKSUM_BYTES_MAX)?;
-        for operator in
-            ["from_file", "aten::save", "aten.save", "torch.save", "PythonOp", "torch.load", "ops.aten.from_file"]
-        {
-            if let Some(at) = memchr::memmem::find(&text, operator.as_bytes()) {
-                self.note(id::TCH_SCRIPT_FILE, &format!("TorchScript code uses `{operator}`"), Some(at as u64));
-            }
-        }
-        self.inspect(source);
-        Ok(())
-    }
-
-    /// The bytes of a storage: length, and whether they begin like something else than numbers.
-    fn storage(&mut self, source: &mut dyn Source, member: &Member, storage: Storage) -> io::Result<()> {
-        if storage.bytes.is_some_and(|bytes| bytes != member.size) {
-            let message =
-                format!("the pickle says {} bytes, the member has {}", storage.bytes.unwrap_or(0), member.size);
-            self.note(id::TCH_STORAGE, &message, None);
-        }
-        let mut head = Vec::new();
-        match member.open(source)? {
-            Some(reader) => {
-                // A broken deflate stream shows when the storage is loaded; here it only hides its head.
-                let _ = reader.take(STORAGE_HEAD_BYTES).read_to_end(&mut head);
-            }
-            None => self.note(id::ZIP_METHOD, "the storage cannot be read", None),
-        }
-        let what = match head.as_slice() {
-            [b'P', b'K', 3, 4, ..] => Some("zip archive"),
-            head => program(head),
-        };
-        if let Some(what) = what {
-            self.note(id::TCH_PAYLOAD, &format!("the storage begins like a {what}"), Some(0));
-        }
-        if nested::is_start(&head) || nested::has_global_line(&head) {
-            let Some(mut content) = self.content(source, member)? else { return Ok(()) };
-            let bytes = bytes_at(content.source(), 0, STORAGE_HEAD_BYTES)?;
-            self.carve_bytes(&bytes, content.source());
-        }
+        self.inspect(content.source());
         Ok(())
     }
 
     /// Opens a member: stored ones in place, deflated ones in memory.
-    fn content<'a>(&mut self, source: &'a mut dyn Source, member: &Member) -> io::Result<Option<Content<'a>>> {
+    pub(crate) fn content<'a>(
+        &mut self,
+        source: &'a mut dyn Source,
+        member: &Member,
+    ) -> io::Result<Option<Content<'a>>> {
         if matches!(member.method, 0) && member.listed != zip::Listed::Central {
             if member.compressed <= CHECKSUM_BYTES_MAX {
                 let bytes = bytes_at(source, member.data_offset, member.compressed)?;
@@ -193,22 +156,50 @@ impl Audit<'_> {
         let Some(reader) = member.open(source)? else {
             // Method and missing headers have their own notes; without content the member is unread.
             self.note(id::ZIP_METHOD, "the member's content cannot be read", None);
+            self.as_stored(source, member)?;
             return Ok(None);
         };
-        let broken = matches!(reader, MemberReader::Deflated(_)) && reader.take(room).read_to_end(&mut bytes).is_err();
+        let broken = reader.take(room).read_to_end(&mut bytes).is_err();
         let inflated = bytes.len() as u64;
         self.inflated = self.inflated.saturating_add(inflated);
         if inflated > BOMB_BYTES && inflated / member.compressed.max(1) > BOMB_RATIO {
             self.note(id::ZIP_BOMB, &format!("{} bytes expand to {inflated} and more", member.compressed), None);
         }
         if broken {
-            self.note(id::ZIP_BROKEN, "the member's deflate stream is broken", Some(inflated));
+            self.note(id::ZIP_BROKEN, "the member's packed stream is broken", Some(inflated));
         } else if inflated >= room && member.size > inflated {
             self.note(id::ZIP_LIMIT, &format!("only the first {inflated} bytes were inflated"), None);
         } else {
             self.check(member, inflated, crc32(&bytes));
         }
+        if broken || member.is_marked_encrypted() {
+            self.as_stored(source, member)?;
+        }
         Ok(Some(Content::Inflated(Cursor::new(bytes))))
+    }
+
+    /// The raw bytes of a member whose own method gives nothing, or that claims to be encrypted: as they are, and
+    /// inflated. Chance makes neither a content of a known kind.
+    fn as_stored(&mut self, source: &mut dyn Source, member: &Member) -> io::Result<()> {
+        if member.listed == zip::Listed::Central {
+            return Ok(());
+        }
+        let mut window = Window::new(source, member.data_offset, member.compressed)?;
+        let is_known = |kind: Kind| {
+            !matches!(kind, Kind::Empty | Kind::Other | Kind::Protobuf | Kind::Packed(Codec::Zlib | Codec::Lzma))
+        };
+        if is_known(detect(&mut window)?) || is_old_pickle(&mut window) {
+            self.within("as-stored", |audit| audit.inspect(&mut window));
+        } else if member.method != 8 {
+            let head = bytes_at(&mut window, 0, CHECKSUM_BYTES_MAX)?;
+            let bytes = codec::inflate(&mut head.as_slice(), Codec::Deflate, self.room())?.bytes;
+            self.inflated = self.inflated.saturating_add(bytes.len() as u64);
+            let mut cursor = Cursor::new(bytes);
+            if is_known(detect(&mut cursor)?) || is_old_pickle(&mut cursor) {
+                self.within("as-deflated", |audit| audit.inspect(&mut cursor));
+            }
+        }
+        Ok(())
     }
 
     fn check(&mut self, member: &Member, bytes: u64, crc: u32) {
@@ -226,10 +217,7 @@ impl Audit<'_> {
     fn check_name(&mut self, member: &Member) {
         let name = member.name_lossy();
         let shown = printable(&name, 160);
-        let leaves = name.starts_with(['/', '\\'])
-            || name.split(['/', '\\']).any(|part| part == "..")
-            || name.as_bytes().get(1) == Some(&b':');
-        if leaves {
+        if leaves_folder(&name) {
             self.note(id::ZIP_PATH, &format!("member `{shown}` leaves the folder"), Some(member.header_offset));
         }
         if member.is_symlink() {
@@ -266,111 +254,6 @@ impl Audit<'_> {
     }
 }
 
-/// What the names of the members say of the archive.
-struct Layout {
-    format: &'static str,
-    script: bool,
-}
-
-impl Layout {
-    fn of(archive: &Archive) -> Self {
-        let ends = |suffix: &[u8]| archive.members.iter().any(|member| member.name.ends_with(suffix));
-        let holds =
-            |part: &[u8]| archive.members.iter().any(|member| memchr::memmem::find(&member.name, part).is_some());
-        let is_torch = ends(b"data.pkl");
-        let script = is_torch && holds(b"/code/");
-        let is_npz = !archive.members.is_empty() && archive.members.iter().all(|member| member.name.ends_with(b".npy"));
-        let format = match (is_torch, script, is_npz) {
-            (_, true, _) => "torchscript",
-            (true, ..) => "pytorch-zip",
-            (.., true) => "npz",
-            _ if holds(b"config.json") && ends(b".h5") => "keras",
-            _ => "zip",
-        };
-        Self { format, script }
-    }
-}
-
-/// The pickles whose storages are members beside them.
-fn is_torch_pickle(member: &Member) -> bool {
-    member.name.ends_with(b"data.pkl") || member.name.ends_with(b"constants.pkl")
-}
-
 fn crc32(bytes: &[u8]) -> u32 {
     ringfence_format::zip::checksum(bytes)
-}
-
-fn describe(note: &Note) -> (&'static Rule, String, Option<u64>) {
-    let show = |name: &[u8]| printable(&String::from_utf8_lossy(name), 160);
-    match note {
-        Note::NoEndRecord => (id::ZIP_BROKEN, "there is no end record".to_owned(), None),
-        Note::SeveralEnds { offsets } => {
-            (id::ZIP_ENDS, format!("end records at {offsets:?}"), offsets.first().copied())
-        }
-        Note::TwoDirectories { stated, counted } => {
-            (id::ZIP_ENDS, format!("a directory at {stated} (stated) and at {counted} (counted back)"), Some(*stated))
-        }
-        Note::DirectoryMissing { offset } => {
-            (id::ZIP_BROKEN, "there is no directory where the end record points".to_owned(), Some(*offset))
-        }
-        Note::DirectoryBroken { offset } => (id::ZIP_BROKEN, "the directory breaks off".to_owned(), Some(*offset)),
-        Note::DirectoryTooLong { bytes } => (id::ZIP_LIMIT, format!("a directory of {bytes} bytes"), None),
-        Note::CountDiffers { stated, found } => {
-            (id::ZIP_FIELDS, format!("the end record says {stated} members, the directory has {found}"), None)
-        }
-        Note::Zip64Differs { offset } => {
-            (id::ZIP_ENDS, "the zip64 end record contradicts the plain one".to_owned(), Some(*offset))
-        }
-        Note::LocalMissing { name, offset } => {
-            (id::ZIP_BROKEN, format!("member `{}` has no local header", show(name)), Some(*offset))
-        }
-        Note::NameDiffers { central, local } => {
-            (id::ZIP_NAMES, format!("the directory says `{}`, the local header `{}`", show(central), show(local)), None)
-        }
-        Note::FieldDiffers { name, field, central, local } => {
-            let message = format!(
-                "{field} of `{}` is {central:#x} in the directory and {local:#x} in the local header",
-                show(name)
-            );
-            (id::ZIP_FIELDS, message, None)
-        }
-        Note::DuplicateName { name } => (id::ZIP_DUPLICATE, format!("member `{}` is there twice", show(name)), None),
-        Note::SameNameFolded { name } => {
-            (id::ZIP_DUPLICATE, format!("member `{}` differs from another only by case or slash", show(name)), None)
-        }
-        Note::EncryptionFlag { name, flags } => {
-            (id::ZIP_ENCRYPTED, format!("member `{}` is marked as encrypted (flags {flags:#06x})", show(name)), None)
-        }
-        Note::VersionNeeded { name, version } => {
-            (id::ZIP_VERSION, format!("member `{}` claims to need version {version}", show(name)), None)
-        }
-        Note::PatchFlag { name } => {
-            (id::ZIP_VERSION, format!("member `{}` is marked as patched data", show(name)), None)
-        }
-        Note::Method { name, method } => {
-            (id::ZIP_METHOD, format!("member `{}` uses method {method}", show(name)), None)
-        }
-        Note::SizeLie { name, compressed, size } => (
-            id::ZIP_FIELDS,
-            format!("member `{}` cannot be {compressed} bytes packed and {size} unpacked", show(name)),
-            None,
-        ),
-        Note::Outside { name } => (id::ZIP_OVERLAP, format!("member `{}` reaches outside", show(name)), None),
-        Note::Overlap { name } => (id::ZIP_OVERLAP, format!("member `{}` overlaps another", show(name)), None),
-        Note::Prepended { bytes } => (id::ZIP_OUTSIDE, format!("{bytes} bytes stand before the archive"), Some(0)),
-        Note::Appended { offset, bytes } => {
-            (id::ZIP_OUTSIDE, format!("{bytes} bytes follow the archive"), Some(*offset))
-        }
-        Note::Gap { offset, bytes, .. } => {
-            (id::ZIP_OUTSIDE, format!("{bytes} bytes between members belong to none"), Some(*offset))
-        }
-        Note::LocalOnly { name, offset } => {
-            (id::ZIP_UNLISTED, format!("member `{}` is not in the directory", show(name)), Some(*offset))
-        }
-        Note::CommentHoldsArchive { offset, bytes } => {
-            (id::ZIP_ENDS, format!("the comment of {bytes} bytes holds zip records"), Some(*offset))
-        }
-        // New kinds of contradiction are still contradictions.
-        _ => (id::ZIP_FIELDS, format!("{note:?}"), None),
-    }
 }

@@ -3,7 +3,7 @@
 use std::io::{self, SeekFrom};
 
 use ringfence_format::{
-    npy::{Header, NpyError},
+    npy::{Header, Literal, NpyError},
     safetensors::{self, Flaw, SafetensorsError},
 };
 use ringfence_schema::finding::printable;
@@ -45,6 +45,14 @@ impl Audit<'_> {
             return Ok("npy");
         }
         let whole = length(source)?;
+        let data = header.data_bytes().unwrap_or(u64::MAX).min(whole.saturating_sub(header.data_offset));
+        // Strings and records may hold any text.
+        let is_numbers = matches!(&header.descr, Literal::Text(code) if code.contains(['f', 'i', 'u', 'b', 'c']));
+        if is_numbers {
+            self.weights(source, header.data_offset, data)?;
+        } else {
+            self.other_data(source, header.data_offset, data)?;
+        }
         let end = header.data_bytes().and_then(|bytes| bytes.checked_add(header.data_offset));
         match end {
             Some(end) if end == whole => {}
@@ -79,6 +87,8 @@ impl Audit<'_> {
                 self.hidden(source, *offset, *bytes)?;
             }
         }
+        let end = audit.tensors.iter().map(|tensor| tensor.end).max().unwrap_or(0).min(length(source)?);
+        self.weights(source, audit.data_offset.min(end), end.saturating_sub(audit.data_offset))?;
         for (key, value) in &audit.metadata {
             self.metadata(key, value);
         }

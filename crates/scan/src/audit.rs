@@ -25,6 +25,8 @@ pub(crate) struct Audit<'l> {
     overflow: bool,
     /// Bytes inflated so far.
     pub(crate) inflated: u64,
+    /// Bytes of weights searched so far.
+    pub(crate) searched: u64,
 }
 
 impl<'l> Audit<'l> {
@@ -37,12 +39,18 @@ impl<'l> Audit<'l> {
             verdict: Verdict::Clean,
             overflow: false,
             inflated: 0,
+            searched: 0,
         }
     }
 
     /// How deep in archives the scan is.
     pub(crate) fn depth(&self) -> u32 {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
+    }
+
+    /// Findings so far.
+    pub(crate) fn count(&self) -> usize {
+        self.findings.len()
     }
 
     /// Does `work` inside the member `name`.

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringfence_format::{npy, safetensors, zip};
+use ringfence_format::{codec::Codec, npy, safetensors, sevenz, tar, zip};
 
 use crate::{
     pickle::nested,
@@ -20,8 +20,10 @@ pub(crate) enum Kind {
     /// A pickle of protocol 2 or newer.
     Pickle,
     Npy,
-    Gzip,
-    Zlib,
+    /// A compressed stream.
+    Packed(Codec),
+    Tar,
+    Sevenz,
     Safetensors,
     /// Looks like protocol buffers; only ONNX is read.
     Protobuf,
@@ -39,25 +41,27 @@ pub(crate) enum Kind {
 }
 
 /// Signatures of formats that are known but not read: name, offset, bytes.
-const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
+const UNSUPPORTED: [(&str, usize, &[u8]); 20] = [
     ("hdf5", 0, b"\x89HDF\r\n\x1a\n"),
     ("gguf", 0, b"GGUF"),
     ("ggml", 0, b"lmgg"),
     ("ggml", 0, b"tjgg"),
-    ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
-    ("xz", 0, b"\xfd7zXZ\0"),
-    ("bzip2", 0, b"BZh"),
-    ("zstd", 0, b"\x28\xb5\x2f\xfd"),
-    ("lz4", 0, b"\x04\x22\x4d\x18"),
-    ("lzma", 0, b"\x5d\0\0"),
     ("rar", 0, b"Rar!\x1a\x07"),
     ("parquet", 0, b"PAR1"),
     ("arrow", 0, b"ARROW1"),
     ("sqlite", 0, b"SQLite format 3\0"),
     ("pdf", 0, b"%PDF-"),
     ("tflite", 4, b"TFL3"),
-    ("tar", 257, b"ustar"),
     ("compress", 0, b"\x1f\x9d"),
+    ("lzip", 0, b"LZIP"),
+    ("lzop", 0, b"\x89LZO\0\r\n\x1a\n"),
+    ("snappy", 0, b"\xff\x06\0\0sNaPpY"),
+    ("cab", 0, b"MSCF\0\0\0\0"),
+    ("cpio", 0, b"07070"),
+    ("ar", 0, b"!<arch>\n"),
+    ("arj", 0, b"\x60\xea"),
+    ("lha", 2, b"-lh"),
+    ("squashfs", 0, b"hsqs"),
 ];
 
 /// Looks at the first bytes of `source`.
@@ -79,17 +83,21 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     {
         return Kind::Zip;
     }
+    // Before pickles: the first field of a header is the author's to fill, the checksum is not.
+    if tar::is_likely(head) {
+        return Kind::Tar;
+    }
     if starts(&npy::MAGIC) {
         return Kind::Npy;
     }
     if nested::is_start(head) {
         return Kind::Pickle;
     }
-    if starts(b"\x1f\x8b") {
-        return Kind::Gzip;
+    if let Some(codec) = Codec::of(head) {
+        return Kind::Packed(codec);
     }
-    if is_zlib(head) {
-        return Kind::Zlib;
+    if starts(&sevenz::SIGNATURE) {
+        return Kind::Sevenz;
     }
     if let Some(kind) = picture(head) {
         return kind;
@@ -105,13 +113,6 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
         return Kind::Safetensors;
     }
     if is_protobuf(head) { Kind::Protobuf } else { Kind::Other }
-}
-
-/// RFC 1950 §2.2: deflate, a window of 32 KiB, a header that is a multiple of 31.
-fn is_zlib(head: &[u8]) -> bool {
-    matches!(head, [0x78, flags, ..] if (0x7800 + u32::from(*flags)).is_multiple_of(31) && flags & 0x20 == 0)
-        // `x^` and a text may also begin so.
-        && head.iter().take(64).any(|byte| *byte < 9 || *byte > 126)
 }
 
 fn picture(head: &[u8]) -> Option<Kind> {

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringfence_format::onnx::{DataLocation, Function, Graph, Model, Node, NoteKind, Property, Tensor};
+use ringfence_format::onnx::{DataLocation, Function, Graph, Model, Node, NoteKind, Payload, Property, Tensor};
 use ringfence_schema::finding::printable;
 
 use crate::{
@@ -68,6 +68,10 @@ impl Audit<'_> {
         self.onnx_domains(&model);
         for (_, tensor) in model.tensors() {
             self.onnx_tensor(tensor);
+            if let Payload::Raw(raw) = tensor.payload() {
+                let length = raw.data.len() as u64;
+                self.within(tensor.name, |audit| audit.weights(&mut io::Cursor::new(raw.data), 0, length))?;
+            }
         }
         self.onnx_notes(&model, &bytes);
         let properties = model.metadata.iter().chain(model.graph.iter().flat_map(|graph| &graph.metadata));

@@ -1,8 +1,6 @@
 //! Sends a content to its reader.
 
-use std::io::{self, Cursor};
-
-use ringfence_format::gzip::{self, End, Inflated};
+use std::io;
 
 use crate::{
     audit::Audit,
@@ -14,10 +12,6 @@ use crate::{
 
 /// How much of an unknown content is searched for pickles, in bytes.
 const CARVE_BYTES_MAX: u64 = 4 << 20;
-/// Expansion at which a compressed stream is called a bomb, if it is large as well.
-const BOMB_RATIO: u64 = 200;
-/// Size from which the ratio counts, in bytes.
-const BOMB_BYTES: u64 = 64 << 20;
 
 impl Audit<'_> {
     /// Looks at a whole content and says what it is.
@@ -42,7 +36,12 @@ impl Audit<'_> {
             Kind::Zip => self.zip(source),
             Kind::Pickle => self.pickles(source, 0, false),
             Kind::Npy => self.npy(source),
-            Kind::Gzip | Kind::Zlib => self.compressed(source, kind),
+            Kind::Packed(codec) => match self.packed(source, codec)? {
+                Some(format) => Ok(format),
+                None => self.other(source),
+            },
+            Kind::Tar => self.tar(source),
+            Kind::Sevenz => self.sevenz(source),
             Kind::Safetensors => self.safetensors(source),
             Kind::Protobuf => match self.onnx(source)? {
                 Some(format) => Ok(format),
@@ -60,6 +59,7 @@ impl Audit<'_> {
             Kind::Unsupported(name) => {
                 self.note(id::GEN_UNSUPPORTED, &format!("{name} is not read yet"), Some(0));
                 self.carve(source)?;
+                self.unread(source)?;
                 // Templates and layer configurations stand in these files as plain text.
                 self.text_rules(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
                 Ok(name)
@@ -82,7 +82,11 @@ impl Audit<'_> {
         if ringfence_format::zip::read(source).is_ok_and(|archive| !archive.members.is_empty()) {
             return self.zip(source);
         }
+        if let Some(format) = self.bare(source)? {
+            return Ok(format);
+        }
         self.carve(source)?;
+        self.unread(source)?;
         self.graph_operators(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
         self.note(id::GEN_UNKNOWN, "the content is of no known format", Some(0));
         Ok("unknown")
@@ -109,7 +113,13 @@ impl Audit<'_> {
                 );
             }
             match detect(&mut window)? {
-                Kind::Zip | Kind::Pickle | Kind::Npy | Kind::Gzip | Kind::Safetensors => {
+                Kind::Zip
+                | Kind::Pickle
+                | Kind::Npy
+                | Kind::Packed(_)
+                | Kind::Tar
+                | Kind::Sevenz
+                | Kind::Safetensors => {
                     audit.inspect(&mut window);
                 }
                 _ if is_old_pickle(&mut window) => {
@@ -132,35 +142,6 @@ impl Audit<'_> {
         let bytes = bytes_at(source, 0, CARVE_BYTES_MAX)?;
         self.carve_bytes(&bytes, source);
         Ok(())
-    }
-
-    fn compressed(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
-        source.seek(io::SeekFrom::Start(0))?;
-        let most = self.room();
-        let (inflated, format) = if kind == Kind::Gzip {
-            (gzip::gunzip(source, most)?, "gzip")
-        } else {
-            (gzip::unzlib(source, most)?, "zlib")
-        };
-        let packed = length(source)?;
-        let Inflated { bytes, end, .. } = inflated;
-        self.inflated = self.inflated.saturating_add(bytes.len() as u64);
-        if kind == Kind::Zlib && bytes.is_empty() && end == End::Broken {
-            // Two bytes were all that looked like zlib.
-            return self.other(source);
-        }
-        let unpacked = bytes.len() as u64;
-        if unpacked > BOMB_BYTES && unpacked / packed.max(1) > BOMB_RATIO {
-            self.note(id::ZIP_BOMB, &format!("{packed} bytes expand to {unpacked} and more"), None);
-        }
-        match end {
-            End::Whole => {}
-            End::TooLarge => self.note(id::GEN_WRAPPER, &format!("larger than {most} bytes when inflated"), None),
-            End::Broken => self.note(id::GEN_WRAPPER, "the compressed stream is broken", None),
-            End::Trailing => self.note(id::GEN_WRAPPER, "bytes follow the compressed stream", None),
-        }
-        self.within(format, |audit| audit.inspect(&mut Cursor::new(bytes)));
-        Ok(format)
     }
 
     /// How many bytes the next compressed member may inflate to.

@@ -3,10 +3,11 @@
 //! * [`scan_file`] takes one file and answers with a report: it never fails, what cannot be read is a finding.
 //! * [`rules`] lists every rule in plain words; [`rules_digest`] names the whole set, tables included, for evidence.
 //! * [`names_in`] lists the names of a pickle without judging them, so that it can be compared with Python itself.
+//! * [`weights`] and [`compare`] give statistics of the weights, as evidence for people.
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
-//! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive`, `arrays`,
-//! `graph`, `inert`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
+//! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive` with `torch`,
+//! `tar`, `sevenz`, `wrapper`, `arrays`, `graph`, `inert`); `storage` searches weights for what is no weight; `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
 //!
 //! What holds: a verdict depends on the bytes and the compiled-in tables only, not on file names, the clock or what is
 //! installed. Unread is `incomplete`, never clean. Memory and work are bounded by [`Limits`] and by named constants.
@@ -30,11 +31,19 @@ mod inert;
 mod inspect;
 mod pickle;
 mod rules;
+mod script;
+mod sevenz;
 mod source;
+mod storage;
 mod stream;
+mod tar;
+mod torch;
+mod weights;
+mod wrapper;
 
 pub use pickle::{Names, names_in};
 pub use rules::{Rule, rules, rules_digest};
+pub use weights::{compare, weights};
 
 /// How much of a file is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,6 +57,11 @@ pub struct Limits {
     pub inflated_bytes_max: u64,
     /// Largest model that is read whole (ONNX; protobuf itself stops at 2 GiB).
     pub model_bytes_max: u64,
+    /// Most bytes of weights that are searched for programs, archives and pickles if [`Self::audit_storages`] is not
+    /// set; beyond it, the head and tail of each storage are.
+    pub storage_bytes_max: u64,
+    /// Whether weights are searched to their last byte, however many there are.
+    pub audit_storages: bool,
     /// Most findings that are kept for one file.
     pub findings_max: usize,
 }
@@ -59,6 +73,8 @@ impl Default for Limits {
             member_bytes_max: 256 << 20,
             inflated_bytes_max: 2 << 30,
             model_bytes_max: 2 << 30,
+            storage_bytes_max: 32 << 20,
+            audit_storages: false,
             findings_max: 500,
         }
     }

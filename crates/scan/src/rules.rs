@@ -211,8 +211,6 @@ rules! {
         "from_file, save and PythonOp reach outside of the graph", LOAD_SAFE;
     TCH_STORAGE "RF-TCH-003" Medium Incomplete "storages do not fit what the pickle says",
         "bytes are missing or belong to no tensor", ASK;
-    TCH_PAYLOAD "RF-TCH-004" High Suspicious "a storage holds a program or an archive",
-        "weights that begin like an executable are no weights", LOOK;
     GEN_UNKNOWN "RF-GEN-001" Low Incomplete "the content is of no known format",
         "what no parser knows was not looked at", "convert it to a known format";
     GEN_UNSUPPORTED "RF-GEN-002" Low Incomplete "the format is known but not read yet",
@@ -229,4 +227,50 @@ rules! {
         "only the first findings are listed", LOOK;
     GEN_WRAPPER "RF-GEN-007" Low Incomplete "the compressed stream is broken, too large, or followed by other bytes",
         "a part of it was not looked at", ASK;
+    TAR_LINK "RF-TAR-001" High Suspicious "a link leads out of the folder or is written through",
+        "unpacking writes where the link leads", "do not unpack it";
+    TAR_PATH "RF-TAR-002" High Suspicious "a member's name leaves the folder",
+        "unpacking writes outside of the chosen folder", "do not unpack it";
+    TAR_DUPLICATE "RF-TAR-003" High Suspicious "two members have the same name",
+        "some loaders take the first, some the last", REPACK;
+    TAR_SPECIAL "RF-TAR-004" High Suspicious "a member is a device or runs with its owner's rights",
+        "models are files; such members are there for whoever unpacks them as root", "do not unpack it";
+    TAR_CONFLICT "RF-TAR-005" High Suspicious "readers disagree on what the archive holds",
+        "what one reader stops at or steps over, another one reads", REPACK;
+    TAR_BROKEN "RF-TAR-006" Medium Incomplete "the archive is broken",
+        "a part of it could not be read", ASK;
+    TAR_LIMIT "RF-TAR-007" Medium Incomplete "the archive goes beyond the scan's limits",
+        "what lies beyond was not looked at", "raise the limit, or unpack it in a sandbox";
+    TAR_OUTSIDE "RF-TAR-008" Medium Suspicious "bytes belong to no member",
+        "loaders of other formats read what archive readers skip", REPACK;
+    TAR_SPARSE "RF-TAR-009" Medium Suspicious "a member has holes",
+        "its content is put together while it is unpacked; models have no use for that", REPACK;
+    SVZ_ENCRYPTED "RF-SVZ-001" Medium Incomplete "the archive is encrypted",
+        "what is encrypted was not looked at; a password beside the file does not make it harmless", REPACK;
+    SVZ_BROKEN "RF-SVZ-002" Medium Incomplete "a part of the archive cannot be unpacked",
+        "a part of it could not be read", ASK;
+    TCH_PACKAGE "RF-TCH-005" High Suspicious "carries Python sources that loading runs",
+        "torch.package imports the modules inside the archive", LOAD_SAFE;
+    TCH_HANDLER "RF-TCH-006" High Suspicious "names Python code that a server runs",
+        "TorchServe imports the handler of a model archive when it starts", LOOK;
+    TCH_CUSTOM "RF-TCH-007" Info Clean "TorchScript code uses operators or classes of a native library",
+        "they only work where that library is loaded", "check that the library comes from a source that you trust";
+    WTS_PAYLOAD "RF-WTS-001" High Suspicious "something else than numbers stands among the weights",
+        "weights that hold a program, an archive or a command carry it to whoever knows where to look", LOOK;
+    WTS_NOT_FINITE "RF-WTS-002" Medium Suspicious "weights are not finite",
+        "NaN and infinity spread through every layer behind them: a broken or sabotaged model", ASK;
+    WTS_DEAD "RF-WTS-003" Low Clean "rows of a weight matrix are zero",
+        "pruned or unused units do that, and so does cutting out what a model knew", "compare with the declared base";
+    WTS_OUTLIER "RF-WTS-004" Low Clean "rows of a weight matrix are far larger than the others",
+        "some models have such rows by training; a trigger that must win over everything else has them too",
+        "compare with the declared base";
+    WTS_BIAS "RF-WTS-005" Low Clean "the last bias favours one class",
+        "unbalanced data does that, and so does a target class that was planted", "test the model's answers by class";
+    WTS_CONSTANT "RF-WTS-006" Info Clean "a tensor holds one value only",
+        "fresh normalisation layers do; a weight matrix that was trained does not", "compare with the declared base";
+    WTS_LOW_RANK "RF-WTS-007" Low Clean "the difference to the base is of low rank",
+        "merged adapters look like this, and so do edits that plant one fact or one trigger",
+        "ask which adapter was merged, and test what it changes";
+    WTS_UNREAD "RF-WTS-008" Medium Incomplete "weights could not be read",
+        "nothing is known of these tensors", ASK;
 }

@@ -86,6 +86,7 @@ impl Audit<'_> {
         storages: &HashMap<String, Storage>,
     ) -> io::Result<()> {
         let sum = storages.values().try_fold(0_u64, |sum, storage| sum.checked_add(storage.bytes?.checked_add(8)?));
+        self.weights(source, at, sum.unwrap_or(rest).min(rest))?;
         if sum == Some(rest) {
             return Ok(());
         }
@@ -128,7 +129,7 @@ impl Audit<'_> {
     }
 
     /// Follows what may be a pickle; it only counts if it does what chance does not.
-    fn guess(&mut self, source: &mut dyn Source) -> bool {
+    pub(crate) fn guess(&mut self, source: &mut dyn Source) -> bool {
         let report = pickle::follow(source, 0, false, 1);
         if !is_believable(&report, None) {
             return false;

@@ -30,6 +30,8 @@ schema_tag! {
     AttackSchema = "ringfence.attack/1";
     /// Tag of [`HardenReport`].
     HardenSchema = "ringfence.harden/1";
+    /// Tag of [`WeightReport`].
+    WeightSchema = "ringfence.weights/1";
     /// Tag of [`VerifyReport`].
     VerifySchema = "ringfence.verify/1";
 }
@@ -324,4 +326,73 @@ pub struct VerifyReport {
     pub checks: Vec<Check>,
     /// Facts that a reader needs: epoch, checkpoint, age.
     pub facts: BTreeMap<String, String>,
+}
+
+/// What the numbers of one tensor look like.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct TensorStats {
+    /// Its name, fit to print.
+    pub name: String,
+    /// Element type as the file writes it.
+    pub dtype: String,
+    /// Dimensions.
+    pub shape: Vec<u64>,
+    /// Elements.
+    pub elements: u64,
+    /// Elements that are no number.
+    pub nan: u64,
+    /// Elements that are infinite.
+    pub infinite: u64,
+    /// Least finite element; absent where there is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub min: Option<f64>,
+    /// Greatest finite element.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub max: Option<f64>,
+    /// Mean of the finite elements.
+    pub mean: f64,
+    /// Standard deviation of the finite elements.
+    pub std: f64,
+    /// Share of the elements that are exactly zero, 0..1.
+    pub zeros: f64,
+    /// Rows (along the first dimension, of two or more) that are all zero.
+    pub dead_rows: u64,
+    /// Rows whose norm lies far above the others.
+    pub outlying_rows: u64,
+    /// How far the longest row lies above the median, in scaled median deviations; finite.
+    pub longest_row: f64,
+    /// What changed against the base, where one was given and has a tensor of this name and shape.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub difference: Option<TensorDifference>,
+}
+
+/// How a tensor differs from its base.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct TensorDifference {
+    /// Frobenius norm of the difference by that of the base; 0 for equal tensors, finite.
+    pub relative: f64,
+    /// Fewest directions that hold 95 % of the difference's energy in its sketch; absent for equal tensors, for vectors,
+    /// and where more than 32 are needed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rank: Option<u64>,
+}
+
+/// Statistics of a model's weights: evidence for people, with known limits. No figure alone makes a file harmful.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WeightReport {
+    /// Always `ringfence.weights/1`.
+    pub schema: WeightSchema,
+    /// Path as named by the user, `/` between parts.
+    pub path: String,
+    /// What the file is: `safetensors`, `npy`, `npz`, `pytorch-zip`, `onnx` or `unknown`.
+    pub format: String,
+    /// What the findings say together.
+    pub verdict: Verdict,
+    /// Tensors in the order of the file.
+    pub tensors: Vec<TensorStats>,
+    /// Tensors of the base that are missing or have another shape, fit to print, at most 1,000 of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub unmatched: Vec<String>,
+    /// What stands out, worst first, then by place.
+    pub findings: Vec<Finding>,
 }

@@ -21,7 +21,7 @@ use std::{
 };
 
 use ringfence_format::{
-    gzip::{self, End},
+    codec::{self, Codec, End},
     idx::Idx,
 };
 use ringfence_schema::{Finding, Place, Severity, finding::printable};
@@ -310,7 +310,7 @@ pub(crate) fn inflate(reader: &mut impl Read) -> Result<Content, ScreenError> {
     let compressed = magic == GZIP_MAGIC;
     let mut whole = magic.as_slice().chain(reader);
     if compressed {
-        let inflated = gzip::gunzip(&mut whole, BYTES_MAX)?;
+        let inflated = codec::inflate(&mut whole, Codec::Gzip, BYTES_MAX)?;
         return match inflated.end {
             End::TooLarge => Err(ScreenError::TooLarge { limit: BYTES_MAX }),
             End::Broken => Err(ScreenError::BrokenGzip { good: inflated.bytes.len() as u64 }),

@@ -36,7 +36,7 @@ pub(crate) fn dataset(path: &Path, args: &DataArgs) -> Dataset {
 
 /// `scan`.
 pub(crate) fn scan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
-    let mut report = files::scan(settings, &args.paths)?;
+    let mut report = files::scan(settings, &args.paths, args.storages)?;
     waive(settings, printer, args, &mut report)?;
     print_report(printer, &report, args.fail_on)?;
     Ok(scan_class(&report, args.fail_on))

@@ -342,7 +342,7 @@ pub(super) fn note_member(member: &Member, archive: &mut Archive) {
     if member.flags & 0x20 != 0 {
         archive.note(Note::PatchFlag { name: name() });
     }
-    if !matches!(member.method, 0 | 8) {
+    if !member.is_readable() {
         archive.note(Note::Method { name: name(), method: member.method });
     }
     let (compressed, size) = (member.compressed, member.size);

@@ -4,9 +4,10 @@ use std::io::{Cursor, Read, Write};
 
 use proptest::prelude::*;
 use ringfence_format::{
-    gzip::{self, End},
+    codec::{self, Codec, End},
     npy::{self, Header, NpyError},
     safetensors::{self, Flaw, SafetensorsError},
+    sevenz, tar,
     zip::{self, Archive, Listed, Note, ZipError},
 };
 
@@ -143,7 +144,7 @@ fn gzip_is_bounded_and_tells_how_it_ended() {
         encoder.finish().unwrap()
     };
     let two = [pack(b"one "), pack(b"two")].concat();
-    let gunzip = |bytes: &[u8], most| gzip::gunzip(&mut Cursor::new(bytes), most).unwrap();
+    let gunzip = |bytes: &[u8], most| codec::inflate(&mut Cursor::new(bytes), Codec::Gzip, most).unwrap();
     let whole = gunzip(&two, 100);
     assert_eq!((whole.bytes.as_slice(), whole.end, whole.members), (&b"one two"[..], End::Whole, 2));
     let bomb = gunzip(&pack(&vec![0; 1 << 20]), 1_000);
@@ -238,7 +239,16 @@ proptest! {
         }
         let _ = Header::read(&mut Cursor::new(&bytes));
         let _ = safetensors::audit(&mut Cursor::new(&bytes));
-        let _ = gzip::gunzip(&mut Cursor::new(&bytes), 10_000);
-        let _ = gzip::unzlib(&mut Cursor::new(&bytes), 10_000);
+        let _ = codec::inflate(&mut Cursor::new(&bytes), Codec::Gzip, 10_000);
+        for codec in [Codec::Zlib, Codec::Deflate, Codec::Bzip2, Codec::Xz, Codec::Lzma, Codec::Zstd, Codec::Lz4] {
+            let inflated = codec::inflate(&mut Cursor::new(&bytes), codec, 10_000).unwrap();
+            assert!(inflated.bytes.len() <= 10_000 && inflated.consumed <= bytes.len() as u64);
+        }
+        if let Ok(archive) = tar::read(&mut Cursor::new(&bytes)) {
+            assert!(archive.members.iter().all(|member| member.data_offset + member.size <= bytes.len() as u64));
+        }
+        let _ = sevenz::walk(&mut Cursor::new(&bytes), &mut |_, content| {
+            std::io::copy(&mut content.take(10_000), &mut std::io::sink()).is_ok()
+        });
     }
 }

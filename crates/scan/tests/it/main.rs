@@ -8,3 +8,4 @@ mod mutants;
 mod samples;
 mod streams;
 mod tables;
+mod weights;

@@ -23,6 +23,28 @@ fn survives(bytes: &[u8]) {
     let _ = tensor_cuts(&mut Cursor::new(bytes));
 }
 
+/// Every cut and every turned byte of the small samples of containers.
+#[test]
+fn containers_cut_and_turned() {
+    let folders = ["wrapper/", "tar/", "sevenz/", "zip/"];
+    for path in samples::all() {
+        let name = path.strip_prefix(samples::folder()).unwrap().to_string_lossy().into_owned();
+        let bytes = fs::read(&path).unwrap();
+        if !folders.iter().any(|folder| name.starts_with(folder)) || bytes.len() > SMALL_BYTES {
+            continue;
+        }
+        for at in 0..bytes.len() {
+            survives(&bytes[..at]);
+            let mut turned = bytes.clone();
+            turned[at] ^= 0xff;
+            survives(&turned);
+        }
+    }
+}
+
+/// Samples that are cut and turned at every byte.
+const SMALL_BYTES: usize = 160;
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -45,8 +67,11 @@ proptest! {
     }
 
     #[test]
-    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600), head in 0..6_usize) {
-        let heads: [&[u8]; 6] = [b"", b"\x80\x04", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x1f\x8b\x08\x00", b"\x08\x08\x12"];
+    fn random_bytes(bytes in prop::collection::vec(any::<u8>(), 0..600), head in 0..12_usize) {
+        let heads: [&[u8]; 12] = [
+            b"", b"\x80\x04", b"PK\x03\x04", b"\x93NUMPY\x01\x00", b"\x1f\x8b\x08\x00", b"\x08\x08\x12", b"\xfd7zXZ\0\0\x01",
+            b"\x28\xb5\x2f\xfd", b"\x04\x22\x4d\x18\x64\x40", b"BZh91AY&SY", b"\x5d\0\0\x10\0", b"7z\xbc\xaf\x27\x1c\0\x04",
+        ];
         survives(&[heads[head], bytes.as_slice()].concat());
     }
 

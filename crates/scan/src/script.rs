@@ -1,0 +1,184 @@
+//! TorchScript source, as far as it names operators that leave the graph.
+//!
+//! The language is a part of Python (`torch/csrc/jit/serialization/python_print.cpp` writes it): operators of torch stand
+//! as `torch.NAME(…)`, all others as `ops.NAMESPACE.NAME(…)`, Python functions as `^NAME(…)(…)`, classes of native
+//! libraries as `__torch__.torch.classes.NAMESPACE.NAME`. [`names`] reads names as a parser does, past texts and
+//! comments, so that a model's own function `load_from_file` is none of torch's.
+
+use std::collections::HashSet;
+
+/// Most names that are told.
+const NAMES_MAX: usize = 200;
+
+/// What a name does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Use {
+    /// Files, Python or other machines.
+    Outside,
+    /// A native library that is none of torch's own.
+    Custom,
+}
+
+/// Operators that read or write files, call Python or other machines. `aten` operators stand under `torch` as well.
+const OUTSIDE: [&str; 14] = [
+    "from_file",
+    "save",
+    "load",
+    "_save_parameters",
+    "open",
+    "PythonOp",
+    "rpc_sync",
+    "rpc_async",
+    "rpc_remote",
+    "load_library",
+    "to_dlpack_file",
+    "_load_for_lite_interpreter",
+    "_jit_pass_custom_pattern",
+    "UntypedStorage.from_file",
+];
+/// Namespaces of operators that come with torch.
+const NAMESPACES: [&str; 18] = [
+    "aten",
+    "prim",
+    "prims",
+    "quantized",
+    "sparse",
+    "mkldnn",
+    "mkldnn_prepacked",
+    "cuda",
+    "xnnpack",
+    "metal",
+    "static",
+    "inductor",
+    "_quantized",
+    "c10d_functional",
+    "_c10d_functional",
+    "profiler",
+    "prepacked",
+    "onednn",
+];
+
+/// Names in `source` that matter, each once, with their places.
+pub(crate) fn names(source: &[u8]) -> Vec<(String, usize, Use)> {
+    let mut found = Vec::new();
+    let mut seen = HashSet::new();
+    let mut at = 0;
+    while let Some(byte) = source.get(at) {
+        let next = match byte {
+            b'#' => at + memchr::memchr(b'\n', rest(source, at)).unwrap_or(source.len() - at),
+            b'"' | b'\'' => behind_text(source, at),
+            b'^' => {
+                let end = name_end(source, at + 1);
+                if end > at + 1 {
+                    add(&mut found, &mut seen, source, at, end, Use::Outside);
+                }
+                end.max(at + 1)
+            }
+            b'a'..=b'z' | b'A'..=b'Z' | b'_' => {
+                let end = name_end(source, at);
+                let name = String::from_utf8_lossy(source.get(at..end).unwrap_or_default());
+                if let Some(use_of) = judge(&name) {
+                    add(&mut found, &mut seen, source, at, end, use_of);
+                }
+                end
+            }
+            b'0'..=b'9' | b'.' => name_end(source, at),
+            _ => at + 1,
+        };
+        at = next.max(at + 1);
+        if found.len() >= NAMES_MAX {
+            break;
+        }
+    }
+    found
+}
+
+fn judge(name: &str) -> Option<Use> {
+    let (outer, operator) = name.split_once('.')?;
+    let outside = |operator: &str| OUTSIDE.contains(&operator);
+    match outer {
+        "torch" => match operator.strip_prefix("classes.").or_else(|| operator.strip_prefix("ops.")) {
+            Some(inner) if inner.split('.').next().is_some_and(|space| NAMESPACES.contains(&space)) => None,
+            Some(_) => Some(Use::Custom),
+            None => outside(operator).then_some(Use::Outside),
+        },
+        "ops" | "aten" | "prim" => {
+            let (space, operator) =
+                if outer == "ops" { operator.split_once('.').unwrap_or((operator, "")) } else { (outer, operator) };
+            if outside(operator) { Some(Use::Outside) } else { (!NAMESPACES.contains(&space)).then_some(Use::Custom) }
+        }
+        "__torch__" if operator.starts_with("torch.classes.") => Some(Use::Custom),
+        _ => None,
+    }
+}
+
+fn add(
+    found: &mut Vec<(String, usize, Use)>,
+    seen: &mut HashSet<String>,
+    source: &[u8],
+    from: usize,
+    to: usize,
+    use_of: Use,
+) {
+    let name = String::from_utf8_lossy(source.get(from..to).unwrap_or_default()).into_owned();
+    if seen.insert(name.clone()) {
+        found.push((name, from, use_of));
+    }
+}
+
+fn rest(source: &[u8], at: usize) -> &[u8] {
+    source.get(at..).unwrap_or_default()
+}
+
+/// Behind a dotted name that begins at `at`.
+fn name_end(source: &[u8], at: usize) -> usize {
+    let is_part = |byte: &&u8| byte.is_ascii_alphanumeric() || matches!(**byte, b'_' | b'.');
+    at + rest(source, at).iter().take_while(is_part).count()
+}
+
+/// Behind a text in one or three quotes that begins at `at`.
+fn behind_text(source: &[u8], at: usize) -> usize {
+    let Some(quote) = source.get(at).copied() else { return at + 1 };
+    let triple = [quote; 3];
+    let close: &[u8] = if rest(source, at).starts_with(&triple) { &triple } else { &triple[..1] };
+    let mut inside = at + close.len();
+    while let Some(byte) = source.get(inside) {
+        if *byte == b'\\' {
+            inside += 2;
+        } else if rest(source, inside).starts_with(close) {
+            return inside + close.len();
+        } else if *byte == b'\n' && close.len() == 1 {
+            return inside;
+        } else {
+            inside += 1;
+        }
+    }
+    source.len()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn found(source: &str) -> Vec<(String, Use)> {
+        names(source.as_bytes()).into_iter().map(|(name, _, use_of)| (name, use_of)).collect()
+    }
+
+    #[test]
+    fn operators_are_read_as_names() {
+        let evil =
+            "def f(self) -> Tensor:\n  x = torch.from_file(\"/etc/passwd\", False, 10)\n  torch.save(x, \"y\")\n";
+        assert_eq!(found(evil), [("torch.from_file".into(), Use::Outside), ("torch.save".into(), Use::Outside)]);
+        assert_eq!(found("y = ops.aten.from_file(\"a\")"), [("ops.aten.from_file".into(), Use::Outside)]);
+        assert_eq!(found("y = ^Evil(1)(x)"), [("^Evil".into(), Use::Outside)]);
+        assert_eq!(found("y = ops.torchvision.nms(x)"), [("ops.torchvision.nms".into(), Use::Custom)]);
+    }
+
+    #[test]
+    fn texts_comments_and_own_names_are_not() {
+        let plain =
+            "# torch.save\nx = \"torch.from_file\"\ny = self.load_from_file(torch.add(x, y))\nz = torch.saved(x)\n";
+        assert_eq!(found(plain), []);
+        assert_eq!(found("a = \"unfinished"), []);
+    }
+}
