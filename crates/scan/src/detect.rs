@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringfence_format::{npy, safetensors, zip};
+use ringfence_format::{catboost, gguf, hdf5, lightgbm, msgpack, npy, safetensors, ubjson, zip};
 
 use crate::{
     pickle::nested,
@@ -23,6 +23,16 @@ pub(crate) enum Kind {
     Gzip,
     Zlib,
     Safetensors,
+    Gguf,
+    /// At the start, or behind a user block.
+    Hdf5,
+    /// Looks like a map or array extension; the reader decides.
+    MessagePack,
+    /// Looks like an object with a short key.
+    Ubjson,
+    XgboostBinary,
+    Lightgbm,
+    Catboost,
     /// Looks like protocol buffers; only ONNX is read.
     Protobuf,
     Png,
@@ -40,10 +50,10 @@ pub(crate) enum Kind {
 
 /// Signatures of formats that are known but not read: name, offset, bytes.
 const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
-    ("hdf5", 0, b"\x89HDF\r\n\x1a\n"),
-    ("gguf", 0, b"GGUF"),
     ("ggml", 0, b"lmgg"),
+    ("ggml", 0, b"fmgg"),
     ("ggml", 0, b"tjgg"),
+    ("ggml", 0, b"algg"),
     ("7z", 0, b"7z\xbc\xaf\x27\x1c"),
     ("xz", 0, b"\xfd7zXZ\0"),
     ("bzip2", 0, b"BZh"),
@@ -97,6 +107,9 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if let Some(program) = program(head) {
         return Kind::Program(program);
     }
+    if let Some(kind) = model(head) {
+        return kind;
+    }
     let fits = |offset: &usize, signature: &&[u8]| head.get(*offset..).is_some_and(|rest| rest.starts_with(signature));
     if let Some((name, ..)) = UNSUPPORTED.iter().find(|(_, offset, signature)| fits(offset, signature)) {
         return Kind::Unsupported(name);
@@ -104,7 +117,34 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;
     }
-    if is_protobuf(head) { Kind::Protobuf } else { Kind::Other }
+    if is_protobuf(head) {
+        Kind::Protobuf
+    } else if msgpack::is_likely(head) {
+        Kind::MessagePack
+    } else {
+        Kind::Other
+    }
+}
+
+/// Models with a signature of their own.
+fn model(head: &[u8]) -> Option<Kind> {
+    let starts = |signature: &[u8]| head.starts_with(signature);
+    // HDF5 looks for its signature at these places; farther ones are tried where nothing else fits.
+    if [0, 512, 1_024, 2_048].iter().any(|at| head.get(*at..).is_some_and(|rest| rest.starts_with(&hdf5::SIGNATURE))) {
+        Some(Kind::Hdf5)
+    } else if starts(&gguf::MAGIC) {
+        Some(Kind::Gguf)
+    } else if starts(&catboost::MAGIC) {
+        Some(Kind::Catboost)
+    } else if starts(lightgbm::MAGIC) {
+        Some(Kind::Lightgbm)
+    } else if starts(b"binf") {
+        Some(Kind::XgboostBinary)
+    } else if ubjson::is_likely(head) {
+        Some(Kind::Ubjson)
+    } else {
+        None
+    }
 }
 
 /// RFC 1950 §2.2: deflate, a window of 32 KiB, a header that is a multiple of 31.

@@ -64,6 +64,15 @@ impl Audit<'_> {
         let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let is_json =
             matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+        // Loaders read JSON that strict readers refuse: other encodings, `NaN`, deep nesting.
+        if matches!(first, Some(b'{' | b'[' | 0xef | 0xfe | 0xff)) {
+            if self.keras_json(&bytes) {
+                return Ok(Some("keras-json"));
+            }
+            if self.xgboost_json(&bytes) {
+                return Ok(Some("xgboost-json"));
+            }
+        }
         Ok(Some(if is_json { "json" } else { "text" }))
     }
 

@@ -2,7 +2,10 @@
 
 use std::io::{self, Cursor};
 
-use ringfence_format::gzip::{self, End, Inflated};
+use ringfence_format::{
+    gzip::{self, End, Inflated},
+    hdf5,
+};
 
 use crate::{
     audit::Audit,
@@ -48,6 +51,16 @@ impl Audit<'_> {
                 Some(format) => Ok(format),
                 None => self.other(source),
             },
+            Kind::Gguf => self.gguf(source),
+            Kind::Hdf5 => self.hdf5(source),
+            Kind::Ubjson => self.ubjson(source),
+            Kind::XgboostBinary => self.xgboost_binary(source),
+            Kind::Lightgbm => self.lightgbm(source),
+            Kind::Catboost => self.catboost(source),
+            Kind::MessagePack => match self.msgpack(source)? {
+                Some(format) => Ok(format),
+                None => self.other(source),
+            },
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
             Kind::Program("script") => {
                 self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));
@@ -78,6 +91,9 @@ impl Audit<'_> {
         }
         if names_something(source) {
             return self.pickles(source, 0, false);
+        }
+        if hdf5::find(source)?.is_some() {
+            return self.hdf5(source);
         }
         if ringfence_format::zip::read(source).is_ok_and(|archive| !archive.members.is_empty()) {
             return self.zip(source);

@@ -5,7 +5,7 @@
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive`, `arrays`,
-//! `graph`, `inert`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
+//! `graph`, `inert`, `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `metadata` and `template` judge the texts in them); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
 //!
 //! What holds: a verdict depends on the bytes and the compiled-in tables only, not on file names, the clock or what is
 //! installed. Unread is `incomplete`, never clean. Memory and work are bounded by [`Limits`] and by named constants.
@@ -23,14 +23,21 @@ use ringfence_schema::report::FileReport;
 mod archive;
 mod arrays;
 mod audit;
+mod boosting;
 mod detect;
+mod gguf;
 mod graph;
+mod hdf5;
 mod inert;
 mod inspect;
+mod keras;
+mod metadata;
+mod msgpack;
 mod pickle;
 mod rules;
 mod source;
 mod stream;
+mod template;
 
 pub use rules::{Rule, rules, rules_digest};
 
