@@ -311,6 +311,7 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
         Ok(Some(claimed))
     }
 
+    #[expect(clippy::unnecessary_wraps, reason = "callers return what it returns")]
     fn limit<T>(&mut self, what: &'static str) -> Step<T> {
         self.out.flaw(Flaw::Limit { what, offset: self.input.at });
         Ok(None)
@@ -319,7 +320,7 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
     fn header(&mut self) -> Step<()> {
         let mut version = step!(self.small());
         // A version in the upper half is one of the other byte order.
-        if version & 0xffff == 0 && version != 0 {
+        if version.trailing_zeros() >= 16 && version != 0 {
             version = version.swap_bytes();
             self.order = Order::Big;
             self.out.big_endian = true;

@@ -8,7 +8,7 @@
 //!   fractal heaps and version 2 B-trees, where new files keep many links and large attributes; `data`: layouts, chunks and filters.
 //!
 //! Read: superblocks 0 to 3 behind any user block, both kinds of object headers and groups, all link types, compact, contiguous, chunked
-//! and virtual layouts, deflate, shuffle and Fletcher-32. Reported, not read: shared-message heaps, fixed and extensible array indexes of
+//! and virtual layouts, deflate, shuffle, Fletcher-32 and LZF. Reported, not read: shared-message heaps, fixed and extensible array indexes of
 //! chunks, filters of third parties. Absent on purpose: following an external link or file, checksums of structures, references.
 
 #![deny(clippy::indexing_slicing)]
@@ -383,15 +383,16 @@ impl<'s, S: Read + Seek + ?Sized> Reader<'s, S> {
     }
 
     /// The bytes of a structure, behind its signature.
-    fn signed(&mut self, what: &'static str, signature: &[u8; 4], address: u64, bytes: u64) -> Step<Vec<u8>> {
+    fn signed(&mut self, what: &'static str, signature: [u8; 4], address: u64, bytes: u64) -> Step<Vec<u8>> {
         let all = self.bytes(what, address, bytes)?;
-        match all.strip_prefix(signature) {
+        match all.strip_prefix(&signature) {
             Some(rest) => Ok(rest.to_vec()),
             None => self.broken(what, address),
         }
     }
 
     /// An address; `None` for the one that means nowhere.
+    #[expect(clippy::option_option, reason = "too short, nowhere and an address are three things")]
     fn address(&self, slice: &mut Slice<'_>) -> Option<Option<u64>> {
         let bytes = self.superblock.address_bytes;
         let address = slice.number(bytes)?;

@@ -132,7 +132,10 @@ pub fn text_of(bytes: &[u8]) -> Option<Cow<'_, str>> {
     let wide = |bytes: &[u8], little: bool| -> Option<Cow<'static, str>> {
         let units: Option<Vec<u16>> = bytes
             .chunks(2)
-            .map(|pair| pair.first_chunk().map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) }))
+            .map(|pair| {
+                pair.first_chunk()
+                    .map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) })
+            })
             .collect();
         Some(Cow::Owned(String::from_utf16_lossy(&units?)))
     };
@@ -298,7 +301,8 @@ impl Parser<'_> {
     }
 
     fn four_digits(&mut self) -> Result<u32, JsonError> {
-        let digits = self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
+        let digits =
+            self.text.get(self.at..self.at + 4).filter(|digits| digits.bytes().all(|byte| byte.is_ascii_hexdigit()));
         let Some(code) = digits.and_then(|digits| u32::from_str_radix(digits, 16).ok()) else {
             return self.unexpected();
         };
@@ -311,10 +315,8 @@ impl Parser<'_> {
             return Ok(Json::Float(f64::NEG_INFINITY));
         }
         let rest = self.bytes.get(self.at..).unwrap_or_default();
-        let length = rest
-            .iter()
-            .take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9'))
-            .count();
+        let length =
+            rest.iter().take_while(|byte| matches!(byte, b'-' | b'+' | b'.' | b'e' | b'E' | b'0'..=b'9')).count();
         let digits = self.text.get(self.at..self.at + length).unwrap_or_default();
         let value = match digits.parse::<i64>() {
             Ok(whole) => Json::Integer(whole),

@@ -168,7 +168,8 @@ fn finish(tree: Option<Tree>, features: Option<i64>, flaws: &mut Vec<Flaw>) {
         flaws.push(Flaw::Number { key, offset });
         return;
     }
-    let Some(leaves) = tree.leaves.and_then(|leaves| usize::try_from(leaves).ok()).filter(|leaves| (1..=LEAVES_MAX).contains(leaves))
+    let Some(leaves) =
+        tree.leaves.and_then(|leaves| usize::try_from(leaves).ok()).filter(|leaves| (1..=LEAVES_MAX).contains(leaves))
     else {
         flaws.push(Flaw::Number { key: "num_leaves", offset });
         return;

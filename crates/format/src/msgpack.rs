@@ -184,6 +184,7 @@ macro_rules! step {
 }
 
 impl<S: Read + Seek + ?Sized> Walk<'_, S> {
+    #[expect(clippy::unnecessary_wraps, reason = "callers return what it returns")]
     fn stop<T>(&mut self, flaw: Flaw) -> Step<T> {
         self.out.flaw(flaw);
         Ok(None)
@@ -229,7 +230,7 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
         match marker {
             0x00..=0x7f | 0xe0..=0xff | 0xc0 | 0xc2 | 0xc3 => Ok(Some(())),
             0xc1 => self.stop(Flaw::Reserved { offset }),
-            0xca | 0xcb | 0xcc..=0xd3 => {
+            0xca..=0xd3 => {
                 let bytes = match marker {
                     0xcc | 0xd0 => 1,
                     0xcd | 0xd1 => 2,

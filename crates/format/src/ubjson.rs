@@ -197,7 +197,7 @@ fn signed(marker: u8, bytes: &[u8]) -> i64 {
     let bits = 64 - 8 * bytes.len().clamp(1, 8);
     // `U` is the only type without a sign.
     let shift = u32::try_from(bits).unwrap_or(0);
-    if marker == b'U' { i64::from(value as u8) } else { ((value << shift).cast_signed()) >> shift }
+    if marker == b'U' { value.cast_signed() } else { (value << shift).cast_signed() >> shift }
 }
 
 /// Walks the document that begins at the start of `source`.
@@ -246,6 +246,7 @@ struct Header {
 }
 
 impl<S: Read + Seek + ?Sized> Walk<'_, S> {
+    #[expect(clippy::unnecessary_wraps, reason = "callers return what it returns")]
     fn stop<T>(&mut self, flaw: Flaw) -> Step<T> {
         self.out.flaw(flaw);
         Ok(None)
@@ -413,7 +414,8 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
                 return self.stop(Flaw::Limit { offset: self.input.at });
             }
             let bytes = step!(self.take(length));
-            let key = String::from_utf8_lossy(bytes.get(..bytes.len().min(PATH_BYTES_MAX)).unwrap_or_default()).into_owned();
+            let key =
+                String::from_utf8_lossy(bytes.get(..bytes.len().min(PATH_BYTES_MAX)).unwrap_or_default()).into_owned();
             let before = self.path.len();
             if before + key.len() < PATH_BYTES_MAX {
                 if before > 0 {

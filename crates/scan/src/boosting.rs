@@ -73,7 +73,8 @@ impl Audit<'_> {
         let is_likely = ["\"learner\"", "\"gradient_booster\""]
             .iter()
             .all(|key| memchr::memmem::find(bytes, key.as_bytes()).is_some());
-        let Some(Ok(document)) = is_likely.then(|| json::text_of(bytes).map(|text| json::parse(&text))).flatten() else {
+        let Some(Ok(document)) = is_likely.then(|| json::text_of(bytes).map(|text| json::parse(&text))).flatten()
+        else {
             return false;
         };
         let mut open = vec![&document];
@@ -85,7 +86,11 @@ impl Audit<'_> {
                         let offset = Some(object.offset as u64);
                         match numbers {
                             Some(numbers) => self.children(&numbers, key, offset),
-                            None => self.note(id::XGB_TREE, &format!("`{key}` holds something else than whole numbers"), offset),
+                            None => self.note(
+                                id::XGB_TREE,
+                                &format!("`{key}` holds something else than whole numbers"),
+                                offset,
+                            ),
                         }
                     }
                 }
@@ -150,7 +155,9 @@ impl Audit<'_> {
             Flaw::Length { key, offset } => {
                 (id::LGB_STRUCTURE, format!("`{key}` is longer or shorter than the tree"), Some(*offset))
             }
-            Flaw::Child { value, offset } => (id::LGB_STRUCTURE, format!("a tree has the child {value}"), Some(*offset)),
+            Flaw::Child { value, offset } => {
+                (id::LGB_STRUCTURE, format!("a tree has the child {value}"), Some(*offset))
+            }
             Flaw::Feature { value, offset } => {
                 (id::LGB_STRUCTURE, format!("a tree splits by feature {value}, which does not exist"), Some(*offset))
             }
@@ -168,7 +175,8 @@ impl Audit<'_> {
             Ok(model) => model,
             Err(CatBoostError::Io(error)) => return Err(error),
             Err(error) => {
-                let rule = if matches!(error, CatBoostError::TooLarge { .. }) { id::CBM_BROKEN } else { id::CBM_STRUCTURE };
+                let rule =
+                    if matches!(error, CatBoostError::TooLarge { .. }) { id::CBM_BROKEN } else { id::CBM_STRUCTURE };
                 self.note(rule, &error.to_string(), Some(4));
                 self.carve(source)?;
                 return Ok("catboost");
@@ -185,7 +193,11 @@ impl Audit<'_> {
             if model.parts.is_empty() || !has_more {
                 self.note(id::CBM_HIDDEN, &format!("{rest} bytes belong to no part"), Some(model.stop));
             } else {
-                self.note(id::CBM_BROKEN, &format!("{rest} bytes of the parts `{names}` are not read"), Some(model.stop));
+                self.note(
+                    id::CBM_BROKEN,
+                    &format!("{rest} bytes of the parts `{names}` are not read"),
+                    Some(model.stop),
+                );
             }
             self.inspect_rest(source, model.stop)?;
         }
@@ -194,11 +206,7 @@ impl Audit<'_> {
 }
 
 fn whole(value: &Json) -> Option<i64> {
-    match value {
-        Json::Integer(number) => Some(*number),
-        Json::Float(number) if number.fract() == 0.0 && number.abs() < 9e15 => Some(*number as i64),
-        _ => None,
-    }
+    if let Json::Integer(number) = value { Some(*number) } else { None }
 }
 
 fn describe(flaw: &Flaw) -> (&'static Rule, String, Option<u64>) {

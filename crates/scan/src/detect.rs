@@ -130,7 +130,14 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
 fn model(head: &[u8]) -> Option<Kind> {
     let starts = |signature: &[u8]| head.starts_with(signature);
     // HDF5 looks for its signature at these places; farther ones are tried where nothing else fits.
-    if [0, 512, 1_024, 2_048].iter().any(|at| head.get(*at..).is_some_and(|rest| rest.starts_with(&hdf5::SIGNATURE))) {
+    // A tar archive's first member may well be one, and is none of these.
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    if starts(&hdf5::SIGNATURE)
+        || !is_tar
+            && [512, 1_024, 2_048]
+                .iter()
+                .any(|at| head.get(*at..).is_some_and(|rest| rest.starts_with(&hdf5::SIGNATURE)))
+    {
         Some(Kind::Hdf5)
     } else if starts(&gguf::MAGIC) {
         Some(Kind::Gguf)

@@ -10,7 +10,7 @@ use crate::{
     detect::program,
     pickle::nested,
     rules::{Rule, id},
-    source::{Source, Window, bytes_at},
+    source::{Source, Window, bytes_at, length},
 };
 
 /// First bytes of a tensor that are looked at.
@@ -73,7 +73,8 @@ impl Audit<'_> {
     }
 
     fn gguf_tensors(&mut self, source: &mut dyn Source, file: &Gguf) -> io::Result<()> {
-        for tensor in &file.tensors {
+        let whole = length(source)?;
+        for tensor in file.tensors.iter().filter(|tensor| tensor.start < whole) {
             let bytes = tensor.bytes.unwrap_or(TENSOR_HEAD_BYTES).min(TENSOR_HEAD_BYTES);
             let head = bytes_at(source, tensor.start, bytes)?;
             self.within(&format!("tensor {}", printable(&tensor.name, 80)), |audit| {

@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// How much of a byte-like dataset is read, in bytes.
-const DATASET_BYTES_MAX: u64 = 16 << 20;
+const DATASET_BYTES_MAX: u64 = 64 << 20;
 /// How much of all datasets is read, in bytes.
 const DATASETS_BYTES_MAX: u64 = 512 << 20;
 /// First bytes of numbers that are looked at.
@@ -33,13 +33,21 @@ const HOLES_MAX: usize = 10_000;
 const FLAWS_SHOWN_MAX: usize = 50;
 /// Filters that come with the library.
 const LIBRARY_FILTERS: std::ops::RangeInclusive<u16> = 1..=6;
-/// Filters that this scanner undoes.
-const UNDONE_FILTERS: std::ops::RangeInclusive<u16> = 1..=3;
+/// Filters that the reader undoes: deflate, shuffle, Fletcher-32, LZF.
+const UNDONE_FILTERS: [u16; 4] = [1, 2, 3, 32_000];
 /// Numbers of registered filters (The HDF Group's list of registered filter plugins).
 const REGISTERED_FILTERS: [std::ops::RangeInclusive<u16>; 2] = [257..=511, 32_000..=32_767];
 
 impl Audit<'_> {
     pub(crate) fn hdf5(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
+        let whole = length(source)?;
+        let (format, start, end) = self.hdf5_view(source)?;
+        self.hdf5_outside(source, start, end, whole)?;
+        Ok(format)
+    }
+
+    /// The file that begins at the signature: its name, where it begins and where it says that it ends.
+    pub(crate) fn hdf5_view(&mut self, source: &mut dyn Source) -> io::Result<(&'static str, u64, u64)> {
         let whole = length(source)?;
         let mut reader = match Reader::open(source) {
             Ok(reader) => reader,
@@ -47,7 +55,7 @@ impl Audit<'_> {
             Err(error) => {
                 self.note(id::HDF_BROKEN, &error.to_string(), Some(0));
                 self.carve(source)?;
-                return Ok("hdf5");
+                return Ok(("hdf5", 0, whole));
             }
         };
         let tree = reader.walk()?;
@@ -65,12 +73,12 @@ impl Audit<'_> {
         let later = reader.later_flaws();
         self.hdf5_flaws(&later, is_short);
         let extents = tree.extents.as_ref().and_then(|_| reader.joined_extents());
-        let has_keras = tree.objects.iter().any(|object| object.attributes.iter().any(|one| one.name == "keras_version"));
-        self.hdf5_outside(source, superblock.offset, superblock.end, whole)?;
+        let has_keras =
+            tree.objects.iter().any(|object| object.attributes.iter().any(|one| one.name == "keras_version"));
         if let Some(extents) = extents {
             self.hdf5_holes(source, &extents, superblock.offset, superblock.end.min(whole))?;
         }
-        Ok(if has_keras { "keras-h5" } else { "hdf5" })
+        Ok((if has_keras { "keras-h5" } else { "hdf5" }, superblock.offset, superblock.end))
     }
 
     fn hdf5_flaws(&mut self, flaws: &[Flaw], is_short: bool) {
@@ -92,12 +100,18 @@ impl Audit<'_> {
         }
     }
 
-    fn hdf5_object<S: Source + ?Sized>(&mut self, reader: &mut Reader<'_, S>, object: &Object, left: &mut u64) -> io::Result<()> {
+    fn hdf5_object<S: Source + ?Sized>(
+        &mut self,
+        reader: &mut Reader<'_, S>,
+        object: &Object,
+        left: &mut u64,
+    ) -> io::Result<()> {
         for link in &object.links {
             let name = printable(&link.name, 80);
             match &link.target {
                 Target::External { file, path } => {
-                    let message = format!("link `{name}` leads to `{}` of file `{}`", printable(path, 80), printable(file, 120));
+                    let message =
+                        format!("link `{name}` leads to `{}` of file `{}`", printable(path, 80), printable(file, 120));
                     self.note(leaving(file), &message, Some(link.offset));
                 }
                 Target::User(class) => {
@@ -119,7 +133,9 @@ impl Audit<'_> {
                 } else {
                     audit.hdf5_value(&attribute.raw);
                 }
-                referred.iter().for_each(|(_, value)| audit.hdf5_value(trimmed(value)));
+                for (_, value) in &referred {
+                    audit.hdf5_value(trimmed(value));
+                }
             });
         }
         match &object.dataset {
@@ -148,7 +164,9 @@ impl Audit<'_> {
             self.note(leaving(&external.name), &message, Some(offset));
         }
         let holds_bytes = dataset.datatype.is_bytes || !dataset.datatype.slots.is_empty();
-        self.hdf5_filters(dataset, holds_bytes, offset);
+        // Pictures are single bytes too: they are looked into, but as numbers they need not be read to the end.
+        let must_read = holds_bytes && dataset.datatype.class != Class::Number;
+        self.hdf5_filters(dataset, must_read, offset);
         let most = if holds_bytes { DATASET_BYTES_MAX.min(*left) } else { NUMBERS_HEAD_BYTES };
         let content = reader.content(dataset, most)?;
         *left = left.saturating_sub(content.bytes.len() as u64);
@@ -172,14 +190,14 @@ impl Audit<'_> {
             });
         }
         let is_judged = dataset.filters.iter().any(|filter| !UNDONE_FILTERS.contains(&filter.id));
-        if holds_bytes && !content.is_whole && !is_judged {
+        if must_read && !content.is_whole && !is_judged {
             self.note(id::HDF_LIMIT, "only a part of the dataset was read", Some(offset));
         }
         Ok(())
     }
 
     /// Filters that are not undone hide bytes; those of numbers hide numbers.
-    fn hdf5_filters(&mut self, dataset: &Dataset, holds_bytes: bool, offset: u64) {
+    fn hdf5_filters(&mut self, dataset: &Dataset, must_read: bool, offset: u64) {
         for filter in &dataset.filters {
             let name = printable(&filter.name, 60);
             let is_known = LIBRARY_FILTERS.contains(&filter.id)
@@ -187,7 +205,7 @@ impl Audit<'_> {
             if !is_known {
                 let message = format!("filter {} `{name}` is not registered", filter.id);
                 self.note(id::HDF_FILTER, &message, Some(offset));
-            } else if holds_bytes && !UNDONE_FILTERS.contains(&filter.id) {
+            } else if must_read && !UNDONE_FILTERS.contains(&filter.id) {
                 let message = format!("filter {} `{name}` is not undone", filter.id);
                 self.note(id::HDF_LIMIT, &message, Some(offset));
             }

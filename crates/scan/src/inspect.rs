@@ -40,6 +40,15 @@ impl Audit<'_> {
 
     fn inspect_known(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
         let kind = detect(source)?;
+        let format = self.inspect_kind(source, kind)?;
+        // HDF5 takes anything as its user block, so that a file of another format can be one of this as well.
+        if !matches!(format, "hdf5" | "keras-h5") && hdf5::find(source)?.is_some() {
+            self.within("hdf5", |audit| audit.hdf5_view(source))?;
+        }
+        Ok(format)
+    }
+
+    fn inspect_kind(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
         match kind {
             Kind::Empty => Ok("empty"),
             Kind::Zip => self.zip(source),
@@ -87,6 +96,9 @@ impl Audit<'_> {
             return self.pickles(source, 0, false);
         }
         if let Some(format) = self.text(source)? {
+            return Ok(format);
+        }
+        if let Some(format) = self.wide_json(source)? {
             return Ok(format);
         }
         if names_something(source) {

@@ -27,23 +27,92 @@ const FRAMEWORKS: [&str; 7] = ["keras", "tf_keras", "keras_core", "keras_hub", "
 /// Parts of a framework's module path that a model's configuration needs. What is missing here (utilities, saving, configuration,
 /// data sets, callbacks) does things to files, the network and the process.
 const AREAS: [&str; 34] = [
-    "activations", "applications", "backend", "base_layer", "common", "constraints", "core", "distillation", "dtype_policies", "engine",
-    "feature_column", "functional", "initializers", "layers", "legacy", "legacy_tf_layers", "losses", "metrics", "mixed_precision",
-    "models", "ops", "optimizer_experimental", "optimizer_v2", "optimizers", "premade_models", "quantizers", "random", "regularizers",
-    "sequential", "trainers", "training", "tokenizers", "samplers", "_legacy",
+    "activations",
+    "applications",
+    "backend",
+    "base_layer",
+    "common",
+    "constraints",
+    "core",
+    "distillation",
+    "dtype_policies",
+    "engine",
+    "feature_column",
+    "functional",
+    "initializers",
+    "layers",
+    "legacy",
+    "legacy_tf_layers",
+    "losses",
+    "metrics",
+    "mixed_precision",
+    "models",
+    "ops",
+    "optimizer_experimental",
+    "optimizer_v2",
+    "optimizers",
+    "premade_models",
+    "quantizers",
+    "random",
+    "regularizers",
+    "sequential",
+    "trainers",
+    "training",
+    "tokenizers",
+    "samplers",
+    "_legacy",
 ];
 /// Functions of Keras that reach outside of a model; serialised configurations name them to have them called.
 const GADGETS: [&str; 31] = [
-    "get_file", "enable_unsafe_deserialization", "load_model", "load_weights", "save_model", "save_weights", "model_from_json",
-    "model_from_yaml", "model_from_config", "load_img", "save_img", "load_data", "image_dataset_from_directory",
-    "text_dataset_from_directory", "audio_dataset_from_directory", "timeseries_dataset_from_array", "func_load", "func_dump",
-    "extract_archive", "_extract_archive", "deserialize_keras_object", "clear_session", "import_module", "load_op_library", "load_library",
-    "py_function", "numpy_function", "py_func", "pop_custom_objects", "register_keras_serializable", "set_backend",
+    "get_file",
+    "enable_unsafe_deserialization",
+    "load_model",
+    "load_weights",
+    "save_model",
+    "save_weights",
+    "model_from_json",
+    "model_from_yaml",
+    "model_from_config",
+    "load_img",
+    "save_img",
+    "load_data",
+    "image_dataset_from_directory",
+    "text_dataset_from_directory",
+    "audio_dataset_from_directory",
+    "timeseries_dataset_from_array",
+    "func_load",
+    "func_dump",
+    "extract_archive",
+    "_extract_archive",
+    "deserialize_keras_object",
+    "clear_session",
+    "import_module",
+    "load_op_library",
+    "load_library",
+    "py_function",
+    "numpy_function",
+    "py_func",
+    "pop_custom_objects",
+    "register_keras_serializable",
+    "set_backend",
 ];
 /// First parts of TensorFlow names that an operator layer may call; single words (`cast`, `reshape`) may be called too.
 const OPERATOR_AREAS: [&str; 15] = [
-    "math", "nn", "linalg", "strings", "image", "signal", "random", "sparse", "ragged", "sets", "bitwise", "dtypes", "quantization",
-    "__operators__", "experimental",
+    "math",
+    "nn",
+    "linalg",
+    "strings",
+    "image",
+    "signal",
+    "random",
+    "sparse",
+    "ragged",
+    "sets",
+    "bitwise",
+    "dtypes",
+    "quantization",
+    "__operators__",
+    "experimental",
 ];
 /// Single TensorFlow names that reach outside.
 const OPERATOR_GADGETS: [&str; 8] =
@@ -86,23 +155,26 @@ impl Audit<'_> {
     fn keras_document(&mut self, document: &Json) -> bool {
         let mut objects = Vec::new();
         let mut texts = Vec::new();
-        let mut open = vec![document];
-        while let Some(value) = open.pop() {
+        let mut open = vec![(document, 0)];
+        while let Some((value, around)) = open.pop() {
+            let around = value.object().map_or(around, |object| object.offset);
             match value {
                 Json::Object(object) => objects.push(object),
-                Json::Text(text) if text.len() >= TEXT_BYTES_MIN => texts.push(text.as_str()),
+                Json::Text(text) if text.len() >= TEXT_BYTES_MIN => texts.push((text.as_str(), around)),
                 _ => {}
             }
-            open.extend(value.children());
+            open.extend(value.children().map(|child| (child, around)));
         }
-        let is_config = |object: &&Object| object.last("class_name").is_some() && has_any(object, &["config", "module", "registered_name"]);
-        if !objects.iter().any(|object| is_config(&object)) {
+        let is_config = |object: &&Object| {
+            object.last("class_name").is_some() && has_any(object, &["config", "module", "registered_name"])
+        };
+        if !objects.iter().any(&is_config) {
             return false;
         }
         objects.sort_by_key(|object| object.offset);
         for object in objects.iter().take(NODES_SHOWN_MAX * 100) {
             self.keras_files(object);
-            if is_config(&object) {
+            if is_config(object) {
                 self.keras_object(object);
             }
             if let Some(key) = object.repeated() {
@@ -110,26 +182,32 @@ impl Audit<'_> {
                 self.note(id::KRS_DUPLICATE, &message, Some(object.offset as u64));
             }
         }
-        for text in texts.into_iter().take(TEXTS_MAX) {
-            self.keras_text(text);
+        let is_lambda = |object: &&Object| {
+            object.all("class_name").filter_map(Json::text).any(|name| name.ends_with("ambda") || name == "__lambda__")
+        };
+        let is_told = objects.iter().any(is_lambda);
+        for (text, around) in texts.into_iter().take(TEXTS_MAX) {
+            self.keras_text(text, Some(around as u64), is_told);
         }
         true
     }
 
     /// Marshalled code, a configuration inside a text, a pickle, or another thing that a text can hold.
-    fn keras_text(&mut self, text: &str) {
+    fn keras_text(&mut self, text: &str, around: Option<u64>, is_told: bool) {
         if code::is_marshalled(text) {
-            self.keras_code(text, None);
+            if !is_told {
+                self.note(id::KRS_LAMBDA, "carries a marshalled Python function", around);
+            }
+            self.keras_code(text, around);
         } else if !(text.trim_start().starts_with(['{', '[']) && self.keras_json(text.as_bytes())) {
             self.free_text(text.as_bytes());
         }
     }
 
     fn keras_code(&mut self, text: &str, offset: Option<u64>) {
-        self.note(id::KRS_LAMBDA, "carries a marshalled Python function", offset);
         let names = code::harmful_names(text);
         if !names.is_empty() {
-            let message = format!("the marshalled function names `{}`", printable(&names.join("`, `"), 160));
+            let message = format!("the function names `{}`", printable(&names.join("`, `"), 160));
             self.note(id::KRS_CODE, &message, offset);
         }
     }
@@ -140,11 +218,14 @@ impl Audit<'_> {
         for class in object.all("class_name").filter_map(Json::text) {
             let short = class.rsplit(['>', '.']).next().unwrap_or(class);
             match short {
-                "Lambda" => self.note(id::KRS_LAMBDA, "a Lambda layer calls a function that comes with the model", offset),
+                "Lambda" => {
+                    self.note(id::KRS_LAMBDA, "a Lambda layer calls a function that comes with the model", offset);
+                }
                 "__lambda__" => self.keras_lambda(object),
                 "TorchModuleWrapper" => self.keras_torch(object),
                 "TFSMLayer" => self.note(id::KRS_FILE, "a TFSMLayer loads another model from a path", offset),
-                "TFOpLambda" | "SlicingOpLambda" | "ClassMethod" | "InstanceMethod" | "InstanceProperty" | "TensorFlowOpLayer" => {
+                "TFOpLambda" | "SlicingOpLambda" | "ClassMethod" | "InstanceMethod" | "InstanceProperty"
+                | "TensorFlowOpLayer" => {
                     self.keras_operator(object, short);
                 }
                 _ => {}
@@ -156,10 +237,14 @@ impl Audit<'_> {
             };
             let mut modules = object.all("module").filter_map(Json::text).peekable();
             if modules.peek().is_none() {
-                names.iter().for_each(|name| self.keras_name("", name, class == "function", offset));
+                for name in &names {
+                    self.keras_name("", name, class == "function", offset);
+                }
             }
             for module in modules {
-                names.iter().for_each(|name| self.keras_name(module, name, class == "function", offset));
+                for name in &names {
+                    self.keras_name(module, name, class == "function", offset);
+                }
             }
         }
     }
@@ -173,7 +258,8 @@ impl Audit<'_> {
             return;
         }
         let root = module.split('.').next().unwrap_or_default();
-        let harms = !module.is_empty() && matches!(NAMES.standing(module, name), Standing::Gadget(_) | Standing::Dunder);
+        let harms =
+            !module.is_empty() && matches!(NAMES.standing(module, name), Standing::Gadget(_) | Standing::Dunder);
         match root {
             "" | "__main__" => {
                 if name.contains('>') || root == "__main__" {
@@ -191,7 +277,9 @@ impl Audit<'_> {
     /// A name of Keras itself: a class or function of an area that models need, not a utility.
     fn keras_framework(&mut self, module: &str, name: &str, is_function: bool, offset: Option<u64>) {
         let shown = printable(&format!("{module}.{name}"), 160);
-        let mut areas = module.split('.').skip(1).filter(|part| !matches!(*part, "src" | "python" | "keras" | "api" | "_v2" | "_tf_keras" | "v2" | "compat"));
+        let mut areas = module.split('.').skip(1).filter(|part| {
+            !matches!(*part, "src" | "python" | "keras" | "api" | "_v2" | "_tf_keras" | "v2" | "compat")
+        });
         let area = areas.next().unwrap_or_default();
         let is_tensorflow = module.starts_with("tensorflow") && !module.split('.').any(|part| part == "keras");
         let is_class = name.trim_start_matches('_').starts_with(|first: char| first.is_ascii_uppercase());
@@ -199,7 +287,11 @@ impl Audit<'_> {
             // Type specifications stand here; everything else of TensorFlow is wider than any list.
             let is_spec = name.ends_with("Spec") || name == "DType" || name == "TensorShape";
             if !is_spec {
-                let rule = if matches!(NAMES.standing(module, name), Standing::Gadget(_)) { id::KRS_GADGET } else { id::KRS_MODULE };
+                let rule = if matches!(NAMES.standing(module, name), Standing::Gadget(_)) {
+                    id::KRS_GADGET
+                } else {
+                    id::KRS_MODULE
+                };
                 self.note(rule, &format!("imports `{shown}`"), offset);
             }
         } else if !area.is_empty() && !AREAS.contains(&area) && !is_extension(module) {
@@ -214,13 +306,9 @@ impl Audit<'_> {
         let offset = Some(object.offset as u64);
         self.note(id::KRS_LAMBDA, "carries a Python function", offset);
         for config in object.all("config").filter_map(Json::object) {
-            for text in config.all("code").chain(config.all("value")).filter_map(Json::text) {
-                let names = code::harmful_names(text);
-                if !names.is_empty() {
-                    let message = format!("the function names `{}`", printable(&names.join("`, `"), 160));
-                    self.note(id::KRS_CODE, &message, offset);
-                }
-            }
+            // Marshalled texts are judged wherever they stand; here it may also be plain source.
+            let plain = config.all("code").chain(config.all("value")).filter_map(Json::text);
+            plain.filter(|text| !code::is_marshalled(text)).for_each(|text| self.keras_code(text, offset));
         }
     }
 
@@ -233,16 +321,12 @@ impl Audit<'_> {
                 for encoding in [Encoding::Base64, Encoding::Latin1] {
                     let bytes = nested::decode(text.as_bytes(), encoding);
                     if nested::is_start(&bytes) || bytes.starts_with(b"PK\x03\x04") {
-                        self.within("module", |audit| audit.free_bytes_or_archive(&bytes));
+                        self.within("module", |audit| audit.inspect(&mut std::io::Cursor::new(&bytes)));
                     }
                 }
             }
             open.extend(value.children());
         }
-    }
-
-    fn free_bytes_or_archive(&mut self, bytes: &[u8]) {
-        self.inspect(&mut std::io::Cursor::new(bytes));
     }
 
     /// A layer that calls a TensorFlow function by its public name.
@@ -254,7 +338,10 @@ impl Audit<'_> {
                 let shown = printable(name, 120);
                 let (area, rest) = name.split_once('.').map_or((name, None), |(area, rest)| (area, Some(rest)));
                 let last = name.rsplit('.').next().unwrap_or(name);
-                if OPERATOR_GADGETS.contains(&last) || GADGETS.contains(&last) || matches!(area, "io" | "raw_ops" | "saved_model" | "data") {
+                if OPERATOR_GADGETS.contains(&last)
+                    || GADGETS.contains(&last)
+                    || matches!(area, "io" | "raw_ops" | "saved_model" | "data")
+                {
                     self.note(id::KRS_GADGET, &format!("a {class} calls `tf.{shown}`"), offset);
                 } else if rest.is_some() && !OPERATOR_AREAS.contains(&area) && area != "compat" && area != "keras" {
                     self.note(id::KRS_MODULE, &format!("a {class} calls `tf.{shown}`"), offset);
@@ -292,7 +379,8 @@ fn has_any(object: &Object, keys: &[&str]) -> bool {
 fn is_extension(module: &str) -> bool {
     ["keras_hub", "keras_cv", "keras_nlp"].iter().any(|root| {
         module.strip_prefix(root).is_some_and(|rest| {
-            rest.is_empty() || [".models", ".src.models", ".layers", ".src.layers"].iter().any(|area| rest.starts_with(area))
+            rest.is_empty()
+                || [".models", ".src.models", ".layers", ".src.layers"].iter().any(|area| rest.starts_with(area))
         })
     })
 }

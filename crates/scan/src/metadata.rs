@@ -4,13 +4,7 @@ use std::io::Cursor;
 
 use ringfence_schema::finding::printable;
 
-use crate::{
-    audit::Audit,
-    detect::program,
-    pickle::nested,
-    rules::id,
-    stream::is_old_pickle,
-};
+use crate::{audit::Audit, detect::program, pickle::nested, rules::id, stream::is_old_pickle};
 
 /// Shortest text that can hold something, in bytes.
 const TEXT_BYTES_MIN: usize = 12;
@@ -25,8 +19,8 @@ const URLS_MAX: usize = 1_000;
 const CODE: [&str; 7] = ["__import__(", "eval(", "exec(", "os.system(", "subprocess.", "os.popen(", "<script"];
 /// Endings of what runs, or deserialises, when a tool fetches and opens it.
 const PROGRAM_ENDINGS: [&str; 22] = [
-    ".exe", ".dll", ".so", ".dylib", ".sh", ".bat", ".cmd", ".ps1", ".py", ".pyc", ".pyd", ".pkl", ".pickle", ".joblib", ".dill",
-    ".msi", ".scr", ".jar", ".vbs", ".hta", ".apk", ".whl",
+    ".exe", ".dll", ".so", ".dylib", ".sh", ".bat", ".cmd", ".ps1", ".py", ".pyc", ".pyd", ".pkl", ".pickle",
+    ".joblib", ".dill", ".msi", ".scr", ".jar", ".vbs", ".hta", ".apk", ".whl",
 ];
 
 impl Audit<'_> {
@@ -68,12 +62,14 @@ impl Audit<'_> {
     fn program_addresses(&mut self, value: &[u8]) {
         for at in memchr::memmem::find_iter(value, "://").take(URLS_MAX) {
             let rest = value.get(at..value.len().min(at + URL_BYTES_MAX)).unwrap_or_default();
-            let ends = |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b')' | b'`' | 0);
+            let ends =
+                |byte: &u8| byte.is_ascii_whitespace() || matches!(byte, b'"' | b'\'' | b'<' | b'>' | b')' | b'`' | 0);
             let length = rest.iter().position(ends).unwrap_or(rest.len());
             let address = String::from_utf8_lossy(rest.get(..length).unwrap_or_default()).to_ascii_lowercase();
             // What follows `?` or `#` is not the file's name, and a page about a program is no program.
             let path = address.split(['?', '#']).next().unwrap_or_default().trim_end_matches(['.', ',', ';']);
-            let is_page = path.contains("/blob/") || path.contains("/tree/") || !path.trim_start_matches("://").contains('/');
+            let is_page =
+                path.contains("/blob/") || path.contains("/tree/") || !path.trim_start_matches("://").contains('/');
             if !is_page && PROGRAM_ENDINGS.iter().any(|ending| path.ends_with(ending)) {
                 let message = format!("a value points to `{}`", printable(&address, 120));
                 self.note(id::MET_ADDRESS, &message, Some(at as u64));

@@ -23,6 +23,9 @@ const FLAWS_SHOWN_MAX: usize = 50;
 /// Documents without a map at the top are believed from this length on, in bytes.
 const ARRAY_BYTES_MIN: u64 = 64;
 
+/// Letters that the keys of a broken document must have together.
+const LETTERS_MIN: usize = 5;
+
 /// `flax.serialization`: `_MsgpackExtType`.
 const NDARRAY: i8 = 1;
 const COMPLEX: i8 = 2;
@@ -121,13 +124,14 @@ impl Audit<'_> {
 
 /// Whether chance is ruled out: a map whose keys are words, or a document that fills a longer file exactly.
 fn is_believable(document: &Document, whole: u64) -> bool {
-    let is_word = |key: &&String| key.len() >= 2 && key.chars().all(|character| !character.is_control() && character != '\u{fffd}');
-    let words = document.keys.iter().filter(is_word).count();
+    let is_clean = |key: &String| key.chars().all(|character| !character.is_control() && character != '\u{fffd}');
+    let are_clean = document.keys.iter().all(is_clean);
     if document.whole() && document.stop == whole {
-        // A short map of one-letter keys is a document too, if nothing contradicts it.
-        return document.keys.iter().all(|key| !key.contains('\u{fffd}')) && (!document.keys.is_empty() || whole >= ARRAY_BYTES_MIN);
+        return are_clean && (!document.keys.is_empty() || whole >= ARRAY_BYTES_MIN);
     }
-    words > 0 && words == document.keys.len()
+    // What breaks off or goes on needs words: a long one, or several.
+    let letters: usize = document.keys.iter().map(String::len).sum();
+    are_clean && letters >= LETTERS_MIN
 }
 
 /// Bytes of a number of NumPy's or JAX's named type; other types hold texts, bytes or objects.

@@ -82,7 +82,9 @@ pub fn check(file: &mut Gguf, data: u64, length: u64) {
     // Where a size is unknown, so is what follows it.
     let mut is_sure = true;
     for tensor in &file.tensors {
-        let Some(end) = tensor.start.checked_add(tensor.bytes.unwrap_or(0)).filter(|end| *end <= length) else { continue };
+        let Some(end) = tensor.start.checked_add(tensor.bytes.unwrap_or(0)).filter(|end| *end <= length) else {
+            continue;
+        };
         if tensor.start < reached && end > tensor.start {
             flaws.push(Flaw::Overlap { name: tensor.name.clone() });
         } else if is_sure && tensor.start.saturating_sub(reached) >= alignment {
@@ -106,5 +108,5 @@ fn size(dimensions: &[u64], (elements, bytes): (u64, u64)) -> Option<u64> {
     }
     let count = dimensions.iter().try_fold(1_u64, |product, dimension| product.checked_mul(*dimension))?;
     // ggml counts elements and bytes in signed numbers.
-    (count / elements).checked_mul(bytes).filter(|bytes| count <= i64::MAX as u64 && *bytes <= i64::MAX as u64)
+    (count / elements).checked_mul(bytes).filter(|bytes| i64::try_from(count).is_ok() && i64::try_from(*bytes).is_ok())
 }

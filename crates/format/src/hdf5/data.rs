@@ -9,6 +9,8 @@ use crate::slice::Slice;
 
 /// Most filters of a dataset.
 const FILTERS_MAX: usize = 32;
+/// Registered number of h5py's LZF filter.
+const LZF: u16 = 32_000;
 /// Largest chunk that is unpacked, in bytes.
 const CHUNK_BYTES_MAX: u64 = 64 << 20;
 
@@ -26,7 +28,7 @@ pub struct ExternalFile {
 /// What chunks went through.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Filter {
-    /// Its registered number: 1 deflate, 2 shuffle, 3 Fletcher-32, 4 szip, 5 n-bit, 6 scale-offset, others by third parties.
+    /// Its registered number: 1 deflate, 2 shuffle, 3 Fletcher-32, 4 szip, 5 n-bit, 6 scale-offset, 32000 LZF, others by third parties.
     pub id: u16,
     /// Its name, if it is given.
     pub name: String,
@@ -126,13 +128,18 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         let layout = match slice.byte() {
             Some(1 | 2) => self.oldest_layout(&mut slice),
             Some(version @ 3..=5) => match slice.byte() {
-                Some(0) => slice.size(2).and_then(|bytes| slice.take(bytes)).map(|bytes| Ok(Layout::Compact(bytes.to_vec()))),
-                Some(1) => self.address(&mut slice).zip(self.number(&mut slice)).map(|place| Ok(self.contiguous(place))),
+                Some(0) => {
+                    slice.size(2).and_then(|bytes| slice.take(bytes)).map(|bytes| Ok(Layout::Compact(bytes.to_vec())))
+                }
+                Some(1) => {
+                    self.address(&mut slice).zip(self.number(&mut slice)).map(|place| Ok(self.contiguous(place)))
+                }
                 Some(2) if version == 3 => self.old_index(&mut slice).map(Err),
                 Some(2) => self.new_index(&mut slice).map(Err),
-                Some(3) => {
-                    self.address(&mut slice).zip(slice.number(4)).map(|(heap, index)| Ok(Layout::Virtual { heap, index }))
-                }
+                Some(3) => self
+                    .address(&mut slice)
+                    .zip(slice.number(4))
+                    .map(|(heap, index)| Ok(Layout::Virtual { heap, index })),
                 _ => None,
             },
             _ => None,
@@ -205,9 +212,8 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
     fn chunked(&mut self, index: Index, offset: u64) -> Step<Layout> {
         let Some(address) = index.address else { return Ok(Layout::Nowhere) };
         let plain = index.dimensions.iter().try_fold(1_u64, |all, one| all.checked_mul(*one));
-        let plain = match plain {
-            Some(plain) => plain,
-            None => return self.stop(Flaw::Broken { what: "chunk dimensions", offset }),
+        let Some(plain) = plain else {
+            return self.stop(Flaw::Broken { what: "chunk dimensions", offset });
         };
         let found = match index.kind {
             OLD_TREE => self.old_chunks(address, index.dimensions.len()),
@@ -254,7 +260,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
     /// Records of chunks in a version 2 B-tree: the address, then size and mask where there are filters, then the place.
     fn new_chunks(&mut self, address: u64, plain: u64) -> Step<Vec<Chunk>> {
         let is_filtered = {
-            let head = self.signed("B-tree header", b"BTHD", address, 6)?;
+            let head = self.signed("B-tree header", *b"BTHD", address, 6)?;
             head.get(1) == Some(&11)
         };
         let bits = u64::from(64 - plain.leading_zeros());
@@ -313,8 +319,12 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
 
     fn virtual_list(&mut self, reference: &[u8]) -> Step<Vec<u8>> {
         // Written as a reference of the widest form; narrower files have no virtual datasets.
-        let datatype =
-            super::Datatype { class: super::Class::Variable, size: reference.len() as u64, slots: vec![0], is_bytes: true };
+        let datatype = super::Datatype {
+            class: super::Class::Variable,
+            size: reference.len() as u64,
+            slots: vec![0],
+            is_bytes: true,
+        };
         let found = self.referred(&datatype, reference)?;
         Ok(found.into_iter().flat_map(|(_, bytes)| bytes).collect())
     }
@@ -334,12 +344,18 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                 1 => {
                     let mut out = Vec::new();
                     // A broken stream leaves what came before the break.
-                    let ended = ZlibDecoder::new(bytes.as_slice()).take(room.min(CHUNK_BYTES_MAX)).read_to_end(&mut out);
+                    let ended =
+                        ZlibDecoder::new(bytes.as_slice()).take(room.min(CHUNK_BYTES_MAX)).read_to_end(&mut out);
                     is_whole &= ended.is_ok();
                     bytes = out;
                 }
                 2 => bytes = unshuffle(&bytes, usize::try_from(filter.parameter).unwrap_or(1)),
                 3 => bytes.truncate(bytes.len().saturating_sub(4)),
+                LZF => {
+                    let (out, ended) = unlzf(&bytes, usize::try_from(room.min(CHUNK_BYTES_MAX)).unwrap_or(usize::MAX));
+                    is_whole &= ended;
+                    bytes = out;
+                }
                 _ => return Ok(None),
             }
         }
@@ -360,4 +376,31 @@ fn unshuffle(bytes: &[u8], size: usize) -> Vec<u8> {
     }
     out.extend(bytes.get(count * size..).unwrap_or_default());
     out
+}
+
+/// LZF (liblzf): runs of up to 32 literal bytes, or of bytes that came before; whether the stream ended well.
+fn unlzf(bytes: &[u8], most: usize) -> (Vec<u8>, bool) {
+    let mut slice = Slice::new(bytes);
+    let mut out: Vec<u8> = Vec::new();
+    while let Some(control) = slice.byte() {
+        let control = usize::from(control);
+        if out.len() >= most {
+            return (out, false);
+        }
+        if control < 32 {
+            let Some(run) = slice.take(control + 1) else { return (out, false) };
+            out.extend_from_slice(run);
+            continue;
+        }
+        let longer = if control >> 5 == 7 { slice.byte().map(usize::from) } else { Some(0) };
+        let Some((longer, low)) = longer.zip(slice.byte().map(usize::from)) else { return (out, false) };
+        let back = ((control & 0x1f) << 8 | low) + 1;
+        for _ in 0..(control >> 5) + longer + 2 {
+            let Some(byte) = out.len().checked_sub(back).and_then(|at| out.get(at).copied()) else {
+                return (out, false);
+            };
+            out.push(byte);
+        }
+    }
+    (out, true)
 }

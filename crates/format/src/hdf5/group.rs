@@ -41,7 +41,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
     fn symbols(&mut self, address: u64, names: &[u8], links: &mut Vec<Link>) -> Step<()> {
         let what = "symbol table node";
         let entry_bytes = 2 * self.superblock.address_bytes as u64 + ENTRY_TAIL_BYTES;
-        let head = self.signed(what, b"SNOD", address, 8)?;
+        let head = self.signed(what, *b"SNOD", address, 8)?;
         let mut slice = Slice::new(&head);
         let count = slice.skip(2).and_then(|()| slice.number(2));
         let count = self.sound(count, what, address)?;
@@ -76,7 +76,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
     pub(super) fn local_heap(&mut self, address: u64) -> Step<Vec<u8>> {
         let what = "local heap";
         let bytes = 8 + 2 * self.superblock.length_bytes + self.superblock.address_bytes;
-        let head = self.signed(what, b"HEAP", address, bytes as u64)?;
+        let head = self.signed(what, *b"HEAP", address, bytes as u64)?;
         let mut slice = Slice::new(&head);
         let size = slice.skip(4).and_then(|()| self.number(&mut slice));
         let data = size.and_then(|_| self.number(&mut slice)).and_then(|_| self.address(&mut slice)).flatten();
@@ -95,7 +95,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
             if !seen.insert(address) || depth > DEPTH_MAX {
                 return self.broken("B-tree", address);
             }
-            let head = self.signed(what, b"TREE", address, 8 + 2 * address_bytes as u64)?;
+            let head = self.signed(what, *b"TREE", address, 8 + 2 * address_bytes as u64)?;
             let mut slice = Slice::new(&head);
             let fields = slice.byte().zip(slice.byte()).zip(slice.number(2));
             let ((found, level), count) = self.sound(fields, what, address)?;

@@ -27,7 +27,9 @@ struct Message {
 enum Form {
     Old,
     /// With or without the order of creation.
-    New { ordered: bool },
+    New {
+        ordered: bool,
+    },
 }
 
 impl<S: Read + Seek + ?Sized> Reader<'_, S> {
@@ -60,10 +62,9 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                     0x000d => object.comment = Some(text(&message.body)),
                     0x0011 => links.extend(self.old_links(&message.body, message.offset)?),
                     0x0015 => object.attributes.extend(self.dense_attributes(message)?),
-                    // Nothing, fill values, group info, times, counts, tree sizes, drivers, file space.
-                    0x0000 | 0x0004 | 0x0005 | 0x000a | 0x000e | 0x0010 | 0x0012..=0x0014 | 0x0016..=0x0018 => {}
-                    // Heaps of shared messages: what points there is reported where it points.
-                    0x000f => {}
+                    // Nothing, fill values, group info, times, heaps of shared messages (what points there is reported where it
+                    // points), counts, tree sizes, drivers, file space.
+                    0x0000 | 0x0004 | 0x0005 | 0x000a | 0x000e..=0x0010 | 0x0012..=0x0014 | 0x0016..=0x0018 => {}
                     _ => return self.stop(Flaw::Unread { what: "header message", offset: message.offset }),
                 }
                 Ok(())
@@ -97,7 +98,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                 self.bytes(what, address, bytes)?
             } else {
                 // Signature and checksum frame a continuation of the new form.
-                let mut block = self.signed(what, b"OCHK", address, bytes)?;
+                let mut block = self.signed(what, *b"OCHK", address, bytes)?;
                 block.truncate(block.len().saturating_sub(4));
                 block
             };
@@ -273,7 +274,8 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
             dimensions(parts.dataspace, self.superblock.length_bytes)
                 .and_then(|dimensions| dimensions.iter().try_fold(1_u64, |product, count| product.checked_mul(*count)))
         };
-        let wanted = count.and_then(|count| count.checked_mul(datatype.size)).and_then(|bytes| usize::try_from(bytes).ok());
+        let wanted =
+            count.and_then(|count| count.checked_mul(datatype.size)).and_then(|bytes| usize::try_from(bytes).ok());
         let raw = parts.rest.get(..wanted.unwrap_or(usize::MAX).min(parts.rest.len())).unwrap_or_default().to_vec();
         if wanted.is_some_and(|wanted| wanted > raw.len()) {
             self.flaw(flaw);

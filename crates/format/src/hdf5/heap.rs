@@ -102,7 +102,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         }
         let what = "global heap";
         let length_bytes = self.superblock.length_bytes;
-        let head = self.signed(what, b"GCOL", address, 8 + length_bytes as u64)?;
+        let head = self.signed(what, *b"GCOL", address, 8 + length_bytes as u64)?;
         let mut slice = Slice::new(&head);
         let bytes = slice.skip(4).and_then(|()| self.number(&mut slice));
         let bytes = self.sound(bytes, what, address)?;
@@ -151,7 +151,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         let what = "fractal heap";
         let (address_bytes, length_bytes) = (self.superblock.address_bytes, self.superblock.length_bytes);
         let bytes = 14 + 12 * length_bytes + 3 * address_bytes + 8;
-        let head = self.signed(what, b"FRHP", address, bytes as u64)?;
+        let head = self.signed(what, *b"FRHP", address, bytes as u64)?;
         let heap = self.heap_header(&head);
         let heap = self.sound(heap, what, address)?;
         if heap.is_filtered {
@@ -181,7 +181,8 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         slice.skip(2)?;
         let root = self.address(&mut slice)?;
         let rows = u32::try_from(slice.number(2)?).ok()?;
-        let is_sane = start_bytes.is_power_of_two() && direct_bytes_max.is_power_of_two() && start_bytes <= direct_bytes_max;
+        let is_sane =
+            start_bytes.is_power_of_two() && direct_bytes_max.is_power_of_two() && start_bytes <= direct_bytes_max;
         if !is_sane || width == 0 || bits > 64 || rows > ROWS_MAX || !(1..=64).contains(&id_bytes) {
             return None;
         }
@@ -262,7 +263,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                     return self.broken(what, address);
                 }
                 let frame = 5 + self.superblock.address_bytes + heap.offset_bytes + 4 * usize::from(heap.has_checksums);
-                self.signed(what, b"FHDB", address, frame as u64)?;
+                self.signed(what, *b"FHDB", address, frame as u64)?;
                 return Ok(address.saturating_add(offset - base));
             }
             let child = self.child(heap, address, rows, base, offset)?;
@@ -277,7 +278,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         let address_bytes = self.superblock.address_bytes as u64;
         let entries = u64::from(rows) * heap.width;
         let frame = 1 + address_bytes + heap.offset_bytes as u64;
-        let block = self.signed(what, b"FHIB", address, 4 + frame + entries * address_bytes)?;
+        let block = self.signed(what, *b"FHIB", address, 4 + frame + entries * address_bytes)?;
         let mut start = base;
         for row in 0..rows {
             let size = heap.start_bytes.checked_shl(row.saturating_sub(1)).filter(|size| *size > 0);
@@ -313,7 +314,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                 return self.broken("B-tree", address);
             }
             let what = "B-tree node";
-            let signature = if level > 0 { b"BTIN" } else { b"BTLF" };
+            let signature = if level > 0 { *b"BTIN" } else { *b"BTLF" };
             let node = self.signed(what, signature, address, tree.node_bytes)?;
             let mut slice = Slice::new(&node);
             let head = slice.byte().zip(slice.byte());
@@ -342,7 +343,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
     fn tree_header(&mut self, address: u64) -> Step<Tree> {
         let what = "B-tree header";
         let bytes = 4 + 12 + self.superblock.address_bytes + 2 + self.superblock.length_bytes;
-        let head = self.signed(what, b"BTHD", address, bytes as u64)?;
+        let head = self.signed(what, *b"BTHD", address, bytes as u64)?;
         let tree = self.tree_fields(&head);
         self.sound(tree, what, address)
     }
