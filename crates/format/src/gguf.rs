@@ -291,8 +291,13 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
     }
 
     fn number(&mut self, width: usize) -> Step<u64> {
-        let order = self.order;
-        Ok(self.bytes(width as u64)?.map(|bytes| number(&bytes, order)))
+        match self.input.head(width)? {
+            Some(bytes) => Ok(Some(number(bytes.get(..width).unwrap_or_default(), self.order))),
+            None => {
+                self.out.flaw(Flaw::Truncated { offset: self.input.at });
+                Ok(None)
+            }
+        }
     }
 
     fn small(&mut self) -> Step<u32> {

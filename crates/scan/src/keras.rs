@@ -122,7 +122,7 @@ const FILE_KEYS: [&str; 7] = ["vocabulary", "idf_weights", "merges", "filepath",
 /// Keys whose text is an address that is fetched.
 const ADDRESS_KEYS: [&str; 3] = ["origin", "url", "uri"];
 /// Shortest text that is looked into.
-const TEXT_BYTES_MIN: usize = 24;
+const TEXT_BYTES_MIN: usize = 8;
 /// Texts of a document that are looked into.
 const TEXTS_MAX: usize = 20_000;
 /// Findings of one document that are made.
@@ -251,7 +251,7 @@ impl Audit<'_> {
 
     /// A name that the loader looks up in `module`, or among what is registered where `module` is empty.
     fn keras_name(&mut self, module: &str, name: &str, is_function: bool, offset: Option<u64>) {
-        let shown = printable(&format!("{module}.{name}"), 160);
+        let shown = printable(&if module.is_empty() { name.to_owned() } else { format!("{module}.{name}") }, 160);
         let short = name.rsplit(['>', '.', ':']).next().unwrap_or(name);
         if GADGETS.contains(&short) {
             self.note(id::KRS_GADGET, &format!("calls `{shown}`"), offset);
@@ -262,7 +262,10 @@ impl Audit<'_> {
             !module.is_empty() && matches!(NAMES.standing(module, name), Standing::Gadget(_) | Standing::Dunder);
         match root {
             "" | "__main__" => {
-                if name.contains('>') || root == "__main__" {
+                let (path, last) = name.rsplit_once('.').unwrap_or(("builtins", name));
+                if matches!(NAMES.standing(path, last), Standing::Gadget(_)) {
+                    self.note(id::KRS_GADGET, &format!("names `{shown}`"), offset);
+                } else if name.contains('>') || root == "__main__" {
                     self.note(id::KRS_CUSTOM, &format!("needs the custom object `{shown}`"), offset);
                 }
             }

@@ -7,7 +7,7 @@ use ringfence_schema::finding::printable;
 use crate::{audit::Audit, detect::program, pickle::nested, rules::id, stream::is_old_pickle};
 
 /// Shortest text that can hold something, in bytes.
-const TEXT_BYTES_MIN: usize = 12;
+const TEXT_BYTES_MIN: usize = 8;
 /// How much of one value is looked at, in bytes.
 const VALUE_BYTES_MAX: usize = 16 << 20;
 /// Longest address that is looked at, in bytes.

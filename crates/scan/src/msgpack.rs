@@ -23,6 +23,22 @@ const FLAWS_SHOWN_MAX: usize = 50;
 /// Documents without a map at the top are believed from this length on, in bytes.
 const ARRAY_BYTES_MIN: u64 = 64;
 
+/// Paths whose keys are looked at.
+const PATHS_MAX: usize = 100_000;
+/// Keys that name how Python makes and changes objects; weights need none.
+const SPECIAL_KEYS: [&str; 11] = [
+    "__reduce__",
+    "__reduce_ex__",
+    "__setstate__",
+    "__getstate__",
+    "__class__",
+    "__builtins__",
+    "__import__",
+    "__globals__",
+    "__subclasses__",
+    "__code__",
+    "__call__",
+];
 /// Letters that the keys of a broken document must have together.
 const LETTERS_MIN: usize = 5;
 
@@ -46,6 +62,10 @@ impl Audit<'_> {
             if let Flaw::Trailing { offset, .. } = flaw {
                 self.inspect_rest(source, *offset)?;
             }
+        }
+        let paths = document.keys.iter().chain(document.leaves.iter().map(|leaf| &leaf.path));
+        if let Some(path) = paths.take(PATHS_MAX).find(|path| path.split('/').any(|key| SPECIAL_KEYS.contains(&key))) {
+            self.note(id::MPK_SPECIAL_KEY, &format!("the key `{}`", printable(path, 120)), None);
         }
         let mut left = LEAVES_BYTES_MAX;
         for leaf in &document.leaves {

@@ -228,6 +228,8 @@ rules! {
         "only the first findings are listed", LOOK;
     GEN_WRAPPER "RF-GEN-007" Low Incomplete "the compressed stream is broken, too large, or followed by other bytes",
         "a part of it was not looked at", ASK;
+    NPY_SHAPE "RF-NPY-005" Medium Suspicious "has impossible dimensions",
+        "loaders allocate what the dimensions say", ASK;
     GGU_STRUCTURE "RF-GGU-001" High Suspicious "the header contradicts the file",
         "loaders allocate and read what counts, lengths and offsets say, inside of the file or not", ASK;
     GGU_HIDDEN "RF-GGU-002" High Suspicious "bytes belong to no tensor",
@@ -288,6 +290,8 @@ rules! {
         "loaders hand extensions to code that may unpickle them", LOOK;
     MPK_PAYLOAD "RF-MPK-004" High Suspicious "a value holds a program or an archive",
         "weights that begin like an executable are no weights", LOOK;
+    MPK_SPECIAL_KEY "RF-MPK-005" Medium Suspicious "a key names a special method",
+        "loaders that turn maps into objects call what such keys name", LOOK;
     XGB_STRUCTURE "RF-XGB-001" High Suspicious "the document contradicts itself or the file",
         "loaders allocate what lengths say and recurse as deep as the file nests", ASK;
     XGB_BROKEN "RF-XGB-002" Medium Incomplete "the document breaks off",

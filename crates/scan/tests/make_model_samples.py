@@ -68,6 +68,8 @@ GGUF_BAD = {
     "template-other": lambda g: g.string("prompt.template", SSTI).done(),
     "template-array": lambda g: g.put("tokenizer.chat_templates", 9, g.n("IQ", 8, 2) + g.text(PLAIN_TEMPLATE) + g.text(SSTI)).done(),
     "template-attr": lambda g: g.string("tokenizer.chat_template", "{{ ''|attr('__class__')|attr('__mro__') }}").tensor().done(),
+    "template-hex": lambda g: g.string("tokenizer.chat_template", "{{ ''['\\x5f\\x5fclass\\x5f\\x5f'] }}").tensor().done(),
+    "template-joined": lambda g: g.string("tokenizer.chat_template", "{{ ''|attr('__cl' ~ 'ass__') }}").tensor().done(),
     "template-twice": lambda g: g.string("tokenizer.chat_template", PLAIN_TEMPLATE).string("tokenizer.chat_template", "other").done(),
     "string-length": lambda g: g.string("a", "x", 2**63 - 1).done(),
     "key-length": lambda g: g.put("", 8, b"").done()[:-12] + struct.pack("<Q", 2**40) + b"key",
@@ -115,7 +117,7 @@ def layer(name, config=None, module="keras.layers", **more):
 def sequential(*layers): return {"module": "keras", "class_name": "Sequential", "config": {"name": "s", "layers": [layer("InputLayer", {"batch_shape": [None, 4]}), *layers]}, "registered_name": None}
 
 
-def code(function): return base64.b64encode(marshal.dumps(function.__code__)).decode()
+def code(function): return base64.b64encode(marshal.dumps(function.__code__.replace(co_firstlineno=1, co_filename="sample"))).decode()
 
 
 def lambda_layer(function, legacy=False):
@@ -146,6 +148,9 @@ KERAS_BAD = {
     "unsafe": sequential({"module": "keras.config", "class_name": "enable_unsafe_deserialization", "config": {}, "registered_name": None}),
     "unsafe-function": sequential(layer("Activation", {"activation": function("enable_unsafe_deserialization", "keras.config")})),
     "load-model": sequential(layer("Activation", {"activation": function("load_model", "keras.models")})),
+    "class-builtin": sequential({"class_name": "eval", "config": {"source": "1"}}),
+    "class-dotted": sequential({"class_name": "os.system", "config": {"command": "true"}}),
+    "text-code": sequential(layer("Dense", {"units": 1, "build": "eval('1')"})),
     "utils": sequential(layer("PyDataset", module="keras.utils")),
     "vocabulary-absolute": sequential(layer("StringLookup", {"vocabulary": "/etc/passwd"})),
     "vocabulary-remote": sequential(layer("TextVectorization", {"vocabulary": "gs://bucket/words.txt"})),
@@ -363,6 +368,7 @@ MSGPACK = {
     "bad-length": {"params": Raw(b"\xc6\xff\xff\xff\xff1234")},
     "bad-map-count": {"params": Raw(b"\xdf\xff\xff\xff\xff")},
     "bad-nesting": {"params": Raw(b"\x91" * 5000 + b"\xc0")},
+    "bad-special-key": {"params": FLOATS, "__reduce__": "anything at all"},
     "bad-code": {"params": FLOATS, "init": "exec(open('/tmp/x').read())"},
 }
 for _name, _value in MSGPACK.items():
@@ -470,6 +476,20 @@ CATBOOST = {
 }
 for _name, _raw in CATBOOST.items():
     case(f"catboost/{_name}.cbm")(lambda r=_raw: r)
+
+
+# --- NumPy ----------------------------------------------------------------------------------------------------------
+def npy(header, data=b""):
+    raw = header.encode().ljust(117) + b"\n"
+    return b"\x93NUMPY\x01\0" + struct.pack("<H", len(raw)) + raw + data
+
+
+@case("numpy/bad-shape.npy")
+def _(): return npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1099511627776, 1099511627776), }")
+@case("numpy/bad-shape-large.npy")
+def _(): return npy("{'descr': '<f8', 'fortran_order': False, 'shape': (1152921504606846, 4), }", PICKLE)
+@case("numpy/bad-trailing.npy")
+def _(): return npy("{'descr': '<f8', 'fortran_order': False, 'shape': (2,), }", b"\0" * 16 + PICKLE)
 
 
 # --- what the libraries themselves write ------------------------------------------------------------------------------

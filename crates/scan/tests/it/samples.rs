@@ -85,7 +85,9 @@ fn folders_keep_their_promise() {
             || ["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/model"]
                 .iter()
                 .any(|folder| name.starts_with(folder))
-            || ["joblib/", "numpy/"].iter().any(|folder| name.starts_with(folder)) && !name.contains("evil")
+            || ["joblib/", "numpy/"].iter().any(|folder| name.starts_with(folder))
+                && !name.contains("evil")
+                && !file.starts_with("bad-")
             || matches!(
                 name.as_str(),
                 "torch/state_dict.pt"
