@@ -13,7 +13,7 @@ use crate::slice::{Order, Slice, number};
 /// First bytes of every file.
 pub const MAGIC: [u8; 4] = *b"CBM1";
 /// Longest table that is read, in bytes.
-pub const CORE_BYTES_MAX: u64 = 1 << 30;
+pub const CORE_BYTES_MAX: u64 = 512 << 20;
 /// Most entries of the table's map and list.
 pub const ENTRIES_MAX: usize = 100_000;
 /// Most frames of a part.

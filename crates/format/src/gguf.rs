@@ -291,13 +291,11 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
     }
 
     fn number(&mut self, width: usize) -> Step<u64> {
-        match self.input.head(width)? {
-            Some(bytes) => Ok(Some(number(bytes.get(..width).unwrap_or_default(), self.order))),
-            None => {
-                self.out.flaw(Flaw::Truncated { offset: self.input.at });
-                Ok(None)
-            }
-        }
+        let Some(bytes) = self.input.head(width)? else {
+            self.out.flaw(Flaw::Truncated { offset: self.input.at });
+            return Ok(None);
+        };
+        Ok(Some(number(bytes.get(..width).unwrap_or_default(), self.order)))
     }
 
     fn small(&mut self) -> Step<u32> {

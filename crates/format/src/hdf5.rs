@@ -200,6 +200,8 @@ pub struct Reader<'s, S: Read + Seek + ?Sized> {
     extents: Vec<(u64, u64)>,
     read: u64,
     collections: HashMap<u64, Rc<heap::Collection>>,
+    /// Bytes of these collections.
+    kept: usize,
 }
 
 /// What the superblock says.
@@ -270,7 +272,16 @@ impl<'s, S: Read + Seek + ?Sized> Reader<'s, S> {
         source.take(SUPERBLOCK_BYTES).read_to_end(&mut bytes)?;
         let (superblock, bytes) = superblock(&bytes, offset).ok_or(Hdf5Error::Superblock { offset })?;
         let extents = vec![(offset, offset.saturating_add(bytes))];
-        Ok(Self { source, length, superblock, flaws: Vec::new(), extents, read: 0, collections: HashMap::new() })
+        Ok(Self {
+            source,
+            length,
+            superblock,
+            flaws: Vec::new(),
+            extents,
+            read: 0,
+            collections: HashMap::new(),
+            kept: 0,
+        })
     }
 
     /// What the superblock says.

@@ -22,7 +22,7 @@ pub const DEPTH_MAX: u32 = 256;
 /// Most values of a document.
 pub const VALUES_MAX: u64 = 50_000_000;
 /// Most leaves that are kept.
-pub const LEAVES_MAX: usize = 500_000;
+pub const LEAVES_MAX: usize = 200_000;
 /// Longest key that is kept, in bytes.
 pub const KEY_BYTES_MAX: u64 = 4_096;
 /// Shortest text that is a leaf worth keeping, in bytes.

@@ -368,10 +368,11 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
             && let Some(width) = width(kind)
         {
             let bytes = count.saturating_mul(width);
+            step!(self.skip(bytes, offset));
             if whole(kind).is_some() && self.out.runs.len() < RUNS_MAX {
                 self.out.runs.push(Run { path: self.path.clone(), kind, offset, bytes });
             }
-            return self.skip(bytes, offset);
+            return Ok(Some(()));
         }
         if let Some(count) = header.count {
             for _ in 0..count {

@@ -20,7 +20,7 @@ use crate::{
 };
 
 /// Longest text model that is read, in bytes.
-const TEXT_BYTES_MAX: u64 = 1 << 30;
+const TEXT_BYTES_MAX: u64 = 256 << 20;
 /// Longest list of children that is checked, in bytes.
 const CHILDREN_BYTES_MAX: u64 = 64 << 20;
 /// How much of a part that is not understood is searched, in bytes.

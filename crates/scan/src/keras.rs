@@ -269,8 +269,8 @@ impl Audit<'_> {
                     self.note(id::KRS_CUSTOM, &format!("needs the custom object `{shown}`"), offset);
                 }
             }
-            // Functions of Keras are saved with this module; the loader looks them up in Keras.
-            "builtins" if !harms => {}
+            // Functions of Keras, `ops.map` among them, are saved with this module; the loader looks them up in Keras.
+            "builtins" if !harms || is_function && name == "map" => {}
             root if FRAMEWORKS.contains(&root) => self.keras_framework(module, short, is_function, offset),
             _ if harms => self.note(id::KRS_GADGET, &format!("imports and calls `{shown}`"), offset),
             _ => self.note(id::KRS_MODULE, &format!("imports `{shown}`"), offset),

@@ -2,6 +2,7 @@
 //! have many (§III.G), and the version 2 B-trees that index those (§III.A.2).
 
 use std::{
+    collections::{HashMap, HashSet},
     io::{Read, Seek},
     rc::Rc,
 };
@@ -11,8 +12,10 @@ use crate::slice::Slice;
 
 /// Most records of one version 2 B-tree.
 const RECORDS_MAX: usize = 200_000;
-/// Global heap collections that are kept in memory.
-const COLLECTIONS_MAX: usize = 4_096;
+/// Global heap collections that are kept in memory, in bytes.
+const COLLECTIONS_BYTES_MAX: usize = 64 << 20;
+/// All that the elements of one call refer to, in bytes.
+const REFERRED_BYTES_MAX: usize = 256 << 20;
 /// Objects of one collection.
 const OBJECTS_MAX: usize = 1_000_000;
 /// Most elements of variable length that are followed at once.
@@ -20,10 +23,10 @@ const ELEMENTS_MAX: usize = 1_000_000;
 /// Rows of a fractal heap's table.
 const ROWS_MAX: u32 = 64;
 
-/// A collection of a global heap: the bytes, and index, start and length of each object.
+/// A collection of a global heap: the bytes, and start and length of each object by its index.
 pub(super) struct Collection {
     bytes: Vec<u8>,
-    objects: Vec<(u64, usize, usize)>,
+    objects: HashMap<u64, (usize, usize)>,
 }
 
 /// A fractal heap's header.
@@ -57,7 +60,7 @@ struct Tree {
 }
 
 impl<S: Read + Seek + ?Sized> Reader<'_, S> {
-    /// What elements of variable length refer to, each with its place in the file; for texts, `raw` itself is what counts.
+    /// What elements of variable length refer to, each thing once, with its place in the file.
     pub fn referred(&mut self, datatype: &Datatype, raw: &[u8]) -> std::io::Result<Vec<(u64, Vec<u8>)>> {
         let mut found = Vec::new();
         let (Ok(size), false) = (usize::try_from(datatype.size), datatype.slots.is_empty()) else { return Ok(found) };
@@ -65,6 +68,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
             return Ok(found);
         }
         let address_bytes = self.superblock.address_bytes;
+        let (mut seen, mut referred) = (HashSet::new(), 0_usize);
         for element in raw.chunks(size) {
             for slot in &datatype.slots {
                 let at = usize::try_from(*slot).unwrap_or(usize::MAX);
@@ -74,11 +78,15 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
                 if count == 0 || address == 0 {
                     continue;
                 }
-                if found.len() >= ELEMENTS_MAX {
+                if !seen.insert((address, index)) {
+                    continue;
+                }
+                if found.len() >= ELEMENTS_MAX || referred > REFERRED_BYTES_MAX {
                     self.flaw(Flaw::Limit { what: "elements of variable length" });
                     return Ok(found);
                 }
                 if let Some(object) = optional(self.global_object(address, index))? {
+                    referred = referred.saturating_add(object.1.len());
                     found.push(object);
                 }
             }
@@ -88,8 +96,8 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
 
     fn global_object(&mut self, address: u64, index: u64) -> Step<(u64, Vec<u8>)> {
         let collection = self.collection(address)?;
-        let object = collection.objects.iter().find(|(number, ..)| *number == index);
-        let found = object.and_then(|(_, start, bytes)| Some((*start, collection.bytes.get(*start..start + bytes)?)));
+        let found = collection.objects.get(&index);
+        let found = found.and_then(|(start, bytes)| Some((*start, collection.bytes.get(*start..start + bytes)?)));
         match found {
             Some((start, bytes)) => Ok((self.place(address).saturating_add(start as u64), bytes.to_vec())),
             None => self.broken("global heap object", address),
@@ -108,7 +116,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         let bytes = self.sound(bytes, what, address)?;
         let bytes = self.bytes(what, address, bytes)?;
         let mut slice = Slice::new(&bytes);
-        let mut objects = Vec::new();
+        let mut objects = HashMap::new();
         let mut sound = slice.skip(8 + length_bytes);
         while sound.is_some() && slice.left() >= 8 + length_bytes && objects.len() < OBJECTS_MAX {
             let Some(index) = slice.number(2) else { break };
@@ -117,7 +125,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
             }
             sound = slice.skip(6).and_then(|()| {
                 let size = slice.size(length_bytes)?;
-                objects.push((index, slice.at(), size));
+                objects.entry(index).or_insert((slice.at(), size));
                 slice.take(size)?;
                 let padding = size.next_multiple_of(8) - size;
                 slice.skip(padding.min(slice.left()))
@@ -127,9 +135,11 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
             return self.broken(what, address);
         }
         let collection = Rc::new(Collection { bytes, objects });
-        if self.collections.len() >= COLLECTIONS_MAX {
+        if self.kept > COLLECTIONS_BYTES_MAX {
             self.collections.clear();
+            self.kept = 0;
         }
+        self.kept += collection.bytes.len();
         self.collections.insert(address, Rc::clone(&collection));
         Ok(collection)
     }
@@ -307,7 +317,7 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
         let tree = self.tree_header(address)?;
         let mut records = Vec::new();
         let Some(root) = tree.root else { return Ok(records) };
-        let mut seen = std::collections::HashSet::new();
+        let mut seen = HashSet::new();
         let mut open = vec![(root, tree.depth, tree.records)];
         while let Some((address, level, count)) = open.pop() {
             if !seen.insert(address) {
