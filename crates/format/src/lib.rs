@@ -2,14 +2,21 @@
 //!
 //! * [`zip`], [`tar`], [`sevenz`]: archives as loaders see them; [`codec`]: compressed streams;
 //!   [`npy`], [`npz`], [`safetensors`], [`idx`]: arrays; [`protobuf`], [`onnx`]: models.
+//! * [`gguf`], [`hdf5`], [`msgpack`], [`ubjson`], [`json`], [`lightgbm`], [`catboost`]: models and documents of other frameworks.
 //!
 //! Tolerant where an auditor must see what a loader ignores: a reader reports what lies outside the format instead of
 //! skipping it. Nothing here executes, loads, or follows a name found inside a file.
 
 #![forbid(unsafe_code)]
 
+pub mod catboost;
 pub mod codec;
+pub mod gguf;
+pub mod hdf5;
 pub mod idx;
+pub mod json;
+pub mod lightgbm;
+pub mod msgpack;
 pub mod npy;
 pub mod npz;
 pub mod onnx;
@@ -17,4 +24,8 @@ pub mod protobuf;
 pub mod safetensors;
 pub mod sevenz;
 pub mod tar;
+pub mod ubjson;
 pub mod zip;
+
+mod slice;
+mod stream;

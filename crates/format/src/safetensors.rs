@@ -190,9 +190,12 @@ impl Audit {
 pub fn is_likely(start: &[u8], length: u64) -> bool {
     let Some(field) = start.first_chunk::<8>() else { return false };
     let claimed = u64::from_le_bytes(*field);
-    let brace = start.get(8..).unwrap_or_default().iter().find(|byte| !byte.is_ascii_whitespace());
+    let mut signs = start.get(8..).unwrap_or_default().iter().filter(|byte| !byte.is_ascii_whitespace());
+    let (brace, next) = (signs.next(), signs.next());
     // A hostile length is still this format: text cannot begin with these bytes, a brace at byte 8 hardly by chance.
-    brace == Some(&b'{') && (claimed <= length || field.iter().any(|byte| !(0x20..0x7f).contains(byte)))
+    brace == Some(&b'{')
+        && matches!(next, None | Some(b'"' | b'}'))
+        && (claimed <= length || field.iter().any(|byte| !(0x20..0x7f).contains(byte)))
 }
 
 /// Reads the header of `source` and checks it against the file's length.

@@ -15,6 +15,8 @@ use crate::{
     source::{Source, bytes_at, length},
 };
 
+/// Elements of an array that no machine has.
+const ELEMENTS_MAX: u64 = 1 << 46;
 /// Longest hole or trailing part that is searched, in bytes.
 const HIDDEN_BYTES_MAX: u64 = 4 << 20;
 
@@ -60,7 +62,17 @@ impl Audit<'_> {
                 self.note(id::NPY_SIZE, &format!("{} bytes follow the array", whole - end), Some(end));
                 self.inspect_rest(source, end)?;
             }
-            _ => self.note(id::NPY_SIZE, "the array is longer than the file", Some(header.data_offset)),
+            _ => {
+                let elements =
+                    header.shape.iter().try_fold(1_u64, |product, dimension| product.checked_mul(*dimension));
+                if elements.is_none_or(|elements| elements > ELEMENTS_MAX) {
+                    let shape: Vec<u64> = header.shape.iter().copied().take(8).collect();
+                    self.note(id::NPY_SHAPE, &format!("the array has shape {shape:?}"), Some(0));
+                } else {
+                    self.note(id::NPY_SIZE, "the array is longer than the file", Some(header.data_offset));
+                }
+                self.inspect_rest(source, header.data_offset)?;
+            }
         }
         Ok("npy")
     }

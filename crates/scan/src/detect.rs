@@ -2,7 +2,9 @@
 
 use std::io;
 
-use ringfence_format::{codec::Codec, npy, safetensors, sevenz, tar, zip};
+use ringfence_format::{
+    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, npy, safetensors, sevenz, tar, ubjson, zip,
+};
 
 use crate::{
     pickle::nested,
@@ -25,6 +27,16 @@ pub(crate) enum Kind {
     Tar,
     Sevenz,
     Safetensors,
+    Gguf,
+    /// At the start, or behind a user block.
+    Hdf5,
+    /// Looks like a map or array extension; the reader decides.
+    MessagePack,
+    /// Looks like an object with a short key.
+    Ubjson,
+    XgboostBinary,
+    Lightgbm,
+    Catboost,
     /// Looks like protocol buffers; only ONNX is read.
     Protobuf,
     Png,
@@ -41,11 +53,11 @@ pub(crate) enum Kind {
 }
 
 /// Signatures of formats that are known but not read: name, offset, bytes.
-const UNSUPPORTED: [(&str, usize, &[u8]); 20] = [
-    ("hdf5", 0, b"\x89HDF\r\n\x1a\n"),
-    ("gguf", 0, b"GGUF"),
+const UNSUPPORTED: &[(&str, usize, &[u8])] = &[
     ("ggml", 0, b"lmgg"),
+    ("ggml", 0, b"fmgg"),
     ("ggml", 0, b"tjgg"),
+    ("ggml", 0, b"algg"),
     ("rar", 0, b"Rar!\x1a\x07"),
     ("parquet", 0, b"PAR1"),
     ("arrow", 0, b"ARROW1"),
@@ -105,6 +117,9 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if let Some(program) = program(head) {
         return Kind::Program(program);
     }
+    if let Some(kind) = model(head) {
+        return kind;
+    }
     let fits = |offset: &usize, signature: &&[u8]| head.get(*offset..).is_some_and(|rest| rest.starts_with(signature));
     if let Some((name, ..)) = UNSUPPORTED.iter().find(|(_, offset, signature)| fits(offset, signature)) {
         return Kind::Unsupported(name);
@@ -112,7 +127,41 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;
     }
-    if is_protobuf(head) { Kind::Protobuf } else { Kind::Other }
+    if is_protobuf(head) {
+        Kind::Protobuf
+    } else if msgpack::is_likely(head) {
+        Kind::MessagePack
+    } else {
+        Kind::Other
+    }
+}
+
+/// Models with a signature of their own.
+fn model(head: &[u8]) -> Option<Kind> {
+    let starts = |signature: &[u8]| head.starts_with(signature);
+    // HDF5 looks for its signature at these places; farther ones are tried where nothing else fits.
+    // A tar archive's first member may well be one, and is none of these.
+    let is_tar = head.get(257..262) == Some(b"ustar");
+    if starts(&hdf5::SIGNATURE)
+        || !is_tar
+            && [512, 1_024, 2_048]
+                .iter()
+                .any(|at| head.get(*at..).is_some_and(|rest| rest.starts_with(&hdf5::SIGNATURE)))
+    {
+        Some(Kind::Hdf5)
+    } else if starts(&gguf::MAGIC) {
+        Some(Kind::Gguf)
+    } else if starts(&catboost::MAGIC) {
+        Some(Kind::Catboost)
+    } else if starts(lightgbm::MAGIC) {
+        Some(Kind::Lightgbm)
+    } else if starts(b"binf") {
+        Some(Kind::XgboostBinary)
+    } else if ubjson::is_likely(head) {
+        Some(Kind::Ubjson)
+    } else {
+        None
+    }
 }
 
 fn picture(head: &[u8]) -> Option<Kind> {

@@ -193,7 +193,7 @@ fn names_onnx(bytes: &[u8]) -> bool {
 }
 
 /// Whether a path leaves the folder on any system: absolute, drive letters, `..`, schemes, hidden separators.
-fn escapes(location: &str) -> bool {
+pub(crate) fn escapes(location: &str) -> bool {
     location.is_empty()
         || location.starts_with(['/', '\\', '~'])
         || location.contains(':')

@@ -5,6 +5,8 @@
 
 use std::io::{self, Cursor, SeekFrom};
 
+use ringfence_format::json;
+
 use crate::{
     audit::Audit,
     detect::Kind,
@@ -64,7 +66,31 @@ impl Audit<'_> {
         let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let is_json =
             matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+        // Loaders read JSON that strict readers refuse: other encodings, `NaN`, deep nesting.
+        if matches!(first, Some(b'{' | b'[' | 0xef | 0xfe | 0xff)) {
+            if self.keras_json(&bytes) {
+                return Ok(Some("keras-json"));
+            }
+            if self.xgboost_json(&bytes) {
+                return Ok(Some("xgboost-json"));
+            }
+        }
         Ok(Some(if is_json { "json" } else { "text" }))
+    }
+
+    /// JSON in UTF-16 or UTF-32 without a mark, which Python reads like any other. `None`: the content is no such text.
+    pub(crate) fn wide_json(&mut self, source: &mut dyn Source) -> io::Result<Option<&'static str>> {
+        let head = bytes_at(source, 0, 4)?;
+        if !matches!(head.as_slice(), [b'{' | b'[', 0, ..] | [0, b'{' | b'[', ..] | [0, 0, 0, b'{' | b'[']) {
+            return Ok(None);
+        }
+        let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
+        let Some(text) = json::text_of(&bytes).filter(|text| json::parse(text).is_ok()) else { return Ok(None) };
+        self.text_rules(text.as_bytes());
+        if self.keras_json(text.as_bytes()) {
+            return Ok(Some("keras-json"));
+        }
+        Ok(Some("json"))
     }
 
     /// A text that is nothing but an encoded pickle.

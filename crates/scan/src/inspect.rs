@@ -1,6 +1,8 @@
 //! Sends a content to its reader.
 
-use std::io;
+use std::io::{self, Cursor};
+
+use ringfence_format::hdf5;
 
 use crate::{
     audit::Audit,
@@ -31,6 +33,15 @@ impl Audit<'_> {
 
     fn inspect_known(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
         let kind = detect(source)?;
+        let format = self.inspect_kind(source, kind)?;
+        // HDF5 takes anything as its user block, so that a file of another format can be one of this as well.
+        if !matches!(format, "hdf5" | "keras-h5") && hdf5::find(source)?.is_some() {
+            self.within("hdf5", |audit| audit.hdf5_view(source))?;
+        }
+        Ok(format)
+    }
+
+    fn inspect_kind(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
         match kind {
             Kind::Empty => Ok("empty"),
             Kind::Zip => self.zip(source),
@@ -44,6 +55,16 @@ impl Audit<'_> {
             Kind::Sevenz => self.sevenz(source),
             Kind::Safetensors => self.safetensors(source),
             Kind::Protobuf => match self.onnx(source)? {
+                Some(format) => Ok(format),
+                None => self.other(source),
+            },
+            Kind::Gguf => self.gguf(source),
+            Kind::Hdf5 => self.hdf5(source),
+            Kind::Ubjson => self.ubjson(source),
+            Kind::XgboostBinary => self.xgboost_binary(source),
+            Kind::Lightgbm => self.lightgbm(source),
+            Kind::Catboost => self.catboost(source),
+            Kind::MessagePack => match self.msgpack(source)? {
                 Some(format) => Ok(format),
                 None => self.other(source),
             },
@@ -76,8 +97,14 @@ impl Audit<'_> {
         if let Some(format) = self.text(source)? {
             return Ok(format);
         }
+        if let Some(format) = self.wide_json(source)? {
+            return Ok(format);
+        }
         if names_something(source) {
             return self.pickles(source, 0, false);
+        }
+        if hdf5::find(source)?.is_some() {
+            return self.hdf5(source);
         }
         if ringfence_format::zip::read(source).is_ok_and(|archive| !archive.members.is_empty()) {
             return self.zip(source);

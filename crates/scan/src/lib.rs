@@ -6,8 +6,10 @@
 //! * [`weights`] and [`compare`] give statistics of the weights, as evidence for people.
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
-//! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive` with `torch`,
-//! `tar`, `sevenz`, `wrapper`, `arrays`, `graph`, `inert`); `storage` searches weights for what is no weight; `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
+//! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader: `stream`, `archive` with `torch`, `tar`,
+//! `sevenz`, `wrapper`; `arrays`, `graph`, `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `inert`. `metadata` and `template`
+//! judge the texts in them, `storage` searches weights for what is no weight. `pickle` is the abstract machine that
+//! everything else is there for; `audit` collects findings.
 //!
 //! What holds: a verdict depends on the bytes and the compiled-in tables only, not on file names, the clock or what is
 //! installed. Unread is `incomplete`, never clean. Memory and work are bounded by [`Limits`] and by named constants.
@@ -25,10 +27,16 @@ use ringfence_schema::report::FileReport;
 mod archive;
 mod arrays;
 mod audit;
+mod boosting;
 mod detect;
+mod gguf;
 mod graph;
+mod hdf5;
 mod inert;
 mod inspect;
+mod keras;
+mod metadata;
+mod msgpack;
 mod pickle;
 mod rules;
 mod script;
@@ -40,6 +48,7 @@ mod tar;
 mod torch;
 mod weights;
 mod wrapper;
+mod template;
 
 pub use pickle::{Names, names_in};
 pub use rules::{Rule, rules, rules_digest};

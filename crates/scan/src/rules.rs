@@ -273,4 +273,90 @@ rules! {
         "ask which adapter was merged, and test what it changes";
     WTS_UNREAD "RF-WTS-008" Medium Incomplete "weights could not be read",
         "nothing is known of these tensors", ASK;
+    NPY_SHAPE "RF-NPY-005" Medium Suspicious "has impossible dimensions",
+        "loaders allocate what the dimensions say", ASK;
+    GGU_STRUCTURE "RF-GGU-001" High Suspicious "the header contradicts the file",
+        "loaders allocate and read what counts, lengths and offsets say, inside of the file or not", ASK;
+    GGU_HIDDEN "RF-GGU-002" High Suspicious "bytes belong to no tensor",
+        "holes and trailing bytes can hide another file", ASK;
+    GGU_DUPLICATE "RF-GGU-003" High Suspicious "a key or tensor stands twice",
+        "which one counts depends on the loader: one sees the harmless template, another the other one", ASK;
+    GGU_BROKEN "RF-GGU-004" Medium Incomplete "the header cannot be read to its end",
+        "a part of it was not looked at", ASK;
+    GGU_TYPE "RF-GGU-005" Low Incomplete "a tensor has an unknown type",
+        "how many bytes it takes is not known, so what follows it is unclear", ASK;
+    GGU_PAYLOAD "RF-GGU-006" High Suspicious "a tensor holds a program or an archive",
+        "weights that begin like an executable are no weights", LOOK;
+    HDF_EXTERNAL "RF-HDF-001" High Malicious "data or a link lead to a file elsewhere on the machine",
+        "whoever opens the model reads a file of the author's choice, and may pass its content on", "do not load it beside files that matter";
+    HDF_EXTERNAL_HERE "RF-HDF-002" Medium Suspicious "data or a link lead to another file",
+        "the content depends on a file that is no part of this one", "scan the whole folder, and load it where nothing else is";
+    HDF_USER_LINK "RF-HDF-003" Medium Suspicious "a link that only its maker's code can follow",
+        "the library calls registered code to follow it", LOOK;
+    HDF_STRUCTURE "RF-HDF-004" High Suspicious "a structure lies outside of the file",
+        "addresses that lead outside make the library read or allocate without bound", ASK;
+    HDF_BROKEN "RF-HDF-005" Medium Incomplete "a structure is broken",
+        "what it leads to was not looked at", ASK;
+    HDF_LIMIT "RF-HDF-006" Medium Incomplete "a part of the file is not read",
+        "texts and bytes there were not looked at", "convert the file with plain filters and layouts";
+    HDF_OUTSIDE "RF-HDF-007" Medium Suspicious "bytes stand before or behind the file's own",
+        "readers of other formats see them, the library does not", ASK;
+    HDF_FILTER "RF-HDF-008" Medium Suspicious "a filter that nobody has registered",
+        "reading the data needs a plug-in, which is native code from elsewhere", LOOK;
+    HDF_PAYLOAD "RF-HDF-009" High Suspicious "a dataset holds a program or an archive",
+        "weights that begin like an executable are no weights", LOOK;
+    KRS_LAMBDA "RF-KRS-001" High Suspicious "a layer carries a Python function",
+        "with safe_mode off, or in an older Keras, the function runs when the model is loaded or used", LOAD_SAFE;
+    KRS_CODE "RF-KRS-002" Critical Malicious "a layer's function reaches out of the model",
+        "the names in its code belong to the system, the network or the interpreter", LOAD_SAFE;
+    KRS_GADGET "RF-KRS-003" Critical Malicious "the configuration calls a harmful function",
+        "the loader imports what `module` and `class_name` say and calls it with the configuration", LOAD_SAFE;
+    KRS_MODULE "RF-KRS-004" High Suspicious "the configuration imports something that is no part of a model",
+        "importing a module runs its top level, and the loader may call what it finds there", LOOK;
+    KRS_PATH "RF-KRS-005" High Malicious "a layer opens a path or address of the author's choice",
+        "loading the model reads a local file or fetches from the network", "do not load it beside files that matter";
+    KRS_FILE "RF-KRS-006" Medium Suspicious "a layer reads a file when it is loaded",
+        "the content comes from outside of the model", "scan that file too, or store the vocabulary in the model";
+    KRS_PICKLE "RF-KRS-007" Critical Malicious "a layer unpickles a torch module",
+        "unpickling runs what the author wrote", LOAD_SAFE;
+    KRS_CUSTOM "RF-KRS-008" Info Clean "needs a custom object",
+        "the class must be registered by code that comes separately", "review that code";
+    KRS_DUPLICATE "RF-KRS-009" Medium Suspicious "a key stands twice in the configuration",
+        "which one counts depends on the JSON reader", ASK;
+    KRS_NESTING "RF-KRS-010" High Suspicious "the configuration is nested without end",
+        "loaders recurse and run out of stack", ASK;
+    KRS_LIMIT "RF-KRS-011" Medium Incomplete "the configuration is larger than what is read",
+        "a part of it was not looked at", ASK;
+    MPK_STRUCTURE "RF-MPK-001" High Suspicious "the document contradicts itself or the file",
+        "loaders allocate what lengths and shapes say", ASK;
+    MPK_BROKEN "RF-MPK-002" Medium Incomplete "the document breaks off",
+        "a part of it was not looked at", ASK;
+    MPK_EXTENSION "RF-MPK-003" Medium Suspicious "an extension that holds no array of numbers",
+        "loaders hand extensions to code that may unpickle them", LOOK;
+    MPK_PAYLOAD "RF-MPK-004" High Suspicious "a value holds a program or an archive",
+        "weights that begin like an executable are no weights", LOOK;
+    MPK_SPECIAL_KEY "RF-MPK-005" Medium Suspicious "a key names a special method",
+        "loaders that turn maps into objects call what such keys name", LOOK;
+    XGB_STRUCTURE "RF-XGB-001" High Suspicious "the document contradicts itself or the file",
+        "loaders allocate what lengths say and recurse as deep as the file nests", ASK;
+    XGB_BROKEN "RF-XGB-002" Medium Incomplete "the document breaks off",
+        "a part of it was not looked at", ASK;
+    XGB_TREE "RF-XGB-003" High Suspicious "a tree leads outside of itself",
+        "the predictor follows the numbers through memory, or in a circle", ASK;
+    XGB_PAYLOAD "RF-XGB-004" High Suspicious "an array holds a program or an archive",
+        "numbers that begin like an executable are none", LOOK;
+    LGB_STRUCTURE "RF-LGB-001" High Suspicious "a tree or the text around it contradicts itself",
+        "the predictor follows the numbers through memory, or in a circle", ASK;
+    LGB_BROKEN "RF-LGB-002" Medium Incomplete "the model breaks off",
+        "a part of it was not looked at", ASK;
+    CBM_STRUCTURE "RF-CBM-001" High Suspicious "the core contradicts itself or the file",
+        "loaders follow its offsets through memory", ASK;
+    CBM_HIDDEN "RF-CBM-002" High Suspicious "bytes belong to no part",
+        "trailing bytes can hide another file", ASK;
+    CBM_BROKEN "RF-CBM-003" Low Incomplete "a part is not read",
+        "it was only searched for pickles", ASK;
+    MET_PROGRAM "RF-MET-001" Medium Suspicious "a text beside the weights holds a program",
+        "metadata is passed on to tools that may run it", LOOK;
+    MET_ADDRESS "RF-MET-002" Medium Suspicious "a text beside the weights points to a program",
+        "tools that follow it fetch something that runs", LOOK;
 }
