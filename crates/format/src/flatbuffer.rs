@@ -165,7 +165,9 @@ impl<'a> Table<'a> {
     pub fn u64(&self, index: usize) -> Result<u64, FlatbufferError> {
         let Some(at) = self.place(index, 8)? else { return Ok(0) };
         let bytes = self.buffer.get(at..).and_then(|rest| rest.first_chunk::<8>());
-        bytes.map(|bytes| u64::from_le_bytes(*bytes)).ok_or(FlatbufferError::Outside { what: "a field", offset: at as u64 })
+        bytes
+            .map(|bytes| u64::from_le_bytes(*bytes))
+            .ok_or(FlatbufferError::Outside { what: "a field", offset: at as u64 })
     }
 
     /// The place that field `index` refers to.
@@ -251,8 +253,13 @@ impl<'a> Vector<'a> {
 fn vector(buffer: &[u8], at: usize, width: usize) -> Result<Vector<'_>, FlatbufferError> {
     let length = u32_at(buffer, at, "a vector")? as usize;
     let start = at.saturating_add(4);
-    let fits = length.checked_mul(width).and_then(|bytes| start.checked_add(bytes)).is_some_and(|end| end <= buffer.len());
-    if fits { Ok(Vector { buffer, at: start, length, width }) } else { Err(FlatbufferError::Outside { what: "a vector", offset: at as u64 }) }
+    let fits =
+        length.checked_mul(width).and_then(|bytes| start.checked_add(bytes)).is_some_and(|end| end <= buffer.len());
+    if fits {
+        Ok(Vector { buffer, at: start, length, width })
+    } else {
+        Err(FlatbufferError::Outside { what: "a vector", offset: at as u64 })
+    }
 }
 
 fn follow(buffer: &[u8], at: usize, what: &'static str) -> Result<usize, FlatbufferError> {

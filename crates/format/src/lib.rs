@@ -1,7 +1,7 @@
 //! Bounded readers of foreign containers.
 //!
 //! * [`zip`], [`gzip`]: archives as loaders see them; [`npy`], [`npz`], [`safetensors`], [`idx`]: arrays; [`protobuf`], [`onnx`]: models.
-//! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`].
+//! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`]; [`paddle`]: parameters.
 //!
 //! Tolerant where an auditor must see what a loader ignores: a reader reports what lies outside the format instead of
 //! skipping it. Nothing here executes, loads, or follows a name found inside a file.
@@ -14,6 +14,7 @@ pub mod idx;
 pub mod npy;
 pub mod npz;
 pub mod onnx;
+pub mod paddle;
 pub mod protobuf;
 pub mod safetensors;
 pub mod schema;

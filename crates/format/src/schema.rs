@@ -222,7 +222,8 @@ impl<'a> View<'a> {
     /// Its fields in file order with what the table says of them, up to the first that is malformed.
     pub fn fields(&self) -> impl Iterator<Item = (Option<&'static Rule>, Field<'a>)> + use<'a> {
         let message = self.message;
-        let mut reader = if self.bytes.offset == 0 { Reader::new(self.bytes.data).ok() } else { self.bytes.message().ok() };
+        let mut reader =
+            if self.bytes.offset == 0 { Reader::new(self.bytes.data).ok() } else { self.bytes.message().ok() };
         std::iter::from_fn(move || {
             let field = reader.as_mut()?.next_field().ok().flatten()?;
             Some((message.rule(field.number), field))
@@ -304,9 +305,13 @@ impl<'a> View<'a> {
     fn all(&self, rule: Option<&Rule>) -> impl Iterator<Item = Value<'a>> + use<'a> {
         let wanted = rule.map(|rule| (rule.number, rule.kind));
         let fields = if wanted.is_some() { Some(self.fields()) } else { None };
-        fields.into_iter().flatten().filter(move |(_, field)| {
-            wanted.is_some_and(|(number, kind)| field.number == number && fits(kind, &field.value, true))
-        }).map(|(_, field)| field.value)
+        fields
+            .into_iter()
+            .flatten()
+            .filter(move |(_, field)| {
+                wanted.is_some_and(|(number, kind)| field.number == number && fits(kind, &field.value, true))
+            })
+            .map(|(_, field)| field.value)
     }
 }
 
@@ -335,7 +340,8 @@ impl Survey {
         }
         let mut seen = 0_u64;
         while let Some(field) = reader.next_field()? {
-            let Some(rule) = message.rule(field.number).filter(|rule| fits(rule.kind, &field.value, rule.repeated)) else {
+            let Some(rule) = message.rule(field.number).filter(|rule| fits(rule.kind, &field.value, rule.repeated))
+            else {
                 self.odd(message, &field);
                 continue;
             };

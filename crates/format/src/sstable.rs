@@ -121,7 +121,9 @@ pub fn read(file: &[u8]) -> Result<Table<'_>, SstableError> {
     let index_entries = table.block(file, index, &mut covered).ok_or(unread)?;
     if let Some(entries) = table.block(file, meta, &mut covered) {
         // Filters and the like are named here; TensorFlow writes none.
-        table.flaws.extend(entries.first().map(|entry| Flaw::Unreadable { offset: entry.offset, reason: "a meta block is not read" }));
+        table.flaws.extend(
+            entries.first().map(|entry| Flaw::Unreadable { offset: entry.offset, reason: "a meta block is not read" }),
+        );
     }
     let mut key_bytes = 0_usize;
     for entry in index_entries.iter().take(BLOCKS_MAX) {

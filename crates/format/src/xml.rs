@@ -106,7 +106,11 @@ impl<'a> Reader<'a> {
             return Ok(Event::Comment(self.delimited("<!--", "-->", "a comment does not end")?));
         }
         if rest.starts_with("<![CDATA[") {
-            return Ok(Event::Text(Cow::Borrowed(self.delimited("<![CDATA[", "]]>", "a CDATA section does not end")?)));
+            return Ok(Event::Text(Cow::Borrowed(self.delimited(
+                "<![CDATA[",
+                "]]>",
+                "a CDATA section does not end",
+            )?)));
         }
         if rest.starts_with("<?") {
             return Ok(Event::Instruction(self.delimited("<?", "?>", "an instruction does not end")?));
@@ -306,7 +310,9 @@ mod tests {
 
     #[test]
     fn reads_a_document() {
-        let found = events("<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b \"]>\">]><a k=\"1 &lt; &b;\"><!-- c --><b/>t&#65;<![CDATA[<x>]]></a>\n");
+        let found = events(
+            "<?xml version='1.0'?><!DOCTYPE a [<!ENTITY b \"]>\">]><a k=\"1 &lt; &b;\"><!-- c --><b/>t&#65;<![CDATA[<x>]]></a>\n",
+        );
         let found = found.unwrap();
         assert_eq!(found.len(), 10);
         assert_eq!(found.get(1), Some(&Event::Doctype("<!DOCTYPE a [<!ENTITY b \"]>\">]>")));
@@ -318,7 +324,22 @@ mod tests {
 
     #[test]
     fn refuses_what_is_no_document() {
-        for text in ["", "a", "<a>", "<a></b>", "<a/><b/>", "<a", "<a b>", "<a b=c>", "<!-- ", "<a/>x", "<a b='", "<!ENTITY a>", "<a/><!DOCTYPE a>", "< a/>"] {
+        for text in [
+            "",
+            "a",
+            "<a>",
+            "<a></b>",
+            "<a/><b/>",
+            "<a",
+            "<a b>",
+            "<a b=c>",
+            "<!-- ",
+            "<a/>x",
+            "<a b='",
+            "<!ENTITY a>",
+            "<a/><!DOCTYPE a>",
+            "< a/>",
+        ] {
             assert!(events(text).is_err(), "{text}");
         }
         let deep = "<a>".repeat(DEPTH_MAX + 2);

@@ -2,9 +2,10 @@
 
 use std::io;
 
-use ringfence_format::{npy, safetensors, zip};
+use ringfence_format::{npy, paddle, protobuf, safetensors, sstable, zip};
 
 use crate::{
+    coreml::BLOB_SENTINEL,
     pickle::nested,
     source::{Source, bytes_at, length},
 };
@@ -23,8 +24,16 @@ pub(crate) enum Kind {
     Gzip,
     Zlib,
     Safetensors,
-    /// Looks like protocol buffers; only ONNX is read.
+    /// Well-formed protocol buffers, or what begins like an ONNX model; which message is `messages`' business.
     Protobuf,
+    TfLite,
+    OnnxRuntime,
+    /// A sorted table: the index of a TensorFlow checkpoint.
+    SortedTable,
+    PaddleParameters,
+    CoreMlWeights,
+    /// A TensorRT engine.
+    Engine,
     Png,
     Jpeg,
     Gif,
@@ -39,7 +48,7 @@ pub(crate) enum Kind {
 }
 
 /// Signatures of formats that are known but not read: name, offset, bytes.
-const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
+const UNSUPPORTED: [(&str, usize, &[u8]); 17] = [
     ("hdf5", 0, b"\x89HDF\r\n\x1a\n"),
     ("gguf", 0, b"GGUF"),
     ("ggml", 0, b"lmgg"),
@@ -55,7 +64,6 @@ const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
     ("arrow", 0, b"ARROW1"),
     ("sqlite", 0, b"SQLite format 3\0"),
     ("pdf", 0, b"%PDF-"),
-    ("tflite", 4, b"TFL3"),
     ("tar", 257, b"ustar"),
     ("compress", 0, b"\x1f\x9d"),
 ];
@@ -64,7 +72,24 @@ const UNSUPPORTED: [(&str, usize, &[u8]); 18] = [
 pub(crate) fn detect(source: &mut dyn Source) -> io::Result<Kind> {
     let length = length(source)?;
     let head = bytes_at(source, 0, HEAD_BYTES)?;
-    Ok(kind_of(&head, length))
+    match kind_of(&head, length) {
+        Kind::Other => structure(source, length),
+        kind => Ok(kind),
+    }
+}
+
+/// Formats without a signature at their beginning.
+fn structure(source: &mut dyn Source, length: u64) -> io::Result<Kind> {
+    let tail = bytes_at(source, length.saturating_sub(sstable::FOOTER_BYTES as u64), sstable::FOOTER_BYTES as u64)?;
+    Ok(if sstable::is_footer(&tail) {
+        Kind::SortedTable
+    } else if paddle::is_likely(source)? {
+        Kind::PaddleParameters
+    } else if protobuf::is_plausible(source)? {
+        Kind::Protobuf
+    } else {
+        Kind::Other
+    })
 }
 
 fn kind_of(head: &[u8], length: u64) -> Kind {
@@ -101,10 +126,24 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if let Some((name, ..)) = UNSUPPORTED.iter().find(|(_, offset, signature)| fits(offset, signature)) {
         return Kind::Unsupported(name);
     }
+    if let Some(kind) = graph(head) {
+        return kind;
+    }
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;
     }
     if is_protobuf(head) { Kind::Protobuf } else { Kind::Other }
+}
+
+/// Graph formats with a signature: flatbuffers name themselves behind their first offset.
+fn graph(head: &[u8]) -> Option<Kind> {
+    match head {
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some(Kind::TfLite),
+        [_, _, _, _, b'O', b'R', b'T', b'M', ..] => Some(Kind::OnnxRuntime),
+        [b'p' | b'f', b't', b'r', b't', ..] => Some(Kind::Engine),
+        _ if head.get(64..).is_some_and(|rest| rest.starts_with(&BLOB_SENTINEL)) => Some(Kind::CoreMlWeights),
+        _ => None,
+    }
 }
 
 /// RFC 1950 §2.2: deflate, a window of 32 KiB, a header that is a multiple of 31.

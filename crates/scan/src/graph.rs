@@ -1,18 +1,28 @@
 //! ONNX models: what their graph reaches outside of itself, and what loaders skip.
 
-use std::io;
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
 
-use ringfence_format::onnx::{DataLocation, Function, Graph, Model, Node, NoteKind, Property, Tensor};
+use ringfence_format::{
+    onnx::{
+        AttributeValue, DataLocation, Function, Graph, Model, Node, NoteKind, OnnxError, Payload, Property,
+        SparseTensor, Tensor,
+    },
+    schema::{Schema, View},
+};
 use ringfence_schema::finding::printable;
 
 use crate::{
     audit::Audit,
+    paths::{escapes, is_identifier},
     rules::id,
     source::{Source, bytes_at, length},
 };
 
 /// Domains of the standard and of ONNX Runtime's own operators.
-const KNOWN_DOMAINS: [&str; 10] = [
+const KNOWN_DOMAINS: [&str; 11] = [
     "",
     "ai.onnx",
     "ai.onnx.ml",
@@ -21,9 +31,75 @@ const KNOWN_DOMAINS: [&str; 10] = [
     "ai.onnx.preview",
     "com.microsoft",
     "com.microsoft.nchwc",
+    "com.microsoft.experimental",
     "com.ms.internal.nhwc",
     "org.pytorch.aten",
 ];
+/// Domains whose operators nobody else may define.
+const STANDARD_DOMAINS: [&str; 6] =
+    ["", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"];
+/// The domain of ONNX Runtime Extensions, whose operators are listed because the same domain is open to Python.
+const EXTENSIONS_DOMAIN: &str = "ai.onnx.contrib";
+/// Operators of ONNX Runtime Extensions.
+const EXTENSIONS: [&str; 44] = [
+    "GPT2Tokenizer",
+    "CLIPTokenizer",
+    "RobertaTokenizer",
+    "BertTokenizer",
+    "BertTokenizerDecoder",
+    "HfBertTokenizer",
+    "HfJsonTokenizer",
+    "BpeDecoder",
+    "SentencepieceTokenizer",
+    "SentencepieceDecoder",
+    "SpmTokenizer",
+    "TrieTokenizer",
+    "TrieDetokenizer",
+    "WordpieceTokenizer",
+    "BasicTokenizer",
+    "BlingFireSentenceBreaker",
+    "StringConcat",
+    "StringECMARegexReplace",
+    "StringECMARegexSplitWithOffsets",
+    "StringEqual",
+    "StringHash",
+    "StringHashFast",
+    "StringJoin",
+    "StringLength",
+    "StringLower",
+    "StringUpper",
+    "StringRegexReplace",
+    "StringRegexSplitWithOffsets",
+    "StringSplit",
+    "StringStrip",
+    "StringToVector",
+    "VectorToString",
+    "StringMapping",
+    "MaskedFill",
+    "RaggedTensorToDense",
+    "RaggedTensorToSparse",
+    "DecodeImage",
+    "EncodeImage",
+    "AudioDecoder",
+    "GaussianBlur",
+    "DrawBoundingBoxes",
+    "StftNorm",
+    "SegmentExtraction",
+    "SegmentSum",
+];
+/// Operators that call Python, in whatever domain.
+const PYTHON_OPERATORS: [&str; 8] =
+    ["PyOp", "PythonOp", "PythonOpGrad", "PyFunc", "PyCustomOp", "PyFuncStateless", "EagerPyFunc", "PythonOperator"];
+/// Shortest text of an attribute or tensor that is looked into, in bytes.
+const TEXT_BYTES_MIN: usize = 32;
+/// First bytes of a tensor that are looked at.
+const TENSOR_HEAD_BYTES: usize = 4_096;
+/// Newest version that an operator set may claim; the newest in use is below thirty.
+const OPSET_VERSION_MAX: i64 = 1_000;
+/// Messages that are visited in a model that does not parse.
+const LOOSE_MESSAGES_MAX: usize = 1 << 20;
+/// Findings about single nodes and tensors of such a model.
+const LOOSE_FINDINGS_MAX: usize = 50;
 /// TensorFlow's operators that read or write files, call Python or load libraries.
 const OUTSIDE_OPERATORS: [&str; 14] = [
     "ReadFile",
@@ -54,18 +130,14 @@ impl Audit<'_> {
         let bytes = bytes_at(source, 0, most)?;
         let model = match Model::parse(&bytes) {
             Ok(model) => model,
-            Err(_) if whole <= most && !names_onnx(&bytes) => return Ok(None),
-            Err(error) => {
-                self.note(id::ONX_BROKEN, &error.to_string(), None);
-                self.carve(source)?;
-                return Ok(Some("onnx"));
-            }
+            Err(error) => return self.onnx_unparsed(source, &bytes, whole <= most, &error),
         };
         let has_content = model.graph.is_some() && (model.ir_version > 0 || !model.opsets.is_empty());
         if !has_content {
             return Ok(None);
         }
         self.onnx_domains(&model);
+        self.onnx_redefinitions(&model);
         for (_, tensor) in model.tensors() {
             self.onnx_tensor(tensor);
         }
@@ -89,24 +161,95 @@ impl Audit<'_> {
         }
     }
 
+    /// A model that a strict reader refuses; loaders may not.
+    fn onnx_unparsed(
+        &mut self,
+        source: &mut dyn Source,
+        bytes: &[u8],
+        is_whole: bool,
+        error: &OnnxError,
+    ) -> io::Result<Option<&'static str>> {
+        let Some(view) = Schema::onnx().view("ModelProto", bytes) else { return Ok(None) };
+        let is_node =
+            |node: View<'_>| is_identifier(&node.text("op_type")) && (node.has("input") || node.has("output"));
+        let has_nodes = view.messages("graph").any(|graph| graph.messages("node").take(1_000).any(is_node));
+        let is_model = has_nodes && (view.has("ir_version") || view.has("opset_import"));
+        if is_whole && !is_model && !names_onnx(bytes) {
+            return Ok(None);
+        }
+        let rule = if matches!(error, OnnxError::Repeated { .. }) { id::GRF_MERGED } else { id::ONX_BROKEN };
+        self.note(rule, &error.to_string(), None);
+        self.onnx_loose(&view);
+        self.carve(source)?;
+        Ok(Some("onnx"))
+    }
+
+    /// Every node and tensor that can be reached, by the published tables alone.
+    fn onnx_loose(&mut self, model: &View<'_>) {
+        let functions: Vec<(String, String)> =
+            model.messages("functions").map(|f| (f.text("domain").into_owned(), f.text("name").into_owned())).collect();
+        let mut open = vec![*model];
+        let (mut visited, mut found) = (0, 0);
+        while let Some(view) = open.pop() {
+            visited += 1;
+            if visited > LOOSE_MESSAGES_MAX || found > LOOSE_FINDINGS_MAX {
+                self.note(id::ONX_BROKEN, "more messages or problems than are followed", None);
+                return;
+            }
+            let offset = Some(view.offset());
+            match view.name() {
+                "NodeProto" => {
+                    let (domain, operator) = (view.text("domain"), view.text("op_type"));
+                    let is_called = functions.iter().any(|(d, name)| *d == domain && *name == operator);
+                    if let Some(flaw) =
+                        domain_flaw(&domain, &operator).filter(|flaw| *flaw == Flawed::Python || !is_called)
+                    {
+                        found += 1;
+                        let rule = if flaw == Flawed::Python { id::ONX_PYTHON } else { id::ONX_DOMAIN };
+                        let message =
+                            format!("operator `{}` of domain `{}`", printable(&operator, 80), printable(&domain, 120));
+                        self.note(rule, &message, offset);
+                    }
+                }
+                "TensorProto" => {
+                    for entry in view.messages("external_data").filter(|entry| entry.text("key") == "location") {
+                        let location = entry.text("value").into_owned();
+                        if escapes(&location) {
+                            found += 1;
+                            self.note(
+                                id::ONX_EXTERNAL,
+                                &format!("a tensor reads `{}`", printable(&location, 120)),
+                                offset,
+                            );
+                        }
+                    }
+                }
+                _ => {}
+            }
+            open.extend(view.children().map(|(_, child)| child));
+        }
+    }
+
     fn onnx_domains(&mut self, model: &Model<'_>) {
-        let own: Vec<&str> = model.functions.iter().map(|function| function.domain).collect();
         let mut nodes = Vec::new();
         model.graph.iter().chain(&model.training).for_each(|graph| all_nodes(graph, &mut nodes));
         model.functions.iter().for_each(|function| function_nodes(function, &mut nodes));
+        let functions: HashSet<(&str, &str)> = model.functions.iter().map(|f| (f.domain, f.name)).collect();
         let mut unknown: Vec<(String, u64)> = Vec::new();
         for node in nodes {
-            if matches!(node.op_type, "PyOp" | "PythonOp" | "PyFunc" | "PyCustomOp" | "PyFuncStateless") {
-                let message = format!("node `{}` is a `{}`", printable(node.name, 80), node.op_type);
-                self.note(id::ONX_PYTHON, &message, Some(node.offset as u64));
-            }
-            let called = own.contains(&node.domain)
-                && model.functions.iter().any(|f| f.domain == node.domain && f.name == node.op_type);
-            if !called
-                && !KNOWN_DOMAINS.contains(&node.domain)
-                && !unknown.iter().any(|(domain, _)| domain == node.domain)
-            {
-                unknown.push((node.domain.to_owned(), node.offset as u64));
+            self.onnx_attributes(node);
+            match domain_flaw(node.domain, node.op_type) {
+                Some(Flawed::Python) => {
+                    let message = format!("node `{}` is a `{}`", printable(node.name, 80), node.op_type);
+                    self.note(id::ONX_PYTHON, &message, Some(node.offset as u64));
+                }
+                Some(Flawed::Unknown)
+                    if !functions.contains(&(node.domain, node.op_type))
+                        && !unknown.iter().any(|(domain, _)| domain == node.domain) =>
+                {
+                    unknown.push((node.domain.to_owned(), node.offset as u64));
+                }
+                _ => {}
             }
         }
         for (domain, offset) in unknown.into_iter().take(100) {
@@ -114,14 +257,73 @@ impl Audit<'_> {
         }
     }
 
+    /// Texts and sparse tensors in attributes.
+    fn onnx_attributes(&mut self, node: &Node<'_>) {
+        for attribute in &node.attributes {
+            for value in attribute.value.iter().chain(&attribute.others) {
+                let what = || format!("attribute {}", printable(attribute.name, 40));
+                match value {
+                    AttributeValue::Bytes(bytes) if bytes.len() >= TEXT_BYTES_MIN => {
+                        self.graph_text(&what(), bytes, attribute.offset as u64);
+                    }
+                    AttributeValue::Strings(texts) => {
+                        for text in texts.iter().filter(|text| text.len() >= TEXT_BYTES_MIN).take(1_000) {
+                            self.graph_text(&what(), text, attribute.offset as u64);
+                        }
+                    }
+                    AttributeValue::SparseTensor(sparse) => self.onnx_sparse(sparse),
+                    AttributeValue::SparseTensors(all) => all.iter().for_each(|sparse| self.onnx_sparse(sparse)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn onnx_sparse(&mut self, sparse: &SparseTensor<'_>) {
+        if elements(&sparse.dims).is_none_or(|elements| elements > ELEMENTS_MAX) {
+            self.note(
+                id::ONX_SHAPE,
+                &format!("a sparse tensor has shape {:?}", sparse.dims),
+                Some(sparse.offset as u64),
+            );
+        }
+    }
+
+    /// Functions by the name of operators, and operator sets that are imported twice or in no real version.
+    fn onnx_redefinitions(&mut self, model: &Model<'_>) {
+        for function in model.functions.iter().filter(|function| STANDARD_DOMAINS.contains(&function.domain)) {
+            let message = format!(
+                "function `{}` stands in the standard domain `{}`",
+                printable(function.name, 80),
+                function.domain
+            );
+            self.note(id::ONX_SHADOW, &message, Some(function.offset as u64));
+        }
+        let mut seen: HashMap<&str, i64> = HashMap::new();
+        for opset in &model.opsets {
+            let domain = if opset.domain == "ai.onnx" { "" } else { opset.domain };
+            if seen.insert(domain, opset.version).is_some_and(|version| version != opset.version) {
+                let message = format!("operator set `{}` is imported in two versions", printable(opset.domain, 80));
+                self.note(id::ONX_SHADOW, &message, None);
+            }
+            if !(1..=OPSET_VERSION_MAX).contains(&opset.version) && STANDARD_DOMAINS.contains(&opset.domain) {
+                let message = format!("operator set `{}` has version {}", printable(opset.domain, 80), opset.version);
+                self.note(id::ONX_SHADOW, &message, None);
+            }
+        }
+        for graph in model.graph.iter().chain(&model.training) {
+            graph.sparse_initialisers.iter().for_each(|sparse| self.onnx_sparse(sparse));
+        }
+    }
+
     fn onnx_tensor(&mut self, tensor: &Tensor<'_>) {
         let name = printable(tensor.name, 80);
         let offset = Some(tensor.offset as u64);
-        let elements =
-            tensor.dims.iter().try_fold(1_u128, |product, dim| product.checked_mul(u128::try_from(*dim).ok()?));
+        let elements = elements(&tensor.dims);
         if elements.is_none_or(|elements| elements > ELEMENTS_MAX) {
             self.note(id::ONX_SHAPE, &format!("tensor `{name}` has shape {:?}", tensor.dims), offset);
         }
+        self.onnx_numbers(tensor, &name, elements);
         if tensor.location == DataLocation::Default && tensor.external.is_empty() {
             return;
         }
@@ -139,9 +341,49 @@ impl Audit<'_> {
                 self.note(id::ONX_EXTERNAL_HERE, &format!("tensor `{name}` reads `{shown}` beside the model"), offset);
             }
         }
-        let number = |value: &str| value.parse::<u64>().is_ok_and(|value| value < 1 << 48);
-        if property("offset").chain(property("length")).any(|value| !number(value)) {
+        let number = |value: &str| value.parse::<u64>().ok().filter(|value| *value < 1 << 48);
+        if property("offset").chain(property("length")).any(|value| number(value).is_none()) {
             self.note(id::ONX_SHAPE, &format!("tensor `{name}` has an impossible external offset or length"), offset);
+        }
+        let expected = tensor.data_type.bytes().and_then(|width| elements?.checked_mul(width as u128));
+        let stated = property("length").filter_map(number).last();
+        if stated.zip(expected).is_some_and(|(stated, expected)| u128::from(stated) != expected) {
+            let message = format!("tensor `{name}` takes {stated:?} external bytes, its shape says {expected:?}");
+            self.note(id::ONX_LENGTH, &message, offset);
+        }
+    }
+
+    /// Numbers in the file: as many as the shape says, and not a program.
+    fn onnx_numbers(&mut self, tensor: &Tensor<'_>, name: &str, elements: Option<u128>) {
+        let offset = Some(tensor.offset as u64);
+        match tensor.payload() {
+            Payload::Raw(raw) => {
+                let expected = tensor.data_type.bytes().and_then(|width| elements?.checked_mul(width as u128));
+                if expected.is_some_and(|expected| expected != raw.data.len() as u128) {
+                    let message = format!("tensor `{name}` has {} bytes, its shape says {expected:?}", raw.data.len());
+                    self.note(id::ONX_LENGTH, &message, offset);
+                }
+                let head = raw.data.get(..raw.data.len().min(TENSOR_HEAD_BYTES)).unwrap_or_default();
+                self.payload("tensor", head, raw.offset as u64);
+            }
+            Payload::Ambiguous => {
+                self.note(id::ONX_LENGTH, &format!("tensor `{name}` has its numbers in several places"), offset);
+            }
+            Payload::Absent if elements.is_some_and(|elements| elements > 0) && tensor.external.is_empty() => {
+                self.note(
+                    id::ONX_LENGTH,
+                    &format!("tensor `{name}` has no numbers, its shape says {elements:?}"),
+                    offset,
+                );
+            }
+            Payload::Typed { field: 6, .. } => {
+                let texts = Schema::onnx().view_of("TensorProto", tensor.message);
+                let texts = texts.into_iter().flat_map(|view| view.blobs("string_data"));
+                for text in texts.filter(|text| text.data.len() >= TEXT_BYTES_MIN).take(10_000) {
+                    self.graph_text("text tensor", text.data, text.offset as u64);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -188,16 +430,26 @@ fn names_onnx(bytes: &[u8]) -> bool {
         .any(|word| memchr::memmem::find(head, word).is_some())
 }
 
-/// Whether a path leaves the folder on any system: absolute, drive letters, `..`, schemes, hidden separators.
-fn escapes(location: &str) -> bool {
-    location.is_empty()
-        || location.starts_with(['/', '\\', '~'])
-        || location.contains(':')
-        || location.contains('%')
-        || location.contains('$')
-        || location.chars().any(char::is_control)
-        || location.split(['/', '\\']).any(|part| part.trim_matches([' ', '.']).is_empty() && part.starts_with(".."))
-        || location.contains('\\') && location.contains('/')
+/// What is wrong with an operator by its domain and name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flawed {
+    Python,
+    Unknown,
+}
+
+/// `None` for the operators of the standard and of well-known runtimes.
+pub(crate) fn domain_flaw(domain: &str, operator: &str) -> Option<Flawed> {
+    if PYTHON_OPERATORS.contains(&operator) {
+        return Some(Flawed::Python);
+    }
+    let is_known = KNOWN_DOMAINS.contains(&domain)
+        || matches!(domain, EXTENSIONS_DOMAIN | "com.microsoft.extensions") && EXTENSIONS.contains(&operator);
+    (!is_known).then_some(Flawed::Unknown)
+}
+
+/// Elements of a shape; `None` where a dimension is negative or the product has no number.
+fn elements(dims: &[i64]) -> Option<u128> {
+    dims.iter().try_fold(1_u128, |product, dim| product.checked_mul(u128::try_from(*dim).ok()?))
 }
 
 fn all_nodes<'m, 'a>(graph: &'m Graph<'a>, nodes: &mut Vec<&'m Node<'a>>) {
@@ -214,7 +466,6 @@ fn function_nodes<'m, 'a>(function: &'m Function<'a>, nodes: &mut Vec<&'m Node<'
 
 // The recursion is as deep as the file nests, which its reader has bounded.
 fn node_and_below<'m, 'a>(node: &'m Node<'a>, nodes: &mut Vec<&'m Node<'a>>) {
-    use ringfence_format::onnx::AttributeValue;
     nodes.push(node);
     for value in node.attributes.iter().flat_map(|attribute| attribute.value.iter().chain(&attribute.others)) {
         match value {

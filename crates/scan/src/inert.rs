@@ -64,6 +64,9 @@ impl Audit<'_> {
         let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let is_json =
             matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
+        if let Some(format) = self.graph_in_text(&bytes, is_json) {
+            return Ok(Some(format));
+        }
         Ok(Some(if is_json { "json" } else { "text" }))
     }
 

@@ -44,10 +44,20 @@ impl Audit<'_> {
             Kind::Npy => self.npy(source),
             Kind::Gzip | Kind::Zlib => self.compressed(source, kind),
             Kind::Safetensors => self.safetensors(source),
-            Kind::Protobuf => match self.onnx(source)? {
+            Kind::Protobuf => match self.protobuf(source)? {
                 Some(format) => Ok(format),
                 None => self.other(source),
             },
+            Kind::TfLite => self.tflite(source),
+            Kind::OnnxRuntime => self.ort(source),
+            Kind::SortedTable => self.sorted_table(source),
+            Kind::PaddleParameters => self.paddle_parameters(source),
+            Kind::CoreMlWeights => self.core_ml_weights(source),
+            Kind::Engine => {
+                self.note(id::GRF_ENGINE, "is a TensorRT engine", Some(0));
+                self.carve(source)?;
+                Ok("tensorrt")
+            }
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
             Kind::Program("script") => {
                 self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));

@@ -5,7 +5,8 @@
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive`, `arrays`,
-//! `graph`, `inert`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
+//! `graph`, `inert`, and for other models `messages` with `tensorflow`, `coreml`, `paddle`; `tflite`, `ort`, `checkpoint`,
+//! `markup`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
 //!
 //! What holds: a verdict depends on the bytes and the compiled-in tables only, not on file names, the clock or what is
 //! installed. Unread is `incomplete`, never clean. Memory and work are bounded by [`Limits`] and by named constants.
@@ -23,14 +24,24 @@ use ringfence_schema::report::FileReport;
 mod archive;
 mod arrays;
 mod audit;
+mod checkpoint;
+mod coreml;
 mod detect;
 mod graph;
 mod inert;
 mod inspect;
+mod keras;
+mod markup;
+mod messages;
+mod ort;
+mod paddle;
+mod paths;
 mod pickle;
 mod rules;
 mod source;
 mod stream;
+mod tensorflow;
+mod tflite;
 
 pub use rules::{Rule, rules, rules_digest};
 

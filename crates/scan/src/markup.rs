@@ -1,0 +1,411 @@
+//! XML: what a parser of it would fetch or expand, and the models that are written in it.
+//!
+//! Any XML may declare entities; a parser that resolves them reads files and servers of the author's choice, or fills the
+//! memory. Models in XML have no use for a document type at all. PMML (the Data Mining Group's specification, 4.4) is walked for
+//! extensions that carry code and for functions that a runtime would load by name; OpenVINO's representation for layers
+//! of extension libraries, plugins and places outside of the weight file.
+
+use std::collections::BTreeSet;
+
+use ringfence_format::xml::{self, Event};
+use ringfence_schema::finding::printable;
+
+use crate::{audit::Audit, paths::escapes, rules::id};
+
+/// Bytes of a text that are read as XML.
+const XML_BYTES_MAX: usize = 64 << 20;
+/// Events that are visited.
+const EVENTS_MAX: usize = 20_000_000;
+/// Longest place in a weight file, in bytes.
+const WEIGHT_BYTES_MAX: u64 = 1 << 46;
+/// Different findings of one kind that are listed.
+const LISTED_MAX: usize = 20;
+/// What code looks like inside attributes and texts of a model that should hold numbers and names.
+const CODE_WORDS: [&str; 22] = [
+    "java.lang.",
+    "java.io.",
+    "javax.script",
+    "Runtime.getRuntime",
+    "ProcessBuilder",
+    "getRuntime()",
+    ".exec(",
+    "eval(",
+    "os.system",
+    "subprocess",
+    "__import__",
+    "importlib",
+    "System.Diagnostics",
+    "Process.Start",
+    "javascript:",
+    "<script",
+    "function(",
+    "/bin/sh",
+    "cmd.exe",
+    "powershell",
+    "system(",
+    "file:///",
+];
+/// Functions of PMML's built-in list that have no letters to tell them by, and prefixes that vendors use for their own.
+const PMML_PUNCTUATION: [&str; 4] = ["+", "-", "*", "/"];
+
+/// Models that are written in XML.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Dialect {
+    Plain,
+    Pmml,
+    OpenVino,
+    /// OpenVINO's list of plugins, or of kernels for custom layers.
+    OpenVinoCode,
+}
+
+impl Audit<'_> {
+    /// Models that are written as text: XML, JSON, protocol buffers' text form.
+    pub(crate) fn graph_in_text(&mut self, text: &[u8], is_json: bool) -> Option<&'static str> {
+        if is_json {
+            let words = [&b"base_code"[..], b"itemInfoEntries"];
+            if words.iter().any(|word| memchr::memmem::find(text, word).is_some())
+                && let Ok(json) = serde_json::from_slice::<serde_json::Value>(text)
+            {
+                self.paddle_json(&json);
+                self.core_ml_manifest(&json);
+            }
+            return None;
+        }
+        self.checkpoint_state(text);
+        self.graph_as_text(text);
+        self.markup(text)
+    }
+
+    /// A text that begins like XML; `None` where it is none.
+    pub(crate) fn markup(&mut self, text: &[u8]) -> Option<&'static str> {
+        let text = decoded(text)?;
+        let head = text
+            .get(..text.len().min(XML_BYTES_MAX))
+            .or_else(|| text.get(..text.floor_char_boundary(XML_BYTES_MAX)))?;
+        if head.len() < text.len() {
+            self.note(id::XML_BROKEN, &format!("longer than {XML_BYTES_MAX} bytes"), None);
+        }
+        if !head.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+            return None;
+        }
+        let mut walk = Walk::default();
+        for event in xml::read(head).take(EVENTS_MAX) {
+            match event {
+                Ok((offset, event)) => self.markup_event(&mut walk, offset as u64, event),
+                Err(error) => {
+                    // Pages and templates are not XML; a model or a document type that breaks off is.
+                    if walk.dialect != Dialect::Plain || walk.doctype {
+                        self.note(id::XML_BROKEN, &error.to_string(), Some(error.offset as u64));
+                    }
+                    walk.broken = true;
+                }
+            }
+        }
+        Some(match walk.dialect {
+            Dialect::Plain if walk.broken || walk.elements == 0 => return None,
+            Dialect::Plain => "xml",
+            Dialect::Pmml => "pmml",
+            Dialect::OpenVino => "openvino",
+            Dialect::OpenVinoCode => "openvino-plugins",
+        })
+    }
+
+    fn markup_event(&mut self, walk: &mut Walk, offset: u64, event: Event<'_>) {
+        match event {
+            Event::Doctype(text) => {
+                walk.doctype = true;
+                self.document_type(text, offset);
+            }
+            Event::Instruction(text) => {
+                let is_sheet = text.starts_with("xml-stylesheet");
+                if is_sheet {
+                    walk.stylesheet = Some(offset);
+                }
+            }
+            Event::Start { name, attributes } => {
+                walk.elements += 1;
+                if walk.elements == 1 {
+                    walk.dialect = dialect(name, &attributes);
+                    if walk.dialect != Dialect::Plain && walk.doctype {
+                        self.note(id::XML_DOCTYPE, "a model with a document type", Some(0));
+                    }
+                    if let Some(sheet) = walk.stylesheet.filter(|_| walk.dialect != Dialect::Plain) {
+                        self.note(id::XML_CODE, "a model with a style sheet", Some(sheet));
+                    }
+                }
+                self.element(walk, offset, name, &attributes);
+                walk.open.push(local(name).to_owned());
+            }
+            Event::End { .. } => {
+                walk.open.pop();
+            }
+            Event::Text(text) => {
+                if walk.dialect != Dialect::Plain {
+                    let inside = walk.open.last().cloned().unwrap_or_default();
+                    self.code_in(walk, &inside, &text, offset);
+                }
+            }
+            Event::Comment(_) => {}
+        }
+    }
+
+    /// Entities by kind: those that a parser fetches, and those that multiply.
+    fn document_type(&mut self, text: &str, offset: u64) {
+        let declarations = text.match_indices("<!ENTITY").take(10_000);
+        let mut internal = 0_usize;
+        for (at, _) in declarations {
+            let declaration = text.get(at..).unwrap_or_default();
+            let declaration = declaration.get(..declaration.find('>').unwrap_or(declaration.len())).unwrap_or_default();
+            // The name comes first and may itself be anything; keywords stand before the first quote.
+            let keywords = declaration.split(['"', '\'']).next().unwrap_or_default();
+            if keywords.contains("SYSTEM") || keywords.contains("PUBLIC") {
+                let target = declaration.split(['"', '\'']).nth(1).unwrap_or_default();
+                let message = format!("an entity is read from `{}`", printable(target, 160));
+                self.note(id::XML_EXTERNAL, &message, Some(offset + at as u64));
+            } else {
+                internal += 1;
+            }
+        }
+        if internal > 0 {
+            self.note(id::XML_ENTITY, &format!("{internal} entities are declared"), Some(offset));
+        }
+    }
+
+    fn element(&mut self, walk: &mut Walk, offset: u64, name: &str, attributes: &[(&str, std::borrow::Cow<'_, str>)]) {
+        let value = |key: &str| attributes.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_ref());
+        if local(name) == "include" && name.contains(':') && value("href").is_some() {
+            let message = format!("includes `{}`", printable(value("href").unwrap_or_default(), 160));
+            self.note(id::XML_EXTERNAL, &message, Some(offset));
+        }
+        match walk.dialect {
+            Dialect::Plain => {}
+            Dialect::Pmml => self.pmml_element(walk, offset, name, attributes),
+            Dialect::OpenVino => self.openvino_element(walk, offset, name, &value),
+            Dialect::OpenVinoCode => {
+                if let Some(library) = value("location").or_else(|| value("filename")) {
+                    let message = format!("`{}` names `{}`", printable(name, 60), printable(library, 160));
+                    self.note(id::GRF_NATIVE, &message, Some(offset));
+                }
+            }
+        }
+    }
+
+    fn pmml_element(
+        &mut self,
+        walk: &mut Walk,
+        offset: u64,
+        name: &str,
+        attributes: &[(&str, std::borrow::Cow<'_, str>)],
+    ) {
+        let element = local(name);
+        for (key, value) in attributes {
+            let is_link = key.starts_with("xmlns") || key.ends_with("schemaLocation");
+            if element == "Apply" && *key == "function" && !is_plain_function(value) {
+                self.listed(
+                    walk,
+                    id::XML_CODE,
+                    format!("function `{}` is looked up as a class", printable(value, 120)),
+                    offset,
+                );
+            } else if !is_link {
+                self.code_in(walk, &format!("{element}.{key}"), value, offset);
+            }
+        }
+        if matches!(
+            element.to_ascii_lowercase().as_str(),
+            "script" | "code" | "javascript" | "groovy" | "python" | "execute" | "applet" | "object"
+        ) {
+            self.listed(walk, id::XML_CODE, format!("element `{}`", printable(name, 80)), offset);
+        }
+    }
+
+    fn openvino_element<'e>(
+        &mut self,
+        walk: &mut Walk,
+        offset: u64,
+        name: &str,
+        value: &impl Fn(&str) -> Option<&'e str>,
+    ) {
+        match local(name) {
+            "layer" => {
+                let set = value("version").unwrap_or("opset1");
+                let operator = value("type").unwrap_or_default();
+                if !is_known_opset(set) {
+                    let message = format!("layer `{}` of `{}`", printable(operator, 80), printable(set, 60));
+                    self.listed(walk, id::GRF_CUSTOM, message, offset);
+                }
+                if matches!(operator, "Python" | "PyOp" | "CustomLayer") {
+                    self.listed(walk, id::GRF_CUSTOM, format!("layer `{operator}`"), offset);
+                }
+            }
+            "data" => {
+                let number = |key: &str| {
+                    value(key).map(|text| text.trim().parse::<u64>().ok().filter(|number| *number <= WEIGHT_BYTES_MAX))
+                };
+                if let (Some(start), Some(size)) = (number("offset"), number("size")) {
+                    let elements = value("shape").map(|shape| {
+                        let dims = shape.split(',').map(str::trim).filter(|dim| !dim.is_empty());
+                        dims.map(|dim| dim.parse::<u64>().ok())
+                            .try_fold(1_u64, |product, dim| product.checked_mul(dim?))
+                    });
+                    let bits = value("element_type").and_then(element_bits);
+                    let expected =
+                        elements.zip(bits).and_then(|(elements, bits)| Some(elements?.checked_mul(bits)?.div_ceil(8)));
+                    let fits = start.is_some() && size.is_some() && elements != Some(None);
+                    if !fits || expected.is_some_and(|expected| Some(expected) != size) {
+                        let shown = |key| printable(value(key).unwrap_or_default(), 40);
+                        let message =
+                            format!("{} bytes at {} for shape {}", shown("size"), shown("offset"), shown("shape"));
+                        self.listed(walk, id::GRF_SHAPE, message, offset);
+                    }
+                }
+            }
+            "extension" | "extensions" | "plugin" | "custom_op" | "library" => {
+                let library =
+                    value("location").or_else(|| value("value")).or_else(|| value("library")).or_else(|| value("path"));
+                if library.is_some_and(|library| {
+                    library.ends_with(".so")
+                        || library.ends_with(".dll")
+                        || library.ends_with(".dylib")
+                        || library.ends_with(".py")
+                }) {
+                    let message =
+                        format!("`{}` names `{}`", printable(name, 60), printable(library.unwrap_or_default(), 160));
+                    self.listed(walk, id::GRF_NATIVE, message, offset);
+                }
+            }
+            _ => {}
+        }
+        for key in ["location", "path", "file", "filename", "weights_path"] {
+            if let Some(path) = value(key)
+                && local(name) != "layer"
+                && escapes(path)
+                && walk.open.iter().any(|open| open == "layers" || open == "net")
+                && !walk.open.iter().any(|open| open == "rt_info" || open == "meta_data")
+            {
+                self.listed(
+                    walk,
+                    id::GRF_PATH,
+                    format!("`{}` names `{}`", printable(name, 60), printable(path, 160)),
+                    offset,
+                );
+            }
+        }
+    }
+
+    /// Words of programming languages in a place that has no use for them.
+    fn code_in(&mut self, walk: &mut Walk, place: &str, text: &str, offset: u64) {
+        if let Some(word) = CODE_WORDS.iter().find(|word| text.contains(**word)) {
+            self.listed(walk, id::XML_CODE, format!("`{}` holds `{word}`", printable(place, 80)), offset);
+        }
+        if text.len() > 64 {
+            self.encoded(text.trim().as_bytes());
+        }
+    }
+
+    fn listed(&mut self, walk: &mut Walk, rule: &'static crate::rules::Rule, message: String, offset: u64) {
+        if walk.listed.len() < LISTED_MAX && walk.listed.insert((rule.id, message.clone())) {
+            self.note(rule, &message, Some(offset));
+        }
+    }
+}
+
+/// What a walk remembers.
+#[derive(Debug)]
+struct Walk {
+    dialect: Dialect,
+    doctype: bool,
+    stylesheet: Option<u64>,
+    elements: u64,
+    broken: bool,
+    open: Vec<String>,
+    listed: BTreeSet<(&'static str, String)>,
+}
+
+impl Default for Walk {
+    fn default() -> Self {
+        Self {
+            dialect: Dialect::Plain,
+            doctype: false,
+            stylesheet: None,
+            elements: 0,
+            broken: false,
+            open: Vec::new(),
+            listed: BTreeSet::new(),
+        }
+    }
+}
+
+/// The document's kind, by its first element.
+fn dialect(name: &str, attributes: &[(&str, std::borrow::Cow<'_, str>)]) -> Dialect {
+    let has = |key: &str| attributes.iter().any(|(name, _)| *name == key);
+    match local(name) {
+        "PMML" => Dialect::Pmml,
+        "net" if has("version") || has("name") => Dialect::OpenVino,
+        "ie" | "CustomLayer" => Dialect::OpenVinoCode,
+        _ => Dialect::Plain,
+    }
+}
+
+/// A name without its prefix.
+fn local(name: &str) -> &str {
+    name.rsplit(':').next().unwrap_or(name)
+}
+
+/// PMML's functions have one plain name; runtimes look up names with dots as classes.
+fn is_plain_function(name: &str) -> bool {
+    PMML_PUNCTUATION.contains(&name)
+        || !name.is_empty()
+            && name.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | ' ' | ':'))
+}
+
+/// `opset1` and its successors, and OpenVINO's own extras.
+fn is_known_opset(set: &str) -> bool {
+    let numbered = set
+        .strip_prefix("opset")
+        .is_some_and(|number| !number.is_empty() && number.len() <= 2 && number.bytes().all(|b| b.is_ascii_digit()));
+    numbered
+        || matches!(
+            set,
+            "experimental"
+                | "ie_internal_opset"
+                | "internal"
+                | "gpu_opset"
+                | "cpu_plugin_opset"
+                | "util"
+                | "type_relaxed_opset"
+        )
+}
+
+/// Bits of an OpenVINO element type.
+fn element_bits(name: &str) -> Option<u64> {
+    Some(match name {
+        "u1" | "bin" => 1,
+        "u2" => 2,
+        "u4" | "i4" | "nf4" | "f4e2m1" => 4,
+        "i8" | "u8" | "boolean" | "f8e4m3" | "f8e5m2" | "f8e8m0" => 8,
+        "i16" | "u16" | "f16" | "bf16" => 16,
+        "i32" | "u32" | "f32" => 32,
+        "i64" | "u64" | "f64" => 64,
+        _ => return None,
+    })
+}
+
+/// UTF-8, or UTF-16 with a mark or by its first character.
+fn decoded(text: &[u8]) -> Option<String> {
+    let wide = |little: bool, rest: &[u8]| {
+        let units = rest
+            .as_chunks::<2>()
+            .0
+            .iter()
+            .map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) });
+        char::decode_utf16(units).collect::<Result<String, _>>().ok()
+    };
+    match text {
+        [0xff, 0xfe, rest @ ..] => wide(true, rest),
+        [0xfe, 0xff, rest @ ..] => wide(false, rest),
+        [b'<', 0, ..] => wide(true, text),
+        [0, b'<', ..] => wide(false, text),
+        _ => std::str::from_utf8(text).ok().map(str::to_owned),
+    }
+}
