@@ -249,6 +249,11 @@ fn unmask(masked: u32) -> u32 {
     masked.wrapping_sub(0xa282_ead8).rotate_left(15)
 }
 
+/// A checksum as these files store it.
+pub fn mask(checksum: u32) -> u32 {
+    checksum.rotate_right(15).wrapping_add(0xa282_ead8)
+}
+
 /// CRC-32C (Castagnoli) of `bytes` and perhaps one byte more.
 pub fn crc32c(bytes: &[u8], more: Option<u8>) -> u32 {
     let step = |crc: u32, byte: u8| {
@@ -286,6 +291,7 @@ mod tests {
         // RFC 3720 appendix B.4: 32 bytes of zeros, and the usual check value.
         assert_eq!(crc32c(&[0; 32], None), 0x8a91_36aa);
         assert_eq!(crc32c(b"12345678", Some(b'9')), 0xe306_9283);
+        assert_eq!(unmask(mask(0xe306_9283)), 0xe306_9283);
     }
 
     #[test]

@@ -2,7 +2,10 @@
 
 use std::io::{self, Cursor};
 
-use ringfence_format::gzip::{self, End, Inflated};
+use ringfence_format::{
+    gzip::{self, End, Inflated},
+    protobuf,
+};
 
 use crate::{
     audit::Audit,
@@ -37,6 +40,19 @@ impl Audit<'_> {
 
     fn inspect_known(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
         let kind = detect(source)?;
+        let format = self.inspect_as(source, kind)?;
+        // A signature does not keep a loader of protocol buffers from reading the same bytes: fields that it does not know are
+        // skipped, whatever they look like.
+        if !matches!(kind, Kind::Empty | Kind::Protobuf | Kind::Other)
+            && protobuf::is_plausible(source)?
+            && let Some(second) = self.protobuf(source)?
+        {
+            self.note(id::GRF_AMBIGUOUS, &format!("reads as {format} and as {second}"), Some(0));
+        }
+        Ok(format)
+    }
+
+    fn inspect_as(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
         match kind {
             Kind::Empty => Ok("empty"),
             Kind::Zip => self.zip(source),
@@ -93,6 +109,9 @@ impl Audit<'_> {
             return self.zip(source);
         }
         self.carve(source)?;
+        if let Some(format) = self.raw_numbers(source)? {
+            return Ok(format);
+        }
         self.graph_operators(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
         self.note(id::GEN_UNKNOWN, "the content is of no known format", Some(0));
         Ok("unknown")

@@ -93,8 +93,8 @@ impl Audit<'_> {
             match event {
                 Ok((offset, event)) => self.markup_event(&mut walk, offset as u64, event),
                 Err(error) => {
-                    // Pages and templates are not XML; a model or a document type that breaks off is.
-                    if walk.dialect != Dialect::Plain || walk.doctype {
+                    // Pages and templates are not XML; a model is, and so is what declares entities.
+                    if walk.dialect != Dialect::Plain || walk.entities {
                         self.note(id::XML_BROKEN, &error.to_string(), Some(error.offset as u64));
                     }
                     walk.broken = true;
@@ -114,6 +114,7 @@ impl Audit<'_> {
         match event {
             Event::Doctype(text) => {
                 walk.doctype = true;
+                walk.entities = text.contains("<!ENTITY");
                 self.document_type(text, offset);
             }
             Event::Instruction(text) => {
@@ -159,7 +160,9 @@ impl Audit<'_> {
             // The name comes first and may itself be anything; keywords stand before the first quote.
             let keywords = declaration.split(['"', '\'']).next().unwrap_or_default();
             if keywords.contains("SYSTEM") || keywords.contains("PUBLIC") {
-                let target = declaration.split(['"', '\'']).nth(1).unwrap_or_default();
+                // The last quoted part is the address; before it may stand a public name.
+                let quoted = declaration.split(['"', '\'']).skip(1).step_by(2);
+                let target = quoted.filter(|part| !part.is_empty()).last().unwrap_or_default();
                 let message = format!("an entity is read from `{}`", printable(target, 160));
                 self.note(id::XML_EXTERNAL, &message, Some(offset + at as u64));
             } else {
@@ -315,6 +318,7 @@ impl Audit<'_> {
 struct Walk {
     dialect: Dialect,
     doctype: bool,
+    entities: bool,
     stylesheet: Option<u64>,
     elements: u64,
     broken: bool,
@@ -327,6 +331,7 @@ impl Default for Walk {
         Self {
             dialect: Dialect::Plain,
             doctype: false,
+            entities: false,
             stylesheet: None,
             elements: 0,
             broken: false,

@@ -267,6 +267,8 @@ rules! {
         "which one is loaded depends on the loader", ASK;
     GRF_ENGINE "RF-GRF-018" Medium Suspicious "is or holds a compiled engine",
         "engines are native programs for one device; loading one runs what its author compiled", "build the engine yourself from a model that was scanned";
+    GRF_RAW "RF-GRF-019" Info Clean "holds numbers without a format of their own",
+        "which tensor they belong to is said by an index or a model beside them, which must be scanned and shipped with it", "scan the whole folder";
     XML_EXTERNAL "RF-XML-001" High Malicious "an XML parser would read another file or server",
         "parsers that resolve entities or inclusions read what the author names and may send it out", "do not parse it; ask for a file without a document type";
     XML_ENTITY "RF-XML-002" High Suspicious "declares XML entities",
