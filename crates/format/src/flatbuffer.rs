@@ -43,8 +43,8 @@ pub struct Table<'a> {
     buffer: &'a [u8],
     at: usize,
     vtable: usize,
-    vtable_bytes: usize,
-    table_bytes: usize,
+    vspan: usize,
+    span: usize,
 }
 
 /// A vector of elements of one width.
@@ -81,16 +81,16 @@ impl<'a> Table<'a> {
         let layout = FlatbufferError::Layout { offset: at };
         let vtable = i64::try_from(at).ok().and_then(|at| at.checked_sub(i64::from(back))).ok_or(layout)?;
         let vtable = usize::try_from(vtable).map_err(|_| layout)?;
-        let vtable_bytes = usize::from(u16_at(buffer, vtable, "a vtable")?);
-        let table_bytes = usize::from(u16_at(buffer, vtable.saturating_add(2), "a vtable")?);
+        let vspan = usize::from(u16_at(buffer, vtable, "a vtable")?);
+        let span = usize::from(u16_at(buffer, vtable.saturating_add(2), "a vtable")?);
         let fits = |start: usize, bytes: usize| start.checked_add(bytes).is_some_and(|end| end <= buffer.len());
-        if vtable_bytes < 4 || !vtable_bytes.is_multiple_of(2) || table_bytes < 4 {
+        if vspan < 4 || !vspan.is_multiple_of(2) || span < 4 {
             return Err(layout);
         }
-        if !fits(vtable, vtable_bytes) || !fits(at, table_bytes) {
+        if !fits(vtable, vspan) || !fits(at, span) {
             return Err(FlatbufferError::Outside { what: "a table", offset: at as u64 });
         }
-        Ok(Self { buffer, at, vtable, vtable_bytes, table_bytes })
+        Ok(Self { buffer, at, vtable, vspan, span })
     }
 
     /// Where the table begins.
@@ -101,20 +101,20 @@ impl<'a> Table<'a> {
     /// Where field `index` lies, `None` where it is absent.
     fn place(&self, index: usize, width: usize) -> Result<Option<usize>, FlatbufferError> {
         let entry = 4 + 2 * index;
-        if entry + 2 > self.vtable_bytes {
+        if entry + 2 > self.vspan {
             return Ok(None);
         }
         let inside = usize::from(u16_at(self.buffer, self.vtable + entry, "a vtable")?);
         match inside {
             0 => Ok(None),
-            inside if inside >= 4 && inside + width <= self.table_bytes => Ok(Some(self.at + inside)),
+            inside if inside >= 4 && inside + width <= self.span => Ok(Some(self.at + inside)),
             _ => Err(FlatbufferError::Layout { offset: self.at }),
         }
     }
 
     /// How many fields the vtable has room for: more than a schema knows are unread.
     pub fn field_count(&self) -> usize {
-        (self.vtable_bytes - 4) / 2
+        (self.vspan - 4) / 2
     }
 
     /// Whether field `index` is there.

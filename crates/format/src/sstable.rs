@@ -257,8 +257,8 @@ pub fn mask(checksum: u32) -> u32 {
 /// CRC-32C (Castagnoli) of `bytes` and perhaps one byte more.
 pub fn crc32c(bytes: &[u8], more: Option<u8>) -> u32 {
     let step = |crc: u32, byte: u8| {
-        let index = usize::from((crc as u8) ^ byte);
-        (crc >> 8) ^ CRC_TABLE.get(index).copied().unwrap_or(0)
+        let [low, ..] = crc.to_le_bytes();
+        (crc >> 8) ^ CRC_TABLE.get(usize::from(low ^ byte)).copied().unwrap_or(0)
     };
     !bytes.iter().copied().chain(more).fold(u32::MAX, step)
 }
@@ -268,18 +268,20 @@ static CRC_TABLE: [u32; 256] = crc_table();
 #[expect(clippy::indexing_slicing, reason = "evaluated while compiling, the index is below 256")]
 const fn crc_table() -> [u32; 256] {
     let mut table = [0_u32; 256];
-    let mut byte = 0;
-    while byte < 256 {
+    let mut byte = 0_u8;
+    loop {
         let mut crc = byte as u32;
         let mut bit = 0;
         while bit < 8 {
             crc = if crc & 1 == 1 { (crc >> 1) ^ 0x82f6_3b78 } else { crc >> 1 };
             bit += 1;
         }
-        table[byte] = crc;
+        table[byte as usize] = crc;
+        if byte == u8::MAX {
+            return table;
+        }
         byte += 1;
     }
-    table
 }
 
 #[cfg(test)]

@@ -141,17 +141,21 @@ impl<'a> Reader<'a> {
             if at < skip_until {
                 continue;
             }
-            match (quote, byte) {
-                (Some(open), byte) if byte == open => quote = None,
-                (Some(_), _) => {}
-                (None, b'<') if rest.get(at..).is_some_and(|rest| rest.starts_with("<!--")) => {
+            if let Some(open) = quote {
+                if byte == open {
+                    quote = None;
+                }
+                continue;
+            }
+            match byte {
+                b'<' if rest.get(at..).is_some_and(|rest| rest.starts_with("<!--")) => {
                     let length = rest.get(at..).and_then(|rest| rest.find("-->"));
                     skip_until = at + length.ok_or_else(|| self.error("a comment does not end"))? + 3;
                 }
-                (None, b'"' | b'\'') => quote = Some(byte),
-                (None, b'[') => depth += 1,
-                (None, b']') => depth = depth.saturating_sub(1),
-                (None, b'>') if depth == 0 => {
+                b'"' | b'\'' => quote = Some(byte),
+                b'[' => depth += 1,
+                b']' => depth = depth.saturating_sub(1),
+                b'>' if depth == 0 => {
                     let text = self.take(at + 1);
                     return Ok(Event::Doctype(text));
                 }
@@ -267,15 +271,12 @@ fn unescape(text: &str) -> Cow<'_, str> {
         out.push_str(before);
         let name = reference.get(1..).and_then(|inner| inner.get(..inner.find(';').filter(|end| *end <= 10)?));
         let character = name.and_then(character);
-        match (name, character) {
-            (Some(name), Some(character)) => {
-                out.push(character);
-                rest = reference.get(name.len() + 2..).unwrap_or_default();
-            }
-            _ => {
-                out.push('&');
-                rest = reference.get(1..).unwrap_or_default();
-            }
+        if let (Some(name), Some(character)) = (name, character) {
+            out.push(character);
+            rest = reference.get(name.len() + 2..).unwrap_or_default();
+        } else {
+            out.push('&');
+            rest = reference.get(1..).unwrap_or_default();
         }
     }
     out.push_str(rest);

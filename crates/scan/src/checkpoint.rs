@@ -103,7 +103,7 @@ impl Audit<'_> {
                 .messages("shape")
                 .flat_map(|shape| shape.messages("dim").map(|dim| dim.number("size").unwrap_or(0)).collect::<Vec<_>>());
             let is_sliced = view.has("slices");
-            let elements = dims.into_iter().try_fold(1_u64, |product, dim| product.checked_mul(dim));
+            let elements = dims.into_iter().try_fold(1_u64, u64::checked_mul);
             let expected = width(number("dtype")).and_then(|width| elements?.checked_mul(width));
             let fixed = width(number("dtype")).is_some();
             if fixed && !is_sliced && expected != Some(size) {

@@ -20,6 +20,8 @@ use crate::{
 const MESSAGES_MAX: usize = 1 << 22;
 /// First bytes of a blob that are looked at.
 const BLOB_HEAD_BYTES: u64 = 4_096;
+/// First bytes of weights inside the model that are looked at.
+const WEIGHT_HEAD_BYTES: usize = 4_096;
 /// Blobs of one weight file.
 const BLOBS_MAX: u32 = 1 << 20;
 /// What begins each record of a weight file.
@@ -75,8 +77,15 @@ impl Audit<'_> {
             }
             "WeightParams" => {
                 for bytes in ["float16Value", "rawValue", "int8RawValue"].iter().flat_map(|key| view.blobs(key)) {
-                    let head = bytes.data.get(..bytes.data.len().min(BLOB_HEAD_BYTES as usize)).unwrap_or_default();
+                    let head = bytes.data.get(..bytes.data.len().min(WEIGHT_HEAD_BYTES)).unwrap_or_default();
                     self.payload("weights", head, bytes.offset as u64);
+                }
+            }
+            "Metadata" => {
+                for key in ["shortDescription", "author", "license", "versionString"] {
+                    for bytes in view.blobs(key) {
+                        self.graph_text("metadata", bytes.data, bytes.offset as u64);
+                    }
                 }
             }
             "Metadata.UserDefinedEntry" => {
@@ -121,6 +130,19 @@ impl Audit<'_> {
             self.inspect_rest(source, at)?;
         }
         Ok("coreml-weights")
+    }
+
+    /// The text of a compiled program: weights must lie inside the package.
+    pub(crate) fn core_ml_text(&mut self, text: &[u8]) {
+        for at in memchr::memmem::find_iter(text, b"BLOBFILE(").take(1 << 20) {
+            let rest = text.get(at..text.len().min(at + 2_048)).unwrap_or_default();
+            let path = rest.split(|byte| *byte == b'"').nth(1).unwrap_or_default();
+            let path = String::from_utf8_lossy(path);
+            if escapes(path.strip_prefix("@model_path/").unwrap_or(&path)) {
+                let message = format!("weights are read from `{}`", printable(&path, 160));
+                self.note(id::GRF_PATH, &message, Some(at as u64));
+            }
+        }
     }
 
     /// A package's manifest: its parts must lie inside the package.

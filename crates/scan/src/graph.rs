@@ -346,7 +346,7 @@ impl Audit<'_> {
             self.note(id::ONX_SHAPE, &format!("tensor `{name}` has an impossible external offset or length"), offset);
         }
         let expected = tensor.data_type.bytes().and_then(|width| elements?.checked_mul(width as u128));
-        let stated = property("length").filter_map(number).last();
+        let stated = property("length").filter_map(number).next_back();
         if stated.zip(expected).is_some_and(|(stated, expected)| u128::from(stated) != expected) {
             let message = format!("tensor `{name}` takes {stated:?} external bytes, its shape says {expected:?}");
             self.note(id::ONX_LENGTH, &message, offset);

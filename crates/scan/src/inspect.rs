@@ -109,6 +109,10 @@ impl Audit<'_> {
             return self.zip(source);
         }
         self.carve(source)?;
+        // XML in an encoding that is no text here.
+        if let Some(format) = self.markup(&bytes_at(source, 0, CARVE_BYTES_MAX)?) {
+            return Ok(format);
+        }
         if let Some(format) = self.raw_numbers(source)? {
             return Ok(format);
         }

@@ -13,7 +13,7 @@ use ringfence_schema::finding::printable;
 use crate::{audit::Audit, paths::escapes, rules::id};
 
 /// Bytes of a text that are read as XML.
-const XML_BYTES_MAX: usize = 64 << 20;
+const XML_BYTES_MAX: usize = 256 << 20;
 /// Events that are visited.
 const EVENTS_MAX: usize = 20_000_000;
 /// Longest place in a weight file, in bytes.
@@ -73,23 +73,20 @@ impl Audit<'_> {
         }
         self.checkpoint_state(text);
         self.graph_as_text(text);
+        self.core_ml_text(text);
         self.markup(text)
     }
 
     /// A text that begins like XML; `None` where it is none.
     pub(crate) fn markup(&mut self, text: &[u8]) -> Option<&'static str> {
-        let text = decoded(text)?;
-        let head = text
-            .get(..text.len().min(XML_BYTES_MAX))
-            .or_else(|| text.get(..text.floor_char_boundary(XML_BYTES_MAX)))?;
-        if head.len() < text.len() {
-            self.note(id::XML_BROKEN, &format!("longer than {XML_BYTES_MAX} bytes"), None);
-        }
-        if !head.trim_start_matches('\u{feff}').trim_start().starts_with('<') {
+        let text = text.get(..text.len().min(XML_BYTES_MAX)).unwrap_or_default();
+        let start = text.strip_prefix(b"\xef\xbb\xbf").unwrap_or(text).trim_ascii_start();
+        if !matches!(start, [b'<', ..] | [0, b'<', ..] | [0xff, 0xfe, ..] | [0xfe, 0xff, ..]) {
             return None;
         }
+        let text = decoded(text)?;
         let mut walk = Walk::default();
-        for event in xml::read(head).take(EVENTS_MAX) {
+        for event in xml::read(&text).take(EVENTS_MAX) {
             match event {
                 Ok((offset, event)) => self.markup_event(&mut walk, offset as u64, event),
                 Err(error) => {
@@ -118,9 +115,12 @@ impl Audit<'_> {
                 self.document_type(text, offset);
             }
             Event::Instruction(text) => {
-                let is_sheet = text.starts_with("xml-stylesheet");
-                if is_sheet {
+                if text.starts_with("xml-stylesheet") {
                     walk.stylesheet = Some(offset);
+                }
+                if let Some(encoding) = text.strip_prefix("xml ").and_then(odd_encoding) {
+                    let message = format!("the encoding is `{}`", printable(encoding, 60));
+                    self.note(id::XML_ENCODING, &message, Some(offset));
                 }
             }
             Event::Start { name, attributes } => {
@@ -266,12 +266,7 @@ impl Audit<'_> {
             "extension" | "extensions" | "plugin" | "custom_op" | "library" => {
                 let library =
                     value("location").or_else(|| value("value")).or_else(|| value("library")).or_else(|| value("path"));
-                if library.is_some_and(|library| {
-                    library.ends_with(".so")
-                        || library.ends_with(".dll")
-                        || library.ends_with(".dylib")
-                        || library.ends_with(".py")
-                }) {
+                if library.is_some_and(is_library) {
                     let message =
                         format!("`{}` names `{}`", printable(name, 60), printable(library.unwrap_or_default(), 160));
                     self.listed(walk, id::GRF_NATIVE, message, offset);
@@ -364,6 +359,39 @@ fn is_plain_function(name: &str) -> bool {
             && name.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | ' ' | ':'))
 }
 
+/// The declared encoding, where letters are not the bytes that a reader of ASCII sees.
+fn odd_encoding(declaration: &str) -> Option<&str> {
+    let value = declaration.split_once("encoding")?.1.trim_start_matches([' ', '=']);
+    let quote = value.chars().next().filter(|quote| matches!(quote, '"' | '\''))?;
+    let name = value.get(1..)?.split(quote).next()?;
+    let lower = name.to_ascii_lowercase();
+    let plain = [
+        "utf-8",
+        "utf8",
+        "utf-16",
+        "us-ascii",
+        "ascii",
+        "iso-8859-",
+        "latin",
+        "windows-125",
+        "cp125",
+        "gb",
+        "big5",
+        "shift",
+        "euc-",
+        "koi8",
+        "iso-10646-ucs-2",
+        "utf16",
+    ];
+    (!plain.iter().any(|prefix| lower.starts_with(prefix))).then_some(name)
+}
+
+/// Whether a path names native or Python code.
+fn is_library(path: &str) -> bool {
+    let path = path.to_ascii_lowercase();
+    [".so", ".dll", ".dylib", ".py"].iter().any(|ending| path.ends_with(ending))
+}
+
 /// `opset1` and its successors, and OpenVINO's own extras.
 fn is_known_opset(set: &str) -> bool {
     let numbered = set
@@ -411,6 +439,11 @@ fn decoded(text: &[u8]) -> Option<String> {
         [0xfe, 0xff, rest @ ..] => wide(false, rest),
         [b'<', 0, ..] => wide(true, text),
         [0, b'<', ..] => wide(false, text),
-        _ => std::str::from_utf8(text).ok().map(str::to_owned),
+        // Anything else that begins like XML is in an encoding whose markup is ASCII: its letters matter less than its tags.
+        _ => match std::str::from_utf8(text) {
+            Ok(text) => Some(text.to_owned()),
+            Err(_) if text.trim_ascii_start().starts_with(b"<") => Some(text.iter().copied().map(char::from).collect()),
+            Err(_) => None,
+        },
     }
 }

@@ -7,8 +7,8 @@
 use std::io;
 
 use ringfence_format::{
-    protobuf::PLAUSIBLE_FIELDS,
-    schema::{Schema, Survey, View, survey},
+    protobuf::{PLAUSIBLE_FIELDS, Value},
+    schema::{Kind, Schema, Survey, View, survey},
 };
 use ringfence_schema::finding::printable;
 
@@ -26,6 +26,11 @@ const MARKED_MAX: usize = 1_000;
 const UNKNOWN_BYTES_MAX: u64 = 64;
 /// Unknown fields that are looked into.
 const UNKNOWN_FIELDS_MAX: usize = 64;
+
+/// Messages of an inert kind that are visited.
+const INERT_MESSAGES_MAX: usize = 1 << 22;
+/// Shortest text or bytes in them that are looked into.
+const INERT_BYTES_MIN: usize = 32;
 
 /// What a content can be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -75,7 +80,10 @@ impl Audit<'_> {
             Family::Paddle => self.paddle_program(view),
             Family::Caffe => self.caffe(view),
             Family::KerasMetadata => self.keras_metadata(view),
-            Family::Inert(format) => format,
+            Family::Inert(format) => {
+                self.inert_message(view);
+                format
+            }
         }
     }
 
@@ -110,6 +118,27 @@ impl Audit<'_> {
             self.note(rule, &message, Some(first.offset as u64));
         }
         survey
+    }
+
+    /// Texts and bytes of a message that has no other danger.
+    fn inert_message(&mut self, view: &View<'_>) {
+        let mut open = vec![*view];
+        let mut visited = 0;
+        while let Some(view) = open.pop() {
+            visited += 1;
+            if visited > INERT_MESSAGES_MAX {
+                self.note(id::GRF_BROKEN, "more messages than are followed", None);
+                return;
+            }
+            for (_, field) in view.fields().filter(|(rule, _)| rule.is_some_and(|rule| rule.kind != Kind::Message)) {
+                if let Value::Bytes(bytes) = field.value
+                    && bytes.data.len() >= INERT_BYTES_MIN
+                {
+                    self.payload("field", bytes.data, bytes.offset as u64);
+                }
+            }
+            open.extend(view.children().map(|(_, child)| child));
+        }
     }
 
     fn hidden_program(&mut self, bytes: &[u8], offset: u64) {

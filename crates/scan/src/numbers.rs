@@ -22,6 +22,8 @@ use crate::{
 
 /// Blocks that are looked at, spread over the file.
 const BLOCKS: u64 = 64;
+/// The same as a count, and one for the remainder.
+const BLOCKS_MAX: usize = 65;
 /// Bytes of one block.
 const BLOCK_BYTES: u64 = 4_096;
 /// Fewest numbers other than zero that say anything: chance makes one of four look ordinary.
@@ -53,7 +55,7 @@ fn is_floats(source: &mut dyn Source) -> io::Result<bool> {
     let whole = length(source)?;
     let step = (whole / BLOCKS).max(BLOCK_BYTES).next_multiple_of(16);
     let mut blocks = Vec::new();
-    for at in (0..whole).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(BLOCKS as usize + 1) {
+    for at in (0..whole).step_by(usize::try_from(step).unwrap_or(usize::MAX)).take(BLOCKS_MAX) {
         blocks.push(bytes_at(source, at, BLOCK_BYTES)?);
     }
     let single = |bytes: [u8; 4]| {

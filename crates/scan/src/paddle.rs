@@ -1,6 +1,7 @@
 //! PaddlePaddle: programs as protocol buffers, programs as JSON (its newer representation), and combined parameters.
 
 use std::{
+    borrow::Cow,
     collections::{BTreeMap, HashSet},
     io,
     sync::LazyLock,
@@ -80,11 +81,7 @@ impl Audit<'_> {
                     .messages("attrs")
                     .filter(|attribute| attribute.text("name") != "op_callstack")
                     .flat_map(|attribute| {
-                        attribute
-                            .texts("s")
-                            .chain(attribute.texts("strings"))
-                            .map(|text| text.into_owned())
-                            .collect::<Vec<_>>()
+                        attribute.texts("s").chain(attribute.texts("strings")).map(Cow::into_owned).collect::<Vec<_>>()
                     })
                     .collect();
                 let path = operator
@@ -173,9 +170,8 @@ fn reached_if_known(operator: &str, path: Option<&str>) -> Option<(&'static Rule
     let operator = printable(operator, 80);
     Some(match reach {
         Reach::Python => (id::GRF_PYTHON, format!("`{operator}` calls Python")),
-        Reach::Read => (id::GRF_READ, format!("`{operator}` reads files{shown}")),
         Reach::File if path.is_some_and(|path| !escapes(path)) => return None,
-        Reach::File => (id::GRF_READ, format!("`{operator}` reads files{shown}")),
+        Reach::Read | Reach::File => (id::GRF_READ, format!("`{operator}` reads files{shown}")),
         Reach::Write => (id::GRF_WRITE, format!("`{operator}` writes files{shown}")),
         Reach::Network => (id::GRF_NETWORK, format!("`{operator}` uses the network")),
         Reach::Engine => (id::GRF_ENGINE, format!("`{operator}` holds a compiled engine")),

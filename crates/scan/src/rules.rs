@@ -277,6 +277,8 @@ rules! {
         "models do not need one; parsers fetch what it names", ASK;
     XML_CODE "RF-XML-004" High Suspicious "a model in XML carries or names code",
         "runtimes that support such extensions run them", LOOK;
+    XML_ENCODING "RF-XML-006" Medium Suspicious "XML in an encoding that hides its markup",
+        "readers that do not know the encoding see harmless letters where a parser sees declarations", ASK;
     XML_BROKEN "RF-XML-005" Medium Incomplete "the XML breaks off",
         "a part of it was not looked at", ASK;
     ONX_SHADOW "RF-ONX-008" Medium Suspicious "redefines a standard operator or operator set",

@@ -9,7 +9,10 @@
 mod flow;
 mod operators;
 
-use std::collections::{BTreeMap, HashSet};
+use std::{
+    borrow::Cow,
+    collections::{BTreeMap, HashSet},
+};
 
 use ringfence_format::schema::{Schema, View};
 use ringfence_schema::finding::printable;
@@ -274,9 +277,8 @@ fn attributes<'a>(node: &View<'a>) -> impl Iterator<Item = (String, View<'a>)> +
 
 /// The texts of an attribute, one or a list.
 fn texts_of(value: &View<'_>) -> Vec<String> {
-    let lists =
-        value.messages("list").flat_map(|list| list.texts("s").map(|text| text.into_owned()).collect::<Vec<_>>());
-    value.texts("s").map(|text| text.into_owned()).chain(lists).collect()
+    let lists = value.messages("list").flat_map(|list| list.texts("s").map(Cow::into_owned).collect::<Vec<_>>());
+    value.texts("s").map(Cow::into_owned).chain(lists).collect()
 }
 
 /// The functions that an attribute names.

@@ -134,6 +134,8 @@ impl Audit<'_> {
                 }
                 if let Some(options) = operator.blob(5)? {
                     self.payload("custom options", options.bytes(), options.at as u64);
+                    // The borrowed operator is named again in a node inside, and that name counts.
+                    self.graph_operators(options.bytes());
                 }
                 let (offset, size) = (operator.u64(9)?, operator.u64(10)?);
                 if offset.checked_add(size).is_none_or(|end| end > file_bytes) {

@@ -93,7 +93,10 @@ fn follow(table: flatbuffer::Table<'_>, depth: u32) {
             let _ = table.vector(field, width).map(|vector| vector.map(|vector| vector.bytes().len()));
         }
         if let (Ok(references), true) = (table.references(field), depth > 0) {
-            references.texts().take(20).for_each(|text| assert!(text.is_ok_and(|text| text.len() < 1_000) || text.is_err()));
+            references
+                .texts()
+                .take(20)
+                .for_each(|text| assert!(text.is_ok_and(|text| text.len() < 1_000) || text.is_err()));
             references.tables().take(20).flatten().for_each(|inner| follow(inner, depth - 1));
         }
         if let (Ok(Some(inner)), true) = (table.table(field), depth > 0) {

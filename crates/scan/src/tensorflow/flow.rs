@@ -5,6 +5,7 @@
 //! Walks are bounded by [`STEPS_MAX`]; a walk that ends there has an unknown, and therefore fed, origin.
 
 use std::{
+    borrow::Cow,
     cell::OnceCell,
     collections::{HashMap, HashSet},
 };
@@ -101,6 +102,10 @@ impl<'f, 'a> Flow<'f, 'a> {
                 None => origin.fed = true,
             }
         }
+        if origin.computed || !origin.fed {
+            // Cut and glued in ways that are not followed, or by nobody but the author: any part may begin the name.
+            origin.names.iter_mut().for_each(|(_, leads)| *leads = true);
+        }
         origin
     }
 
@@ -126,8 +131,7 @@ impl<'f, 'a> Flow<'f, 'a> {
                     attributes(node).filter(|(key, _)| key == "value").flat_map(|(_, value)| constant_texts(&value));
                 origin.names.extend(texts.map(|text| (text, leads)));
             }
-            "Placeholder" | "PlaceholderV2" | "_Arg" | "_Retval" | "VarHandleOp" | "ReadVariableOp"
-            | "IteratorGetNext" => origin.fed = true,
+            "Placeholder" | "PlaceholderV2" | "_Arg" | "_Retval" => origin.fed = true,
             "PlaceholderWithDefault" => {
                 origin.fed = true;
                 push(0, 1, leads);
@@ -139,8 +143,12 @@ impl<'f, 'a> Flow<'f, 'a> {
             "Fill" => push(1, 2, leads),
             "Pack" | "Merge" | "ConcatV2" | "Concat" => push(0, usize::MAX, leads),
             "StringJoin" => {
-                push(0, 1, leads);
-                push(1, usize::MAX, false);
+                let first = inputs.iter().position(|name| !self.is_empty(scope, name)).unwrap_or(inputs.len());
+                let separators = attributes(node).filter(|(key, _)| key == "separator");
+                let separators = separators.flat_map(|(_, value)| texts_of(&value));
+                origin.names.extend(separators.map(|text| (text, leads && first > 0)));
+                push(0, first + 1, leads);
+                push(first + 1, usize::MAX, false);
             }
             _ => {
                 // Whatever else makes a text out of other texts hides what it says.
@@ -152,6 +160,16 @@ impl<'f, 'a> Flow<'f, 'a> {
                 push(0, usize::MAX, leads);
             }
         }
+    }
+
+    /// Whether a node is a constant of empty text.
+    fn is_empty(&self, scope: usize, name: &str) -> bool {
+        let index = self.index.get_or_init(|| self.index());
+        let node = index.nodes.get(scope).and_then(|nodes| nodes.get(name));
+        node.filter(|node| node.text("op") == "Const").is_some_and(|node| {
+            let values = attributes(node).filter(|(key, _)| key == "value");
+            values.flat_map(|(_, value)| constant_texts(&value)).all(|text| text.is_empty())
+        })
     }
 
     /// From an argument of a function to what its callers pass.
@@ -221,7 +239,7 @@ fn data_inputs(node: &View<'_>) -> Vec<String> {
 fn constant_texts(value: &View<'_>) -> Vec<String> {
     let mut texts = Vec::new();
     for tensor in value.messages("tensor") {
-        texts.extend(tensor.texts("string_val").map(|text| text.into_owned()));
+        texts.extend(tensor.texts("string_val").map(Cow::into_owned));
         for content in tensor.blobs("tensor_content") {
             texts.extend(
                 packed_texts(content.data).unwrap_or_else(|| vec![String::from_utf8_lossy(content.data).into_owned()]),

@@ -105,7 +105,7 @@ mod tests {
         for line in lines(EFFECTS) {
             assert!(entry(line).is_some(), "{line}");
         }
-        assert!(lines(REGISTERED).all(|line| crate::paths::is_identifier(line)));
+        assert!(lines(REGISTERED).all(crate::paths::is_identifier));
         assert!(OPERATORS.registered.len() > 1_900 && OPERATORS.is_registered("MatMul"));
     }
 }
