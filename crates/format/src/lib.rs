@@ -1,7 +1,7 @@
 //! Bounded readers of foreign containers.
 //!
 //! * [`zip`], [`gzip`]: archives as loaders see them; [`npy`], [`npz`], [`safetensors`], [`idx`]: arrays; [`protobuf`], [`onnx`]: models.
-//! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`]; [`paddle`]: parameters.
+//! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`]; [`paddle`], [`mxnet`]: parameters.
 //!
 //! Tolerant where an auditor must see what a loader ignores: a reader reports what lies outside the format instead of
 //! skipping it. Nothing here executes, loads, or follows a name found inside a file.
@@ -11,6 +11,7 @@
 pub mod flatbuffer;
 pub mod gzip;
 pub mod idx;
+pub mod mxnet;
 pub mod npy;
 pub mod npz;
 pub mod onnx;

@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringfence_format::{npy, paddle, protobuf, safetensors, sstable, zip};
+use ringfence_format::{mxnet, npy, paddle, protobuf, safetensors, sstable, zip};
 
 use crate::{
     coreml::BLOB_SENTINEL,
@@ -32,6 +32,7 @@ pub(crate) enum Kind {
     SortedTable,
     PaddleParameters,
     CoreMlWeights,
+    MxNetArrays,
     /// A TensorRT engine.
     Engine,
     Png,
@@ -141,6 +142,7 @@ fn graph(head: &[u8]) -> Option<Kind> {
         [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some(Kind::TfLite),
         [_, _, _, _, b'O', b'R', b'T', b'M', ..] => Some(Kind::OnnxRuntime),
         [b'p' | b'f', b't', b'r', b't', ..] => Some(Kind::Engine),
+        _ if head.starts_with(&mxnet::MAGIC) => Some(Kind::MxNetArrays),
         _ if head.get(64..).is_some_and(|rest| rest.starts_with(&BLOB_SENTINEL)) => Some(Kind::CoreMlWeights),
         _ => None,
     }

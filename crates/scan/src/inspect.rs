@@ -68,6 +68,7 @@ impl Audit<'_> {
             Kind::OnnxRuntime => self.ort(source),
             Kind::SortedTable => self.sorted_table(source),
             Kind::PaddleParameters => self.paddle_parameters(source),
+            Kind::MxNetArrays => self.mxnet_arrays(source),
             Kind::CoreMlWeights => self.core_ml_weights(source),
             Kind::Engine => {
                 self.note(id::GRF_ENGINE, "is a TensorRT engine", Some(0));

@@ -33,6 +33,7 @@ mod inspect;
 mod keras;
 mod markup;
 mod messages;
+mod mxnet;
 mod numbers;
 mod ort;
 mod paddle;

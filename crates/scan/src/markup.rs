@@ -21,7 +21,7 @@ const WEIGHT_BYTES_MAX: u64 = 1 << 46;
 /// Different findings of one kind that are listed.
 const LISTED_MAX: usize = 20;
 /// What code looks like inside attributes and texts of a model that should hold numbers and names.
-const CODE_WORDS: [&str; 22] = [
+const CODE_WORDS: [&str; 19] = [
     "java.lang.",
     "java.io.",
     "javax.script",
@@ -38,12 +38,9 @@ const CODE_WORDS: [&str; 22] = [
     "Process.Start",
     "javascript:",
     "<script",
-    "function(",
     "/bin/sh",
     "cmd.exe",
     "powershell",
-    "system(",
-    "file:///",
 ];
 /// Functions of PMML's built-in list that have no letters to tell them by, and prefixes that vendors use for their own.
 const PMML_PUNCTUATION: [&str; 4] = ["+", "-", "*", "/"];
@@ -62,12 +59,13 @@ impl Audit<'_> {
     /// Models that are written as text: XML, JSON, protocol buffers' text form.
     pub(crate) fn graph_in_text(&mut self, text: &[u8], is_json: bool) -> Option<&'static str> {
         if is_json {
-            let words = [&b"base_code"[..], b"itemInfoEntries"];
+            let words = [&b"base_code"[..], b"itemInfoEntries", b"arg_nodes"];
             if words.iter().any(|word| memchr::memmem::find(text, word).is_some())
                 && let Ok(json) = serde_json::from_slice::<serde_json::Value>(text)
             {
                 self.paddle_json(&json);
                 self.core_ml_manifest(&json);
+                self.mxnet_symbol(&json);
             }
             return None;
         }
@@ -293,7 +291,7 @@ impl Audit<'_> {
 
     /// Words of programming languages in a place that has no use for them.
     fn code_in(&mut self, walk: &mut Walk, place: &str, text: &str, offset: u64) {
-        if let Some(word) = CODE_WORDS.iter().find(|word| text.contains(**word)) {
+        if let Some(word) = CODE_WORDS.iter().find(|word| holds_word(text, word)) {
             self.listed(walk, id::XML_CODE, format!("`{}` holds `{word}`", printable(place, 80)), offset);
         }
         if text.len() > 64 {
@@ -384,6 +382,16 @@ fn odd_encoding(declaration: &str) -> Option<&str> {
         "utf16",
     ];
     (!plain.iter().any(|prefix| lower.starts_with(prefix))).then_some(name)
+}
+
+/// Whether a text holds a word that is not the end of a longer one, as `eval(` is of `interval(`.
+fn holds_word(text: &str, word: &str) -> bool {
+    let is_whole = |at: usize| {
+        let before = text.get(..at).and_then(|before| before.chars().next_back());
+        !word.starts_with(char::is_alphanumeric)
+            || !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+    };
+    text.match_indices(word).any(|(at, _)| is_whole(at))
 }
 
 /// Whether a path names native or Python code.

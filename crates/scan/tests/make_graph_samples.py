@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Makes the samples of graph formats beside this script: `samples/<format>/{bad,good}-<case>`.
 
-Usage: python3 make_graph_samples.py      # with tensorflow, onnx, onnxruntime, coremltools, openvino, paddlepaddle installed
+Usage: python3 make_graph_samples.py      # with tensorflow, onnx, onnxruntime, coremltools, openvino, paddlepaddle, sentencepiece installed
 Each library is optional: what is missing leaves its samples alone. Payloads only run `true`. A good sample is what the library itself
 writes, a bad one is the same with one technique added. Expectations are blessed as in make_samples.py.
 """
@@ -148,6 +148,22 @@ def tensorflow():
     native = graph_pb2.GraphDef()
     node(native.node, "native", "XlaCustomCallV2")
     add("tensorflow/bad-xla_custom_call.pb", native.SerializeToString())
+    def assigned(name):
+        variable = raw.VarHandleOp(dtype=tf.string, shape=[])
+        with tf.control_dependencies([raw.AssignVariableOp(resource=variable, value=name)]):
+            return raw.ReadVariableOp(resource=variable, dtype=tf.string)
+
+    def save(prefix):
+        return raw.SaveV2(prefix=prefix, tensor_names=["a"], shape_and_slices=[""], tensors=[tf.constant(1)])
+
+    graph("bad-save_variable", lambda: save(assigned(tf.constant("/etc/cron.d/x"))))
+    graph("bad-save_checkpointed", lambda: save(raw.ReadVariableOp(resource=raw.VarHandleOp(dtype=tf.string, shape=[]), dtype=tf.string)))
+    graph("bad-save_glued", lambda: save(tf.strings.join(["", "/etc/cron.d/x"])))
+    graph("bad-save_separator", lambda: save(tf.strings.join(["", "etc", "cron.d", "x"], "/")))
+    graph("bad-save_cut", lambda: save(tf.strings.join([tf.strings.substr(v1.placeholder(tf.string, []), 0, 0), "/etc/cron.d/x"])))
+    graph("bad-save_template", lambda: save(tf.strings.format("/etc/cron.d/{}", tf.constant(1))))
+    graph("good-save_assigned", lambda: save(assigned(v1.placeholder(tf.string, []))))
+    graph("good-save_fed", lambda: save(tf.strings.join([v1.placeholder(tf.string, []), "/variables/variables"])))
     graph("good-dataset_fed", lambda: raw.TextLineDataset(filenames=v1.placeholder(tf.string, [None]), compression_type="", buffer_size=0))
     graph("good-print", lambda: tf.print("x"))
     graph("good-saver", lambda: (tf.Variable(1.0), v1.train.Saver(v1.global_variables() or [v1.get_variable("v", [])])))
@@ -390,8 +406,19 @@ def tflite(dense):
         custom("TFLite_Detection_PostProcess")(made)
         made.subgraphs[0].operators[0].customOptions = list(PICKLE)
 
+    def disguised(made):
+        """The interpreter runs the operator of the node inside, whatever the code is called."""
+        from flatbuffers import flexbuffers
+        custom("FlexErf")(made)
+        node = delimited(1, b"n") + delimited(2, b"WriteFile")
+        builder = flexbuffers.Builder()
+        with builder.Vector():
+            builder.String("Erf")
+            builder.String(node.decode("latin-1"))
+        made.subgraphs[0].operators[0].customOptions = list(builder.Finish())
+
     for name, change in [
-        ("bad-external_path", external), ("good-external_beside", linked), ("bad-buffer_outside", outside), ("bad-tensor_buffer", tensor_buffer), ("bad-tensor_index", tensor_index),
+        ("bad-flex_disguised", disguised), ("bad-external_path", external), ("good-external_beside", linked), ("bad-buffer_outside", outside), ("bad-tensor_buffer", tensor_buffer), ("bad-tensor_index", tensor_index),
         ("bad-opcode", opcode), ("bad-shape", shape), ("bad-negative", negative), ("bad-metadata_pickle", metadata), ("bad-buffer_program", program),
         ("bad-options_pickle", options),
     ]:
@@ -623,6 +650,15 @@ def paddle():
         add(f"paddle/bad-{name}.json", json.dumps(program).replace("OP", name))
 
 
+def sentencepiece():
+    import sentencepiece
+
+    model = io.BytesIO()
+    text = (f"the quick brown fox {i} jumps over the lazy dog {i * 7}" for i in range(300))
+    sentencepiece.SentencePieceTrainer.train(sentence_iterator=text, model_writer=model, vocab_size=60, normalization_rule_name="identity", minloglevel=2)
+    add("sentencepiece/good-tokenizer.model", model.getvalue())
+
+
 def written():
     """What needs no library."""
     pmml = """<?xml version="1.0" encoding="UTF-8"?>
@@ -650,6 +686,20 @@ def written():
     make("bad-class_function", function="com.example.Evil")
     make("bad-include", inside='<xi:include xmlns:xi="http://www.w3.org/2001/XInclude" href="file:///etc/passwd" parse="text"/>')
     add("pmml/bad-comment_in_doctype.pmml", (pmml % ('<!DOCTYPE PMML [<!-- > ]> --><!ENTITY x SYSTEM "file:///etc/passwd">]>', "&x;", "*", "")))
+    latin = pmml % ('<!DOCTYPE PMML [<!ENTITY x SYSTEM "file:///etc/passwd">]>', "caf\u00e9 &x;", "*", "")
+    add("pmml/bad-latin_1.pmml", latin.replace("UTF-8", "ISO-8859-1").encode("latin-1"))
+    add("pmml/bad-utf_7.pmml", (pmml % ("", "x", "*", "")).replace("UTF-8", "UTF-7"))
+    make("good-interval", extension="cut interval(0,1]")
+    add("coreml/bad-model.mil", 'program(1.0) { func main() { tensor<fp32, [4]> w = const()[val = tensor<fp32, [4]>(BLOBFILE(path = tensor<string, []>("/etc/passwd"), offset = tensor<uint64, []>(64)))]; } }\n')
+    add("coreml/good-model.mil", 'program(1.0) { func main() { tensor<fp32, [4]> w = const()[val = tensor<fp32, [4]>(BLOBFILE(path = tensor<string, []>("@model_path/weights/weight.bin"), offset = tensor<uint64, []>(64)))]; } }\n')
+    symbol = '{"nodes": [{"op": "null", "name": "data", "inputs": []}, {"op": "%s", "name": "n", "attrs": {"op_type": "x"}, "inputs": [[0, 0, 0]]}], "arg_nodes": [0], "node_row_ptr": [0, 1, 2], "heads": [[1, 0, 0]]}'
+    add("mxnet/good-symbol.json", symbol % "Activation")
+    add("mxnet/bad-custom-symbol.json", symbol % "Custom")
+    add("mxnet/bad-native-symbol.json", symbol % "_Native")
+    arrays = struct.pack("<QQQIIIQiiI2f", 0x112, 0, 1, 0xF993FAC9, 0, 1, 2, 1, 0, 0, 1.0, 2.0) + struct.pack("<QQ", 1, 5) + b"arg:w"
+    add("mxnet/good-arrays.params", arrays)
+    add("mxnet/bad-appended.params", arrays + PICKLE)
+    add("mxnet/bad-shape.params", arrays.replace(struct.pack("<Q", 2), struct.pack("<Q", 1 << 40), 1))
     add("xml/good-plain.xml", '<?xml version="1.0"?>\n<note><to>you</to><body a="1">text &amp; more</body></note>\n')
     add("xml/good-plist.xml", '<?xml version="1.0" encoding="UTF-8"?>\n<!DOCTYPE plist PUBLIC "-//Apple//DTD PLIST 1.0//EN" "http://www.apple.com/DTDs/PropertyList-1.0.dtd">\n<plist version="1.0"><dict/></plist>\n')
     add("xml/good-page.html", "<!DOCTYPE html>\n<html><head><meta charset=utf-8><title>x</title></head><body><p>one<br>two</body></html>\n")
@@ -662,7 +712,7 @@ def written():
     add("caffe/good-relu.caffemodel", delimited(1, b"n") + delimited(100, delimited(1, b"r") + delimited(2, b"ReLU") + delimited(3, b"x") + delimited(4, b"y")))
 
 
-MAKERS = {make.__name__: make for make in (tensorflow, onnx_models, coreml, openvino, paddle, written)}
+MAKERS = {make.__name__: make for make in (tensorflow, onnx_models, coreml, openvino, paddle, sentencepiece, written)}
 
 
 def main():

@@ -45,6 +45,8 @@ struct Index<'a> {
     nodes: Vec<HashMap<String, View<'a>>>,
     /// Input arguments of each scope by name.
     arguments: Vec<HashMap<String, usize>>,
+    /// What is assigned to a variable: names of nodes, by scope and the variable's node.
+    assigned: HashMap<(usize, String), Vec<String>>,
     /// Who calls a function: scope, node, and the input that becomes the first argument.
     callers: HashMap<String, Vec<(usize, View<'a>, usize)>>,
 }
@@ -132,6 +134,15 @@ impl<'f, 'a> Flow<'f, 'a> {
                 origin.names.extend(texts.map(|text| (text, leads)));
             }
             "Placeholder" | "PlaceholderV2" | "_Arg" | "_Retval" => origin.fed = true,
+            "ReadVariableOp" | "VarHandleOp" | "VariableV2" | "Variable" => {
+                // What is assigned to a variable; one that nothing assigns comes from a checkpoint.
+                let variable = inputs.first().map_or_else(|| node.text("name").into_owned(), Clone::clone);
+                let index = self.index.get_or_init(|| self.index());
+                match index.assigned.get(&(scope, variable)) {
+                    Some(values) => open.extend(values.iter().map(|name| (scope, name.clone(), leads))),
+                    None => origin.computed = true,
+                }
+            }
             "PlaceholderWithDefault" => {
                 origin.fed = true;
                 push(0, 1, leads);
@@ -156,7 +167,8 @@ impl<'f, 'a> Flow<'f, 'a> {
                     self.has_function(&operator) || attributes(node).any(|(_, value)| !called(&value).is_empty());
                 origin.fed |= is_call || inputs.is_empty();
                 origin.computed |= !is_call && !inputs.is_empty();
-                origin.names.extend(attributes(node).flat_map(|(_, value)| texts_of(&value)).map(|text| (text, leads)));
+                let own = attributes(node).filter(|(key, _)| !key.starts_with('_'));
+                origin.names.extend(own.flat_map(|(_, value)| texts_of(&value)).map(|text| (text, leads)));
                 push(0, usize::MAX, leads);
             }
         }
@@ -202,11 +214,17 @@ impl<'f, 'a> Flow<'f, 'a> {
             nodes: vec![HashMap::new(); scopes],
             arguments: vec![HashMap::new(); scopes],
             callers: HashMap::new(),
+            assigned: HashMap::new(),
         };
         for (scope, node) in self.nodes() {
             let operator = node.text("op").into_owned();
             if self.has_function(&operator) {
                 index.callers.entry(operator.clone()).or_default().push((scope, node, 0));
+            }
+            if matches!(operator.as_str(), "AssignVariableOp" | "Assign")
+                && let [variable, value, ..] = data_inputs(&node).as_slice()
+            {
+                index.assigned.entry((scope, variable.clone())).or_default().push(value.clone());
             }
             let first = usize::from(matches!(operator.as_str(), "If" | "StatelessIf" | "Case" | "StatelessCase"));
             for name in attributes(&node).flat_map(|(_, value)| called(&value)) {

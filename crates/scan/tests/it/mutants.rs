@@ -24,10 +24,12 @@ fn survives(bytes: &[u8]) {
 }
 
 /// Formats whose readers follow lengths and offsets: every truncation and every changed byte of their samples.
-const GRAPHS: [&str; 12] = [
+const GRAPHS: [&str; 14] = [
     "caffe",
     "checkpoint",
     "coreml",
+    "mxnet",
+    "sentencepiece",
     "onnx",
     "openvino",
     "ort",

@@ -1,6 +1,6 @@
 
 c
-ImmutableConstImmutableConst*
-shape:*#
-memory_region_name/etc/passwd*
+ImmutableConstImmutableConst*#
+memory_region_name/etc/passwd*
+shape:*
 dtype0"ª
