@@ -65,12 +65,11 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
         };
         for _ in 0..count {
             let start = self.at;
-            match self.array()? {
-                Some(array) => arrays.push(array),
-                None => {
-                    self.at = start;
-                    return Ok(Err("an array cannot be read"));
-                }
+            if let Some(array) = self.array()? {
+                arrays.push(array);
+            } else {
+                self.at = start;
+                return Ok(Err("an array cannot be read"));
             }
         }
         let Some(names) = self.u64()?.filter(|names| *names == 0 || *names == count) else {

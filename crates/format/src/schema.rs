@@ -297,6 +297,11 @@ impl<'a> View<'a> {
         })
     }
 
+    /// Whether the field `name` has a number of at least `number`.
+    pub fn is_beyond(&self, name: &str, number: u32) -> bool {
+        self.message.named(name).is_some_and(|rule| rule.number >= number)
+    }
+
     /// Whether the field `name` is there.
     pub fn has(&self, name: &str) -> bool {
         self.all(self.message.named(name)).next().is_some()

@@ -132,7 +132,10 @@ impl Audit<'_> {
             Ok(model) => model,
             Err(error) => return self.onnx_unparsed(source, &bytes, whole <= most, &error),
         };
-        let has_content = model.graph.is_some() && (model.ir_version > 0 || !model.opsets.is_empty());
+        let is_node =
+            |node: &Node<'_>| is_identifier(node.op_type) && !(node.inputs.is_empty() && node.outputs.is_empty());
+        let has_nodes = model.graph.as_ref().is_some_and(|graph| graph.nodes.iter().any(is_node));
+        let has_content = has_nodes || model.graph.is_some() && (model.ir_version > 0 || !model.opsets.is_empty());
         if !has_content {
             return Ok(None);
         }

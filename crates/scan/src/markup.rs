@@ -5,7 +5,7 @@
 //! extensions that carry code and for functions that a runtime would load by name; OpenVINO's representation for layers
 //! of extension libraries, plugins and places outside of the weight file.
 
-use std::collections::BTreeSet;
+use std::{borrow::Cow, collections::BTreeSet};
 
 use ringfence_format::xml::{self, Event};
 use ringfence_schema::finding::printable;
@@ -41,6 +41,43 @@ const CODE_WORDS: [&str; 19] = [
     "/bin/sh",
     "cmd.exe",
     "powershell",
+];
+/// Layers of OpenVINO Tokenizers, which come with most converted language models.
+const TOKENIZERS: [&str; 34] = [
+    "BPETokenizer",
+    "ByteFallback",
+    "BytesToChars",
+    "CaseFold",
+    "CharsMapNormalization",
+    "CharsToBytes",
+    "CombineSegments",
+    "EqualStr",
+    "FuzeRagged",
+    "NormalizeUnicode",
+    "RaggedToDense",
+    "RaggedToRagged",
+    "RaggedToSparse",
+    "RegexNormalization",
+    "RegexSplit",
+    "SentencepieceDetokenizer",
+    "SentencepieceStreamDetokenizer",
+    "SentencepieceTokenizer",
+    "SpecialTokensSplit",
+    "StringSentencepieceDetokenizer",
+    "StringTensorPack",
+    "StringTensorUnpack",
+    "StringToHash",
+    "StringToHashBucket",
+    "TrieTokenizer",
+    "Truncate",
+    "UTF8Validate",
+    "UnigramTokenizer",
+    "VocabDecoder",
+    "VocabEncoder",
+    "WordLevelTokenizer",
+    "WordpieceTokenizer",
+    "StaticRegexReplace",
+    "StringSplit",
 ];
 /// Functions of PMML's built-in list that have no letters to tell them by, and prefixes that vendors use for their own.
 const PMML_PUNCTUATION: [&str; 4] = ["+", "-", "*", "/"];
@@ -124,7 +161,7 @@ impl Audit<'_> {
             Event::Start { name, attributes } => {
                 walk.elements += 1;
                 if walk.elements == 1 {
-                    walk.dialect = dialect(name, &attributes);
+                    walk.dialect = dialect(name);
                     if walk.dialect != Dialect::Plain && walk.doctype {
                         self.note(id::XML_DOCTYPE, "a model with a document type", Some(0));
                     }
@@ -172,7 +209,7 @@ impl Audit<'_> {
         }
     }
 
-    fn element(&mut self, walk: &mut Walk, offset: u64, name: &str, attributes: &[(&str, std::borrow::Cow<'_, str>)]) {
+    fn element(&mut self, walk: &mut Walk, offset: u64, name: &str, attributes: &[(&str, Cow<'_, str>)]) {
         let value = |key: &str| attributes.iter().find(|(name, _)| *name == key).map(|(_, value)| value.as_ref());
         if local(name) == "include" && name.contains(':') && value("href").is_some() {
             let message = format!("includes `{}`", printable(value("href").unwrap_or_default(), 160));
@@ -181,7 +218,14 @@ impl Audit<'_> {
         match walk.dialect {
             Dialect::Plain => {}
             Dialect::Pmml => self.pmml_element(walk, offset, name, attributes),
-            Dialect::OpenVino => self.openvino_element(walk, offset, name, &value),
+            Dialect::OpenVino => {
+                self.openvino_element(walk, offset, name, &value);
+                for (key, path) in attributes.iter().filter(|(_, value)| is_library(value)) {
+                    let message =
+                        format!("`{}.{}` names `{}`", printable(name, 60), printable(key, 60), printable(path, 160));
+                    self.listed(walk, id::GRF_NATIVE, message, offset);
+                }
+            }
             Dialect::OpenVinoCode => {
                 if let Some(library) = value("location").or_else(|| value("filename")) {
                     let message = format!("`{}` names `{}`", printable(name, 60), printable(library, 160));
@@ -191,13 +235,7 @@ impl Audit<'_> {
         }
     }
 
-    fn pmml_element(
-        &mut self,
-        walk: &mut Walk,
-        offset: u64,
-        name: &str,
-        attributes: &[(&str, std::borrow::Cow<'_, str>)],
-    ) {
+    fn pmml_element(&mut self, walk: &mut Walk, offset: u64, name: &str, attributes: &[(&str, Cow<'_, str>)]) {
         let element = local(name);
         for (key, value) in attributes {
             let is_link = key.starts_with("xmlns") || key.ends_with("schemaLocation");
@@ -231,7 +269,8 @@ impl Audit<'_> {
             "layer" => {
                 let set = value("version").unwrap_or("opset1");
                 let operator = value("type").unwrap_or_default();
-                if !is_known_opset(set) {
+                let is_tokenizer = set == "extension" && TOKENIZERS.contains(&operator);
+                if !is_known_opset(set) && !is_tokenizer {
                     let message = format!("layer `{}` of `{}`", printable(operator, 80), printable(set, 60));
                     self.listed(walk, id::GRF_CUSTOM, message, offset);
                 }
@@ -259,15 +298,6 @@ impl Audit<'_> {
                             format!("{} bytes at {} for shape {}", shown("size"), shown("offset"), shown("shape"));
                         self.listed(walk, id::GRF_SHAPE, message, offset);
                     }
-                }
-            }
-            "extension" | "extensions" | "plugin" | "custom_op" | "library" => {
-                let library =
-                    value("location").or_else(|| value("value")).or_else(|| value("library")).or_else(|| value("path"));
-                if library.is_some_and(is_library) {
-                    let message =
-                        format!("`{}` names `{}`", printable(name, 60), printable(library.unwrap_or_default(), 160));
-                    self.listed(walk, id::GRF_NATIVE, message, offset);
                 }
             }
             _ => {}
@@ -335,11 +365,10 @@ impl Default for Walk {
 }
 
 /// The document's kind, by its first element.
-fn dialect(name: &str, attributes: &[(&str, std::borrow::Cow<'_, str>)]) -> Dialect {
-    let has = |key: &str| attributes.iter().any(|(name, _)| *name == key);
+fn dialect(name: &str) -> Dialect {
     match local(name) {
         "PMML" => Dialect::Pmml,
-        "net" if has("version") || has("name") => Dialect::OpenVino,
+        "net" => Dialect::OpenVino,
         "ie" | "CustomLayer" => Dialect::OpenVinoCode,
         _ => Dialect::Plain,
     }

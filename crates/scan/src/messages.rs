@@ -18,6 +18,7 @@ use crate::{
     rules::id,
     source::{Source, bytes_at, length},
     stream::names_something,
+    tensorflow::is_operator,
 };
 
 /// Items of a list that are asked for marks.
@@ -27,6 +28,8 @@ const UNKNOWN_BYTES_MAX: u64 = 64;
 /// Unknown fields that are looked into.
 const UNKNOWN_FIELDS_MAX: usize = 64;
 
+/// The first number of the fields that say what kind of model a Core ML model is.
+const CORE_ML_TYPES: u32 = 200;
 /// Messages of an inert kind that are visited.
 const INERT_MESSAGES_MAX: usize = 1 << 22;
 /// Shortest text or bytes in them that are looked into.
@@ -207,13 +210,12 @@ fn has_marks(family: Family, view: &View<'_>) -> bool {
         Family::GraphDef => is_graph(view),
         Family::CoreMl => {
             view.number("specificationVersion").is_some_and(|version| (1..1_000).contains(&version))
-                && view.messages("description").any(|description| is_known(&description))
-                && view.fields().any(|(rule, _)| rule.is_some_and(|rule| rule.number >= 200))
+                && view.children().any(|(name, child)| view.is_beyond(name, CORE_ML_TYPES) && is_known(&child))
         }
         Family::Paddle => view.messages("blocks").take(MARKED_MAX).any(|block| {
             let has_operator = block.messages("ops").take(MARKED_MAX).any(|op| is_identifier(&op.text("type")));
             let has_variable = block.messages("vars").take(MARKED_MAX).any(|var| !var.text("name").is_empty());
-            block.has("idx") && (has_operator || has_variable)
+            is_known(&block) && (has_operator || block.has("idx") && has_variable)
         }),
         Family::Caffe => view.messages("layer").take(MARKED_MAX).any(|layer| is_identifier(&layer.text("type"))),
         Family::KerasMetadata => view
@@ -232,7 +234,10 @@ fn is_meta_graph(view: &View<'_>) -> bool {
 
 /// A node with the name of an operator, or a function with a name.
 fn is_graph(view: &View<'_>) -> bool {
-    let node = |node: View<'_>| is_identifier(&node.text("op")) && !node.text("name").is_empty();
+    let node = |node: View<'_>| {
+        let operator = node.text("op");
+        is_identifier(&operator) && (!node.text("name").is_empty() || is_operator(&operator))
+    };
     let function =
         |function: View<'_>| function.messages("signature").any(|signature| is_identifier(&signature.text("name")));
     view.messages("node").take(MARKED_MAX).any(node)
@@ -253,8 +258,10 @@ fn is_exact(view: &View<'_>) -> bool {
     let needed: &[&str] = match view.name() {
         "FingerprintDef" => &["saved_model_checksum", "graph_def_program_hash", "version"],
         "TrackableObjectGraph" => &["nodes"],
-        "TensorProto" => &["dims", "data_type"],
+        "TensorProto" => &["data_type"],
         _ => &["pieces", "trainer_spec"],
     };
-    needed.iter().all(|field| view.has(field)) && survey(view).is_exact()
+    let numbers = ["raw_data", "float_data", "int32_data", "string_data", "int64_data", "double_data", "uint64_data"];
+    let has_content = view.name() != "TensorProto" || numbers.iter().any(|field| view.has(field));
+    has_content && needed.iter().all(|field| view.has(field)) && survey(view).is_exact()
 }

@@ -68,6 +68,8 @@ impl Audit<'_> {
             }
             assets.extend(asset.messages("tensor_info").map(|info| node_of(&info.text("name")).to_owned()));
         }
+        // Savers feed the node that their definition names, as loaders do with those of assets.
+        assets.extend(view.messages("saver_def").map(|saver| node_of(&saver.text("filename_tensor_name")).to_owned()));
         for collection in view.messages("collection_def") {
             let what = format!("collection {}", printable(&collection.text("key"), 60));
             let lists = collection.messages("value").flat_map(|value| value.messages("bytes_list").collect::<Vec<_>>());
@@ -209,6 +211,11 @@ impl Audit<'_> {
             self.note(id::GRF_CUSTOM, &message, Some(offset));
         }
     }
+}
+
+/// Whether TensorFlow has an operator of this name.
+pub(crate) fn is_operator(name: &str) -> bool {
+    OPERATORS.is_registered(name)
 }
 
 /// `op: "ReadFile"` and its like, up to a bounded number.

@@ -23,6 +23,12 @@ use crate::{
 const CUSTOM: i32 = 32;
 /// `TensorType_STRING`.
 const STRING_TYPE: i8 = 5;
+/// Fields of `Model` in the schema.
+const MODEL_FIELDS: usize = 10;
+/// Elements beyond which a shape is a lie.
+const ELEMENTS_MAX: u64 = 1 << 40;
+/// Last bytes of a file that are searched: a flatbuffer does not say where it ends.
+const TAIL_BYTES: usize = 256 << 10;
 /// Problems that are listed one by one.
 const LISTED_MAX: usize = 20;
 /// Tables of one model that are walked.
@@ -69,88 +75,47 @@ impl Audit<'_> {
             self.note(id::GRF_SHAPE, &error.to_string(), None);
             self.carve(source)?;
         }
+        let tail = bytes.len().saturating_sub(TAIL_BYTES);
+        self.payload("end", bytes.get(tail..).unwrap_or_default(), tail as u64);
         self.appended_archive(source)?;
         Ok("tflite")
     }
 
     fn tflite_model(&mut self, model: Table<'_>, file_bytes: u64) -> Result<(), FlatbufferError> {
-        if model.field_count() > 10 {
-            self.note(id::GRF_FEW_HIDDEN, "the model has fields that the schema does not know", Some(model.offset()));
+        if model.field_count() > MODEL_FIELDS {
+            let message = "the model has fields that the schema does not know";
+            self.note(id::GRF_FEW_HIDDEN, message, Some(model.offset()));
         }
         let codes = self.tflite_operators(model)?;
         let buffers = self.tflite_buffers(model, file_bytes)?;
-        let mut problems = Vec::new();
-        let mut text_buffers = Vec::new();
-        let mut walked = 0;
+        let mut walk = Walk { codes, buffers, file_bytes, tables: 0, texts: Vec::new(), problems: Vec::new() };
         for graph in model.references(2)?.tables() {
             let graph = graph?;
             let tensors = graph.references(0)?;
             for tensor in tensors.tables() {
-                let tensor = tensor?;
-                walked += 1;
-                if walked > TABLES_MAX {
-                    self.note(id::GRF_BROKEN, "more tensors than are followed", None);
-                    return Ok(());
-                }
-                let name = printable(&String::from_utf8_lossy(tensor.text(3)?), 80);
-                let index = tensor.u32(2)? as usize;
-                let Some(size) = buffers.get(index) else {
-                    problems
-                        .push((tensor.offset(), format!("tensor `{name}` is in buffer {index} of {}", buffers.len())));
-                    continue;
-                };
-                if tensor.i8(1)? == STRING_TYPE {
-                    text_buffers.push(index);
-                }
-                let dims = tensor.vector(0, 4)?.map(|dims| dims.i32s().collect::<Vec<_>>()).unwrap_or_default();
-                let elements =
-                    dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(u64::try_from(*dim).ok()?));
-                let bytes = elements.and_then(|elements| bytes_of(tensor.i8(1).ok()?, elements));
-                if elements.is_none_or(|elements| elements > 1 << 40) {
-                    problems.push((tensor.offset(), format!("tensor `{name}` has shape {dims:?}")));
-                } else if *size > 0 && !tensor.has(6)? && bytes.is_some_and(|bytes| bytes > *size) {
-                    problems.push((
-                        tensor.offset(),
-                        format!("tensor `{name}` needs {bytes:?} bytes, its buffer has {size}"),
-                    ));
-                }
+                walk.tensor(tensor?)?;
             }
             for operator in graph.references(3)?.tables() {
                 let operator = operator?;
-                walked += 1;
-                if operator.u32(0)? as usize >= codes {
-                    problems.push((operator.offset(), format!("an operator has code {} of {codes}", operator.u32(0)?)));
-                }
-                for list in [1, 2, 8] {
-                    let items =
-                        operator.vector(list, 4)?.map(|items| items.i32s().collect::<Vec<_>>()).unwrap_or_default();
-                    let out = items
-                        .iter()
-                        .find(|item| **item < -1 || usize::try_from(**item).is_ok_and(|item| item >= tensors.length));
-                    if let Some(out) = out {
-                        problems
-                            .push((operator.offset(), format!("an operator uses tensor {out} of {}", tensors.length)));
-                    }
-                }
+                walk.operator(operator, tensors.length)?;
                 if let Some(options) = operator.blob(5)? {
                     self.payload("custom options", options.bytes(), options.at as u64);
                     // The borrowed operator is named again in a node inside, and that name counts.
                     self.graph_operators(options.bytes());
                 }
-                let (offset, size) = (operator.u64(9)?, operator.u64(10)?);
-                if offset.checked_add(size).is_none_or(|end| end > file_bytes) {
-                    problems.push((operator.offset(), format!("an operator's options are {size} bytes at {offset}")));
-                }
             }
             for list in [1, 2] {
-                let items = graph.vector(list, 4)?.map(|items| items.i32s().collect::<Vec<_>>()).unwrap_or_default();
-                if items.iter().any(|item| usize::try_from(*item).map_or(*item != -1, |item| item >= tensors.length)) {
-                    problems.push((graph.offset(), "an input or output is no tensor of the graph".to_owned()));
+                if indices(graph, list)?.into_iter().any(|index| !Walk::is_tensor(index, tensors.length)) {
+                    walk.problems.push((graph.offset(), "an input or output is no tensor of the graph".to_owned()));
                 }
             }
+            if walk.tables > TABLES_MAX {
+                self.note(id::GRF_BROKEN, "more tensors and operators than are followed", None);
+                break;
+            }
         }
-        self.tflite_metadata(model, &buffers, &text_buffers)?;
-        for (offset, message) in problems.iter().take(LISTED_MAX) {
+        self.tflite_metadata(model, &walk)?;
+        for (offset, message) in walk.problems.iter().take(LISTED_MAX) {
             self.note(id::GRF_SHAPE, message, Some(*offset));
         }
         Ok(())
@@ -207,9 +172,10 @@ impl Audit<'_> {
     }
 
     /// Named buffers, descriptions and texts.
-    fn tflite_metadata(&mut self, model: Table<'_>, buffers: &[u64], texts: &[usize]) -> Result<(), FlatbufferError> {
+    fn tflite_metadata(&mut self, model: Table<'_>, walk: &Walk) -> Result<(), FlatbufferError> {
         self.graph_text("description", model.text(3)?, model.offset());
-        let mut wanted = texts.to_vec();
+        let buffers = &walk.buffers;
+        let mut wanted = walk.texts.clone();
         for entry in model.references(6)?.tables() {
             let entry = entry?;
             let index = entry.u32(1)? as usize;
@@ -244,6 +210,81 @@ impl Audit<'_> {
         self.within("associated files", |audit| audit.zip_archive(source, &archive))?;
         Ok(())
     }
+}
+
+/// What a walk over the graphs knows and finds.
+struct Walk {
+    /// How many operator codes there are.
+    codes: usize,
+    /// The length of each buffer.
+    buffers: Vec<u64>,
+    file_bytes: u64,
+    tables: usize,
+    /// Buffers of text tensors.
+    texts: Vec<usize>,
+    problems: Vec<(u64, String)>,
+}
+
+impl Walk {
+    fn tensor(&mut self, tensor: Table<'_>) -> Result<(), FlatbufferError> {
+        self.tables += 1;
+        if self.tables > TABLES_MAX {
+            return Ok(());
+        }
+        let name = printable(&String::from_utf8_lossy(tensor.text(3)?), 80);
+        let index = tensor.u32(2)? as usize;
+        let Some(size) = self.buffers.get(index).copied() else {
+            let message = format!("tensor `{name}` is in buffer {index} of {}", self.buffers.len());
+            self.problems.push((tensor.offset(), message));
+            return Ok(());
+        };
+        let data_type = tensor.i8(1)?;
+        if data_type == STRING_TYPE {
+            self.texts.push(index);
+        }
+        let dims = indices(tensor, 0)?;
+        let elements = dims.iter().try_fold(1_u64, |product, dim| product.checked_mul(u64::try_from(*dim).ok()?));
+        let bytes = elements.and_then(|elements| bytes_of(data_type, elements));
+        let is_sparse = tensor.has(6)?;
+        if elements.is_none_or(|elements| elements > ELEMENTS_MAX) {
+            self.problems.push((tensor.offset(), format!("tensor `{name}` has shape {dims:?}")));
+        } else if size > 0 && !is_sparse && bytes.is_some_and(|bytes| bytes > size) {
+            let message = format!("tensor `{name}` needs {bytes:?} bytes, its buffer has {size}");
+            self.problems.push((tensor.offset(), message));
+        }
+        Ok(())
+    }
+
+    fn operator(&mut self, operator: Table<'_>, tensors: usize) -> Result<(), FlatbufferError> {
+        self.tables += 1;
+        if self.tables > TABLES_MAX {
+            return Ok(());
+        }
+        let code = operator.u32(0)?;
+        if code as usize >= self.codes {
+            self.problems.push((operator.offset(), format!("an operator has code {code} of {}", self.codes)));
+        }
+        for list in [1, 2, 8] {
+            if let Some(out) = indices(operator, list)?.into_iter().find(|index| !Self::is_tensor(*index, tensors)) {
+                self.problems.push((operator.offset(), format!("an operator uses tensor {out} of {tensors}")));
+            }
+        }
+        let (offset, size) = (operator.u64(9)?, operator.u64(10)?);
+        if offset.checked_add(size).is_none_or(|end| end > self.file_bytes) {
+            self.problems.push((operator.offset(), format!("an operator's options are {size} bytes at {offset}")));
+        }
+        Ok(())
+    }
+
+    /// Whether an index names a tensor, or none as -1 does.
+    fn is_tensor(index: i32, tensors: usize) -> bool {
+        usize::try_from(index).map_or(index == -1, |index| index < tensors)
+    }
+}
+
+/// A vector of 32-bit numbers, empty where absent.
+fn indices(table: Table<'_>, field: usize) -> Result<Vec<i32>, FlatbufferError> {
+    Ok(table.vector(field, 4)?.map(|vector| vector.i32s().collect()).unwrap_or_default())
 }
 
 /// Bytes of `elements` of a `TensorType`, where all elements have the same width.

@@ -692,6 +692,12 @@ def written():
     make("good-interval", extension="cut interval(0,1]")
     add("coreml/bad-model.mil", 'program(1.0) { func main() { tensor<fp32, [4]> w = const()[val = tensor<fp32, [4]>(BLOBFILE(path = tensor<string, []>("/etc/passwd"), offset = tensor<uint64, []>(64)))]; } }\n')
     add("coreml/good-model.mil", 'program(1.0) { func main() { tensor<fp32, [4]> w = const()[val = tensor<fp32, [4]>(BLOBFILE(path = tensor<string, []>("@model_path/weights/weight.bin"), offset = tensor<uint64, []>(64)))]; } }\n')
+    for operator in ("ReadFile", "MergeV2Checkpoints", "SaveV2", "LoadLibrary"):
+        graph = delimited(1, delimited(2, operator.encode()))
+        add(f"tensorflow/bad-bare_{operator}.pb", field(1, 0, b"\1") + delimited(2, delimited(2, graph)))
+    add("coreml/bad-bare_custom.mlmodel", field(1, 0, b"\4") + delimited(555, delimited(10, b"RunShell")))
+    add("onnx/bad-bare_python.onnx", delimited(7, delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"PyOp"))))
+    add("openvino/bad-bare_extension.xml", '<net><extensions><extension name="x" library="/tmp/evil.so.1.so"/></extensions><layers/></net>')
     symbol = '{"nodes": [{"op": "null", "name": "data", "inputs": []}, {"op": "%s", "name": "n", "attrs": {"op_type": "x"}, "inputs": [[0, 0, 0]]}], "arg_nodes": [0], "node_row_ptr": [0, 1, 2], "heads": [[1, 0, 0]]}'
     add("mxnet/good-symbol.json", symbol % "Activation")
     add("mxnet/bad-custom-symbol.json", symbol % "Custom")

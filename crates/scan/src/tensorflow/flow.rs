@@ -85,6 +85,7 @@ impl<'f, 'a> Flow<'f, 'a> {
         let index = self.index.get_or_init(|| self.index());
         let mut origin = Origin::default();
         let mut seen = HashSet::new();
+        origin.computed = data_inputs(node).len() <= input;
         let mut open: Vec<(usize, String, bool)> =
             data_inputs(node).into_iter().nth(input).map(|name| (scope, name, true)).into_iter().collect();
         while let Some((scope, name, leads)) = open.pop() {
@@ -101,7 +102,8 @@ impl<'f, 'a> Flow<'f, 'a> {
             }
             match index.nodes.get(scope).and_then(|nodes| nodes.get(&name)) {
                 Some(node) => self.step(scope, node, leads, &mut open, &mut origin),
-                None => origin.fed = true,
+                // No loader takes such a graph; whoever repairs it decides.
+                None => origin.computed = true,
             }
         }
         if origin.computed || !origin.fed {
