@@ -1,5 +1,8 @@
 //! ONNX models: what their graph reaches outside of itself, and what loaders skip.
 
+mod domains;
+mod loose;
+
 use std::{
     collections::{HashMap, HashSet},
     io,
@@ -7,13 +10,14 @@ use std::{
 
 use ringfence_format::{
     onnx::{
-        AttributeValue, DataLocation, Function, Graph, Model, Node, NoteKind, OnnxError, Payload, Property,
-        SparseTensor, Tensor,
+        AttributeValue, DataLocation, Function, Graph, Model, Node, NoteKind, Payload, Property, SparseTensor, Tensor,
     },
-    schema::{Schema, View},
+    schema::Schema,
 };
 use ringfence_schema::finding::printable;
 
+use self::domains::STANDARD_DOMAINS;
+pub(crate) use self::domains::{Flawed, domain_flaw};
 use crate::{
     audit::Audit,
     paths::{escapes, is_identifier},
@@ -21,85 +25,12 @@ use crate::{
     source::{Source, bytes_at, length},
 };
 
-/// Domains of the standard and of ONNX Runtime's own operators.
-const KNOWN_DOMAINS: [&str; 11] = [
-    "",
-    "ai.onnx",
-    "ai.onnx.ml",
-    "ai.onnx.training",
-    "ai.onnx.preview.training",
-    "ai.onnx.preview",
-    "com.microsoft",
-    "com.microsoft.nchwc",
-    "com.microsoft.experimental",
-    "com.ms.internal.nhwc",
-    "org.pytorch.aten",
-];
-/// Domains whose operators nobody else may define.
-const STANDARD_DOMAINS: [&str; 6] =
-    ["", "ai.onnx", "ai.onnx.ml", "ai.onnx.training", "ai.onnx.preview.training", "com.microsoft"];
-/// The domain of ONNX Runtime Extensions, whose operators are listed because the same domain is open to Python.
-const EXTENSIONS_DOMAIN: &str = "ai.onnx.contrib";
-/// Operators of ONNX Runtime Extensions.
-const EXTENSIONS: [&str; 44] = [
-    "GPT2Tokenizer",
-    "CLIPTokenizer",
-    "RobertaTokenizer",
-    "BertTokenizer",
-    "BertTokenizerDecoder",
-    "HfBertTokenizer",
-    "HfJsonTokenizer",
-    "BpeDecoder",
-    "SentencepieceTokenizer",
-    "SentencepieceDecoder",
-    "SpmTokenizer",
-    "TrieTokenizer",
-    "TrieDetokenizer",
-    "WordpieceTokenizer",
-    "BasicTokenizer",
-    "BlingFireSentenceBreaker",
-    "StringConcat",
-    "StringECMARegexReplace",
-    "StringECMARegexSplitWithOffsets",
-    "StringEqual",
-    "StringHash",
-    "StringHashFast",
-    "StringJoin",
-    "StringLength",
-    "StringLower",
-    "StringUpper",
-    "StringRegexReplace",
-    "StringRegexSplitWithOffsets",
-    "StringSplit",
-    "StringStrip",
-    "StringToVector",
-    "VectorToString",
-    "StringMapping",
-    "MaskedFill",
-    "RaggedTensorToDense",
-    "RaggedTensorToSparse",
-    "DecodeImage",
-    "EncodeImage",
-    "AudioDecoder",
-    "GaussianBlur",
-    "DrawBoundingBoxes",
-    "StftNorm",
-    "SegmentExtraction",
-    "SegmentSum",
-];
-/// Operators that call Python, in whatever domain.
-const PYTHON_OPERATORS: [&str; 8] =
-    ["PyOp", "PythonOp", "PythonOpGrad", "PyFunc", "PyCustomOp", "PyFuncStateless", "EagerPyFunc", "PythonOperator"];
 /// Shortest text of an attribute or tensor that is looked into, in bytes.
 const TEXT_BYTES_MIN: usize = 32;
 /// First bytes of a tensor that are looked at.
 const TENSOR_HEAD_BYTES: usize = 4_096;
 /// Newest version that an operator set may claim; the newest in use is below thirty.
 const OPSET_VERSION_MAX: i64 = 1_000;
-/// Messages that are visited in a model that does not parse.
-const LOOSE_MESSAGES_MAX: usize = 1 << 20;
-/// Findings about single nodes and tensors of such a model.
-const LOOSE_FINDINGS_MAX: usize = 50;
 /// TensorFlow's operators that read or write files, call Python or load libraries.
 const OUTSIDE_OPERATORS: [&str; 14] = [
     "ReadFile",
@@ -161,75 +92,6 @@ impl Audit<'_> {
             if let Some(at) = memchr::memmem::find(bytes, &pattern) {
                 self.note(id::GEN_OPERATOR, &format!("the graph uses `{operator}`"), Some(at as u64));
             }
-        }
-    }
-
-    /// A model that a strict reader refuses; loaders may not.
-    fn onnx_unparsed(
-        &mut self,
-        source: &mut dyn Source,
-        bytes: &[u8],
-        is_whole: bool,
-        error: &OnnxError,
-    ) -> io::Result<Option<&'static str>> {
-        let Some(view) = Schema::onnx().view("ModelProto", bytes) else { return Ok(None) };
-        let is_node =
-            |node: View<'_>| is_identifier(&node.text("op_type")) && (node.has("input") || node.has("output"));
-        let has_nodes = view.messages("graph").any(|graph| graph.messages("node").take(1_000).any(is_node));
-        let is_model = has_nodes && (view.has("ir_version") || view.has("opset_import"));
-        if is_whole && !is_model && !names_onnx(bytes) {
-            return Ok(None);
-        }
-        let rule = if matches!(error, OnnxError::Repeated { .. }) { id::GRF_MERGED } else { id::ONX_BROKEN };
-        self.note(rule, &error.to_string(), None);
-        self.onnx_loose(&view);
-        self.carve(source)?;
-        Ok(Some("onnx"))
-    }
-
-    /// Every node and tensor that can be reached, by the published tables alone.
-    fn onnx_loose(&mut self, model: &View<'_>) {
-        let functions: Vec<(String, String)> =
-            model.messages("functions").map(|f| (f.text("domain").into_owned(), f.text("name").into_owned())).collect();
-        let mut open = vec![*model];
-        let (mut visited, mut found) = (0, 0);
-        while let Some(view) = open.pop() {
-            visited += 1;
-            if visited > LOOSE_MESSAGES_MAX || found > LOOSE_FINDINGS_MAX {
-                self.note(id::ONX_BROKEN, "more messages or problems than are followed", None);
-                return;
-            }
-            let offset = Some(view.offset());
-            match view.name() {
-                "NodeProto" => {
-                    let (domain, operator) = (view.text("domain"), view.text("op_type"));
-                    let is_called = functions.iter().any(|(d, name)| *d == domain && *name == operator);
-                    if let Some(flaw) =
-                        domain_flaw(&domain, &operator).filter(|flaw| *flaw == Flawed::Python || !is_called)
-                    {
-                        found += 1;
-                        let rule = if flaw == Flawed::Python { id::ONX_PYTHON } else { id::ONX_DOMAIN };
-                        let message =
-                            format!("operator `{}` of domain `{}`", printable(&operator, 80), printable(&domain, 120));
-                        self.note(rule, &message, offset);
-                    }
-                }
-                "TensorProto" => {
-                    for entry in view.messages("external_data").filter(|entry| entry.text("key") == "location") {
-                        let location = entry.text("value").into_owned();
-                        if escapes(&location) {
-                            found += 1;
-                            self.note(
-                                id::ONX_EXTERNAL,
-                                &format!("a tensor reads `{}`", printable(&location, 120)),
-                                offset,
-                            );
-                        }
-                    }
-                }
-                _ => {}
-            }
-            open.extend(view.children().map(|(_, child)| child));
         }
     }
 
@@ -423,31 +285,6 @@ impl Audit<'_> {
             audit.encoded(property.value.as_bytes());
         });
     }
-}
-
-/// Bytes that cannot be parsed may still be meant as a model.
-fn names_onnx(bytes: &[u8]) -> bool {
-    let head = bytes.get(..bytes.len().min(4_096)).unwrap_or_default();
-    [&b"pytorch"[..], b"onnx", b"ai.onnx", b"tf2onnx", b"skl2onnx", b"keras2onnx"]
-        .iter()
-        .any(|word| memchr::memmem::find(head, word).is_some())
-}
-
-/// What is wrong with an operator by its domain and name.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Flawed {
-    Python,
-    Unknown,
-}
-
-/// `None` for the operators of the standard and of well-known runtimes.
-pub(crate) fn domain_flaw(domain: &str, operator: &str) -> Option<Flawed> {
-    if PYTHON_OPERATORS.contains(&operator) {
-        return Some(Flawed::Python);
-    }
-    let is_known = KNOWN_DOMAINS.contains(&domain)
-        || matches!(domain, EXTENSIONS_DOMAIN | "com.microsoft.extensions") && EXTENSIONS.contains(&operator);
-    (!is_known).then_some(Flawed::Unknown)
 }
 
 /// Elements of a shape; `None` where a dimension is negative or the product has no number.

@@ -1,87 +1,28 @@
 //! XML: what a parser of it would fetch or expand, and the models that are written in it.
 //!
 //! Any XML may declare entities; a parser that resolves them reads files and servers of the author's choice, or fills the
-//! memory. Models in XML have no use for a document type at all. PMML (the Data Mining Group's specification, 4.4) is walked for
-//! extensions that carry code and for functions that a runtime would load by name; OpenVINO's representation for layers
-//! of extension libraries, plugins and places outside of the weight file.
+//! memory. Models in XML have no use for a document type at all. What single elements mean is the business of `pmml` and
+//! `openvino`.
+
+mod openvino;
+mod pmml;
 
 use std::{borrow::Cow, collections::BTreeSet};
 
 use ringfence_format::xml::{self, Event};
 use ringfence_schema::finding::printable;
 
-use crate::{audit::Audit, paths::escapes, rules::id};
+use crate::{
+    audit::Audit,
+    rules::{Rule, id},
+};
 
 /// Bytes of a text that are read as XML.
 const XML_BYTES_MAX: usize = 256 << 20;
 /// Events that are visited.
 const EVENTS_MAX: usize = 20_000_000;
-/// Longest place in a weight file, in bytes.
-const WEIGHT_BYTES_MAX: u64 = 1 << 46;
 /// Different findings of one kind that are listed.
 const LISTED_MAX: usize = 20;
-/// What code looks like inside attributes and texts of a model that should hold numbers and names.
-const CODE_WORDS: [&str; 19] = [
-    "java.lang.",
-    "java.io.",
-    "javax.script",
-    "Runtime.getRuntime",
-    "ProcessBuilder",
-    "getRuntime()",
-    ".exec(",
-    "eval(",
-    "os.system",
-    "subprocess",
-    "__import__",
-    "importlib",
-    "System.Diagnostics",
-    "Process.Start",
-    "javascript:",
-    "<script",
-    "/bin/sh",
-    "cmd.exe",
-    "powershell",
-];
-/// Layers of OpenVINO Tokenizers, which come with most converted language models.
-const TOKENIZERS: [&str; 34] = [
-    "BPETokenizer",
-    "ByteFallback",
-    "BytesToChars",
-    "CaseFold",
-    "CharsMapNormalization",
-    "CharsToBytes",
-    "CombineSegments",
-    "EqualStr",
-    "FuzeRagged",
-    "NormalizeUnicode",
-    "RaggedToDense",
-    "RaggedToRagged",
-    "RaggedToSparse",
-    "RegexNormalization",
-    "RegexSplit",
-    "SentencepieceDetokenizer",
-    "SentencepieceStreamDetokenizer",
-    "SentencepieceTokenizer",
-    "SpecialTokensSplit",
-    "StringSentencepieceDetokenizer",
-    "StringTensorPack",
-    "StringTensorUnpack",
-    "StringToHash",
-    "StringToHashBucket",
-    "TrieTokenizer",
-    "Truncate",
-    "UTF8Validate",
-    "UnigramTokenizer",
-    "VocabDecoder",
-    "VocabEncoder",
-    "WordLevelTokenizer",
-    "WordpieceTokenizer",
-    "StaticRegexReplace",
-    "StringSplit",
-];
-/// Functions of PMML's built-in list that have no letters to tell them by, and prefixes that vendors use for their own.
-const PMML_PUNCTUATION: [&str; 4] = ["+", "-", "*", "/"];
-
 /// Models that are written in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
@@ -218,14 +159,7 @@ impl Audit<'_> {
         match walk.dialect {
             Dialect::Plain => {}
             Dialect::Pmml => self.pmml_element(walk, offset, name, attributes),
-            Dialect::OpenVino => {
-                self.openvino_element(walk, offset, name, &value);
-                for (key, path) in attributes.iter().filter(|(_, value)| is_library(value)) {
-                    let message =
-                        format!("`{}.{}` names `{}`", printable(name, 60), printable(key, 60), printable(path, 160));
-                    self.listed(walk, id::GRF_NATIVE, message, offset);
-                }
-            }
+            Dialect::OpenVino => self.openvino_element(walk, offset, name, attributes),
             Dialect::OpenVinoCode => {
                 if let Some(library) = value("location").or_else(|| value("filename")) {
                     let message = format!("`{}` names `{}`", printable(name, 60), printable(library, 160));
@@ -235,101 +169,8 @@ impl Audit<'_> {
         }
     }
 
-    fn pmml_element(&mut self, walk: &mut Walk, offset: u64, name: &str, attributes: &[(&str, Cow<'_, str>)]) {
-        let element = local(name);
-        for (key, value) in attributes {
-            let is_link = key.starts_with("xmlns") || key.ends_with("schemaLocation");
-            if element == "Apply" && *key == "function" && !is_plain_function(value) {
-                self.listed(
-                    walk,
-                    id::XML_CODE,
-                    format!("function `{}` is looked up as a class", printable(value, 120)),
-                    offset,
-                );
-            } else if !is_link {
-                self.code_in(walk, &format!("{element}.{key}"), value, offset);
-            }
-        }
-        if matches!(
-            element.to_ascii_lowercase().as_str(),
-            "script" | "code" | "javascript" | "groovy" | "python" | "execute" | "applet" | "object"
-        ) {
-            self.listed(walk, id::XML_CODE, format!("element `{}`", printable(name, 80)), offset);
-        }
-    }
-
-    fn openvino_element<'e>(
-        &mut self,
-        walk: &mut Walk,
-        offset: u64,
-        name: &str,
-        value: &impl Fn(&str) -> Option<&'e str>,
-    ) {
-        match local(name) {
-            "layer" => {
-                let set = value("version").unwrap_or("opset1");
-                let operator = value("type").unwrap_or_default();
-                let is_tokenizer = set == "extension" && TOKENIZERS.contains(&operator);
-                if !is_known_opset(set) && !is_tokenizer {
-                    let message = format!("layer `{}` of `{}`", printable(operator, 80), printable(set, 60));
-                    self.listed(walk, id::GRF_CUSTOM, message, offset);
-                }
-                if matches!(operator, "Python" | "PyOp" | "CustomLayer") {
-                    self.listed(walk, id::GRF_CUSTOM, format!("layer `{operator}`"), offset);
-                }
-            }
-            "data" => {
-                let number = |key: &str| {
-                    value(key).map(|text| text.trim().parse::<u64>().ok().filter(|number| *number <= WEIGHT_BYTES_MAX))
-                };
-                if let (Some(start), Some(size)) = (number("offset"), number("size")) {
-                    let elements = value("shape").map(|shape| {
-                        let dims = shape.split(',').map(str::trim).filter(|dim| !dim.is_empty());
-                        dims.map(|dim| dim.parse::<u64>().ok())
-                            .try_fold(1_u64, |product, dim| product.checked_mul(dim?))
-                    });
-                    let bits = value("element_type").and_then(element_bits);
-                    let expected =
-                        elements.zip(bits).and_then(|(elements, bits)| Some(elements?.checked_mul(bits)?.div_ceil(8)));
-                    let fits = start.is_some() && size.is_some() && elements != Some(None);
-                    if !fits || expected.is_some_and(|expected| Some(expected) != size) {
-                        let shown = |key| printable(value(key).unwrap_or_default(), 40);
-                        let message =
-                            format!("{} bytes at {} for shape {}", shown("size"), shown("offset"), shown("shape"));
-                        self.listed(walk, id::GRF_SHAPE, message, offset);
-                    }
-                }
-            }
-            _ => {}
-        }
-        for key in ["location", "path", "file", "filename", "weights_path"] {
-            if let Some(path) = value(key)
-                && local(name) != "layer"
-                && escapes(path)
-                && walk.open.iter().any(|open| open == "layers" || open == "net")
-                && !walk.open.iter().any(|open| open == "rt_info" || open == "meta_data")
-            {
-                self.listed(
-                    walk,
-                    id::GRF_PATH,
-                    format!("`{}` names `{}`", printable(name, 60), printable(path, 160)),
-                    offset,
-                );
-            }
-        }
-    }
-
-    /// Words of programming languages in a place that has no use for them.
-    fn code_in(&mut self, walk: &mut Walk, place: &str, text: &str, offset: u64) {
-        if let Some(word) = CODE_WORDS.iter().find(|word| holds_word(text, word)) {
-            self.listed(walk, id::XML_CODE, format!("`{}` holds `{word}`", printable(place, 80)), offset);
-        }
-        if text.len() > 64 {
-            self.encoded(text.trim().as_bytes());
-        }
-    }
-
-    fn listed(&mut self, walk: &mut Walk, rule: &'static crate::rules::Rule, message: String, offset: u64) {
+    /// A finding that a document would otherwise repeat for each of its elements.
+    fn listed(&mut self, walk: &mut Walk, rule: &'static Rule, message: String, offset: u64) {
         if walk.listed.len() < LISTED_MAX && walk.listed.insert((rule.id, message.clone())) {
             self.note(rule, &message, Some(offset));
         }
@@ -379,13 +220,6 @@ fn local(name: &str) -> &str {
     name.rsplit(':').next().unwrap_or(name)
 }
 
-/// PMML's functions have one plain name; runtimes look up names with dots as classes.
-fn is_plain_function(name: &str) -> bool {
-    PMML_PUNCTUATION.contains(&name)
-        || !name.is_empty()
-            && name.chars().all(|letter| letter.is_alphanumeric() || matches!(letter, '_' | '-' | ' ' | ':'))
-}
-
 /// The declared encoding, where letters are not the bytes that a reader of ASCII sees.
 fn odd_encoding(declaration: &str) -> Option<&str> {
     let value = declaration.split_once("encoding")?.1.trim_start_matches([' ', '=']);
@@ -411,54 +245,6 @@ fn odd_encoding(declaration: &str) -> Option<&str> {
         "utf16",
     ];
     (!plain.iter().any(|prefix| lower.starts_with(prefix))).then_some(name)
-}
-
-/// Whether a text holds a word that is not the end of a longer one, as `eval(` is of `interval(`.
-fn holds_word(text: &str, word: &str) -> bool {
-    let is_whole = |at: usize| {
-        let before = text.get(..at).and_then(|before| before.chars().next_back());
-        !word.starts_with(char::is_alphanumeric)
-            || !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
-    };
-    text.match_indices(word).any(|(at, _)| is_whole(at))
-}
-
-/// Whether a path names native or Python code.
-fn is_library(path: &str) -> bool {
-    let path = path.to_ascii_lowercase();
-    [".so", ".dll", ".dylib", ".py"].iter().any(|ending| path.ends_with(ending))
-}
-
-/// `opset1` and its successors, and OpenVINO's own extras.
-fn is_known_opset(set: &str) -> bool {
-    let numbered = set
-        .strip_prefix("opset")
-        .is_some_and(|number| !number.is_empty() && number.len() <= 2 && number.bytes().all(|b| b.is_ascii_digit()));
-    numbered
-        || matches!(
-            set,
-            "experimental"
-                | "ie_internal_opset"
-                | "internal"
-                | "gpu_opset"
-                | "cpu_plugin_opset"
-                | "util"
-                | "type_relaxed_opset"
-        )
-}
-
-/// Bits of an OpenVINO element type.
-fn element_bits(name: &str) -> Option<u64> {
-    Some(match name {
-        "u1" | "bin" => 1,
-        "u2" => 2,
-        "u4" | "i4" | "nf4" | "f4e2m1" => 4,
-        "i8" | "u8" | "boolean" | "f8e4m3" | "f8e5m2" | "f8e8m0" => 8,
-        "i16" | "u16" | "f16" | "bf16" => 16,
-        "i32" | "u32" | "f32" => 32,
-        "i64" | "u64" | "f64" => 64,
-        _ => return None,
-    })
 }
 
 /// UTF-8, or UTF-16 with a mark or by its first character.
