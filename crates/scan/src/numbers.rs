@@ -30,6 +30,8 @@ const BLOCK_BYTES: u64 = 4_096;
 const NUMBERS_MIN: usize = 8;
 /// One number in so many may be out of the ordinary.
 const OUTLIERS: usize = 50;
+/// Different numbers beyond which more say nothing.
+const VARIED_MAX: usize = 1_024;
 /// How much of a shard's ends is searched for its object graph, in bytes.
 const GRAPH_SEARCH_BYTES: u64 = 4 << 20;
 /// Places that are tried.
@@ -95,12 +97,21 @@ fn all_but_outliers<const N: usize>(
     if !whole.is_multiple_of(N as u64) {
         return false;
     }
-    let (mut all, mut odd) = (0, 0);
-    for is_ordinary in blocks.iter().flat_map(|block| block.as_chunks::<N>().0).filter_map(|chunk| ordinary(*chunk)) {
+    let (mut all, mut odd, mut different) = (0, 0, 0);
+    let mut seen = vec![false; 1 << 16];
+    for chunk in blocks.iter().flat_map(|block| block.as_chunks::<N>().0) {
+        let Some(is_ordinary) = ordinary(*chunk) else { continue };
         all += 1;
         odd += usize::from(!is_ordinary);
+        // Two bytes are few: numbers that were trained differ from each other as well.
+        let value = chunk.first_chunk::<2>().map_or(0, |bytes| usize::from(u16::from_le_bytes(*bytes)));
+        if let Some(seen) = seen.get_mut(value).filter(|seen| !**seen) {
+            *seen = true;
+            different += 1;
+        }
     }
-    all >= least && odd * OUTLIERS <= all
+    let is_varied = N > 2 || different * 4 >= all.min(VARIED_MAX);
+    all >= least && odd * OUTLIERS <= all && is_varied
 }
 
 /// A text tensor of one element as TensorFlow's bundle writer stores it: its length as a varint, the masked checksum of the

@@ -5,7 +5,7 @@ Usage: python3 make_graph_samples.py      # with tensorflow, onnx, onnxruntime, 
 Each library is optional: what is missing leaves its samples alone. Payloads only run `true`. A good sample is what the library itself
 writes, a bad one is the same with one technique added. Expectations are blessed as in make_samples.py.
 """
-import io, os, pathlib, struct, subprocess, sys, tempfile, zipfile
+import io, os, pathlib, random, struct, subprocess, sys, tempfile, zipfile
 
 os.environ.update(TF_CPP_MIN_LOG_LEVEL="3", CUDA_VISIBLE_DEVICES="", GLOG_minloglevel="3")
 HERE = pathlib.Path(__file__).parent / "samples"
@@ -68,6 +68,7 @@ def tensorflow():
     model = tf.keras.Sequential([tf.keras.layers.Input((4,)), tf.keras.layers.Dense(2)])
     model.export(str(work / "export"), verbose=False)
     add("tensorflow/good-keras_export.pb", (work / "export/saved_model.pb").read_bytes())
+    add("checkpoint/good-variables.data", (work / "export/variables/variables.data-00000-of-00001").read_bytes())
     checkpoint = tf.train.Checkpoint(module=module)
     checkpoint.save(str(work / "points/model"))
     add("checkpoint/good-checkpoint", (work / "points/checkpoint").read_bytes())
@@ -698,6 +699,9 @@ def written():
     add("coreml/bad-bare_custom.mlmodel", field(1, 0, b"\4") + delimited(555, delimited(10, b"RunShell")))
     add("onnx/bad-bare_python.onnx", delimited(7, delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"PyOp"))))
     add("openvino/bad-bare_extension.xml", '<net><extensions><extension name="x" library="/tmp/evil.so.1.so"/></extensions><layers/></net>')
+    chance = random.Random(1)
+    for name, form, count in ("float16", "<e", 512), ("float32", "<f", 64), ("float64", "<d", 64):
+        add(f"numbers/good-{name}.bin", b"".join(struct.pack(form, chance.gauss(0, 0.05)) for _ in range(count)))
     symbol = '{"nodes": [{"op": "null", "name": "data", "inputs": []}, {"op": "%s", "name": "n", "attrs": {"op_type": "x"}, "inputs": [[0, 0, 0]]}], "arg_nodes": [0], "node_row_ptr": [0, 1, 2], "heads": [[1, 0, 0]]}'
     add("mxnet/good-symbol.json", symbol % "Activation")
     add("mxnet/bad-custom-symbol.json", symbol % "Custom")

@@ -1,6 +1,6 @@
 
 c
-ImmutableConstImmutableConst*#
-memory_region_name/etc/passwd*
+ImmutableConstImmutableConst*
 shape:*
-dtype0"ª
+dtype0*#
+memory_region_name/etc/passwd"ª
