@@ -6,17 +6,22 @@
 //! * [`Writer`] appends fields to a buffer.
 //!
 //! Source: the protocol buffers encoding guide (base 128 varints, tags, length-delimited records). Groups (wire types 3 and 4)
-//! are deprecated and refused. Nothing is copied, nothing is allocated, and every length is checked against what is left.
+//! are deprecated, but loaders still skip them: they come out as [`Value::Group`]. Nothing is copied, nothing is allocated, and
+//! every length is checked against what is left.
+//! [`is_plausible`] walks the outermost fields of a source that may be large, to tell messages from other bytes.
 //!
 //! Absent on purpose: streaming. A message is one slice, as in every loader of these files, at most [`MESSAGE_BYTES_MAX`] long.
 
 #![deny(clippy::indexing_slicing)]
 
+use std::io::{self, Read, Seek, SeekFrom};
+
 /// The longest message that we read, in bytes: the limit of the format's own implementations.
 pub const MESSAGE_BYTES_MAX: usize = 0x7fff_ffff;
 
-/// The deepest nesting of messages that we follow.
-pub const DEPTH_MAX: usize = 64;
+/// The deepest nesting of messages that we follow: that of the format's own implementations, so that nothing which they load
+/// is out of reach.
+pub const DEPTH_MAX: usize = 100;
 
 /// The longest varint, in bytes: ten groups of seven bits hold 64 bits.
 pub const VARINT_BYTES_MAX: usize = 10;
@@ -61,12 +66,12 @@ pub enum ProtobufError {
         /// The number as read.
         number: u64,
     },
-    /// A group, or one of the unassigned wire types.
+    /// The end of a group that never began, or one of the unassigned wire types.
     #[error("wire type {wire} at byte {offset} is not read")]
     WireType {
         /// Where the field begins.
         offset: usize,
-        /// The wire type: 3 and 4 are groups, 6 and 7 unassigned.
+        /// The wire type: 4 ends a group, 6 and 7 are unassigned.
         wire: u8,
     },
     /// Messages nest deeper than [`DEPTH_MAX`].
@@ -107,6 +112,8 @@ pub enum Value<'a> {
     Fixed64(u64),
     /// Wire type 2: text, bytes, messages, packed numbers.
     Bytes(Bytes<'a>),
+    /// Wire type 3 up to the matching wire type 4: the fields in between.
+    Group(Bytes<'a>),
     /// Wire type 5: 32 little-endian bits.
     Fixed32(u32),
 }
@@ -156,6 +163,7 @@ impl<'a> Reader<'a> {
             0 => Value::Varint(self.varint(offset)?),
             1 => Value::Fixed64(u64::from_le_bytes(self.array(offset)?)),
             2 => Value::Bytes(self.delimited(offset)?),
+            3 => Value::Group(self.group(number, offset)?),
             5 => Value::Fixed32(u32::from_le_bytes(self.array(offset)?)),
             wire => return Err(ProtobufError::WireType { offset, wire: u8::try_from(wire).unwrap_or(u8::MAX) }),
         };
@@ -195,6 +203,34 @@ impl<'a> Reader<'a> {
         Ok(Bytes { data: self.take(length, field)?, offset, depth: self.depth })
     }
 
+    /// Up to the end of group `number`; groups inside it are skipped with it.
+    fn group(&mut self, number: u32, field: usize) -> Result<Bytes<'a>, ProtobufError> {
+        let (start, content) = (self.offset, self.rest);
+        let mut open = vec![number];
+        loop {
+            let offset = self.offset;
+            if self.rest.is_empty() {
+                return Err(ProtobufError::Truncated { offset: field });
+            }
+            let tag = self.varint(offset)?;
+            let inner = u32::try_from(tag >> 3).unwrap_or(0);
+            match tag & 7 {
+                0 => drop(self.varint(offset)?),
+                1 => drop(self.take(8, offset)?),
+                2 => drop(self.delimited(offset)?),
+                3 if open.len() + self.depth >= DEPTH_MAX => return Err(ProtobufError::Depth { offset }),
+                3 => open.push(inner),
+                4 if open.pop() == Some(inner) => {}
+                5 => drop(self.take(4, offset)?),
+                wire => return Err(ProtobufError::WireType { offset, wire: u8::try_from(wire).unwrap_or(u8::MAX) }),
+            }
+            if open.is_empty() {
+                let data = content.get(..offset - start).unwrap_or_default();
+                return Ok(Bytes { data, offset: start, depth: self.depth });
+            }
+        }
+    }
+
     fn array<const N: usize>(&mut self, field: usize) -> Result<[u8; N], ProtobufError> {
         let taken = self.take(N, field)?;
         taken.try_into().map_err(|_| ProtobufError::Truncated { offset: field })
@@ -209,6 +245,11 @@ impl<'a> Reader<'a> {
 }
 
 impl<'a> Bytes<'a> {
+    /// A whole message that begins at offset 0.
+    pub fn whole(data: &'a [u8]) -> Self {
+        Self { data, offset: 0, depth: 0 }
+    }
+
     /// Reads the content as a message.
     ///
     /// # Errors
@@ -239,6 +280,53 @@ impl<'a> Bytes<'a> {
         self.offset + self.data.len()
     }
 }
+
+/// Whether the outermost fields of `source` are well-formed: up to its end, or the first [`PLAUSIBLE_FIELDS`] of them.
+///
+/// # Errors
+/// Those of the source.
+pub fn is_plausible(source: &mut (impl Read + Seek + ?Sized)) -> io::Result<bool> {
+    let whole = source.seek(SeekFrom::End(0))?;
+    let mut at = 0;
+    for count in 0..PLAUSIBLE_FIELDS {
+        if at >= whole {
+            return Ok(at == whole && count > 0);
+        }
+        source.seek(SeekFrom::Start(at))?;
+        let mut head = Vec::new();
+        source.take(2 * VARINT_BYTES_MAX as u64).read_to_end(&mut head)?;
+        let Some(step) = first_field(&head, whole - at) else { return Ok(false) };
+        at += step;
+    }
+    Ok(true)
+}
+
+/// How long the field is that `head` begins with, where it fits into `left` bytes. A group counts by its tag alone: its fields
+/// and its end follow as if they were fields.
+fn first_field(head: &[u8], left: u64) -> Option<u64> {
+    let mut reader = Reader::new(head).ok()?;
+    let tag = reader.varint(0).ok()?;
+    u32::try_from(tag >> 3).ok().filter(|number| (1..=FIELD_NUMBER_MAX).contains(number))?;
+    let tag_bytes = reader.offset as u64;
+    let body = match tag & 7 {
+        0 => {
+            reader.varint(0).ok()?;
+            reader.offset as u64 - tag_bytes
+        }
+        1 => 8,
+        2 => {
+            let length = reader.varint(0).ok()?;
+            (reader.offset as u64 - tag_bytes).checked_add(length)?
+        }
+        3 | 4 => 0,
+        5 => 4,
+        _ => return None,
+    };
+    tag_bytes.checked_add(body).filter(|step| *step <= left)
+}
+
+/// Outermost fields that [`is_plausible`] walks.
+pub const PLAUSIBLE_FIELDS: usize = 256;
 
 /// Appends fields to a message, in the order of the calls.
 #[derive(Debug, Clone, Default)]
@@ -354,7 +442,8 @@ mod tests {
             (&[0x08, 255, 255, 255, 255, 255, 255, 255, 255, 255, 255, 1], ProtobufError::Varint { offset: 1 }),
             (&[0x0a, 5, 1], ProtobufError::Length { offset: 0, claimed: 5, left: 1 }),
             (&[0x00, 1], ProtobufError::FieldNumber { offset: 0, number: 0 }),
-            (&[0x0b], ProtobufError::WireType { offset: 0, wire: 3 }),
+            (&[0x0b], ProtobufError::Truncated { offset: 0 }),
+            (&[0x0b, 0x14], ProtobufError::WireType { offset: 1, wire: 4 }),
             (&[0x0c], ProtobufError::WireType { offset: 0, wire: 4 }),
             (&[0x0e], ProtobufError::WireType { offset: 0, wire: 6 }),
             (&[0x08, 1, 0x0d, 1, 2], ProtobufError::Truncated { offset: 2 }),

@@ -66,12 +66,17 @@ impl Audit<'_> {
                 return Ok("zip");
             }
         };
+        self.zip_archive(source, &archive)
+    }
+
+    /// An archive whose directory was read.
+    pub(crate) fn zip_archive(&mut self, source: &mut dyn Source, archive: &Archive) -> io::Result<&'static str> {
         archive.notes.iter().for_each(|note| self.archive_note(note));
         if archive.truncated {
             self.note(id::ZIP_LIMIT, "more members or oddities than are kept", None);
         }
-        let layout = Layout::of(&archive);
-        self.layout(source, &archive, &layout)?;
+        let layout = Layout::of(archive);
+        self.layout(source, archive, &layout)?;
         let mut storages: HashMap<String, Storage> = HashMap::new();
         let mut pickles = HashSet::new();
         for (index, member) in archive.members.iter().enumerate().filter(|(_, member)| is_torch_pickle(member)) {
@@ -98,7 +103,7 @@ impl Audit<'_> {
         for name in missing.iter().take(10) {
             self.note(id::TCH_STORAGE, &format!("storage `{}` is missing", printable(name, 120)), None);
         }
-        self.outside(source, &archive)?;
+        self.outside(source, archive)?;
         Ok(layout.format)
     }
 

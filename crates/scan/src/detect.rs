@@ -3,10 +3,12 @@
 use std::io;
 
 use ringfence_format::{
-    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, npy, safetensors, sevenz, tar, ubjson, zip,
+    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz, sstable, tar,
+    ubjson, zip,
 };
 
 use crate::{
+    coreml::BLOB_SENTINEL,
     pickle::nested,
     source::{Source, bytes_at, length},
 };
@@ -37,8 +39,17 @@ pub(crate) enum Kind {
     XgboostBinary,
     Lightgbm,
     Catboost,
-    /// Looks like protocol buffers; only ONNX is read.
+    /// Well-formed protocol buffers, or what begins like an ONNX model; which message is `messages`' business.
     Protobuf,
+    TfLite,
+    OnnxRuntime,
+    /// A sorted table: the index of a TensorFlow checkpoint.
+    SortedTable,
+    PaddleParameters,
+    CoreMlWeights,
+    MxNetArrays,
+    /// A TensorRT engine.
+    Engine,
     Png,
     Jpeg,
     Gif,
@@ -63,7 +74,6 @@ const UNSUPPORTED: &[(&str, usize, &[u8])] = &[
     ("arrow", 0, b"ARROW1"),
     ("sqlite", 0, b"SQLite format 3\0"),
     ("pdf", 0, b"%PDF-"),
-    ("tflite", 4, b"TFL3"),
     ("compress", 0, b"\x1f\x9d"),
     ("lzip", 0, b"LZIP"),
     ("lzop", 0, b"\x89LZO\0\r\n\x1a\n"),
@@ -80,7 +90,24 @@ const UNSUPPORTED: &[(&str, usize, &[u8])] = &[
 pub(crate) fn detect(source: &mut dyn Source) -> io::Result<Kind> {
     let length = length(source)?;
     let head = bytes_at(source, 0, HEAD_BYTES)?;
-    Ok(kind_of(&head, length))
+    match kind_of(&head, length) {
+        Kind::Other => structure(source, length),
+        kind => Ok(kind),
+    }
+}
+
+/// Formats without a signature at their beginning.
+fn structure(source: &mut dyn Source, length: u64) -> io::Result<Kind> {
+    let tail = bytes_at(source, length.saturating_sub(sstable::FOOTER_BYTES as u64), sstable::FOOTER_BYTES as u64)?;
+    Ok(if sstable::is_footer(&tail) {
+        Kind::SortedTable
+    } else if paddle::is_likely(source)? {
+        Kind::PaddleParameters
+    } else if protobuf::is_plausible(source)? {
+        Kind::Protobuf
+    } else {
+        Kind::Other
+    })
 }
 
 fn kind_of(head: &[u8], length: u64) -> Kind {
@@ -124,6 +151,9 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if let Some((name, ..)) = UNSUPPORTED.iter().find(|(_, offset, signature)| fits(offset, signature)) {
         return Kind::Unsupported(name);
     }
+    if let Some(kind) = graph(head) {
+        return kind;
+    }
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;
     }
@@ -161,6 +191,18 @@ fn model(head: &[u8]) -> Option<Kind> {
         Some(Kind::Ubjson)
     } else {
         None
+    }
+}
+
+/// Graph formats with a signature: flatbuffers name themselves behind their first offset.
+fn graph(head: &[u8]) -> Option<Kind> {
+    match head {
+        [_, _, _, _, b'T', b'F', b'L', b'3', ..] => Some(Kind::TfLite),
+        [_, _, _, _, b'O', b'R', b'T', b'M', ..] => Some(Kind::OnnxRuntime),
+        [b'p' | b'f', b't', b'r', b't', ..] => Some(Kind::Engine),
+        _ if head.starts_with(&mxnet::MAGIC) => Some(Kind::MxNetArrays),
+        _ if head.get(64..).is_some_and(|rest| rest.starts_with(&BLOB_SENTINEL)) => Some(Kind::CoreMlWeights),
+        _ => None,
     }
 }
 

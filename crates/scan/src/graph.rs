@@ -1,29 +1,36 @@
 //! ONNX models: what their graph reaches outside of itself, and what loaders skip.
 
-use std::io;
+mod domains;
+mod loose;
 
-use ringfence_format::onnx::{DataLocation, Function, Graph, Model, Node, NoteKind, Payload, Property, Tensor};
+use std::{
+    collections::{HashMap, HashSet},
+    io,
+};
+
+use ringfence_format::{
+    onnx::{
+        AttributeValue, DataLocation, Function, Graph, Model, Node, NoteKind, Payload, Property, SparseTensor, Tensor,
+    },
+    schema::Schema,
+};
 use ringfence_schema::finding::printable;
 
+use self::domains::STANDARD_DOMAINS;
+pub(crate) use self::domains::{Flawed, domain_flaw};
 use crate::{
     audit::Audit,
+    paths::{escapes, is_identifier},
     rules::id,
     source::{Source, bytes_at, length},
 };
 
-/// Domains of the standard and of ONNX Runtime's own operators.
-const KNOWN_DOMAINS: [&str; 10] = [
-    "",
-    "ai.onnx",
-    "ai.onnx.ml",
-    "ai.onnx.training",
-    "ai.onnx.preview.training",
-    "ai.onnx.preview",
-    "com.microsoft",
-    "com.microsoft.nchwc",
-    "com.ms.internal.nhwc",
-    "org.pytorch.aten",
-];
+/// Shortest text of an attribute or tensor that is looked into, in bytes.
+const TEXT_BYTES_MIN: usize = 32;
+/// First bytes of a tensor that are looked at.
+const TENSOR_HEAD_BYTES: usize = 4_096;
+/// Newest version that an operator set may claim; the newest in use is below thirty.
+const OPSET_VERSION_MAX: i64 = 1_000;
 /// TensorFlow's operators that read or write files, call Python or load libraries.
 const OUTSIDE_OPERATORS: [&str; 14] = [
     "ReadFile",
@@ -54,18 +61,17 @@ impl Audit<'_> {
         let bytes = bytes_at(source, 0, most)?;
         let model = match Model::parse(&bytes) {
             Ok(model) => model,
-            Err(_) if whole <= most && !names_onnx(&bytes) => return Ok(None),
-            Err(error) => {
-                self.note(id::ONX_BROKEN, &error.to_string(), None);
-                self.carve(source)?;
-                return Ok(Some("onnx"));
-            }
+            Err(error) => return self.onnx_unparsed(source, &bytes, whole <= most, &error),
         };
-        let has_content = model.graph.is_some() && (model.ir_version > 0 || !model.opsets.is_empty());
+        let is_node =
+            |node: &Node<'_>| is_identifier(node.op_type) && !(node.inputs.is_empty() && node.outputs.is_empty());
+        let has_nodes = model.graph.as_ref().is_some_and(|graph| graph.nodes.iter().any(is_node));
+        let has_content = has_nodes || model.graph.is_some() && (model.ir_version > 0 || !model.opsets.is_empty());
         if !has_content {
             return Ok(None);
         }
         self.onnx_domains(&model);
+        self.onnx_redefinitions(&model);
         for (_, tensor) in model.tensors() {
             self.onnx_tensor(tensor);
             if let Payload::Raw(raw) = tensor.payload() {
@@ -94,23 +100,25 @@ impl Audit<'_> {
     }
 
     fn onnx_domains(&mut self, model: &Model<'_>) {
-        let own: Vec<&str> = model.functions.iter().map(|function| function.domain).collect();
         let mut nodes = Vec::new();
         model.graph.iter().chain(&model.training).for_each(|graph| all_nodes(graph, &mut nodes));
         model.functions.iter().for_each(|function| function_nodes(function, &mut nodes));
+        let functions: HashSet<(&str, &str)> = model.functions.iter().map(|f| (f.domain, f.name)).collect();
         let mut unknown: Vec<(String, u64)> = Vec::new();
         for node in nodes {
-            if matches!(node.op_type, "PyOp" | "PythonOp" | "PyFunc" | "PyCustomOp" | "PyFuncStateless") {
-                let message = format!("node `{}` is a `{}`", printable(node.name, 80), node.op_type);
-                self.note(id::ONX_PYTHON, &message, Some(node.offset as u64));
-            }
-            let called = own.contains(&node.domain)
-                && model.functions.iter().any(|f| f.domain == node.domain && f.name == node.op_type);
-            if !called
-                && !KNOWN_DOMAINS.contains(&node.domain)
-                && !unknown.iter().any(|(domain, _)| domain == node.domain)
-            {
-                unknown.push((node.domain.to_owned(), node.offset as u64));
+            self.onnx_attributes(node);
+            match domain_flaw(node.domain, node.op_type) {
+                Some(Flawed::Python) => {
+                    let message = format!("node `{}` is a `{}`", printable(node.name, 80), node.op_type);
+                    self.note(id::ONX_PYTHON, &message, Some(node.offset as u64));
+                }
+                Some(Flawed::Unknown)
+                    if !functions.contains(&(node.domain, node.op_type))
+                        && !unknown.iter().any(|(domain, _)| domain == node.domain) =>
+                {
+                    unknown.push((node.domain.to_owned(), node.offset as u64));
+                }
+                _ => {}
             }
         }
         for (domain, offset) in unknown.into_iter().take(100) {
@@ -118,14 +126,73 @@ impl Audit<'_> {
         }
     }
 
+    /// Texts and sparse tensors in attributes.
+    fn onnx_attributes(&mut self, node: &Node<'_>) {
+        for attribute in &node.attributes {
+            for value in attribute.value.iter().chain(&attribute.others) {
+                let what = || format!("attribute {}", printable(attribute.name, 40));
+                match value {
+                    AttributeValue::Bytes(bytes) if bytes.len() >= TEXT_BYTES_MIN => {
+                        self.graph_text(&what(), bytes, attribute.offset as u64);
+                    }
+                    AttributeValue::Strings(texts) => {
+                        for text in texts.iter().filter(|text| text.len() >= TEXT_BYTES_MIN).take(1_000) {
+                            self.graph_text(&what(), text, attribute.offset as u64);
+                        }
+                    }
+                    AttributeValue::SparseTensor(sparse) => self.onnx_sparse(sparse),
+                    AttributeValue::SparseTensors(all) => all.iter().for_each(|sparse| self.onnx_sparse(sparse)),
+                    _ => {}
+                }
+            }
+        }
+    }
+
+    fn onnx_sparse(&mut self, sparse: &SparseTensor<'_>) {
+        if elements(&sparse.dims).is_none_or(|elements| elements > ELEMENTS_MAX) {
+            self.note(
+                id::ONX_SHAPE,
+                &format!("a sparse tensor has shape {:?}", sparse.dims),
+                Some(sparse.offset as u64),
+            );
+        }
+    }
+
+    /// Functions by the name of operators, and operator sets that are imported twice or in no real version.
+    fn onnx_redefinitions(&mut self, model: &Model<'_>) {
+        for function in model.functions.iter().filter(|function| STANDARD_DOMAINS.contains(&function.domain)) {
+            let message = format!(
+                "function `{}` stands in the standard domain `{}`",
+                printable(function.name, 80),
+                function.domain
+            );
+            self.note(id::ONX_SHADOW, &message, Some(function.offset as u64));
+        }
+        let mut seen: HashMap<&str, i64> = HashMap::new();
+        for opset in &model.opsets {
+            let domain = if opset.domain == "ai.onnx" { "" } else { opset.domain };
+            if seen.insert(domain, opset.version).is_some_and(|version| version != opset.version) {
+                let message = format!("operator set `{}` is imported in two versions", printable(opset.domain, 80));
+                self.note(id::ONX_SHADOW, &message, None);
+            }
+            if !(1..=OPSET_VERSION_MAX).contains(&opset.version) && STANDARD_DOMAINS.contains(&opset.domain) {
+                let message = format!("operator set `{}` has version {}", printable(opset.domain, 80), opset.version);
+                self.note(id::ONX_SHADOW, &message, None);
+            }
+        }
+        for graph in model.graph.iter().chain(&model.training) {
+            graph.sparse_initialisers.iter().for_each(|sparse| self.onnx_sparse(sparse));
+        }
+    }
+
     fn onnx_tensor(&mut self, tensor: &Tensor<'_>) {
         let name = printable(tensor.name, 80);
         let offset = Some(tensor.offset as u64);
-        let elements =
-            tensor.dims.iter().try_fold(1_u128, |product, dim| product.checked_mul(u128::try_from(*dim).ok()?));
+        let elements = elements(&tensor.dims);
         if elements.is_none_or(|elements| elements > ELEMENTS_MAX) {
             self.note(id::ONX_SHAPE, &format!("tensor `{name}` has shape {:?}", tensor.dims), offset);
         }
+        self.onnx_numbers(tensor, &name, elements);
         if tensor.location == DataLocation::Default && tensor.external.is_empty() {
             return;
         }
@@ -143,9 +210,49 @@ impl Audit<'_> {
                 self.note(id::ONX_EXTERNAL_HERE, &format!("tensor `{name}` reads `{shown}` beside the model"), offset);
             }
         }
-        let number = |value: &str| value.parse::<u64>().is_ok_and(|value| value < 1 << 48);
-        if property("offset").chain(property("length")).any(|value| !number(value)) {
+        let number = |value: &str| value.parse::<u64>().ok().filter(|value| *value < 1 << 48);
+        if property("offset").chain(property("length")).any(|value| number(value).is_none()) {
             self.note(id::ONX_SHAPE, &format!("tensor `{name}` has an impossible external offset or length"), offset);
+        }
+        let expected = tensor.data_type.bytes().and_then(|width| elements?.checked_mul(width as u128));
+        let stated = property("length").filter_map(number).next_back();
+        if stated.zip(expected).is_some_and(|(stated, expected)| u128::from(stated) != expected) {
+            let message = format!("tensor `{name}` takes {stated:?} external bytes, its shape says {expected:?}");
+            self.note(id::ONX_LENGTH, &message, offset);
+        }
+    }
+
+    /// Numbers in the file: as many as the shape says, and not a program.
+    fn onnx_numbers(&mut self, tensor: &Tensor<'_>, name: &str, elements: Option<u128>) {
+        let offset = Some(tensor.offset as u64);
+        match tensor.payload() {
+            Payload::Raw(raw) => {
+                let expected = tensor.data_type.bytes().and_then(|width| elements?.checked_mul(width as u128));
+                if expected.is_some_and(|expected| expected != raw.data.len() as u128) {
+                    let message = format!("tensor `{name}` has {} bytes, its shape says {expected:?}", raw.data.len());
+                    self.note(id::ONX_LENGTH, &message, offset);
+                }
+                let head = raw.data.get(..raw.data.len().min(TENSOR_HEAD_BYTES)).unwrap_or_default();
+                self.payload("tensor", head, raw.offset as u64);
+            }
+            Payload::Ambiguous => {
+                self.note(id::ONX_LENGTH, &format!("tensor `{name}` has its numbers in several places"), offset);
+            }
+            Payload::Absent if elements.is_some_and(|elements| elements > 0) && tensor.external.is_empty() => {
+                self.note(
+                    id::ONX_LENGTH,
+                    &format!("tensor `{name}` has no numbers, its shape says {elements:?}"),
+                    offset,
+                );
+            }
+            Payload::Typed { field: 6, .. } => {
+                let texts = Schema::onnx().view_of("TensorProto", tensor.message);
+                let texts = texts.into_iter().flat_map(|view| view.blobs("string_data"));
+                for text in texts.filter(|text| text.data.len() >= TEXT_BYTES_MIN).take(10_000) {
+                    self.graph_text("text tensor", text.data, text.offset as u64);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -184,24 +291,9 @@ impl Audit<'_> {
     }
 }
 
-/// Bytes that cannot be parsed may still be meant as a model.
-fn names_onnx(bytes: &[u8]) -> bool {
-    let head = bytes.get(..bytes.len().min(4_096)).unwrap_or_default();
-    [&b"pytorch"[..], b"onnx", b"ai.onnx", b"tf2onnx", b"skl2onnx", b"keras2onnx"]
-        .iter()
-        .any(|word| memchr::memmem::find(head, word).is_some())
-}
-
-/// Whether a path leaves the folder on any system: absolute, drive letters, `..`, schemes, hidden separators.
-pub(crate) fn escapes(location: &str) -> bool {
-    location.is_empty()
-        || location.starts_with(['/', '\\', '~'])
-        || location.contains(':')
-        || location.contains('%')
-        || location.contains('$')
-        || location.chars().any(char::is_control)
-        || location.split(['/', '\\']).any(|part| part.trim_matches([' ', '.']).is_empty() && part.starts_with(".."))
-        || location.contains('\\') && location.contains('/')
+/// Elements of a shape; `None` where a dimension is negative or the product has no number.
+fn elements(dims: &[i64]) -> Option<u128> {
+    dims.iter().try_fold(1_u128, |product, dim| product.checked_mul(u128::try_from(*dim).ok()?))
 }
 
 fn all_nodes<'m, 'a>(graph: &'m Graph<'a>, nodes: &mut Vec<&'m Node<'a>>) {
@@ -218,7 +310,6 @@ fn function_nodes<'m, 'a>(function: &'m Function<'a>, nodes: &mut Vec<&'m Node<'
 
 // The recursion is as deep as the file nests, which its reader has bounded.
 fn node_and_below<'m, 'a>(node: &'m Node<'a>, nodes: &mut Vec<&'m Node<'a>>) {
-    use ringfence_format::onnx::AttributeValue;
     nodes.push(node);
     for value in node.attributes.iter().flat_map(|attribute| attribute.value.iter().chain(&attribute.others)) {
         match value {

@@ -11,7 +11,7 @@ use ringfence_schema::finding::printable;
 use crate::{
     audit::Audit,
     detect::program,
-    graph::escapes,
+    paths::escapes,
     pickle::nested,
     rules::{Rule, id},
     source::{Source, Window, bytes_at, length},

@@ -18,6 +18,8 @@ use crate::{
 
 /// How much of a text the patterns see, in bytes.
 const TEXT_BYTES_MAX: u64 = 16 << 20;
+/// How much of a longer text is read as a model, in bytes.
+const GRAPH_TEXT_BYTES_MAX: u64 = 256 << 20;
 /// Blocks of a picture that are walked.
 const BLOCKS_MAX: u32 = 1_000_000;
 /// How much of a JPEG's end is searched for its end marker, in bytes.
@@ -60,8 +62,9 @@ impl Audit<'_> {
         self.text_rules(&bytes);
         self.encoded(bytes.trim_ascii());
         if length(source)? > TEXT_BYTES_MAX {
-            // Data sets are long and inert; the patterns concern configuration, which is not.
-            return Ok(Some("text"));
+            // Data sets are long and inert; the patterns concern configuration, which is not. Models in text may be long too.
+            let text = bytes_at(source, 0, GRAPH_TEXT_BYTES_MAX)?;
+            return Ok(Some(self.graph_in_text(&text, false).unwrap_or("text")));
         }
         let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
         let is_json =
@@ -74,6 +77,9 @@ impl Audit<'_> {
             if self.xgboost_json(&bytes) {
                 return Ok(Some("xgboost-json"));
             }
+        }
+        if let Some(format) = self.graph_in_text(&bytes, is_json) {
+            return Ok(Some(format));
         }
         Ok(Some(if is_json { "json" } else { "text" }))
     }

@@ -2,7 +2,7 @@
 
 use std::io::{self, Cursor};
 
-use ringfence_format::hdf5;
+use ringfence_format::{hdf5, protobuf};
 
 use crate::{
     audit::Audit,
@@ -38,6 +38,14 @@ impl Audit<'_> {
         if !matches!(format, "hdf5" | "keras-h5") && hdf5::find(source)?.is_some() {
             self.within("hdf5", |audit| audit.hdf5_view(source))?;
         }
+        // A signature does not keep a loader of protocol buffers from reading the same bytes: fields that it does not know are
+        // skipped, whatever they look like.
+        if !matches!(kind, Kind::Empty | Kind::Protobuf | Kind::Other)
+            && protobuf::is_plausible(source)?
+            && let Some(second) = self.protobuf(source)?
+        {
+            self.note(id::GRF_AMBIGUOUS, &format!("reads as {format} and as {second}"), Some(0));
+        }
         Ok(format)
     }
 
@@ -54,7 +62,7 @@ impl Audit<'_> {
             Kind::Tar => self.tar(source),
             Kind::Sevenz => self.sevenz(source),
             Kind::Safetensors => self.safetensors(source),
-            Kind::Protobuf => match self.onnx(source)? {
+            Kind::Protobuf => match self.protobuf(source)? {
                 Some(format) => Ok(format),
                 None => self.other(source),
             },
@@ -68,6 +76,17 @@ impl Audit<'_> {
                 Some(format) => Ok(format),
                 None => self.other(source),
             },
+            Kind::TfLite => self.tflite(source),
+            Kind::OnnxRuntime => self.ort(source),
+            Kind::SortedTable => self.sorted_table(source),
+            Kind::PaddleParameters => self.paddle_parameters(source),
+            Kind::MxNetArrays => self.mxnet_arrays(source),
+            Kind::CoreMlWeights => self.core_ml_weights(source),
+            Kind::Engine => {
+                self.note(id::GRF_ENGINE, "is a TensorRT engine", Some(0));
+                self.carve(source)?;
+                Ok("tensorrt")
+            }
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
             Kind::Program("script") => {
                 self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));
@@ -114,6 +133,13 @@ impl Audit<'_> {
         }
         self.carve(source)?;
         self.unread(source)?;
+        // XML in an encoding that is no text here.
+        if let Some(format) = self.markup(&bytes_at(source, 0, CARVE_BYTES_MAX)?) {
+            return Ok(format);
+        }
+        if let Some(format) = self.raw_numbers(source)? {
+            return Ok(format);
+        }
         self.graph_operators(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
         self.note(id::GEN_UNKNOWN, "the content is of no known format", Some(0));
         Ok("unknown")

@@ -11,7 +11,7 @@ use ringfence_schema::finding::printable;
 
 use crate::{
     audit::Audit,
-    graph::escapes,
+    paths::escapes,
     pickle::{
         Encoding,
         names::{NAMES, Standing},
@@ -129,6 +129,15 @@ const TEXTS_MAX: usize = 20_000;
 const NODES_SHOWN_MAX: usize = 2_000;
 
 impl Audit<'_> {
+    /// Judges a configuration that stands inside another format, at `place`.
+    pub(crate) fn keras_config(&mut self, json: &str, place: &str) {
+        self.within(place, |audit| {
+            if !audit.keras_json(json.as_bytes()) {
+                audit.text_rules(json.as_bytes());
+            }
+        });
+    }
+
     /// Judges `bytes` if they are a JSON document that configures Keras objects; whether they are.
     pub(crate) fn keras_json(&mut self, bytes: &[u8]) -> bool {
         let Some(text) = json::text_of(bytes) else { return false };

@@ -7,7 +7,8 @@
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader: `stream`, `archive` with `torch`, `tar`,
-//! `sevenz`, `wrapper`; `arrays`, `graph`, `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `inert`. `metadata` and `template`
+//! `sevenz`, `wrapper`; `arrays`, `graph`, `messages` with `tensorflow`, `coreml`, `paddle`; `tflite`, `ort`, `checkpoint`,
+//! `markup`; `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `inert`. `metadata` and `template`
 //! judge the texts in them, `storage` searches weights for what is no weight. `pickle` is the abstract machine that
 //! everything else is there for; `audit` collects findings.
 //!
@@ -28,6 +29,8 @@ mod archive;
 mod arrays;
 mod audit;
 mod boosting;
+mod checkpoint;
+mod coreml;
 mod detect;
 mod gguf;
 mod graph;
@@ -35,8 +38,15 @@ mod hdf5;
 mod inert;
 mod inspect;
 mod keras;
+mod markup;
+mod messages;
 mod metadata;
 mod msgpack;
+mod mxnet;
+mod numbers;
+mod ort;
+mod paddle;
+mod paths;
 mod pickle;
 mod rules;
 mod script;
@@ -45,10 +55,12 @@ mod source;
 mod storage;
 mod stream;
 mod tar;
+mod template;
+mod tensorflow;
+mod tflite;
 mod torch;
 mod weights;
 mod wrapper;
-mod template;
 
 pub use pickle::{Names, names_in};
 pub use rules::{Rule, rules, rules_digest};

@@ -5,7 +5,7 @@
 
 use ringfence_schema::{Digest, Hasher, Severity, Verdict};
 
-use crate::pickle::names;
+use crate::{paddle, pickle::names, tensorflow};
 
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +42,9 @@ pub fn rules_digest() -> Digest {
     add(&mut hasher, names::ALLOWED);
     add(&mut hasher, names::GENERATED);
     add(&mut hasher, names::GADGETS);
+    add(&mut hasher, tensorflow::EFFECTS_TABLE);
+    add(&mut hasher, tensorflow::OPERATORS_TABLE);
+    add(&mut hasher, paddle::OPERATORS_TABLE);
     add(&mut hasher, env!("CARGO_PKG_VERSION"));
     hasher.finish()
 }
@@ -359,4 +362,58 @@ rules! {
         "metadata is passed on to tools that may run it", LOOK;
     MET_ADDRESS "RF-MET-002" Medium Suspicious "a text beside the weights points to a program",
         "tools that follow it fetch something that runs", LOOK;
+    GRF_PYTHON "RF-GRF-001" Critical Malicious "the graph calls Python",
+        "such operators call Python code by name or number when the model runs", LOAD_SAFE;
+    GRF_WRITE "RF-GRF-002" Critical Malicious "the graph writes files",
+        "running the model creates or replaces files of the author's choice", LOAD_SAFE;
+    GRF_READ "RF-GRF-003" High Suspicious "the graph reads files of the author's choice",
+        "what it reads can leave through the model's outputs", LOOK;
+    GRF_NETWORK "RF-GRF-004" High Suspicious "the graph uses the network",
+        "a connection can send out secrets and fetch what nobody scanned", LOAD_SAFE;
+    GRF_NATIVE "RF-GRF-005" High Suspicious "the model loads or runs native code",
+        "a native library runs as soon as it is loaded", LOAD_SAFE;
+    GRF_STOP "RF-GRF-006" High Suspicious "the graph ends the process",
+        "one call of the model takes the whole service down", LOOK;
+    GRF_CUSTOM "RF-GRF-007" Medium Suspicious "needs code that the runtime does not have",
+        "custom operators, layers and classes come from elsewhere and run as native code", LOOK;
+    GRF_SHADOW "RF-GRF-008" Medium Suspicious "a function has the name of a standard operator",
+        "readers expect the standard operator, the runtime may call the function", LOOK;
+    GRF_PATH "RF-GRF-009" High Suspicious "names a file outside of its folder",
+        "loading the model reads a file of the author's choice", "do not load it beside files that matter";
+    GRF_LINKED "RF-GRF-010" Info Clean "keeps a part in another file",
+        "that file is part of the model and must be scanned and shipped with it", "scan the whole folder";
+    GRF_SHAPE "RF-GRF-011" Medium Suspicious "sizes, places or numbers are impossible",
+        "loaders allocate or read what they say, some of them without a check", ASK;
+    GRF_HIDDEN "RF-GRF-012" Medium Suspicious "has bytes that loaders skip",
+        "fields that no published table names can carry anything", LOOK;
+    GRF_FEW_HIDDEN "RF-GRF-013" Low Clean "has a few bytes that loaders skip",
+        "they may come from a newer version of the format; they are too few for a program", LOOK;
+    GRF_MERGED "RF-GRF-014" Medium Suspicious "a part that may be there once is there twice",
+        "loaders merge the two; readers that show one of them hide the other", LOOK;
+    GRF_PAYLOAD "RF-GRF-015" High Suspicious "a tensor or text holds a program or an archive",
+        "numbers and texts that begin like an executable wait for something that runs them", LOOK;
+    GRF_BROKEN "RF-GRF-016" Medium Incomplete "the model cannot be read to its end",
+        "a part of it was not looked at", ASK;
+    GRF_AMBIGUOUS "RF-GRF-017" Medium Suspicious "the bytes are two kinds of model at once",
+        "which one is loaded depends on the loader", ASK;
+    GRF_ENGINE "RF-GRF-018" Medium Suspicious "is or holds a compiled engine",
+        "engines are native programs for one device; loading one runs what its author compiled", "build the engine yourself from a model that was scanned";
+    GRF_RAW "RF-GRF-019" Info Clean "holds numbers without a format of their own",
+        "which tensor they belong to is said by an index or a model beside them, which must be scanned and shipped with it", "scan the whole folder";
+    XML_EXTERNAL "RF-XML-001" High Malicious "an XML parser would read another file or server",
+        "parsers that resolve entities or inclusions read what the author names and may send it out", "do not parse it; ask for a file without a document type";
+    XML_ENTITY "RF-XML-002" High Suspicious "declares XML entities",
+        "nested entities fill the memory of whoever expands them", "do not parse it; ask for a file without a document type";
+    XML_DOCTYPE "RF-XML-003" Medium Suspicious "a model with an XML document type",
+        "models do not need one; parsers fetch what it names", ASK;
+    XML_CODE "RF-XML-004" High Suspicious "a model in XML carries or names code",
+        "runtimes that support such extensions run them", LOOK;
+    XML_ENCODING "RF-XML-006" Medium Suspicious "XML in an encoding that hides its markup",
+        "readers that do not know the encoding see harmless letters where a parser sees declarations", ASK;
+    XML_BROKEN "RF-XML-005" Medium Incomplete "the XML breaks off",
+        "a part of it was not looked at", ASK;
+    ONX_SHADOW "RF-ONX-008" Medium Suspicious "redefines a standard operator or operator set",
+        "readers expect the standard operator, the runtime may call the function", LOOK;
+    ONX_LENGTH "RF-ONX-009" Medium Suspicious "a tensor's bytes do not fit its shape",
+        "some runtimes read as many bytes as the shape says", ASK;
 }

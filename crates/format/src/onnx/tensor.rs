@@ -225,7 +225,7 @@ impl<'a> Tensor<'a> {
                 }
                 (_, Value::Varint(bits) | Value::Fixed64(bits)) => values.push(convert(bits)),
                 (_, Value::Fixed32(bits)) => values.push(convert(u64::from(bits))),
-                (None, Value::Bytes(_)) => {}
+                (None, Value::Bytes(_)) | (_, Value::Group(_)) => {}
             }
             if values.len() > expected {
                 return Err(self.count(values.len(), expected));

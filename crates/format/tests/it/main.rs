@@ -3,4 +3,5 @@
 
 mod containers;
 mod models;
+mod graphs;
 mod onnx;

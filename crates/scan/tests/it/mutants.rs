@@ -45,6 +45,46 @@ fn containers_cut_and_turned() {
 /// Samples that are cut and turned at every byte.
 const SMALL_BYTES: usize = 160;
 
+/// Formats whose readers follow lengths and offsets: every truncation and every changed byte of their samples.
+const GRAPHS: [&str; 14] = [
+    "caffe",
+    "checkpoint",
+    "coreml",
+    "mxnet",
+    "sentencepiece",
+    "onnx",
+    "openvino",
+    "ort",
+    "paddle",
+    "pmml",
+    "tensorflow",
+    "tensorrt",
+    "tflite",
+    "xml",
+];
+/// Edits of one sample; larger ones are edited at regular distances.
+const EDITS_MAX: usize = 400;
+
+#[test]
+fn graphs_survive_every_edit() {
+    for path in samples::all() {
+        let folder = path.parent().and_then(|folder| folder.file_name()).unwrap().to_string_lossy().into_owned();
+        let is_good = path.file_name().unwrap().to_string_lossy().starts_with("good-");
+        if !GRAPHS.contains(&folder.as_str()) || !is_good {
+            continue;
+        }
+        let bytes = fs::read(path).unwrap();
+        for at in (0..bytes.len()).step_by(bytes.len() / EDITS_MAX + 1) {
+            survives(&bytes[..at]);
+            for value in [0x00, 0x7f, 0xff] {
+                let mut changed = bytes.clone();
+                changed[at] ^= value | 1;
+                survives(&changed);
+            }
+        }
+    }
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 1_500, failure_persistence: None, ..ProptestConfig::default() })]
 

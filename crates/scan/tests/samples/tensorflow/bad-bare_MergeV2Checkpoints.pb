@@ -1,0 +1,2 @@
+
+MergeV2Checkpoints

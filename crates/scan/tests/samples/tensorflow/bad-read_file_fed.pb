@@ -1,0 +1,7 @@
+
+6
+PlaceholderPlaceholder*
+shape:*
+dtype0
+!
+ReadFileReadFilePlaceholder"ª
