@@ -53,7 +53,7 @@ impl Audit<'_> {
                 let numbers: Vec<i64> = run.numbers(&bytes).collect();
                 self.children(&numbers, &run.path, Some(run.offset));
             } else if matches!(run.kind, b'i' | b'U') {
-                self.payload(&bytes, id::XGB_PAYLOAD);
+                self.payload_head(&bytes, id::XGB_PAYLOAD);
                 let mut window = Window::new(source, run.offset, run.bytes)?;
                 self.within(&run.path, |audit| audit.carve_bytes(&bytes, &mut window));
             }

@@ -78,7 +78,7 @@ impl Audit<'_> {
             let bytes = tensor.bytes.unwrap_or(TENSOR_HEAD_BYTES).min(TENSOR_HEAD_BYTES);
             let head = bytes_at(source, tensor.start, bytes)?;
             self.within(&format!("tensor {}", printable(&tensor.name, 80)), |audit| {
-                audit.payload(&head, id::GGU_PAYLOAD);
+                audit.payload_head(&head, id::GGU_PAYLOAD);
                 if nested::is_start(&head) || nested::has_global_line(&head) {
                     let length = tensor.bytes.unwrap_or(HIDDEN_BYTES_MAX).min(HIDDEN_BYTES_MAX);
                     let mut window = Window::new(source, tensor.start, length)?;
@@ -91,7 +91,7 @@ impl Audit<'_> {
     }
 
     /// Numbers that begin like a program or an archive are none.
-    pub(crate) fn payload(&mut self, head: &[u8], rule: &'static Rule) {
+    pub(crate) fn payload_head(&mut self, head: &[u8], rule: &'static Rule) {
         let what = match head {
             [b'P', b'K', 3, 4, ..] => Some("zip archive"),
             [b'7', b'z', 0xbc, 0xaf, 0x27, 0x1c, ..] => Some("7z archive"),

@@ -174,7 +174,7 @@ impl Audit<'_> {
             self.hdf5_virtual(&content.bytes, offset);
             return Ok(());
         }
-        self.payload(&content.bytes, id::HDF_PAYLOAD);
+        self.payload_head(&content.bytes, id::HDF_PAYLOAD);
         let begins = nested::is_start(&content.bytes) || nested::has_global_line(&content.bytes);
         if holds_bytes && dataset.datatype.slots.is_empty() {
             self.hdf5_value(&content.bytes);
@@ -185,7 +185,7 @@ impl Audit<'_> {
         for (at, value) in reader.referred(&dataset.datatype, &content.bytes)? {
             let at = format!("value@{at:#x}");
             self.within(&at, |audit| {
-                audit.payload(&value, id::HDF_PAYLOAD);
+                audit.payload_head(&value, id::HDF_PAYLOAD);
                 audit.hdf5_value(&value);
             });
         }

@@ -1,6 +1,6 @@
 //! Sends a content to its reader.
 
-use std::io::{self, Cursor};
+use std::io;
 
 use ringfence_format::{hdf5, protobuf};
 

@@ -89,7 +89,7 @@ impl Audit<'_> {
                 let message = format!("an extension of type {kind} and {} bytes", leaf.bytes);
                 self.note(id::MPK_EXTENSION, &message, Some(leaf.offset));
                 let bytes = bytes_at(source, leaf.offset, leaf.bytes.min(LEAF_BYTES_MAX))?;
-                self.payload(&bytes, id::MPK_PAYLOAD);
+                self.payload_head(&bytes, id::MPK_PAYLOAD);
                 self.free_bytes(&bytes);
                 Ok(())
             }
@@ -98,7 +98,7 @@ impl Audit<'_> {
                 let bytes = bytes_at(source, leaf.offset, leaf.bytes.min(most))?;
                 *left = left.saturating_sub(bytes.len() as u64);
                 if leaf.kind == Kind::Bytes {
-                    self.payload(&bytes, id::MPK_PAYLOAD);
+                    self.payload_head(&bytes, id::MPK_PAYLOAD);
                     self.free_bytes(&bytes);
                 } else {
                     self.free_text(&bytes);
@@ -133,7 +133,7 @@ impl Audit<'_> {
             }
         }
         let data = bytes_at(source, leaf.offset.saturating_add(array.start), array.bytes.min(HEAD_BYTES))?;
-        self.payload(&data, id::MPK_PAYLOAD);
+        self.payload_head(&data, id::MPK_PAYLOAD);
         if nested::is_start(&data) || nested::has_global_line(&data) || item_bytes(&array.dtype).is_none() {
             let bytes = bytes_at(source, leaf.offset.saturating_add(array.start), array.bytes.min(LEAF_BYTES_MAX))?;
             self.carve_bytes(&bytes, &mut Cursor::new(&bytes));

@@ -25,15 +25,15 @@ pub struct Rule {
 }
 
 /// All rules, by id.
-pub fn rules() -> &'static [Rule] {
-    &RULES
+pub fn rules() -> &'static [&'static Rule] {
+    RULES
 }
 
 /// SHA-256 over everything that decides a verdict: the rules and the tables of names.
 pub fn rules_digest() -> Digest {
     let mut hasher = Hasher::new();
     hasher.update(b"ringfence.scan.rules/1");
-    for rule in &RULES {
+    for rule in RULES {
         let parts = [rule.id, rule.title, &rule.severity.to_string(), &rule.verdict.to_string(), rule.why, rule.remedy];
         for part in parts {
             add(&mut hasher, part);
@@ -64,19 +64,14 @@ macro_rules! rules {
     ($($constant:ident $id:literal $severity:ident $verdict:ident $title:literal, $why:literal, $remedy:expr;)*) => {
         /// Names of the rules.
         pub(crate) mod id {
-            use super::Rule;
-            rules!(@index 0_usize; $($constant)*);
+            use super::{ASK, LOAD_SAFE, LOOK, REPACK, Rule, Severity, Verdict};
+            $(pub(crate) static $constant: &Rule = &Rule {
+                id: $id, title: $title, severity: Severity::$severity, verdict: Verdict::$verdict, why: $why, remedy: $remedy,
+            };)*
         }
         /// All rules.
-        static RULES: [Rule; 0 $(+ { let _ = $id; 1 })*] = [$(Rule {
-            id: $id, title: $title, severity: Severity::$severity, verdict: Verdict::$verdict, why: $why, remedy: $remedy,
-        }),*];
+        static RULES: &[&Rule] = &[$(id::$constant),*];
     };
-    (@index $at:expr; $head:ident $($tail:ident)*) => {
-        pub(crate) static $head: &Rule = &super::RULES[$at];
-        rules!(@index $at + 1; $($tail)*);
-    };
-    (@index $at:expr;) => {};
 }
 
 rules! {
