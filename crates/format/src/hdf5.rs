@@ -202,6 +202,8 @@ pub struct Reader<'s, S: Read + Seek + ?Sized> {
     collections: HashMap<u64, Rc<heap::Collection>>,
     /// Bytes of these collections.
     kept: usize,
+    /// Bytes of chunks that were read.
+    unpacked: u64,
 }
 
 /// What the superblock says.
@@ -281,6 +283,7 @@ impl<'s, S: Read + Seek + ?Sized> Reader<'s, S> {
             read: 0,
             collections: HashMap::new(),
             kept: 0,
+            unpacked: 0,
         })
     }
 

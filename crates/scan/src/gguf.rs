@@ -15,6 +15,8 @@ use crate::{
 
 /// First bytes of a tensor that are looked at.
 const TENSOR_HEAD_BYTES: u64 = 512;
+/// Tensors that begin like a pickle and are searched; overlapping ones could be many.
+const CARVED_MAX: usize = 1_000;
 /// Longest hole or trailing part that is searched, in bytes.
 const HIDDEN_BYTES_MAX: u64 = 4 << 20;
 /// Flaws that are reported one by one.
@@ -74,18 +76,23 @@ impl Audit<'_> {
 
     fn gguf_tensors(&mut self, source: &mut dyn Source, file: &Gguf) -> io::Result<()> {
         let whole = length(source)?;
+        let mut left = CARVED_MAX;
         for tensor in file.tensors.iter().filter(|tensor| tensor.start < whole) {
             let bytes = tensor.bytes.unwrap_or(TENSOR_HEAD_BYTES).min(TENSOR_HEAD_BYTES);
             let head = bytes_at(source, tensor.start, bytes)?;
             self.within(&format!("tensor {}", printable(&tensor.name, 80)), |audit| {
                 audit.payload_head(&head, id::GGU_PAYLOAD);
-                if nested::is_start(&head) || nested::has_global_line(&head) {
+                if left > 0 && (nested::is_start(&head) || nested::has_global_line(&head)) {
+                    left -= 1;
                     let length = tensor.bytes.unwrap_or(HIDDEN_BYTES_MAX).min(HIDDEN_BYTES_MAX);
                     let mut window = Window::new(source, tensor.start, length)?;
                     audit.carve_bytes(&head, &mut window);
                 }
                 Ok::<(), io::Error>(())
             })?;
+        }
+        if left == 0 {
+            self.note(id::GGU_BROKEN, "more tensors look like pickles than are searched", None);
         }
         Ok(())
     }

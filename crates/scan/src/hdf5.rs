@@ -179,7 +179,8 @@ impl Audit<'_> {
         if holds_bytes && dataset.datatype.slots.is_empty() {
             self.hdf5_value(&content.bytes);
         } else if begins {
-            let content = reader.content(dataset, DATASET_BYTES_MAX)?;
+            let content = reader.content(dataset, DATASET_BYTES_MAX.min(*left))?;
+            *left = left.saturating_sub(content.bytes.len() as u64);
             self.carve_bytes(&content.bytes, &mut Cursor::new(&content.bytes));
         }
         for (at, value) in reader.referred(&dataset.datatype, &content.bytes)? {

@@ -9,6 +9,8 @@ use crate::slice::Slice;
 
 /// Most filters of a dataset.
 const FILTERS_MAX: usize = 32;
+/// Most bytes of all chunks that are unpacked; many datasets may share one.
+const CHUNKS_BYTES_MAX: u64 = 4 << 30;
 /// Registered number of h5py's LZF filter.
 const LZF: u16 = 32_000;
 /// Largest chunk that is unpacked, in bytes.
@@ -331,10 +333,15 @@ impl<S: Read + Seek + ?Sized> Reader<'_, S> {
 
     /// The bytes of a chunk with its filters undone; `None` where that is not possible.
     fn chunk(&mut self, chunk: Chunk, filters: &[Filter], room: u64) -> io::Result<Option<Vec<u8>>> {
+        if self.unpacked > CHUNKS_BYTES_MAX {
+            self.flaw(Flaw::Limit { what: "bytes of chunks" });
+            return Ok(None);
+        }
         let mut bytes = Vec::new();
         let offset = self.place(chunk.address);
         self.source.seek(SeekFrom::Start(offset))?;
         (&mut *self.source).take(chunk.bytes.min(CHUNK_BYTES_MAX)).read_to_end(&mut bytes)?;
+        self.unpacked = self.unpacked.saturating_add(bytes.len() as u64);
         let mut is_whole = bytes.len() as u64 == chunk.bytes;
         for (index, filter) in filters.iter().enumerate().rev() {
             if chunk.mask >> index.min(31) & 1 == 1 {
