@@ -264,7 +264,7 @@ fn without_dots(target: &str) -> String {
     let (path, query) = target.split_once('?').map_or((target, None), |(path, query)| (path, Some(query)));
     let mut parts: Vec<&str> = Vec::new();
     let mut open_end = false;
-    for part in path.trim_start_matches('/').split('/') {
+    for part in path.strip_prefix('/').unwrap_or(path).split('/') {
         let plain = part.replace("%2e", ".").replace("%2E", ".");
         open_end = matches!(plain.as_str(), "." | "..");
         match plain.as_str() {

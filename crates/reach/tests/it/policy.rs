@@ -129,6 +129,7 @@ fn links_are_resolved_as_servers_mean_them() {
         ("?r=2", "https://h.org/a/b/c?r=2"),
         ("#x", "https://h.org/a/b/c?q=1"),
         ("./", "https://h.org/a/b/"),
+        ("/..////d?z", "https://h.org////d?z"),
         ("https://X.org:443", "https://x.org/"),
     ] {
         assert_eq!(base.join(reference).unwrap().to_text(), wanted, "{reference}");
