@@ -77,7 +77,7 @@ impl Draft7 {
                 "oneOf" => list.iter().filter(|schema| fits(schema)).count() == 1,
                 "not" => !fits(rule),
                 "if" => keywords.get(if fits(rule) { "then" } else { "else" }).is_none_or(fits),
-                "then" | "else" | "additionalItems" | "additionalProperties" => true,
+                "then" | "else" | "additionalItems" | "properties" | "additionalProperties" => true,
                 "required" => value
                     .as_object()
                     .is_none_or(|map| list.iter().all(|name| name.as_str().is_some_and(|name| map.contains_key(name)))),
@@ -100,7 +100,6 @@ impl Draft7 {
                     }
                     true
                 }
-                "properties" => true,
                 note => NOTES.contains(&note),
             };
             if !ok {
