@@ -2,6 +2,7 @@
 //!
 //! * `tidy`: the house rules that no compiler checks; `bench NAME…`: figures into BENCHMARKS.md; `dist`: the binary with
 //!   its bill of materials and checksums.
+//! * `scan-sets DIR`: malicious and benign files to measure scanners with; `bench scan-sets` does so.
 //! * `example-digits`: makes the data and the base model of `examples/digits`; `example-digits measure [SEEDS]` prints the
 //!   figures that its README quotes.
 
@@ -10,6 +11,7 @@
 mod bench;
 mod digits;
 mod dist;
+mod scan_sets;
 mod tidy;
 
 use std::{env, path::Path, process::ExitCode};
@@ -23,6 +25,7 @@ fn main() -> ExitCode {
         ["tidy"] => tidy::run(),
         ["bench", names @ ..] => bench::run(names),
         ["dist"] => dist::run(),
+        ["scan-sets", folder] => scan_sets::make(Path::new(folder)),
         ["help" | "--help"] => {
             say(USAGE);
             Ok(())
@@ -47,4 +50,4 @@ fn say(line: &str) {
     eprintln!("{line}");
 }
 
-const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | example-digits [measure [SEEDS]]";
+const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | scan-sets DIR | example-digits [measure [SEEDS]]";
