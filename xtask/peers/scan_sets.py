@@ -15,6 +15,7 @@ from scan_sets import (
     archives,
     combinations,
     documents,
+    frameworks,
     gadgets,
     graphs,
     keras_files,
@@ -30,7 +31,7 @@ from scan_sets import (
 from scan_sets.writer import Writer
 
 MALICIOUS = (gadgets, opcodes, archives, combinations, torch_files, keras_files, graphs, numbers, settings, texts)
-BENIGN = (plain, documents, libraries, torch_real)
+BENIGN = (plain, documents, libraries, frameworks, torch_real)
 
 
 def main() -> int:

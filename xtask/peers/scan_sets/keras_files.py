@@ -14,7 +14,9 @@ from .assembler import EVIL
 from .torch_layout import EVIL_ZIP
 from .writer import Writer
 
-CODE = base64.b64encode(marshal.dumps((lambda x: x).__code__)).decode()
+CODE = base64.b64encode(
+    marshal.dumps(compile("lambda x: __import__('os').system('true')", "<lambda>", "eval").co_consts[0])
+).decode()
 LAMBDA = {"class_name": "__lambda__", "config": {"code": CODE, "defaults": None, "closure": None}}
 
 

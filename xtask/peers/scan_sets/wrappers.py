@@ -7,6 +7,7 @@ import bz2
 import gzip
 import io
 import lzma
+import os
 import pathlib
 import pickle
 import struct
@@ -46,6 +47,7 @@ def seven(data: bytes, name: str = "data.pkl") -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = pathlib.Path(folder) / name
         path.write_bytes(data)
+        os.utime(path, (1_577_836_800, 1_577_836_800))
         with py7zr.SevenZipFile(out, "w") as archive:
             archive.write(path, name)
     return out.getvalue()
