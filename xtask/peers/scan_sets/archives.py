@@ -11,8 +11,17 @@ import tarfile
 import zlib
 
 from . import torch_layout, zips
-from .assembler import EVIL, EVIL_TEXT
-from .torch_layout import EVIL_STATE, EVIL_ZIP, GOOD_ZIP, members, state, tarred, zipped
+from .assembler import EVIL, EVIL_TEXT, TRUE, pickle_of
+from .torch_layout import (
+    EVIL_STATE,
+    EVIL_ZIP,
+    GOOD_ZIP,
+    first_tar,
+    members,
+    state,
+    tarred,
+    zipped,
+)
 from .wrappers import npy
 from .writer import Writer
 from .zips import DEFLATED, Member, archive
@@ -145,17 +154,14 @@ def _png(extra: bytes = b"") -> bytes:
 
 
 def _members() -> dict[str, bytes]:
-    first = [
-        Member("archive/data.pkl", state()),
-        Member("archive/data.pkl", EVIL_STATE),
-        Member("archive/version", b"3\n"),
-    ]
+    others = torch_members()[1:]
+    good, evil = Member("archive/data.pkl", state()), Member("archive/data.pkl", EVIL_STATE)
     link = Member("link", b"/etc/passwd", attributes=0o120777 << 16)
     return {
-        "member/duplicate_last.pt": archive(first),
-        "member/duplicate_first.pt": archive([first[1], first[0], first[2]]),
-        "member/duplicate_case.pt": archive([first[0], Member("archive/Data.pkl", EVIL_STATE), first[2]]),
-        "member/duplicate_slash.pt": archive([first[0], Member("archive//data.pkl", EVIL_STATE), first[2]]),
+        "member/duplicate_last.pt": archive([good, evil, *others]),
+        "member/duplicate_first.pt": archive([evil, good, *others]),
+        "member/duplicate_case.pt": archive([good, Member("archive/Data.pkl", EVIL_STATE), *others]),
+        "member/duplicate_slash.pt": archive([good, Member("archive//data.pkl", EVIL_STATE), *others]),
         "member/odd_extension.pt": zipped(EVIL_STATE, pickle_name="data.p"),
         "member/no_extension.pt": zipped(EVIL_STATE, pickle_name="data"),
         "member/config_p.zip": zips.plain({"model/config.p": EVIL, "model/readme.txt": b"x"}),
@@ -163,7 +169,7 @@ def _members() -> dict[str, bytes]:
         "member/image_extension.zip": zips.plain({"model/logo.png": EVIL}),
         "member/hidden.zip": zips.plain({"model/.cache": EVIL, "model/readme.txt": b"x"}),
         "member/mac_resource.zip": zips.plain({"__MACOSX/._data.pkl": EVIL, "readme.txt": b"x"}),
-        "member/constants.pt": zipped(state(), more={"constants.pkl": EVIL}),
+        "member/constants.pt": zipped(state(), more={"constants.pkl": pickle_of(TRUE, "protocol_2")}),
         "member/second_root.pt": zips.plain(members(state()) | {"other/data.pkl": EVIL_STATE}),
         "member/storage_pickle.pt": zips.plain(members(state()) | {"archive/data/0": EVIL}),
         "member/extra_storage.pt": zipped(state(), more={"data/99": EVIL}),
@@ -225,17 +231,9 @@ def _tars() -> dict[str, bytes]:
                 tar.addfile(info, io.BytesIO(data))
         return out.getvalue()
 
-    legacy = tarred({"sys_info": EVIL_TEXT.replace(b"R.", b"R0N."), "pickle": EVIL, "storages": b"", "tensors": b""})
     return {
-        "tar/legacy_torch.pt": tarred(
-            {
-                "sys_info": b"\x80\x02}.",
-                "pickle": EVIL_STATE,
-                "tensors": b"\x80\x02K\x00.",
-                "storages": b"\x80\x02K\x00.",
-            }
-        ),
-        "tar/legacy_system.pt": legacy,
+        "tar/legacy_torch.pt": first_tar(EVIL),
+        "tar/legacy_system.pt": first_tar(system=EVIL_TEXT),
         "tar/slip.tar": tarred({"../../evil.txt": b"x"}),
         "tar/absolute.tar": tarred({"/etc/cron.d/evil": b"x"}),
         "tar/link.tar": special("link", tarfile.SYMTYPE, "/etc/passwd"),
@@ -323,5 +321,5 @@ def _programs() -> dict[str, bytes]:
         + b"{'descr': '|u1', 'fortran_order': False, 'shape': (192,), }".ljust(117)
         + b"\n"
         + ELF.ljust(192, b"\0"),
-        "program/legacy_elf.pt": torch_layout.legacy(torch_layout.state()) + ELF,
+        "program/legacy_elf.pt": torch_layout.legacy() + ELF,
     }

@@ -18,7 +18,7 @@ import types
 import uuid
 
 from . import torch_layout, zips
-from .torch_layout import GOOD_ZIP, legacy, members, state, tarred, zipped
+from .torch_layout import GOOD_ZIP, first_tar, legacy, members, state, zipped
 from .wrappers import STREAM_CARRIERS, WRAPPERS
 from .writer import Writer
 
@@ -89,14 +89,8 @@ def cases(add: Writer) -> None:
 
 def _torch(add: Writer) -> None:
     add("torch_by_hand", "state.pt", GOOD_ZIP)
-    add("torch_by_hand", "legacy.pth", legacy(state()))
-    add(
-        "torch_by_hand",
-        "first_tar.pt",
-        tarred(
-            {"sys_info": b"\x80\x02}.", "pickle": state(), "tensors": b"\x80\x02K\x00.", "storages": b"\x80\x02K\x00."}
-        ),
-    )
+    add("torch_by_hand", "legacy.pth", legacy())
+    add("torch_by_hand", "first_tar.pt", first_tar())
     add("torch_by_hand", "deflated.pt", zips.plain(members(state()), zips.DEFLATED))
     add("torch_by_hand", "other_root.ckpt", zipped(state(), root="epoch=3-step=100"))
     add(

@@ -9,22 +9,22 @@ import struct
 import tarfile
 
 from . import zips
-from .assembler import EVIL, literal, text
+from .assembler import TRUE, literal, text
 
 MAGIC, PROTOCOL = 0x1950A86A20F9469CFC6C, 1001
 TENSORS = {"fc.weight": 12, "fc.bias": 4}
 
 
-def storage(key: str, count: int, kind: str = "FloatStorage") -> bytes:
-    """The persistent id of a storage."""
-    return b"(" + text("storage") + f"ctorch\n{kind}\n".encode() + text(key) + text("cpu") + literal(count) + b"tQ"
+def storage(key: str, count: int, view: bytes = b"") -> bytes:
+    """The persistent id of a storage; before the zip layout it ended with the view that it is (`N`: none)."""
+    return b"(" + text("storage") + b"ctorch\nFloatStorage\n" + text(key) + text("cpu") + literal(count) + view + b"tQ"
 
 
-def tensor(key: str, count: int) -> bytes:
+def tensor(key: str, count: int, view: bytes = b"") -> bytes:
     """A one-dimensional float tensor."""
     return (
         b"ctorch._utils\n_rebuild_tensor_v2\n("
-        + storage(key, count)
+        + storage(key, count, view)
         + literal(0)
         + literal((count,))
         + literal((1,))
@@ -32,10 +32,10 @@ def tensor(key: str, count: int) -> bytes:
     )
 
 
-def state(extra: bytes = b"", tensors: dict[str, int] | None = None) -> bytes:
+def state(extra: bytes = b"", tensors: dict[str, int] | None = None, view: bytes = b"") -> bytes:
     """`data.pkl` of a state dict; `extra` runs before its end and must leave the stack as it was."""
     tensors = TENSORS if tensors is None else tensors
-    items = b"".join(text(name) + tensor(str(key), count) for key, (name, count) in enumerate(tensors.items()))
+    items = b"".join(text(name) + tensor(str(key), count, view) for key, (name, count) in enumerate(tensors.items()))
     return b"\x80\x02ccollections\nOrderedDict\n)R(" + items + b"u" + extra + b"."
 
 
@@ -60,11 +60,11 @@ def zipped(data: bytes, **more: object) -> bytes:
     return zips.plain(members(data, **more))
 
 
-def legacy(data: bytes, *, third: bytes | None = None) -> bytes:
+def legacy(data: bytes | None = None, *, third: bytes | None = None) -> bytes:
     """Five pickles (magic, protocol, system, object, keys) and the storages."""
     system = {"protocol_version": PROTOCOL, "little_endian": True, "type_sizes": {"short": 2, "int": 4, "long": 4}}
     out = pickle.dumps(MAGIC, 2) + pickle.dumps(PROTOCOL, 2) + (third or pickle.dumps(system, 2))
-    out += data + pickle.dumps([str(key) for key in range(len(TENSORS))], 2)
+    out += (data or OLD_STATE) + pickle.dumps([str(key) for key in range(len(TENSORS))], 2)
     for count in TENSORS.values():
         out += struct.pack("<q", count) + struct.pack("<f", 0.5) * count
     return out
@@ -81,6 +81,19 @@ def tarred(files: dict[str, bytes], mode: str = "w") -> bytes:
     return out.getvalue()
 
 
-EVIL_STATE = state(EVIL[11:-1] + b"0")
+def first_tar(data: bytes | None = None, system: bytes = b"\x80\x02}.") -> bytes:
+    """The tar of torch 0.1: four pickles, with one float tensor of two numbers; `data` replaces the object itself."""
+    storages = pickle.dumps(1, 2) + b"\x80\x02K\x00" + text("cpu") + b"ctorch\nFloatStorage\n\x87."
+    storages += struct.pack("<qff", 2, 0.5, 0.5) + pickle.dumps([], 2)
+    tensors = (
+        pickle.dumps(1, 2) + b"\x80\x02K\x01K\x00ctorch\nFloatTensor\n\x87." + struct.pack("<iiqqq", 1, 0, 2, 1, 0)
+    )
+    whole = b"\x80\x02ccollections\nOrderedDict\n)R" + text("fc.bias") + text("1") + b"Qs."
+    return tarred({"sys_info": system, "pickle": data or whole, "tensors": tensors, "storages": storages})
+
+
+EVIL_STATE = state(TRUE + b"0")
+OLD_STATE = state(view=b"N")
+OLD_EVIL_STATE = state(TRUE + b"0", view=b"N")
 EVIL_ZIP = zipped(EVIL_STATE)
 GOOD_ZIP = zipped(state())
