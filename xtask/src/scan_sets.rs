@@ -16,6 +16,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
+use cargo_metadata::MetadataCommand;
 use serde_json::Value;
 
 use crate::{bench::write_section, tidy::root};
@@ -137,17 +138,16 @@ fn write_misses(folder: &Path, tools: &[(String, Answers)]) -> Result<()> {
 
 /// What this workspace's scanner says.
 fn ours(folder: &Path) -> Result<Answers> {
-    let build = ["run", "--quiet", "--release", "--locked", "--package", "ringfence-cli", "--bin", "ringfence", "--"];
+    let status = Command::new(env!("CARGO")).args(["build", "--release", "--locked"]).current_dir(root()).status()?;
+    if !status.success() {
+        bail!("the release build failed");
+    }
+    let metadata = MetadataCommand::new().no_deps().current_dir(root()).exec()?;
+    let program = metadata.target_directory.join("release/ringfence");
     let mut answers = Answers::new();
     // Once a set, so that other files in the folder are left alone. The exit code only says that something was found.
     for kind in ["malicious", "benign"] {
-        let output = Command::new(env!("CARGO"))
-            .args(build)
-            .arg("scan")
-            .arg(folder.join(kind))
-            .args(["--format", "json"])
-            .current_dir(root())
-            .output()?;
+        let output = Command::new(&program).arg("scan").arg(folder.join(kind)).args(["--format", "json"]).output()?;
         let report: Value = serde_json::from_slice(&output.stdout)
             .with_context(|| String::from_utf8_lossy(&output.stderr).trim().to_owned())?;
         for file in report.pointer("/files").and_then(Value::as_array).context("no files in the report")? {
