@@ -11,7 +11,7 @@ use std::{env, fs, process::Command};
 use anyhow::{Context as _, Result, bail};
 use serde_json::{Value, json};
 
-use crate::tidy::root;
+use crate::{scan_sets, tidy::root};
 
 /// One benchmark.
 struct Bench {
@@ -132,12 +132,19 @@ const BENCHES: &[Bench] = &[
 pub(crate) fn run(names: &[&str]) -> Result<()> {
     if names.is_empty() {
         let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
-        bail!("name one or more of {}, crash", known.join(", "));
+        bail!("name one or more of {}, scan-sets, crash", known.join(", "));
     }
     for name in names {
-        if *name == "crash" {
-            crash()?;
-            continue;
+        match *name {
+            "crash" => {
+                crash()?;
+                continue;
+            }
+            "scan-sets" => {
+                scan_sets::bench()?;
+                continue;
+            }
+            _ => {}
         }
         let bench =
             BENCHES.iter().find(|bench| bench.name == *name).with_context(|| format!("no benchmark `{name}`"))?;
@@ -274,7 +281,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Replaces the section of `name`, or appends it.
-fn write_section(name: &str, text: &str) -> Result<()> {
+pub(crate) fn write_section(name: &str, text: &str) -> Result<()> {
     let path = root().join("BENCHMARKS.md");
     let old = fs::read_to_string(&path).unwrap_or_default();
     let (open, close) = (format!("<!-- bench:{name} -->\n"), format!("<!-- /bench:{name} -->\n"));

@@ -5,6 +5,7 @@
 //! * `hub FOLDER [PORT]`: serves `FOLDER/ORG/NAME` as the Hugging Face Hub would, until it is stopped.
 //! * `callables [CACHE]`: `crates/scan/data/allowed.generated.txt` from the sources that `sources.txt` pins.
 //! * `fuzz-pickle [--streams N] [--seed S] [--jobs J] [--python PYTHON]`: the pickle walker against CPython's unpicklers.
+//! * `scan-sets DIR`: malicious and benign files to measure scanners with; `bench scan-sets` does so.
 //! * `example-digits`: makes the data and the base model of `examples/digits`; `example-digits measure [SEEDS]` prints the
 //!   figures that its README quotes.
 
@@ -15,6 +16,7 @@ mod digits;
 mod dist;
 mod hub;
 mod pickles;
+mod scan_sets;
 mod tidy;
 
 use std::{
@@ -35,6 +37,7 @@ fn main() -> ExitCode {
         ["hub", folder, rest @ ..] => hub::run(Path::new(folder), rest),
         ["callables", rest @ ..] => callables(root, rest.first().copied()),
         ["fuzz-pickle", rest @ ..] => pickles::run(rest),
+        ["scan-sets", folder] => scan_sets::make(Path::new(folder)),
         ["help" | "--help"] => {
             say(USAGE);
             Ok(())
@@ -68,4 +71,4 @@ fn say(line: &str) {
 }
 
 const USAGE: &str = "usage: cargo xtask tidy | bench NAME… | dist | hub FOLDER [PORT] | callables [CACHE] | \
-    fuzz-pickle [OPTION VALUE]… | example-digits [measure [SEEDS]]";
+    fuzz-pickle [OPTION VALUE]… | scan-sets DIR | example-digits [measure [SEEDS]]";

@@ -1,0 +1,1 @@
+"""Parts of the generator of scan sets; `scan_sets.py` beside this folder is the program."""
