@@ -5,7 +5,7 @@
 //! * [`tensor_cuts`] tells the store where the tensors of a file begin.
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader (`stream`, `archive`, `arrays`,
-//! `graph`, `inert`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
+//! `graph`, `inert`, `text`, `template`); `pickle` is the abstract machine that everything else is there for; `audit` collects findings.
 //!
 //! What holds: a verdict depends on the bytes and the compiled-in tables only, not on file names, the clock or what is
 //! installed. Unread is `incomplete`, never clean. Memory and work are bounded by [`Limits`] and by named constants.
@@ -31,6 +31,8 @@ mod pickle;
 mod rules;
 mod source;
 mod stream;
+mod template;
+mod text;
 
 pub use rules::{Rule, rules, rules_digest};
 
