@@ -253,7 +253,8 @@ mod tests {
 
     #[test]
     fn broken_blocks_do_not_hide_others() {
-        for text in ["{{ a b }}{{ c.__class__ }}", "{% if %}{{ c.__class__ }}", "{{ $ }}{% endfor %}{{ c.__class__ }}"] {
+        for text in ["{{ a b }}{{ c.__class__ }}", "{% if %}{{ c.__class__ }}", "{{ $ }}{% endfor %}{{ c.__class__ }}"]
+        {
             let template = read(text);
             assert!(template.flaw.is_some(), "{text}");
             assert!(format!("{:?}", template.body).contains("__class__"), "{text}");

@@ -192,7 +192,8 @@ pub fn is_likely(start: &[u8], length: u64) -> bool {
     let claimed = u64::from_le_bytes(*field);
     let brace = start.get(8..).unwrap_or_default().iter().find(|byte| !byte.is_ascii_whitespace());
     // A hostile length is still this format: text cannot begin with these bytes, a brace at byte 8 hardly by chance.
-    brace == Some(&b'{') && (claimed <= length || field.iter().any(|byte| !(0x20..0x7f).contains(byte)))
+    brace == Some(&b'{')
+        && (claimed <= length || field.iter().any(|byte| !matches!(byte, 0x20..0x7f | b'\t' | b'\n' | b'\r')))
 }
 
 /// Reads the header of `source` and checks it against the file's length.

@@ -69,7 +69,11 @@ impl Audit<'_> {
         let judge = judged(&template, true);
         let tell = |audit: &mut Self| {
             if let Some(flaw) = &template.flaw {
-                audit.note(id::TPL_BROKEN, &format!("the template cannot be parsed: {}", flaw.reason), Some(flaw.at as u64));
+                audit.note(
+                    id::TPL_BROKEN,
+                    &format!("the template cannot be parsed: {}", flaw.reason),
+                    Some(flaw.at as u64),
+                );
             }
             audit.found(judge);
         };
@@ -85,7 +89,7 @@ impl Audit<'_> {
         if template.blocks == 0 {
             return false;
         }
-        let is_chat = template.flaw.is_none() && mentions_messages(&template.body) && text.contains("{%");
+        let is_chat = template.flaw.is_none() && is_about_messages(&template.body) && text.contains("{%");
         let judge = judged(&template, is_chat);
         self.found(judge);
         is_chat
@@ -235,7 +239,6 @@ fn each_node<'s>(statement: &'s Statement, take: &mut dyn FnMut(&'s Node)) {
         }
         Statement::Group { head, .. } => head.iter().for_each(take),
         Statement::Reach { target, .. } => take(target),
-        Statement::Literal { .. } | Statement::Tag { .. } => {}
         _ => {}
     }
 }
@@ -254,18 +257,24 @@ fn each_inner<'n>(node: &'n Node, take: &mut dyn FnMut(&'n Node)) {
         }
         Expression::Call(base, arguments) | Expression::Test(base, _, arguments) => {
             take(base);
-            arguments.iter().for_each(|argument| take(&argument.value));
+            for argument in arguments {
+                take(&argument.value);
+            }
         }
         Expression::Filter(base, _, arguments) => {
             if let Some(base) = base {
                 take(base);
             }
-            arguments.iter().for_each(|argument| take(&argument.value));
+            for argument in arguments {
+                take(&argument.value);
+            }
         }
         Expression::Choice { then, test, otherwise } => {
             take(then);
             take(test);
-            otherwise.iter().for_each(|node| take(node));
+            if let Some(otherwise) = otherwise {
+                take(otherwise);
+            }
         }
         Expression::List(items) => items.iter().for_each(take),
         Expression::Map(pairs) => pairs.iter().for_each(|(key, value)| {
@@ -286,14 +295,31 @@ fn any(node: &Node, is_such: &mut dyn FnMut(&Node) -> bool) -> bool {
     found
 }
 
-fn mentions_messages(body: &[Statement]) -> bool {
-    let mut found = false;
-    let mut is_messages = |node: &Node| matches!(&node.kind, Expression::Name(name) if matches!(name.as_str(), "messages" | "message" | "conversation"));
-    for statement in body {
-        each_node(statement, &mut |node| found = found || any(node, &mut is_messages));
-        each_body(statement, &mut |body| found = found || mentions_messages(body));
+/// A list of messages with roles or contents.
+fn is_about_messages(body: &[Statement]) -> bool {
+    fn look(body: &[Statement], seen: &mut (bool, bool)) {
+        for statement in body {
+            each_node(statement, &mut |node| {
+                any(node, &mut |node| {
+                    match &node.kind {
+                        Expression::Name(name) => {
+                            seen.0 |=
+                                matches!(name.as_str(), "messages" | "message" | "conversation" | "conversations");
+                        }
+                        Expression::Attribute(_, key) | Expression::Text(key) => {
+                            seen.1 |= matches!(key.as_str(), "role" | "content");
+                        }
+                        _ => {}
+                    }
+                    false
+                });
+            });
+            each_body(statement, &mut |body| look(body, seen));
+        }
     }
-    found
+    let mut seen = (false, false);
+    look(body, &mut seen);
+    seen == (true, true)
 }
 
 /// Every text that rendering could write; those of error messages are not among them.

@@ -85,7 +85,11 @@ impl Audit<'_> {
         let head = String::from_utf8_lossy(&head);
         let format = self.judge_text(&head);
         if !matches!(format, "text" | "json") {
-            self.note(id::PYS_LIMIT, &format!("only the first {HEAD_BYTES} bytes were read as {format}"), Some(HEAD_BYTES));
+            self.note(
+                id::PYS_LIMIT,
+                &format!("only the first {HEAD_BYTES} bytes were read as {format}"),
+                Some(HEAD_BYTES),
+            );
         }
         Ok(format)
     }
@@ -190,9 +194,13 @@ impl Audit<'_> {
 
 /// The first line that says something begins like YAML.
 fn looks_like_yaml(text: &str) -> bool {
-    let mut lines = text.lines().take(10_000).map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
+    let mut lines =
+        text.lines().take(10_000).map(str::trim_start).filter(|line| !line.is_empty() && !line.starts_with('#'));
     let Some(first) = lines.next() else { return false };
-    if first.starts_with(['%', '!', '&', '{', '[', '?', '|', '>']) || first.starts_with("---") || first.starts_with("- ") {
+    if first.starts_with(['%', '!', '&', '{', '[', '?', '|', '>'])
+        || first.starts_with("---")
+        || first.starts_with("- ")
+    {
         return true;
     }
     let key = first.split_once(':').filter(|(_, rest)| rest.is_empty() || rest.starts_with([' ', '\t']));
@@ -205,14 +213,19 @@ fn stray_tag(text: &str) -> Option<(String, u64)> {
         memchr::memmem::find_iter(text.as_bytes(), tag.as_bytes()).find(|at| {
             let line = text.get(..*at).unwrap_or_default().rsplit('\n').next().unwrap_or_default().trim_end();
             let line = line.strip_suffix("!<").unwrap_or(line).trim_end();
-            line.is_empty() || line.ends_with([':', '-', '?', '[', ',', '{']) || line.rsplit(' ').next().is_some_and(|word| word.starts_with('&'))
+            line.is_empty()
+                || line.ends_with([':', '-', '?', '[', ',', '{'])
+                || line.rsplit(' ').next().is_some_and(|word| word.starts_with('&'))
         })
     })?;
     let tag = text.get(found..)?.split([' ', '\n', '\r', ',', ']', '}', '>']).next()?;
     // Types of plain values make nothing.
-    let is_plain = ["/tuple", "/str", "/unicode", "/int", "/long", "/float", "/complex", "/bool", "/none", "/list", "/dict", "/bytes"]
-        .iter()
-        .any(|plain| tag.ends_with(plain));
+    let is_plain = [
+        "/tuple", "/str", "/unicode", "/int", "/long", "/float", "/complex", "/bool", "/none", "/list", "/dict",
+        "/bytes",
+    ]
+    .iter()
+    .any(|plain| tag.ends_with(plain));
     (!is_plain && tag.contains(':')).then(|| (tag.to_owned(), found as u64))
 }
 

@@ -269,18 +269,15 @@ pub(crate) fn unescape(text: &str) -> String {
             }),
             _ => None,
         };
-        match decoded {
-            Some((character, tail)) => {
-                out.push(character);
-                rest = tail;
+        if let Some((character, tail)) = decoded {
+            out.push(character);
+            rest = tail;
+        } else {
+            if kind != '\n' {
+                out.push('\\');
+                out.push(kind);
             }
-            None => {
-                if kind != '\n' {
-                    out.push('\\');
-                    out.push(kind);
-                }
-                rest = tail;
-            }
+            rest = tail;
         }
     }
     out.push_str(rest);

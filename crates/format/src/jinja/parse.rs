@@ -11,8 +11,7 @@ use super::{
 type Parsed<T> = Result<T, &'static str>;
 
 pub(super) fn parse(lexed: Lexed) -> Template {
-    let blocks =
-        lexed.tokens.iter().filter(|token| matches!(token.kind, Kind::BlockStart | Kind::OutputStart)).count();
+    let blocks = lexed.tokens.iter().filter(|token| matches!(token.kind, Kind::BlockStart | Kind::OutputStart)).count();
     let mut parser = Parser { tokens: lexed.tokens, at: 0, depth: 0, links: 0, nodes: 0, flaw: lexed.flaw };
     let mut body = Vec::new();
     while parser.at < parser.tokens.len() {
@@ -411,8 +410,7 @@ impl Parser {
             let mut value = parser.either()?;
             while parser.take_word("if") {
                 let test = Box::new(parser.either()?);
-                let otherwise =
-                    if parser.take_word("else") { Some(Box::new(parser.expression()?)) } else { None };
+                let otherwise = if parser.take_word("else") { Some(Box::new(parser.expression()?)) } else { None };
                 value = parser.node(at, Expression::Choice { then: Box::new(value), test, otherwise });
             }
             Ok(value)
@@ -724,7 +722,9 @@ impl Parser {
             self.arguments()?
         } else {
             let takes_one = match self.kind() {
-                Kind::Name(word) => !matches!(word.as_str(), "else" | "or" | "and" | "is" | "if" | "in" | "not" | "recursive"),
+                Kind::Name(word) => {
+                    !matches!(word.as_str(), "else" | "or" | "and" | "is" | "if" | "in" | "not" | "recursive")
+                }
                 Kind::Text(_) | Kind::Number(_) | Kind::Sign("[" | "{") => true,
                 _ => false,
             };

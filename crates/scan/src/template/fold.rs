@@ -27,7 +27,9 @@ pub(super) fn text(node: &Node, scope: &Scope) -> Option<String> {
             let count = usize::try_from(count).ok().filter(|count| count * unit.len().max(1) <= FOLDED_BYTES_MAX)?;
             unit.repeat(count)
         }
-        Expression::Binary("%", left, right) if !is_number(left) => filled(&text(left, scope)?, "%s", &values(right, scope)?),
+        Expression::Binary("%", left, right) if !is_number(left) => {
+            filled(&text(left, scope)?, "%s", &values(right, scope)?)
+        }
         Expression::Item(base, key) => {
             let (base, key) = (text(base, scope)?, number(key)?);
             let count = i128::try_from(base.chars().count()).ok()?;
@@ -49,7 +51,7 @@ pub(super) fn text(node: &Node, scope: &Scope) -> Option<String> {
 pub(super) fn number(node: &Node) -> Option<i128> {
     match &node.kind {
         Expression::Number(number) => number.replace('_', "").parse().ok(),
-        Expression::Unary("-", inner) => number(inner).map(|value| value.saturating_neg()),
+        Expression::Unary("-", inner) => number(inner).map(i128::saturating_neg),
         Expression::Unary("+", inner) => number(inner),
         Expression::Binary(sign, left, right) => {
             let (left, right) = (number(left)?, number(right)?);
@@ -120,8 +122,11 @@ fn method(base: &Node, name: &str, arguments: &[Argument], scope: &Scope) -> Opt
     Some(match (name, arguments.as_slice()) {
         ("lower", _) => base_text.to_lowercase(),
         ("upper", _) => base_text.to_uppercase(),
-        ("trim" | "string" | "safe" | "e" | "escape" | "urlencode" | "default" | "d" | "forceescape", _) => base_text,
-        ("capitalize" | "title", _) => base_text,
+        (
+            "trim" | "string" | "safe" | "e" | "escape" | "urlencode" | "default" | "d" | "forceescape" | "capitalize"
+            | "title",
+            _,
+        ) => base_text,
         ("reverse", _) => base_text.chars().rev().collect(),
         ("replace", [from, to, ..]) if !from.is_empty() => base_text.replace(from, to),
         ("format", values) => filled(&base_text, "%s", values),

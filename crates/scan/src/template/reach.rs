@@ -124,7 +124,10 @@ impl Judge {
             Expression::Call(base, arguments) => self.call(node, base, arguments),
             Expression::Filter(_, name, arguments) => self.filter(node.at, name, arguments),
             Expression::Name(name)
-                if self.is_chat && GIFTS.contains(&name.as_str()) && !self.scope.defined.contains(name) && name != "config" =>
+                if self.is_chat
+                    && GIFTS.contains(&name.as_str())
+                    && !self.scope.defined.contains(name)
+                    && name != "config" =>
             {
                 self.note(id::TPL_CALL, node.at, format!("uses `{name}`, which no chat template is given"));
             }
@@ -152,7 +155,8 @@ impl Judge {
 
     fn attribute(&mut self, at: usize, base: &Node, name: &str) {
         let is_special = name.starts_with("__") && name.len() > 4;
-        let leads_out = LEADING_OUT.contains(&name) && !matches!(&base.kind, Expression::Name(base) if self.scope.defined.contains(&format!("{base}.{name}")));
+        let leads_out = LEADING_OUT.contains(&name)
+            && !matches!(&base.kind, Expression::Name(base) if self.scope.defined.contains(&format!("{base}.{name}")));
         if is_special || leads_out {
             self.note(id::TXT_TEMPLATE, at, format!("reaches for the attribute `{name}`"));
         } else if name.starts_with('_') && self.is_chat {
@@ -189,10 +193,20 @@ impl Judge {
                 }
                 self.by_format(node.at, base, name);
             }
-            Expression::Item(..) | Expression::Call(..) if self.is_chat => {
+            // A list of macros is called so; anything else that is not the template's own is not.
+            Expression::Item(..) | Expression::Call(..) if self.is_chat && !self.is_own(base) => {
                 self.note(id::TPL_CALL, node.at, "calls what another expression returns".to_owned());
             }
             _ => {}
+        }
+    }
+
+    /// Whether what `node` begins with is defined in the template.
+    fn is_own(&self, node: &Node) -> bool {
+        match &node.kind {
+            Expression::Name(name) => self.scope.defined.contains(name),
+            Expression::Attribute(base, _) | Expression::Item(base, _) | Expression::Call(base, _) => self.is_own(base),
+            _ => false,
         }
     }
 
@@ -206,7 +220,12 @@ impl Judge {
             Some(text) if text.contains('{') && (text.contains("._") || text.contains("[_")) => {
                 self.note(id::TXT_TEMPLATE, at, "formats a text that walks through attributes".to_owned());
             }
-            None if self.is_chat && any(pattern, &mut |node| matches!(&node.kind, Expression::Attribute(_, key) if key == "content")) => {
+            None if self.is_chat
+                && any(
+                    pattern,
+                    &mut |node| matches!(&node.kind, Expression::Attribute(_, key) if key == "content"),
+                ) =>
+            {
                 self.note(id::TPL_COMPUTED, at, "formats with a pattern that comes from a message".to_owned());
             }
             _ => {}
@@ -218,7 +237,8 @@ impl Judge {
             return;
         }
         for (index, argument) in arguments.iter().enumerate() {
-            let is_name = argument.name.as_deref() == Some("attribute") || index == 0 && argument.name.is_none() || name == "map";
+            let is_name =
+                argument.name.as_deref() == Some("attribute") || index == 0 && argument.name.is_none() || name == "map";
             if !is_name {
                 continue;
             }

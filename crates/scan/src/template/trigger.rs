@@ -11,11 +11,29 @@ use crate::rules::id;
 /// Keys under which a message keeps what was said.
 const CONTENT_KEYS: [&str; 6] = ["content", "text", "reasoning_content", "thinking", "prompt", "input"];
 /// Methods that search.
-const SEARCHING: [&str; 9] = ["startswith", "endswith", "find", "rfind", "index", "count", "split", "rsplit", "partition"];
+const SEARCHING: [&str; 9] =
+    ["startswith", "endswith", "find", "rfind", "index", "count", "split", "rsplit", "partition"];
 /// Methods and filters that turn a text into a similar one.
 const SIMILAR: [&str; 19] = [
-    "lower", "upper", "strip", "lstrip", "rstrip", "trim", "string", "replace", "title", "capitalize", "casefold",
-    "split", "rsplit", "splitlines", "list", "first", "last", "join", "default",
+    "lower",
+    "upper",
+    "strip",
+    "lstrip",
+    "rstrip",
+    "trim",
+    "string",
+    "replace",
+    "title",
+    "capitalize",
+    "casefold",
+    "split",
+    "rsplit",
+    "splitlines",
+    "list",
+    "first",
+    "last",
+    "join",
+    "default",
 ];
 
 /// What is looked for in a message.
@@ -42,7 +60,10 @@ impl Trigger {
 
 /// Characters that nobody types by chance.
 fn hides(word: &str) -> bool {
-    !word.is_empty() && word.chars().all(|c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{e0000}'..='\u{e007f}'))
+    !word.is_empty()
+        && word
+            .chars()
+            .all(|c| matches!(c, '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{2064}' | '\u{e0000}'..='\u{e007f}'))
 }
 
 impl Scope {
@@ -74,7 +95,7 @@ impl Scope {
                 }
                 _ => false,
             },
-            Expression::Binary("+" | "~", left, right) | Expression::Binary("or" | "and", left, right) => {
+            Expression::Binary("+" | "~" | "or" | "and", left, right) => {
                 self.is_content(left) || self.is_content(right)
             }
             Expression::Choice { then, otherwise, .. } => {
@@ -118,13 +139,29 @@ impl Scope {
                     && SEARCHING.contains(&name.as_str())
                     && self.is_content(base)
                 {
-                    arguments.iter().for_each(|argument| tell(&argument.value));
+                    for argument in arguments {
+                        tell(&argument.value);
+                    }
                 }
             }
             Expression::Test(base, name, arguments) | Expression::Filter(Some(base), name, arguments) => {
-                let searches = matches!(name.as_str(), "in" | "eq" | "equalto" | "ne" | "search" | "match" | "contains" | "regex_search" | "regex" | "select" | "reject");
+                let searches = matches!(
+                    name.as_str(),
+                    "in" | "eq"
+                        | "equalto"
+                        | "ne"
+                        | "search"
+                        | "match"
+                        | "contains"
+                        | "regex_search"
+                        | "regex"
+                        | "select"
+                        | "reject"
+                );
                 if searches && self.is_content(base) {
-                    arguments.iter().for_each(|argument| tell(&argument.value));
+                    for argument in arguments {
+                        tell(&argument.value);
+                    }
                 }
             }
             Expression::Name(name) => self.triggered.get(name).cloned().into_iter().for_each(&mut *take),
@@ -140,7 +177,9 @@ impl Scope {
 
     fn is_date(&self, node: &Node) -> bool {
         any(node, &mut |node| match &node.kind {
-            Expression::Call(base, _) => matches!(&base.kind, Expression::Name(name) if name == "strftime_now" || name == "now"),
+            Expression::Call(base, _) => {
+                matches!(&base.kind, Expression::Name(name) if name == "strftime_now" || name == "now")
+            }
             Expression::Name(name) => self.dates.contains(name),
             Expression::Attribute(base, key) => {
                 matches!(&base.kind, Expression::Name(name) if self.dates.contains(&format!("{name}.{key}")))
@@ -179,7 +218,8 @@ impl Scope {
                     continue;
                 }
                 Statement::If(branches) => {
-                    let trigger = branches.iter().filter_map(|(test, _)| test.as_ref()).find_map(|test| self.trigger(test));
+                    let trigger =
+                        branches.iter().filter_map(|(test, _)| test.as_ref()).find_map(|test| self.trigger(test));
                     for (_, body) in branches {
                         self.depend(body, trigger.as_ref().or(control));
                     }
@@ -194,7 +234,8 @@ impl Scope {
     /// `namespace(a=…)`: each argument is set.
     fn namespace(&mut self, targets: &[Node], value: &Node) {
         let (Expression::Call(base, arguments), [target]) = (&value.kind, targets) else { return };
-        let Some(name) = name_of(target).filter(|_| matches!(&base.kind, Expression::Name(name) if name == "namespace"))
+        let Some(name) =
+            name_of(target).filter(|_| matches!(&base.kind, Expression::Name(name) if name == "namespace"))
         else {
             return;
         };
@@ -217,7 +258,7 @@ impl Judge {
                 Statement::If(branches) => {
                     let tests = || branches.iter().filter_map(|(test, _)| test.as_ref());
                     if let Some((at, trigger)) = tests().find_map(|test| Some((test.at, self.scope.trigger(test)?))) {
-                        let said = branches.iter().filter_map(|(_, body)| said(body, &trigger)).next();
+                        let said = branches.iter().find_map(|(_, body)| said(body, &trigger));
                         self.spoken(at, &trigger, said);
                     }
                     tests().for_each(|test| self.date(test));
@@ -264,7 +305,8 @@ impl Judge {
 
     fn spoken(&mut self, at: usize, trigger: &Trigger, said: Option<String>) {
         let Some(said) = said else { return };
-        let message = format!("when a message holds `{}` it says `{}`", super::excerpt(&trigger.word), super::excerpt(&said));
+        let message =
+            format!("when a message holds `{}` it says `{}`", super::excerpt(&trigger.word), super::excerpt(&said));
         self.note(id::TPL_TRIGGER, at, message);
     }
 
@@ -276,7 +318,9 @@ impl Judge {
                 matches!(*sign, "==" | "!=" | "<" | "<=" | ">" | ">=" | "in" | "not in")
                     && (scope.is_date(left) || scope.is_date(right))
             }
-            Expression::Call(base, _) => matches!(&base.kind, Expression::Attribute(base, name) if SEARCHING.contains(&name.as_str()) && scope.is_date(base)),
+            Expression::Call(base, _) => {
+                matches!(&base.kind, Expression::Attribute(base, name) if SEARCHING.contains(&name.as_str()) && scope.is_date(base))
+            }
             Expression::Filter(_, name, _) => name == "random",
             _ => false,
         };
@@ -312,6 +356,7 @@ fn direct(body: &[Statement], trigger: &Trigger) -> Option<String> {
 
 /// `text`, if it is a sentence or worse and not mere markup.
 fn speech(text: &str, trigger: &Trigger) -> Option<String> {
-    let is_speech = words::instruction(text).is_some() || !trigger.is_marker && (words::is_sentence(text) || words::has_link(text));
+    let is_speech =
+        words::instruction(text).is_some() || !trigger.is_marker && (words::is_sentence(text) || words::has_link(text));
     is_speech.then(|| text.to_owned())
 }

@@ -2,10 +2,13 @@
 //!
 //! Default system prompts are orders too ("You are a helpful assistant"), so only orders that no honest prompt gives count.
 
-/// Words that follow each other with at most [`GAP`] others between them; alternatives separated by `|`.
-const ORDERS: [(&str, &[&str]); 10] = [
+/// An order: what it does, how many words may stand between two of its words, and its words; alternatives separated by `|`.
+type Order = (&'static str, usize, &'static [&'static str]);
+
+const ORDERS: [Order; 10] = [
     (
         "overrides other instructions",
+        3,
         &[
             "ignore|disregard|forget|bypass|override",
             "previous|prior|above|earlier|preceding|system|safety|any|all|your|other",
@@ -14,49 +17,92 @@ const ORDERS: [(&str, &[&str]); 10] = [
     ),
     (
         "hides something from the user",
+        1,
         &[
             "not|never|don't|dont|without",
             "tell|telling|reveal|revealing|disclose|disclosing|inform|informing|notify|notifying|alert|alerting|mention|mentioning",
             "user|users|anyone|anybody|human|instruction|instructions",
         ],
     ),
-    ("acts in secret", &["secretly|covertly|stealthily|surreptitiously"]),
+    ("acts in secret", 0, &["secretly|covertly|stealthily|surreptitiously"]),
     (
         "gives data away",
+        4,
         &[
             "send|post|upload|exfiltrate|forward|transmit|leak|encode",
             "conversation|conversations|password|passwords|credentials|tokens|secrets|keys|history|messages",
             "to|into",
         ],
     ),
-    ("gives data away", &["exfiltrate|exfiltrating|exfiltration"]),
+    ("gives data away", 0, &["exfiltrate|exfiltrating|exfiltration"]),
     (
         "orders harmful code",
+        4,
         &[
             "insert|introduce|add|include|inject|write|plant",
             "backdoor|backdoors|vulnerability|vulnerabilities|malware|keylogger|exploit",
         ],
     ),
-    ("orders harmful code", &["reverse", "shell"]),
-    ("lifts restrictions", &["you", "are", "now", "dan|unrestricted|jailbroken|unfiltered|evil"]),
-    ("lifts restrictions", &["no|without", "ethical|moral|safety", "restrictions|guidelines|limits|limitations"]),
+    ("orders harmful code", 0, &["reverse", "shell"]),
+    ("lifts restrictions", 2, &["you", "are", "now", "dan|unrestricted|jailbroken|unfiltered|evil"]),
+    ("lifts restrictions", 1, &["no|without", "ethical|moral|safety", "restrictions|guidelines|limits|limitations"]),
     (
         "advertises",
-        &["always|must", "recommend|promote|advertise|suggest", "product|products|brand|visiting|buying|installing|downloading"],
+        4,
+        &[
+            "always|must",
+            "recommend|promote|advertise|suggest",
+            "product|products|brand|visiting|buying|installing|downloading",
+        ],
     ),
 ];
+/// Sentences of widespread templates that read like an order but are about the form of calls (Qwen 3, Nemotron 3).
+const HONEST: [&str; 2] = ["do not tell the user about function calls", "don't tell the user about function calls"];
 /// Words with which a link is pressed on somebody.
 const PRESSING: [&str; 24] = [
-    "visit", "click", "download", "recommend", "navigate", "fetch", "include", "insert", "append", "add", "send", "post",
-    "upload", "redirect", "link", "install", "use", "tell", "suggest", "load", "import", "direct", "refer", "open",
+    "visit",
+    "click",
+    "download",
+    "recommend",
+    "navigate",
+    "fetch",
+    "include",
+    "insert",
+    "append",
+    "add",
+    "send",
+    "post",
+    "upload",
+    "redirect",
+    "link",
+    "install",
+    "use",
+    "tell",
+    "suggest",
+    "load",
+    "import",
+    "direct",
+    "refer",
+    "open",
 ];
 /// Commands and code that have no place in a prompt.
 const COMMANDS: [&str; 15] = [
-    "| bash", "|bash", "| sh", "|sh ", "curl http", "curl -s", "wget http", "rm -rf", "powershell -", "/dev/tcp/",
-    "os.system(", "__import__(", "<script", "javascript:", "onerror=",
+    "| bash",
+    "|bash",
+    "| sh",
+    "|sh ",
+    "curl http",
+    "curl -s",
+    "wget http",
+    "rm -rf",
+    "powershell -",
+    "/dev/tcp/",
+    "os.system(",
+    "__import__(",
+    "<script",
+    "javascript:",
+    "onerror=",
 ];
-/// Most words between two of an order.
-const GAP: usize = 4;
 /// Fewest words of a sentence.
 const SENTENCE_WORDS: usize = 4;
 
@@ -65,13 +111,22 @@ pub(crate) fn instruction(text: &str) -> Option<&'static str> {
     if text.len() < 8 {
         return None;
     }
-    let lower = text.to_lowercase().replace('\u{2019}', "'");
-    if let Some(found) = COMMANDS.iter().find(|command| lower.contains(**command)) {
-        return Some(if found.starts_with('<') || found.ends_with(':') { "holds active content" } else { "holds a command" });
+    let mut lower = text.to_lowercase().replace('\u{2019}', "'");
+    for honest in HONEST {
+        lower = lower.replace(honest, "");
     }
-    let words: Vec<&str> =
-        lower.split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '_')).filter(|word| !word.is_empty()).collect();
-    if let Some((what, _)) = ORDERS.iter().find(|(_, order)| follows(&words, order)) {
+    if let Some(found) = COMMANDS.iter().find(|command| lower.contains(**command)) {
+        return Some(if found.starts_with('<') || found.ends_with(':') {
+            "holds active content"
+        } else {
+            "holds a command"
+        });
+    }
+    let words: Vec<&str> = lower
+        .split(|c: char| !(c.is_alphanumeric() || c == '\'' || c == '_'))
+        .filter(|word| !word.is_empty())
+        .collect();
+    if let Some((what, ..)) = ORDERS.iter().find(|(_, gap, order)| follows(&words, *gap, order)) {
         return Some(what);
     }
     if has_link(&lower) && words.iter().any(|word| PRESSING.contains(word)) && !only_known_links(&lower) {
@@ -80,13 +135,13 @@ pub(crate) fn instruction(text: &str) -> Option<&'static str> {
     None
 }
 
-fn follows(words: &[&str], order: &[&str]) -> bool {
+fn follows(words: &[&str], gap: usize, order: &[&str]) -> bool {
     let is_one = |word: &str, alternatives: &str| alternatives.split('|').any(|alternative| alternative == word);
     let Some((first, rest)) = order.split_first() else { return true };
     words.iter().enumerate().filter(|(_, word)| is_one(word, first)).any(|(start, _)| {
         let mut at = start + 1;
         rest.iter().all(|wanted| {
-            let found = words.iter().skip(at).take(GAP + 1).position(|word| is_one(word, wanted));
+            let found = words.iter().skip(at).take(gap + 1).position(|word| is_one(word, wanted));
             at += found.unwrap_or(0) + 1;
             found.is_some()
         })
@@ -101,11 +156,20 @@ pub(crate) fn has_link(text: &str) -> bool {
 /// Documentation that honest prompts point to.
 fn only_known_links(lower: &str) -> bool {
     const KNOWN: [&str; 8] = [
-        "huggingface.co", "json-schema.org", "github.com", "wikipedia.org", "python.org", "example.com", "www.w3.org", "arxiv.org",
+        "huggingface.co",
+        "json-schema.org",
+        "github.com",
+        "wikipedia.org",
+        "python.org",
+        "example.com",
+        "www.w3.org",
+        "arxiv.org",
     ];
     lower.match_indices("://").all(|(at, _)| {
         let host = lower.get(at + 3..).unwrap_or_default();
-        KNOWN.iter().any(|known| host.strip_prefix("www.").unwrap_or(host).starts_with(known.trim_start_matches("www.")))
+        KNOWN
+            .iter()
+            .any(|known| host.strip_prefix("www.").unwrap_or(host).starts_with(known.trim_start_matches("www.")))
     })
 }
 

