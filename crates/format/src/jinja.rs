@@ -15,7 +15,7 @@ mod parse;
 pub(crate) use lex::unescape;
 
 /// Longest template, in bytes; of a longer one the beginning is read.
-pub const BYTES_MAX: usize = 4 << 20;
+pub const BYTES_MAX: usize = 1 << 20;
 /// Most expressions and statements.
 pub const NODES_MAX: usize = 400_000;
 /// Deepest nesting of expressions, and of statements.

@@ -8,7 +8,10 @@
 //!
 //! What holds: nothing is rendered; a template that cannot be parsed to its end is `incomplete`, and what was parsed counts.
 
-use std::collections::{HashMap, HashSet};
+use std::{
+    cell::Cell,
+    collections::{HashMap, HashSet},
+};
 
 use ringfence_format::jinja::{self, Expression, Node, Statement, Template};
 
@@ -29,6 +32,8 @@ const FOUND_MAX: usize = 40;
 const LITERAL_BYTES: usize = 16 << 10;
 /// A run of base-64 letters from this length on is no text for a model.
 const BLOB_BYTES: usize = 400;
+/// Most constants that one name is followed through.
+const CONSTANTS_MAX: usize = 64;
 /// Longest excerpt in a message, in characters.
 const EXCERPT_CHARS: usize = 80;
 
@@ -40,7 +45,6 @@ struct Found {
 }
 
 /// What is known of a template before its statements are judged.
-#[derive(Default)]
 struct Scope {
     /// Names that the template itself defines.
     defined: HashSet<String>,
@@ -52,6 +56,21 @@ struct Scope {
     triggered: HashMap<String, trigger::Trigger>,
     /// Names that hold the date.
     dates: HashSet<String>,
+    /// How much may still be computed.
+    fold_budget: Cell<u64>,
+}
+
+impl Default for Scope {
+    fn default() -> Self {
+        Self {
+            defined: HashSet::new(),
+            constants: HashMap::new(),
+            content: HashSet::new(),
+            triggered: HashMap::new(),
+            dates: HashSet::new(),
+            fold_budget: Cell::new(fold::FOLD_BUDGET),
+        }
+    }
 }
 
 /// One template being judged.
@@ -85,13 +104,22 @@ impl Audit<'_> {
         if !text.contains("{{") && !text.contains("{%") {
             return false;
         }
-        let template = jinja::read(text);
-        if template.blocks == 0 {
-            return false;
+        let mut rest = text;
+        let mut is_chat = false;
+        // A template is never longer than one part, but something else with braces in it may be.
+        while !rest.is_empty() {
+            let (part, next) = rest.split_at(rest.floor_char_boundary(jinja::BYTES_MAX.min(rest.len())));
+            let template = jinja::read(part);
+            let whole = part.len() == text.len();
+            let speaks = template.blocks > 0 && text.contains("{%") && is_about_messages(&template.body);
+            if speaks && !whole {
+                self.note(id::TPL_BROKEN, "the template is longer than what is read at once", None);
+            }
+            is_chat |= speaks && whole && template.flaw.is_none();
+            let judge = judged(&template, is_chat);
+            self.found(judge);
+            rest = next;
         }
-        let is_chat = template.flaw.is_none() && is_about_messages(&template.body) && text.contains("{%");
-        let judge = judged(&template, is_chat);
-        self.found(judge);
         is_chat
     }
 
@@ -108,6 +136,9 @@ impl Audit<'_> {
 fn judged(template: &Template, is_chat: bool) -> Judge {
     let mut judge = Judge { scope: Scope::of(&template.body), found: Vec::new(), is_chat };
     judge.reach(&template.body);
+    if judge.scope.fold_budget.get() == 0 {
+        judge.note(id::TPL_BROKEN, 0, "computes more than is followed".to_owned());
+    }
     if is_chat {
         judge.triggers(&template.body);
         each_literal(&template.body, &mut |at, text| judge.literal(at, text));
@@ -163,7 +194,7 @@ impl Scope {
                         let Some(name) = name_of(target) else { continue };
                         let text = value.as_ref().and_then(|value| fold::text(value, self));
                         match text {
-                            Some(text) => self.constants.entry(name.clone()).or_default().push(text),
+                            Some(text) => self.constant_of(&name, text),
                             None => drop(self.constants.entry(name.clone()).or_default()),
                         }
                         self.defined.insert(name);
@@ -171,8 +202,9 @@ impl Scope {
                 }
                 Statement::For { targets, over, .. } => {
                     if let (Expression::List(items), [target]) = (&over.kind, targets.as_slice()) {
-                        let texts: Vec<String> = items.iter().filter_map(|item| fold::text(item, self)).collect();
-                        self.constants.entry(target.clone()).or_default().extend(texts);
+                        for text in items.iter().filter_map(|item| fold::text(item, self)).collect::<Vec<_>>() {
+                            self.constant_of(target, text);
+                        }
                     }
                     self.defined.extend(targets.iter().cloned());
                 }
@@ -187,6 +219,13 @@ impl Scope {
                 _ => {}
             }
             each_body(statement, &mut |body| self.define(body));
+        }
+    }
+
+    fn constant_of(&mut self, name: &str, text: String) {
+        let texts = self.constants.entry(name.to_owned()).or_default();
+        if texts.len() < CONSTANTS_MAX {
+            texts.push(text);
         }
     }
 

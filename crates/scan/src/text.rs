@@ -4,8 +4,8 @@
 //! it to the reader of what it is: JSON and YAML as events (`config`), chat templates (`crate::template`), Python (`code`), lists
 //! of packages (`packages`). Prose, tables, vocabularies and licences are just text.
 //!
-//! What holds: a JSON of any length is read to its end in bounded memory. Other texts are judged up to [`TEXT_BYTES_MAX`]; a
-//! longer one is searched to its end, and if its beginning says that a framework would run it, it is `incomplete`.
+//! What holds: a JSON of any length is read to its end in bounded memory. Other texts are judged in windows of
+//! [`WINDOW_BYTES`]; a longer one of which any part is more than prose or a table is `incomplete`.
 //!
 //! Absent on purpose: XML, which has readers of its own.
 
@@ -35,12 +35,14 @@ mod survey;
 use config::Config;
 use survey::Encoding;
 
-/// How much of a text that is not JSON is judged, in bytes.
-const TEXT_BYTES_MAX: u64 = 32 << 20;
-/// How much of a longer one says what it is, in bytes.
-const HEAD_BYTES: u64 = 1 << 20;
+/// How much of a text that is not JSON is judged at once, in bytes.
+const WINDOW_BYTES: u64 = 16 << 20;
+/// How much of a text may be blank before it says what it is, in bytes.
+const HEAD_BYTES: u64 = 64 << 10;
 /// Values that aliases stand for beyond which a document is a bomb.
 const EXPANDED_MAX: u64 = 5_000_000;
+/// How far before a tag its key is looked for, in bytes.
+const NEAR_BYTES: usize = 200;
 /// Longest piece of text inside of another content that is read, in bytes.
 const PIECE_BYTES_MAX: usize = 4 << 20;
 /// Shortest such piece, in bytes.
@@ -52,17 +54,15 @@ impl Audit<'_> {
         let Some(survey) = survey::survey(source)? else { return Ok(None) };
         self.surveyed(&survey);
         if survey.encoding != Encoding::Utf8 {
-            let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
+            let bytes = bytes_at(source, 0, survey::WIDE_BYTES_MAX)?;
             let text = survey::decoded(&bytes, survey.encoding);
-            let whole = length(source)? <= TEXT_BYTES_MAX;
-            let mut lines = Cursor::new(text.into_bytes());
-            return self.plain_text(&mut lines, whole).map(Some);
+            return self.plain_text(&mut Cursor::new(text.into_bytes())).map(Some);
         }
-        self.plain_text(source, true).map(Some)
+        self.plain_text(source).map(Some)
     }
 
     /// A text in UTF-8.
-    fn plain_text(&mut self, source: &mut dyn Source, whole: bool) -> io::Result<&'static str> {
+    fn plain_text(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
         let head = bytes_at(source, 0, HEAD_BYTES)?;
         let start = head.strip_prefix(b"\xef\xbb\xbf").unwrap_or(&head).trim_ascii_start();
         if matches!(start.first(), Some(b'{' | b'[' | b'"'))
@@ -70,26 +70,40 @@ impl Audit<'_> {
         {
             return Ok(format);
         }
-        let size = length(source)?;
-        if size <= TEXT_BYTES_MAX {
-            let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
-            let text = String::from_utf8_lossy(&bytes);
-            let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-            self.encoded(bytes.trim_ascii());
-            let format = self.judge_text(text);
-            if !whole && format != "text" {
-                self.note(id::PYS_LIMIT, &format!("only the first {TEXT_BYTES_MAX} bytes were read as {format}"), None);
-            }
-            return Ok(format);
+        if length(source)? > WINDOW_BYTES {
+            return self.long_text(source);
         }
-        let head = String::from_utf8_lossy(&head);
-        let format = self.judge_text(&head);
-        if !matches!(format, "text" | "json") {
-            self.note(
-                id::PYS_LIMIT,
-                &format!("only the first {HEAD_BYTES} bytes were read as {format}"),
-                Some(HEAD_BYTES),
-            );
+        let bytes = bytes_at(source, 0, WINDOW_BYTES)?;
+        let text = String::from_utf8_lossy(&bytes);
+        let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+        self.encoded(bytes.trim_ascii());
+        Ok(self.judge_text(text))
+    }
+
+    /// A text that is longer than one window: each is judged by itself. Tables and prose are nothing in any of them; what is
+    /// code or configuration in one may mean something else as a whole.
+    fn long_text(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
+        let size = length(source)?;
+        let (mut at, mut format) = (0, "text");
+        while at < size {
+            let mut bytes = bytes_at(source, at, WINDOW_BYTES)?;
+            let is_last = at + bytes.len() as u64 >= size;
+            if let Some(end) = memchr::memrchr(b'\n', &bytes).filter(|_| !is_last) {
+                bytes.truncate(end + 1);
+            }
+            if bytes.is_empty() {
+                break;
+            }
+            let text = String::from_utf8_lossy(&bytes);
+            let found = self.judge_text(&text);
+            let is_padding = at == 0 && code::is_only_padding(&text);
+            if is_padding || found != "text" && format == "text" {
+                format = found;
+                let what =
+                    if is_padding { "it begins with nothing but comments" } else { "a part of it reads like code" };
+                self.note(id::PYS_LIMIT, &format!("the text has {size} bytes, and {what}"), Some(at));
+            }
+            at += bytes.len() as u64;
         }
         Ok(format)
     }
@@ -115,14 +129,15 @@ impl Audit<'_> {
 
     /// What a text that is no JSON is, and what it does.
     fn judge_text(&mut self, text: &str) -> &'static str {
-        if self.blocks(text) {
-            return "jinja";
-        }
         if self.startup_lines(text) {
             return "pth";
         }
+        // Source code holds templates in its texts; a template is never source code.
         if let Some(format) = self.source_code(text) {
             return format;
+        }
+        if self.blocks(text) {
+            return "jinja";
         }
         if let Some(format) = self.requirements(text).or_else(|| self.project(text)).or_else(|| self.properties(text)) {
             return format;
@@ -211,7 +226,8 @@ fn looks_like_yaml(text: &str) -> bool {
 fn stray_tag(text: &str) -> Option<(String, u64)> {
     let found = ["!!python/", "!python/", "tag:yaml.org,2002:python/"].iter().find_map(|tag| {
         memchr::memmem::find_iter(text.as_bytes(), tag.as_bytes()).find(|at| {
-            let line = text.get(..*at).unwrap_or_default().rsplit('\n').next().unwrap_or_default().trim_end();
+            let near = text.floor_char_boundary(at.saturating_sub(NEAR_BYTES));
+            let line = text.get(near..*at).unwrap_or_default().rsplit('\n').next().unwrap_or_default().trim_end();
             let line = line.strip_suffix("!<").unwrap_or(line).trim_end();
             line.is_empty()
                 || line.ends_with([':', '-', '?', '[', ',', '{'])

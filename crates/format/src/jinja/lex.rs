@@ -43,7 +43,7 @@ pub(super) struct Lexed {
 }
 
 pub(super) fn tokens(text: &str) -> Lexed {
-    let mut lexer = Lexer { text, at: 0, lexed: Lexed::default() };
+    let mut lexer = Lexer { text, at: 0, never_ends: false, lexed: Lexed::default() };
     lexer.run();
     lexer.lexed
 }
@@ -51,6 +51,8 @@ pub(super) fn tokens(text: &str) -> Lexed {
 struct Lexer<'t> {
     text: &'t str,
     at: usize,
+    /// No `endraw` follows any more.
+    never_ends: bool,
     lexed: Lexed,
 }
 
@@ -109,6 +111,9 @@ impl<'t> Lexer<'t> {
 
     /// `raw … endraw`: everything inside is literal.
     fn raw(&mut self, start: usize) -> bool {
+        if self.never_ends {
+            return false;
+        }
         let Some(head) = self.rest().trim_start().strip_prefix("raw") else { return false };
         let head = head.trim_start();
         let Some(body) = head.strip_prefix("-%}").or_else(|| head.strip_prefix("%}")) else { return false };
@@ -129,6 +134,7 @@ impl<'t> Lexer<'t> {
             search = at + 2;
         }
         self.at = start + 2;
+        self.never_ends = true;
         self.flaw("`raw` without an end");
         false
     }

@@ -7,8 +7,13 @@ use super::Scope;
 /// Longest text that is computed, in bytes.
 const FOLDED_BYTES_MAX: usize = 64 << 10;
 
-/// The text that `node` is, if it is constant.
+/// How much is computed for one template, in bytes and steps.
+pub(super) const FOLD_BUDGET: u64 = 64 << 20;
+
+/// The text that `node` is, if it is constant. When the budget of `scope` is used up nothing is.
 pub(super) fn text(node: &Node, scope: &Scope) -> Option<String> {
+    let left = scope.fold_budget.get().checked_sub(1)?;
+    scope.fold_budget.set(left);
     let folded = match &node.kind {
         Expression::Text(text) => text.clone(),
         Expression::Number(number) => number.replace('_', ""),
@@ -44,6 +49,7 @@ pub(super) fn text(node: &Node, scope: &Scope) -> Option<String> {
         },
         _ => return None,
     };
+    scope.fold_budget.set(scope.fold_budget.get().saturating_sub(folded.len() as u64));
     (folded.len() <= FOLDED_BYTES_MAX).then_some(folded)
 }
 

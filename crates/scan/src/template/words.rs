@@ -2,7 +2,8 @@
 //!
 //! Default system prompts are orders too ("You are a helpful assistant"), so only orders that no honest prompt gives count.
 
-/// An order: what it does, how many words may stand between two of its words, and its words; alternatives separated by `|`.
+/// An order: what it does, how many words may stand between two of its words, and its words; alternatives separated by `|`;
+/// `+` follows directly.
 type Order = (&'static str, usize, &'static [&'static str]);
 
 const ORDERS: [Order; 10] = [
@@ -19,8 +20,8 @@ const ORDERS: [Order; 10] = [
         "hides something from the user",
         1,
         &[
-            "not|never|don't|dont|without",
-            "tell|telling|reveal|revealing|disclose|disclosing|inform|informing|notify|notifying|alert|alerting|mention|mentioning",
+            "not|never|don't|dont|without|ever",
+            "+tell|telling|reveal|revealing|disclose|disclosing|inform|informing|notify|notifying|alert|alerting|mention|mentioning",
             "user|users|anyone|anybody|human|instruction|instructions",
         ],
     ),
@@ -141,6 +142,7 @@ fn follows(words: &[&str], gap: usize, order: &[&str]) -> bool {
     words.iter().enumerate().filter(|(_, word)| is_one(word, first)).any(|(start, _)| {
         let mut at = start + 1;
         rest.iter().all(|wanted| {
+            let (wanted, gap) = wanted.strip_prefix('+').map_or((*wanted, gap), |wanted| (wanted, 0));
             let found = words.iter().skip(at).take(gap + 1).position(|word| is_one(word, wanted));
             at += found.unwrap_or(0) + 1;
             found.is_some()
@@ -219,6 +221,8 @@ mod tests {
             "Given the following functions, please respond with a JSON for a function call.",
             "For each function call, return a json object with function name and arguments within <tool_call></tool_call>",
             "If you don't know the answer to a question, please don't share false information.",
+            "If tools are not available, inform the user that you cannot do it.",
+            "answer like normal and do not tell the user about function calls",
         ];
         assert!(orders.iter().all(|text| instruction(text).is_some()));
         for text in honest {

@@ -24,6 +24,13 @@ use harm::Harm;
 const FOUND_MAX: usize = 40;
 /// Most names that are followed.
 const ALIASES_MAX: usize = 20_000;
+/// Longest dotted path, in bytes, and deepest `getattr` in a `getattr`.
+const PATH_BYTES_MAX: usize = 512;
+const PATH_DEPTH_MAX: u32 = 16;
+/// Most modules of which everything is imported.
+const STARS_MAX: usize = 64;
+/// Most tokens of one call's arguments that are looked at.
+const ARGUMENTS_MAX: usize = 4_096;
 /// Deepest source in a text of a source.
 const NESTED_MAX: u32 = 3;
 /// Bytes that tell whether the rest is read as Python.
@@ -130,6 +137,12 @@ pub(super) fn piece(text: &str) -> Vec<(&'static Rule, String)> {
     let (mut reader, ending) = read(text, 0);
     reader.conclude(ending);
     reader.found.into_iter().map(|found| (found.rule, found.message)).collect()
+}
+
+/// Whether the beginning of a text is comments and open texts only, behind which anything may stand.
+pub(super) fn is_only_padding(text: &str) -> bool {
+    let head = text.get(..text.floor_char_boundary(HEAD_BYTES.min(text.len()))).unwrap_or_default();
+    read(head, 0).1.lines == 0
 }
 
 fn read(text: &str, depth: u32) -> (Reader, Ending) {
@@ -245,7 +258,7 @@ impl Reader {
                 })
                 .collect();
             match part.as_slice() {
-                ["*"] => self.stars.push(module.clone()),
+                ["*"] if self.stars.len() < STARS_MAX => self.stars.push(module.clone()),
                 [name] => self.alias(name, &format!("{module}.{name}")),
                 [name, "as", alias] => self.alias(alias, &format!("{module}.{name}")),
                 _ => {}
@@ -281,11 +294,16 @@ impl Reader {
 
     /// The dotted path that begins at `start`, resolved, and where it ends. `None`: it is computed.
     fn path(&self, tokens: &[Token], start: usize) -> (Option<String>, usize) {
+        self.path_within(tokens, start, 0)
+    }
+
+    fn path_within(&self, tokens: &[Token], start: usize, depth: u32) -> (Option<String>, usize) {
         let Some(first) = word(tokens, start) else { return (None, start) };
         let mut path = self.resolved(first);
         let mut at = start + 1;
         loop {
-            if is_sign(tokens, at, ".")
+            if path.len() < PATH_BYTES_MAX
+                && is_sign(tokens, at, ".")
                 && let Some(name) = word(tokens, at + 1)
             {
                 path = format!("{path}.{name}");
@@ -306,8 +324,8 @@ impl Reader {
                 at = closing(tokens, at) + 1;
                 continue;
             }
-            if opens && matches!(path.as_str(), "getattr" | "builtins.getattr") {
-                let (Some(base), end) = self.path(tokens, at + 1) else { return (Some(path), at) };
+            if opens && depth < PATH_DEPTH_MAX && matches!(path.as_str(), "getattr" | "builtins.getattr") {
+                let (Some(base), end) = self.path_within(tokens, at + 1, depth + 1) else { return (Some(path), at) };
                 if !is_sign(tokens, end, ",") {
                     return (Some(path), at);
                 }
@@ -541,7 +559,7 @@ fn constant(tokens: &[Token], start: usize) -> (Option<String>, usize) {
 /// Where the bracket at `open` is closed.
 fn closing(tokens: &[Token], open: usize) -> usize {
     let mut depth = 0_usize;
-    for (index, token) in tokens.iter().enumerate().skip(open) {
+    for (index, token) in tokens.iter().enumerate().skip(open).take(ARGUMENTS_MAX) {
         match token.kind {
             Kind::Sign("(" | "[" | "{") => depth += 1,
             Kind::Sign(")" | "]" | "}") => {
@@ -553,7 +571,7 @@ fn closing(tokens: &[Token], open: usize) -> usize {
             _ => {}
         }
     }
-    tokens.len()
+    tokens.len().min(open + ARGUMENTS_MAX)
 }
 
 /// What stands in the brackets at `open`.
@@ -582,7 +600,8 @@ fn is_plausible(line: &Line) -> bool {
         [Token { kind: Kind::Number, .. }, Token { kind: Kind::Name(right), .. }] => !is_keyword(right),
         _ => false,
     });
-    if clash {
+    let is_template = is_sign(tokens, 0, "{") && (is_sign(tokens, 1, "%") || is_sign(tokens, 1, "{"));
+    if clash || is_template {
         return false;
     }
     match word(tokens, 0) {

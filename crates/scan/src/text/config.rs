@@ -107,6 +107,8 @@ const DECIDING: [&str; 10] = [
     "custom_pipelines",
     "trust_remote_code",
 ];
+/// Words of sums over numbers.
+const SUM_WORDS: [&str; 12] = ["int", "float", "round", "range", "for", "in", "x", "i", "min", "max", "list", "len"];
 /// Keys whose value is a file beside the document.
 const FILES: [&str; 8] = [
     "filename",
@@ -117,6 +119,18 @@ const FILES: [&str; 8] = [
     "python_model",
     "model_file",
     "adapter_filename",
+];
+
+/// Keys that matter for everything below them.
+const ABOVE: [&str; 8] = [
+    "auto_map",
+    "custom_pipelines",
+    "py/reduce",
+    "py/newargs",
+    "scripts",
+    "chat_template",
+    "additional_chat_templates",
+    "weight_map",
 ];
 
 /// One finding before it is told.
@@ -149,6 +163,8 @@ struct Frame {
     joined: Option<String>,
     /// Deciding keys seen.
     seen: u32,
+    /// Which of [`ABOVE`] it stands under, itself included.
+    under: u32,
 }
 
 /// A cell of a notebook or one of its outputs.
@@ -163,8 +179,8 @@ pub(super) struct Cell {
 pub(crate) struct Config {
     frames: Vec<Frame>,
     key: String,
-    /// A tag that names Python, until its value comes.
-    tag: Option<String>,
+    /// A tag that evaluates the text that comes next, and where it stands.
+    evaluates: Option<u64>,
     pub(super) drafts: Vec<Draft>,
     pub(super) templates: Vec<(String, String, bool)>,
     template_bytes: usize,
@@ -177,11 +193,19 @@ pub(crate) struct Config {
 impl Sink for Config {
     fn event(&mut self, event: Event<'_>, at: u64) {
         match event {
+            Event::Text { text, .. } => self.evaluated(Some(text)),
+            Event::ListStart | Event::Plain(_) => {}
+            _ => self.evaluated(None),
+        }
+        match event {
             Event::MapStart | Event::ListStart => self.start(event == Event::MapStart, at),
             Event::MapEnd | Event::ListEnd => self.end(at),
             Event::Key(key) => self.key(key, at),
-            Event::Text { text, .. } => {
+            Event::Text { text, cut } => {
                 self.element();
+                if cut && (self.key.ends_with("chat_template") || self.is_under("chat_template")) {
+                    self.note(id::TPL_BROKEN, "the template is longer than what is read".to_owned(), at);
+                }
                 self.text(text, at);
             }
             Event::Plain(plain) => {
@@ -205,6 +229,20 @@ impl Config {
         }
     }
 
+    /// Behind a tag that evaluates: sums and lists of numbers, as some vision libraries write them, are no commands.
+    fn evaluated(&mut self, text: Option<&str>) {
+        let Some(at) = self.evaluates.take() else { return };
+        let is_sum = text.is_some_and(|text| {
+            let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '.');
+            text.is_ascii()
+                && text
+                    .split(|c| !is_part(c))
+                    .all(|word| word.is_empty() || SUM_WORDS.contains(&word) || word.parse::<f64>().is_ok())
+        });
+        let rule = if is_sum { id::TXT_OBJECT } else { id::CFG_CALL };
+        self.note(rule, "the tag `python/object/apply` calls `eval`".to_owned(), at);
+    }
+
     fn element(&mut self) {
         if let Some(frame) = self.frames.last_mut() {
             frame.elements += 1;
@@ -224,7 +262,9 @@ impl Config {
                 key.as_str(),
                 "source" | "text/html" | "application/javascript" | "image/svg+xml" | "template" | "chat_template"
             );
-        self.frames.push(Frame { key, is_map, joined: joins.then(String::new), ..Frame::default() });
+        let above = self.frames.last().map_or(0, |frame| frame.under);
+        let under = above | ABOVE.iter().position(|name| *name == key).map_or(0, |bit| 1 << bit);
+        self.frames.push(Frame { key, is_map, joined: joins.then(String::new), under, ..Frame::default() });
     }
 
     fn end(&mut self, at: u64) {
@@ -293,13 +333,13 @@ impl Config {
         let is_plugin =
             ["materialx.", "material.extensions.", "pymdownx."].iter().any(|plugin| name.starts_with(plugin));
         match judge(module, attribute) {
+            Harm::Runs if name == "eval" && kind == "object/apply" => self.evaluates = Some(at),
             Harm::Runs => self.note(id::CFG_CALL, format!("the tag `python/{kind}` calls `{name}`"), at),
             _ if kind == "name" && is_plugin => {
                 self.note(id::CFG_NAMES, format!("the tag `python/{kind}` names `{name}`"), at);
             }
             _ => self.note(id::TXT_OBJECT, format!("the tag `python/{kind}` makes `{name}`"), at),
         }
-        self.tag = Some(name.to_owned());
     }
 
     fn plain(&mut self, plain: &str, at: u64) {
@@ -315,9 +355,10 @@ impl Config {
         self.frames.last().is_some_and(|frame| frame.is_map)
     }
 
-    /// Whether one of the maps or lists around stands under `key`.
+    /// Whether one of the maps or lists around stands under `key`, one of [`ABOVE`].
     fn is_under(&self, key: &str) -> bool {
-        self.frames.iter().any(|frame| frame.key == key)
+        let bit = ABOVE.iter().position(|above| *above == key);
+        bit.zip(self.frames.last()).is_some_and(|(bit, frame)| frame.under & 1 << bit != 0)
     }
 
     fn keep(&mut self, text: &str, at: u64) {
@@ -394,7 +435,7 @@ impl Config {
                 self.templates.push((place, text.to_owned(), is_named));
             }
         }
-        if let Some(what) = evaluated(text) {
+        if let Some(what) = resolved_code(text) {
             self.note(id::CFG_VALUE, format!("a value holds `{what}`"), at);
         }
     }
@@ -621,7 +662,7 @@ pub(super) fn leaves_folder(path: &str) -> bool {
 }
 
 /// Code in a value that a resolver of OmegaConf or the like would run.
-fn evaluated(text: &str) -> Option<&'static str> {
+fn resolved_code(text: &str) -> Option<&'static str> {
     let inside = text.get(text.find("${")?..)?;
     let running =
         ["__import__(", "os.system(", "os.popen(", "subprocess.", "exec(", "eval(", "__globals__", "builtins"];
@@ -636,7 +677,8 @@ fn evaluated(text: &str) -> Option<&'static str> {
 
 impl Audit<'_> {
     /// Tells what `config` found, and judges the templates and cells in it.
-    pub(crate) fn configuration(&mut self, config: Config) {
+    pub(crate) fn configuration(&mut self, mut config: Config) {
+        config.evaluated(None);
         for draft in &config.drafts {
             self.note(draft.rule, &draft.message, Some(draft.at));
         }

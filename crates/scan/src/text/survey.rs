@@ -7,6 +7,7 @@ use crate::{
     audit::Audit,
     rules::id,
     source::{Source, bytes_at, length},
+    stream::names_something,
 };
 
 /// Size of the buffer, in bytes.
@@ -18,7 +19,10 @@ const CONTROL_EVERY: usize = 64;
 /// Most hidden texts that are kept.
 const HIDDEN_MAX: usize = 8;
 /// UTF-16 and Latin-1 are decoded up to this length, in bytes.
-const WIDE_BYTES_MAX: u64 = 32 << 20;
+pub(super) const WIDE_BYTES_MAX: u64 = 32 << 20;
+/// Shortest text that is taken for pairs, in bytes, and its longest line.
+const PAIRS_BYTES_MIN: usize = 48;
+const PAIRS_LINE_BYTES_MAX: usize = 16 << 10;
 /// Shortest text that is taken for Latin-1, in bytes; fewer bytes are anything.
 const LATIN_BYTES_MIN: usize = 8;
 
@@ -30,6 +34,8 @@ pub(super) enum Encoding {
     Utf16Big,
     /// ISO 8859-1 and Windows-1252, its superset in practice.
     Latin1,
+    /// Two bytes a letter, as GBK, Big5, Shift JIS and EUC have it; only its ASCII is read.
+    Pairs,
 }
 
 /// What the pass saw.
@@ -61,13 +67,13 @@ pub(super) fn survey(source: &mut dyn Source) -> io::Result<Option<Survey>> {
     if survey.pass(source)? {
         return Ok(Some(survey));
     }
-    Ok(is_latin(source)?.then(|| Survey::of(Encoding::Latin1)))
+    Ok(single_bytes(source)?.map(Survey::of))
 }
 
 /// The text that `bytes` are; for UTF-8 see elsewhere.
 pub(super) fn decoded(bytes: &[u8], encoding: Encoding) -> String {
     match encoding {
-        Encoding::Utf8 => String::from_utf8_lossy(bytes).into_owned(),
+        Encoding::Utf8 | Encoding::Pairs => String::from_utf8_lossy(bytes).into_owned(),
         Encoding::Latin1 => bytes.iter().map(|byte| char::from(*byte)).collect(),
         Encoding::Utf16Little | Encoding::Utf16Big => {
             let units = bytes.chunks_exact(2).skip(1).filter_map(<[u8]>::first_chunk::<2>);
@@ -194,7 +200,7 @@ fn has_control(bytes: &[u8]) -> bool {
         if low == 0 {
             return false;
         }
-        let odd = count(chunk, |byte| byte < 9 || (14..32).contains(&byte));
+        let odd = count(chunk, |byte| byte < 9 || (14..32).contains(&byte) && byte != 27);
         odd > 0 && (chunk.contains(&0) || odd > u32::try_from(chunk.len() / CONTROL_EVERY).unwrap_or(0))
     })
 }
@@ -209,21 +215,33 @@ fn is_wide_text(source: &mut dyn Source, encoding: Encoding) -> io::Result<bool>
     Ok(text.chars().all(|c| c != char::REPLACEMENT_CHARACTER && (!c.is_control() || c.is_whitespace())))
 }
 
-/// Letters of Western Europe in single bytes: mostly ASCII, and accents only beside letters.
-fn is_latin(source: &mut dyn Source) -> io::Result<bool> {
-    let whole = length(source)?;
-    if whole > WIDE_BYTES_MAX {
-        return Ok(false);
+/// Texts without a mark that are not UTF-8: mostly ASCII with accents, or pairs of high bytes. A pickle is neither, however
+/// it is written.
+fn single_bytes(source: &mut dyn Source) -> io::Result<Option<Encoding>> {
+    if length(source)? > WIDE_BYTES_MAX {
+        return Ok(None);
     }
     let bytes = bytes_at(source, 0, WIDE_BYTES_MAX)?;
-    let is_undefined = |byte: &u8| {
-        matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d | 0x7f)
-            || *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c)
-    };
+    let is_control = |byte: &u8| *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c) || *byte == 127;
+    if bytes.len() < LATIN_BYTES_MIN || bytes.iter().any(is_control) || names_something(source) {
+        return Ok(None);
+    }
+    let is_undefined = |byte: &u8| matches!(byte, 0x81 | 0x8d | 0x8f | 0x90 | 0x9d);
     let high = bytes.iter().filter(|byte| **byte >= 0x80).count();
     let letters = bytes.iter().filter(|byte| byte.is_ascii_alphanumeric() || byte.is_ascii_whitespace()).count();
-    Ok(bytes.len() >= LATIN_BYTES_MIN
-        && !bytes.iter().any(is_undefined)
-        && high * 5 <= bytes.len()
-        && letters * 2 >= bytes.len())
+    if high * 5 <= bytes.len() && letters * 2 >= bytes.len() && !bytes.iter().any(is_undefined) {
+        return Ok(Some(Encoding::Latin1));
+    }
+    Ok((bytes.len() >= PAIRS_BYTES_MIN && are_pairs(&bytes)).then_some(Encoding::Pairs))
+}
+
+/// Whether each high byte is the first or second of a pair, and lines are as long as lines are.
+fn are_pairs(bytes: &[u8]) -> bool {
+    let mut rest = bytes.iter();
+    while let Some(byte) = rest.next() {
+        if *byte >= 0x80 && rest.next().is_none_or(|second| *second < 0x40) {
+            return false;
+        }
+    }
+    bytes.split(|byte| *byte == b'\n').all(|line| line.len() <= PAIRS_LINE_BYTES_MAX)
 }

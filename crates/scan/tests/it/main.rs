@@ -6,3 +6,4 @@ mod containers;
 mod mutants;
 mod samples;
 mod tables;
+mod texts;
