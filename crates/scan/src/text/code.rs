@@ -391,7 +391,7 @@ impl Reader {
                 .iter()
                 .any(|sign| tokens.get(before).is_some_and(|token| is(token, sign)))
         });
-        if is_called || is_passed && follows {
+        if self.found.len() < FOUND_MAX && (is_called || is_passed && follows) {
             self.harm(harm, &path, tokens, end, at, is_called);
         }
     }
