@@ -292,6 +292,8 @@ add("source/good-modeling.py", "import math\nimport torch\nfrom torch import nn\
 add("source/good-setup.py", "import os\nfrom setuptools import setup, find_packages\n\nabout = {}\nwith open('src/version.py') as file:\n    exec(file.read(), about)\nsetup(name='x', version=about['v'], packages=find_packages(), long_description=open('README.md').read())\n")
 add("source/good-version.py", "import subprocess\n\ndef commit():\n    return subprocess.check_output(['git', 'rev-parse', 'HEAD']).decode().strip()\n")
 add("source/good-parser.py", "import ast, re, argparse\nfrom os import path, environ\n\nHOME = environ.get('HF_HOME', path.expanduser('~'))\n\ndef read(text, eval=True):\n    pattern = re.compile(r'[a-z]+')\n    return ast.literal_eval(text) if eval else pattern.match(text)\n")
+add("source/bad-interpreter-line.py", "#!/usr/bin/env python3\nimport os\nos.system('true')\n")
+add("source/good-interpreter-line.py", "#!/usr/bin/env python3\n# -*- coding: utf-8 -*-\nimport torch\n\nif __name__ == '__main__':\n    print(torch.load('w.pt', weights_only=True).keys())\n")
 add("source/good-paths.pth", "# paths\n/usr/lib/python3/dist-packages\n../src\n")
 add("source/good-editable.pth", "import __editable___x_finder; __editable___x_finder.install()\n")
 add("source/good-shim.pth", "import os; var = 'USE_SHIM'; enabled = os.environ.get(var, 'local') == 'local'; enabled and __import__('_shim').add()\n")

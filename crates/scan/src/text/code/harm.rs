@@ -119,13 +119,12 @@ const NATIVE: [&str; 16] = [
     "tensorflow.load_library",
     "ctypes.memmove",
 ];
-const CODE: [&str; 7] = [
+const CODE: [&str; 6] = [
     "marshal.loads",
     "marshal.load",
     "types.FunctionType",
     "types.CodeType",
     "types.LambdaType",
-    "sys.settrace",
     "zipimport.zipimporter",
 ];
 const UNPICKLES: [&str; 6] =
