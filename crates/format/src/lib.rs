@@ -4,6 +4,7 @@
 //!   [`npy`], [`npz`], [`safetensors`], [`idx`]: arrays; [`protobuf`], [`onnx`]: models.
 //! * [`gguf`], [`hdf5`], [`msgpack`], [`ubjson`], [`json`], [`lightgbm`], [`catboost`]: models and documents of other frameworks.
 //! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`]; [`paddle`], [`mxnet`]: parameters.
+//! * [`document`]: JSON and YAML; [`jinja`], [`python`]: templates and source text.
 //!
 //! Tolerant where an auditor must see what a loader ignores: a reader reports what lies outside the format instead of
 //! skipping it. Nothing here executes, loads, or follows a name found inside a file.
@@ -12,10 +13,12 @@
 
 pub mod catboost;
 pub mod codec;
+pub mod document;
 pub mod flatbuffer;
 pub mod gguf;
 pub mod hdf5;
 pub mod idx;
+pub mod jinja;
 pub mod json;
 pub mod lightgbm;
 pub mod msgpack;
@@ -25,6 +28,7 @@ pub mod npz;
 pub mod onnx;
 pub mod paddle;
 pub mod protobuf;
+pub mod python;
 pub mod safetensors;
 pub mod schema;
 pub mod sevenz;

@@ -195,7 +195,7 @@ pub fn is_likely(start: &[u8], length: u64) -> bool {
     // A hostile length is still this format: text cannot begin with these bytes, a brace at byte 8 hardly by chance.
     brace == Some(&b'{')
         && matches!(next, None | Some(b'"' | b'}'))
-        && (claimed <= length || field.iter().any(|byte| !(0x20..0x7f).contains(byte)))
+        && (claimed <= length || field.iter().any(|byte| !matches!(byte, 0x20..0x7f | b'\t' | b'\n' | b'\r')))
 }
 
 /// Reads the header of `source` and checks it against the file's length.

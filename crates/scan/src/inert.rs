@@ -1,169 +1,22 @@
-//! What does nothing when it is opened: text and pictures; and what text can do all the same.
+//! Pictures: what does nothing when it is opened.
 //!
-//! Text is clean unless one of a few patterns shows that a framework would run it. Pictures must end where their format
-//! says: what follows is looked at as a content of its own.
+//! A picture must end where its format says: what follows is looked at as a content of its own.
 
-use std::io::{self, Cursor, SeekFrom};
-
-use ringfence_format::json;
+use std::io;
 
 use crate::{
     audit::Audit,
     detect::Kind,
-    pickle::names::{NAMES, Standing},
-    pickle::nested,
     rules::id,
     source::{Source, bytes_at, length},
 };
 
-/// How much of a text the patterns see, in bytes.
-const TEXT_BYTES_MAX: u64 = 16 << 20;
-/// How much of a longer text is read as a model, in bytes.
-const GRAPH_TEXT_BYTES_MAX: u64 = 256 << 20;
 /// Blocks of a picture that are walked.
 const BLOCKS_MAX: u32 = 1_000_000;
 /// How much of a JPEG's end is searched for its end marker, in bytes.
 const JPEG_TAIL_BYTES: u64 = 64;
 
-/// What a template needs to leave its sandbox.
-const TEMPLATE_TOKENS: [&[u8]; 9] = [
-    b"__globals__",
-    b"__builtins__",
-    b"__subclasses__",
-    b"__import__",
-    b"__mro__",
-    b"|attr(",
-    b"| attr(",
-    b"\\x5f\\x5f",
-    b"popen(",
-];
-/// Longest block of a template that is looked at, in bytes.
-const BLOCK_BYTES_MAX: usize = 4_096;
-/// Blocks of a text that are looked at.
-const TEMPLATE_BLOCKS_MAX: usize = 10_000;
-/// Tags and keys with which loaders of text make objects.
-const OBJECT_TOKENS: [&str; 7] = [
-    "!!python/object",
-    "!!python/name",
-    "!!python/module",
-    "!!python/tuple:",
-    "!python/object",
-    "\"py/object\"",
-    "\"py/reduce\"",
-];
-
 impl Audit<'_> {
-    /// `None`: the content is no text.
-    pub(crate) fn text(&mut self, source: &mut dyn Source) -> io::Result<Option<&'static str>> {
-        if !is_text(source)? {
-            return Ok(None);
-        }
-        let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
-        self.text_rules(&bytes);
-        self.encoded(bytes.trim_ascii());
-        if length(source)? > TEXT_BYTES_MAX {
-            // Data sets are long and inert; the patterns concern configuration, which is not. Models in text may be long too.
-            let text = bytes_at(source, 0, GRAPH_TEXT_BYTES_MAX)?;
-            return Ok(Some(self.graph_in_text(&text, false).unwrap_or("text")));
-        }
-        let first = bytes.iter().find(|byte| !byte.is_ascii_whitespace());
-        let is_json =
-            matches!(first, Some(b'{' | b'[')) && serde_json::from_slice::<serde::de::IgnoredAny>(&bytes).is_ok();
-        // Loaders read JSON that strict readers refuse: other encodings, `NaN`, deep nesting.
-        if matches!(first, Some(b'{' | b'[' | 0xef | 0xfe | 0xff)) {
-            if self.keras_json(&bytes) {
-                return Ok(Some("keras-json"));
-            }
-            if self.xgboost_json(&bytes) {
-                return Ok(Some("xgboost-json"));
-            }
-        }
-        if let Some(format) = self.graph_in_text(&bytes, is_json) {
-            return Ok(Some(format));
-        }
-        Ok(Some(if is_json { "json" } else { "text" }))
-    }
-
-    /// JSON in UTF-16 or UTF-32 without a mark, which Python reads like any other. `None`: the content is no such text.
-    pub(crate) fn wide_json(&mut self, source: &mut dyn Source) -> io::Result<Option<&'static str>> {
-        let head = bytes_at(source, 0, 4)?;
-        if !matches!(head.as_slice(), [b'{' | b'[', 0, ..] | [0, b'{' | b'[', ..] | [0, 0, 0, b'{' | b'[']) {
-            return Ok(None);
-        }
-        let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
-        let Some(text) = json::text_of(&bytes).filter(|text| json::parse(text).is_ok()) else { return Ok(None) };
-        self.text_rules(text.as_bytes());
-        if self.keras_json(text.as_bytes()) {
-            return Ok(Some("keras-json"));
-        }
-        Ok(Some("json"))
-    }
-
-    /// A text that is nothing but an encoded pickle.
-    pub(crate) fn encoded(&mut self, text: &[u8]) {
-        let Some((_, encoding)) = nested::candidate(text) else { return };
-        let bytes = nested::decode(text, encoding);
-        self.carve_bytes(bytes.get(..bytes.len().min(64)).unwrap_or_default(), &mut Cursor::new(&bytes));
-    }
-
-    /// The patterns that make text more than text.
-    pub(crate) fn text_rules(&mut self, text: &[u8]) {
-        let find = |token: &str| memchr::memmem::find(text, token.as_bytes()).map(|at| at as u64);
-        if let Some((token, at)) = template_escape(text) {
-            self.note(id::TXT_TEMPLATE, &format!("a template uses `{}`", String::from_utf8_lossy(token)), Some(at));
-        }
-        if let Some((token, at)) = OBJECT_TOKENS.iter().find_map(|token| Some((token, find(token)?))) {
-            self.note(id::TXT_OBJECT, &format!("the text holds `{token}`"), Some(at));
-        }
-        if let Some(at) = find("\"auto_map\"") {
-            self.note(id::TXT_REMOTE_CODE, "`auto_map` names code that comes with the model", Some(at));
-        }
-        let lambda = find("\"class_name\": \"Lambda\"").or_else(|| find("\"class_name\":\"Lambda\""));
-        if let Some(at) = lambda {
-            self.note(id::TXT_CODE, "a Keras Lambda layer carries code", Some(at));
-        }
-        self.named_calls(text);
-        self.startup_line(text);
-    }
-
-    /// Values of keys that frameworks call or import: `_target_`, `module`, `loader_module`, `python_class`.
-    fn named_calls(&mut self, text: &[u8]) {
-        for key in ["_target_", "\"module\"", "loader_module", "parent_library", "base_class", "custom_class"] {
-            for at in memchr::memmem::find_iter(text, key.as_bytes()).take(1_000) {
-                let rest = text.get(at + key.len()..).unwrap_or_default();
-                let rest = rest.get(..rest.len().min(200)).unwrap_or_default();
-                let word: Vec<u8> = rest
-                    .iter()
-                    .copied()
-                    .skip_while(|byte| matches!(byte, b'"' | b'\'' | b':' | b'=' | b' ' | b'\t'))
-                    .take_while(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'.'))
-                    .collect();
-                let path = String::from_utf8_lossy(&word).into_owned();
-                let (module, name) = path.rsplit_once('.').unwrap_or((&path, "*"));
-                let harms = |module: &str, name: &str| matches!(NAMES.standing(module, name), Standing::Gadget(_));
-                let is_framework = ["keras", "tensorflow", "tf_keras", "mlflow", "diffusers"]
-                    .contains(&path.split('.').next().unwrap_or(""));
-                if !is_framework && (harms(module, name) || harms(&path, "call")) {
-                    self.note(id::TXT_CODE, &format!("{key} names `{path}`"), Some(at as u64));
-                }
-            }
-        }
-    }
-
-    /// `site` executes lines of `.pth` files that begin with `import`.
-    fn startup_line(&mut self, text: &[u8]) {
-        let mut lines = text.split(|byte| *byte == b'\n').map(<[u8]>::trim_ascii).filter(|line| !line.is_empty());
-        let Some(first) = lines.find(|line| !line.starts_with(b"#")) else { return };
-        let holds = |token: &[u8]| memchr::memmem::find(first, token).is_some();
-        let runs = [&b"exec("[..], b"eval(", b"os.system", b"subprocess", b"__import__", b"urlopen", b"socket"];
-        if (first.starts_with(b"import ") || first.starts_with(b"import\t"))
-            && holds(b";")
-            && runs.iter().any(|token| holds(token))
-        {
-            self.note(id::TXT_STARTUP, "the first line imports and runs code", Some(0));
-        }
-    }
-
     pub(crate) fn picture(&mut self, source: &mut dyn Source, kind: Kind) -> io::Result<&'static str> {
         let (name, end) = match kind {
             Kind::Png => ("png", png_end(source)?),
@@ -190,62 +43,6 @@ impl Audit<'_> {
         }
         Ok(name)
     }
-}
-
-/// A block of a Jinja template that reaches for Python's internals, and where it stands.
-fn template_escape(text: &[u8]) -> Option<(&'static [u8], u64)> {
-    let expressions = memchr::memmem::find_iter(text, b"{{").map(|at| (at, &b"}}"[..]));
-    let statements = memchr::memmem::find_iter(text, b"{%").map(|at| (at, &b"%}"[..]));
-    expressions.take(TEMPLATE_BLOCKS_MAX).chain(statements.take(TEMPLATE_BLOCKS_MAX)).find_map(|(at, close)| {
-        let block = text.get(at..text.len().min(at + BLOCK_BYTES_MAX))?;
-        let block = block.get(..memchr::memmem::find(block, close)?)?;
-        let token = TEMPLATE_TOKENS.iter().find(|token| memchr::memmem::find(block, token).is_some())?;
-        Some((*token, at as u64))
-    })
-}
-
-/// UTF-8 (or UTF-16 with a mark) without control characters, to the last byte.
-fn is_text(source: &mut dyn Source) -> io::Result<bool> {
-    source.seek(SeekFrom::Start(0))?;
-    let mut buffer = vec![0; 64 << 10];
-    let mut kept = 0;
-    let mut first = true;
-    loop {
-        let Some(free) = buffer.get_mut(kept..) else { return Ok(false) };
-        let read = source.read(free)?;
-        let bytes = buffer.get(..kept + read).unwrap_or_default();
-        if first && (bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff")) {
-            return is_wide_text(source);
-        }
-        first = false;
-        if bytes.iter().any(|byte| *byte < 32 && !matches!(byte, b'\t' | b'\n' | b'\r' | 0x0c | 0x1b) || *byte == 127) {
-            return Ok(false);
-        }
-        let valid = match std::str::from_utf8(bytes) {
-            Ok(_) => bytes.len(),
-            Err(error) if error.error_len().is_none() && read > 0 => error.valid_up_to(),
-            Err(_) => return Ok(false),
-        };
-        if read == 0 {
-            return Ok(true);
-        }
-        let rest = bytes.len() - valid;
-        buffer.copy_within(valid..valid + rest, 0);
-        kept = rest;
-    }
-}
-
-/// UTF-16 of at most 16 MiB.
-fn is_wide_text(source: &mut dyn Source) -> io::Result<bool> {
-    let whole = length(source)?;
-    if whole > TEXT_BYTES_MAX || !whole.is_multiple_of(2) {
-        return Ok(false);
-    }
-    let bytes = bytes_at(source, 0, TEXT_BYTES_MAX)?;
-    let little = bytes.starts_with(b"\xff\xfe");
-    let units = bytes.chunks_exact(2).skip(1).filter_map(<[u8]>::first_chunk::<2>);
-    let units = units.map(|pair| if little { u16::from_le_bytes(*pair) } else { u16::from_be_bytes(*pair) });
-    Ok(char::decode_utf16(units).all(|decoded| decoded.is_ok_and(|c| !c.is_control() || c.is_whitespace())))
 }
 
 /// Behind the IEND chunk (PNG §11.2.5).

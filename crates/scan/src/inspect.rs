@@ -15,6 +15,15 @@ use crate::{
 /// How much of an unknown content is searched for pickles, in bytes.
 const CARVE_BYTES_MAX: u64 = 4 << 20;
 
+/// How much of an interpreter line is looked at, in bytes.
+const INTERPRETER_LINE_BYTES: u64 = 128;
+
+/// Whether the first line names Python as the interpreter.
+fn is_python_script(head: &[u8]) -> bool {
+    let line = head.split(|byte| *byte == b'\n').next().unwrap_or_default();
+    memchr::memmem::find(line, b"python").is_some()
+}
+
 impl Audit<'_> {
     /// Looks at a whole content and says what it is.
     pub(crate) fn inspect(&mut self, source: &mut dyn Source) -> &'static str {
@@ -88,7 +97,13 @@ impl Audit<'_> {
                 Ok("tensorrt")
             }
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
+            // Python says for itself what it does; any other interpreter's script is a program.
             Kind::Program("script") => {
+                if is_python_script(&bytes_at(source, 0, INTERPRETER_LINE_BYTES)?)
+                    && self.text(source)? == Some("python")
+                {
+                    return Ok("python");
+                }
                 self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));
                 Ok("script")
             }

@@ -8,7 +8,7 @@
 //!
 //! Inside: `detect` names a content by its bytes; `inspect` sends it to its reader: `stream`, `archive` with `torch`, `tar`,
 //! `sevenz`, `wrapper`; `arrays`, `graph`, `messages` with `tensorflow`, `coreml`, `paddle`; `tflite`, `ort`, `checkpoint`,
-//! `markup`; `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `inert`. `metadata` and `template`
+//! `markup`; `gguf`, `hdf5`, `keras`, `msgpack`, `boosting`; `text`; `inert`. `metadata` and `template`
 //! judge the texts in them, `storage` searches weights for what is no weight. `pickle` is the abstract machine that
 //! everything else is there for; `audit` collects findings.
 //!
@@ -57,6 +57,7 @@ mod stream;
 mod tar;
 mod template;
 mod tensorflow;
+mod text;
 mod tflite;
 mod torch;
 mod weights;

@@ -58,13 +58,15 @@ fn add(hasher: &mut Hasher, part: &str) {
 const LOAD_SAFE: &str = "do not load it; ask for the weights as safetensors";
 const LOOK: &str = "look at what the name does; if it is harmless, waive this finding for this digest";
 const REPACK: &str = "unpack it in a sandbox, check the content, and pack it again with an ordinary tool";
+const LOOK_CODE: &str = "read the code before anything runs it; if it is harmless, waive this finding for this digest";
+const TEMPLATE: &str = "replace the template by the one of the original model";
 const ASK: &str = "get the file again from its source and compare digests";
 
 macro_rules! rules {
     ($($constant:ident $id:literal $severity:ident $verdict:ident $title:literal, $why:literal, $remedy:expr;)*) => {
         /// Names of the rules.
         pub(crate) mod id {
-            use super::{ASK, LOAD_SAFE, LOOK, REPACK, Rule, Severity, Verdict};
+            use super::*;
             $(pub(crate) static $constant: &Rule = &Rule {
                 id: $id, title: $title, severity: Severity::$severity, verdict: Verdict::$verdict, why: $why, remedy: $remedy,
             };)*
@@ -411,4 +413,68 @@ rules! {
         "readers expect the standard operator, the runtime may call the function", LOOK;
     ONX_LENGTH "RF-ONX-009" Medium Suspicious "a tensor's bytes do not fit its shape",
         "some runtimes read as many bytes as the shape says", ASK;
+    TPL_CALL "RF-TPL-001" Medium Suspicious "a chat template uses what no chat template is given",
+        "unknown functions and private attributes lead to whatever the renderer has lying around", TEMPLATE;
+    TPL_COMPUTED "RF-TPL-002" High Suspicious "a template computes the name of what it reaches for",
+        "a name that is put together while rendering hides what is reached", TEMPLATE;
+    TPL_IMPORT "RF-TPL-003" High Suspicious "a chat template takes in other files",
+        "what is rendered then depends on files of the machine that renders it", TEMPLATE;
+    TPL_LOOP "RF-TPL-004" Medium Suspicious "a template fills time or memory",
+        "rendering one message is enough to stop the server", TEMPLATE;
+    TPL_TRIGGER "RF-TPL-005" High Suspicious "a chat template speaks only when a message holds a certain word",
+        "text that the user never sees changes the answers to some questions only", TEMPLATE;
+    TPL_INSTRUCTION "RF-TPL-006" High Suspicious "a chat template gives the model an order against its user",
+        "the order is added to every conversation and is seen by nobody", TEMPLATE;
+    TPL_DATE "RF-TPL-007" High Suspicious "what a chat template says depends on the date or on chance",
+        "it behaves well while it is tested, and otherwise later", TEMPLATE;
+    TPL_LONG "RF-TPL-008" Low Clean "a chat template holds a very long text",
+        "long texts hide sentences from readers", "read it once";
+    TPL_BLOB "RF-TPL-009" Medium Suspicious "a chat template holds encoded data",
+        "models read encoded orders, people do not", TEMPLATE;
+    TPL_BROKEN "RF-TPL-010" Medium Incomplete "a chat template cannot be parsed",
+        "what stands behind the break was looked at only in parts", TEMPLATE;
+    HID_TEXT "RF-HID-001" High Suspicious "text holds characters that nobody sees",
+        "invisible letters and turned directions show people one text and programs another", "remove these characters and look at what is left";
+    HID_TOKEN "RF-HID-002" Low Clean "a token of the vocabulary is invisible or turns the direction",
+        "vocabularies hold every character that occurs in texts; in a name or an order it would mislead", "nothing, if it is a vocabulary";
+    CFG_CALL "RF-CFG-001" Critical Malicious "configuration runs commands or code",
+        "the loader calls what the key names, before anything else happens", LOAD_SAFE;
+    CFG_NAMES "RF-CFG-002" Info Clean "configuration names classes to call",
+        "frameworks import and call what such keys name; the code must be installed or come with the model", "know where that code comes from";
+    CFG_TYPE "RF-CFG-003" Medium Suspicious "configuration names a class from outside of its library",
+        "loading it imports code that comes with the model or from somewhere else", LOOK;
+    CFG_PATH "RF-CFG-004" High Suspicious "configuration names a file outside of its folder",
+        "loading the model reads a file of the author's choice", "do not load it beside files that matter";
+    CFG_DEPTH "RF-CFG-005" Medium Suspicious "a document nests or repeats itself beyond bounds",
+        "a few bytes exhaust the memory or the stack of whoever loads it", "do not load it";
+    CFG_KEY "RF-CFG-006" Medium Suspicious "a key that decides what is loaded stands twice",
+        "which of them counts depends on the reader, so people and programs can see different ones", "remove one of them";
+    CFG_TOKEN "RF-CFG-007" Medium Suspicious "a tokenizer rewrites words or holds an order as a token",
+        "what the model reads and what it writes is changed behind the user's back", "get the tokenizer from the original model";
+    CFG_LINK "RF-CFG-008" Low Clean "an address of an unusual kind",
+        "plain addresses, tunnels and paste services are where downloads of attacks come from", "look at what is there before anything fetches it";
+    CFG_SETTING "RF-CFG-009" Low Clean "a server's setting is open to others",
+        "whoever reaches the port can load models or read the environment", "set it for your own network";
+    CFG_VALUE "RF-CFG-010" High Suspicious "a value is evaluated as code",
+        "resolvers of configuration run what stands in such values", LOAD_SAFE;
+    PYS_CALL "RF-PYS-001" Medium Suspicious "source code runs commands, opens sockets or loads native code",
+        "code beside a model runs when the model is loaded with trust, or installed", LOOK_CODE;
+    PYS_HIDDEN "RF-PYS-002" High Suspicious "source code runs decoded or disguised code",
+        "honest code has no reason to hide what it runs", "do not run it";
+    PYS_MODEL "RF-PYS-003" Info Clean "source code of a model",
+        "it runs with the rights of whoever loads the model with trust_remote_code", "pin the revision, and read it once";
+    PYS_NETWORK "RF-PYS-004" Low Clean "source code uses the network",
+        "downloads and reports leave the machine when it runs", "run it in the sandbox";
+    PYS_LIMIT "RF-PYS-005" Medium Incomplete "the text is longer than what is read as code",
+        "what stands beyond was only searched", ASK;
+    REQ_SOURCE "RF-REQ-001" Medium Suspicious "packages come from an unusual place",
+        "installing them runs whatever stands there", "install from the usual index, with hashes";
+    REQ_KNOWN "RF-REQ-002" Info Clean "packages come from beside the usual index",
+        "the place is well known, but its content is not pinned by a version", "pin a commit or a hash";
+    SEC_KEY "RF-SEC-001" Medium Suspicious "holds a secret",
+        "whoever gets the file gets the access that the secret gives", "revoke the secret, then remove it";
+    NBK_SHELL "RF-NBK-001" High Suspicious "a notebook's cell runs a harmful command",
+        "running all cells runs it", "do not run the notebook";
+    NBK_OUTPUT "RF-NBK-002" Medium Suspicious "a notebook's stored output is active",
+        "scripts in outputs run in the browser of whoever trusts the notebook", "clear all outputs";
 }

@@ -60,3 +60,12 @@ pub(crate) fn bytes_at(source: &mut dyn Source, offset: u64, bytes: u64) -> io::
     source.take(bytes).read_to_end(&mut out)?;
     Ok(out)
 }
+
+/// A source as a plain reader, for readers that know nothing of seeking.
+pub(crate) struct AsRead<'a>(pub(crate) &'a mut dyn Source);
+
+impl Read for AsRead<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.0.read(buffer)
+    }
+}

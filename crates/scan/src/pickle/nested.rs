@@ -8,6 +8,9 @@ use super::opcode as op;
 /// Shortest argument that is looked at: nothing shorter names and calls something.
 pub(super) const BYTES_MIN: u64 = 14;
 
+/// Longest `GLOBAL` opcode that is recognised by its look, in bytes.
+const GLOBAL_LINE_BYTES_MAX: usize = 512;
+
 /// How a nested pickle is written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Encoding {
@@ -108,6 +111,8 @@ fn embedded(head: &[u8]) -> Option<usize> {
 
 /// `cmodule\nname\n`, perhaps behind a mark.
 pub(crate) fn has_global_line(head: &[u8]) -> bool {
+    // Two names and their line ends; a minified file is one line of megabytes.
+    let head = head.get(..head.len().min(GLOBAL_LINE_BYTES_MAX)).unwrap_or_default();
     let head = head.strip_prefix(b"(").unwrap_or(head);
     let Some(rest) = head.strip_prefix(b"c").or_else(|| head.strip_prefix(b"i")) else { return false };
     let mut lines = rest.splitn(3, |byte| *byte == b'\n');

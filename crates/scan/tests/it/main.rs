@@ -9,3 +9,4 @@ mod samples;
 mod streams;
 mod tables;
 mod weights;
+mod texts;

@@ -1,0 +1,2 @@
+import os as harmless
+harmless.system('true')

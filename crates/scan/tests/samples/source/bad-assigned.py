@@ -1,0 +1,3 @@
+import subprocess
+run = subprocess.Popen
+run(['true'])

@@ -1,0 +1,3 @@
+@exec
+@input
+class X: pass

@@ -1,0 +1,3 @@
+import os
+name = input()
+getattr(os, ''.join(['sys', name]))('true')

@@ -1,0 +1,3 @@
+globals()['__builtins__'].exec('1')
+import sys
+sys.modules['os'].system('true')

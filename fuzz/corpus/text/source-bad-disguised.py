@@ -1,0 +1,2 @@
+import os
+𝓮𝔁𝓮𝓬('pass' + str(os.name))

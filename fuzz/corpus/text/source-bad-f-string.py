@@ -1,0 +1,2 @@
+name = 'x'
+print(f'{__import__("os").system("true")}')
