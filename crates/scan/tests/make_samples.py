@@ -204,6 +204,14 @@ def _(): return p4(call4("functools", "partial", g4("builtins", "print"), s("hi"
 def _(): return p4(call4("builtins", "print", s("hi")))
 @case("opcode/reconstructor_odd.pkl")
 def _(): return p4(g4("copyreg", "_reconstructor") + b"(" + g4("somewhere", "Thing") + g4("builtins", "object") + b"NtR")
+@case("opcode/distribution_state.pkl")
+def _(): return p4(g4("scipy.stats._continuous_distns", "norm_gen") + b")\x81}(" + s("_parse_arg_template") + s("import os\nos.system('true')\n") + b"ub")
+@case("opcode/risky_class.pkl")
+def _(): return p4(g4("gensim.utils", "InputQueue") + b")\x81}b")
+@case("opcode/inst_without_end.pkl")
+def _(): return b"(S'true'\nios\nsystemX"
+@case("opcode/joblib_desync.pkl")
+def _(): return p4(g4("joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81}b" + ECHO)
 @case("opcode/type_three.pkl")
 def _(): return p4(g4("builtins", "type") + b"(" + s("X") + b")}tR")
 

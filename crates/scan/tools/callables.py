@@ -197,6 +197,8 @@ def main():
         public = module.name.replace("numpy._core", "numpy.core")
         for name, node in module.classes.items():
             if (public, name) in exact or not waved(public, name): continue
+            # `pickle/call.rs` looks at the text that these execute.
+            if public.startswith("scipy.stats.") and name.endswith("_gen"): continue
             reason = world.risk(module, node)
             if reason:
                 risky[public].add(name)

@@ -67,6 +67,19 @@ const STORAGE_TYPES: [(&str, u64); 19] = [
     ("_UntypedStorage", 1),
 ];
 
+/// Three definitions that take names with plain defaults and return them.
+fn is_argument_template(text: &str) -> bool {
+    let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_ ,='".contains(&byte));
+    text.lines().filter(|line| !line.trim().is_empty()).all(|line| {
+        let definition = ["_parse_args(", "_parse_args_rvs(", "_parse_args_stats("]
+            .iter()
+            .find_map(|name| line.strip_prefix("def ")?.strip_prefix(name)?.strip_suffix("):"));
+        let returned = line.strip_prefix("    return ").map(|rest| rest.replace("self._argcheck_rvs", ""));
+        let returned = returned.map(|rest| rest.replace(['(', ')'], ""));
+        definition.is_some_and(is_plain) || returned.is_some_and(|rest| is_plain(&rest))
+    })
+}
+
 /// A plain name that is no special one; `_private` is as good as any.
 fn is_harmless_attribute(name: &str) -> bool {
     !name.starts_with("__")
@@ -443,6 +456,12 @@ impl Machine<'_> {
                 if self.is_array_wrapper(number) {
                     return self.array_wrapper(state);
                 }
+                let is_distribution =
+                    self.names.get(number as usize).is_some_and(|name| name.role == Role::Distribution);
+                if is_distribution && !self.is_plain_distribution(state) {
+                    let message = format!("gives `{}` a state that it executes", self.shown(number));
+                    self.draft(id::PKL_ARGUMENTS, "distribution", message);
+                }
             }
             // The Python unpickler lets an empty state pass, the C one looks for a dictionary to update.
             plain if plain.is_plain() => {
@@ -451,6 +470,24 @@ impl Machine<'_> {
             _ => {}
         }
         Ok(())
+    }
+
+    /// SciPy's distributions execute the text `_parse_arg_template` of their state (`scipy/stats/_distn_infrastructure.py`,
+    /// `rv_generic.__setstate__`); only what SciPy itself writes there does nothing.
+    fn is_plain_distribution(&mut self, state: Value) -> bool {
+        let Value::Dict(container) = state else { return false };
+        let Some(items) = self.heap.items(container) else { return false };
+        items.chunks_exact(2).all(|pair| {
+            let [key, value] = pair else { return false };
+            let Value::Text(key) = *key else { return false };
+            match (self.text_at(key).as_deref(), *value) {
+                (Some("_parse_arg_template"), Value::Text(text)) => {
+                    self.text_at(text).is_some_and(|text| is_argument_template(&text))
+                }
+                (Some("_parse_arg_template") | None, _) => false,
+                _ => true,
+            }
+        })
     }
 
     fn is_dictionary(&self, number: u32) -> bool {

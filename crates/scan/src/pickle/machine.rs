@@ -55,6 +55,8 @@ pub(super) enum Role {
     Ordinary,
     /// What joblib writes in front of an array.
     ArrayWrapper,
+    /// A distribution of SciPy, which executes a text of its state.
+    Distribution,
     /// Lives in a module whose functions `evaluate` knows.
     Evaluated,
 }
@@ -63,6 +65,8 @@ impl Role {
     fn of(module: &str, attribute: &str) -> Self {
         if attribute == "NumpyArrayWrapper" && module == "joblib.numpy_pickle" {
             Self::ArrayWrapper
+        } else if module.starts_with("scipy.stats") && attribute.ends_with("_gen") {
+            Self::Distribution
         } else if evaluate::MODULES.contains(&module.trim_start_matches('_')) {
             Self::Evaluated
         } else {
