@@ -97,8 +97,12 @@ pub fn walk<R: Read + Seek>(
         } else if memory(block) > MEMORY_BYTES_MAX {
             Some("a block asks for more memory than the limit".to_owned())
         } else {
-            let visit =
-                &mut |entry: &sevenz_rust2::ArchiveEntry, content: &mut dyn Read| Ok(each(&member(entry), content));
+            let visit = &mut |entry: &sevenz_rust2::ArchiveEntry, content: &mut dyn Read| {
+                let mut content = Fused { content, failure: None };
+                let goes_on = each(&member(entry), &mut content);
+                // The archive's reader would read on behind an error, and some decoders do not come back from that.
+                content.failure.map_or(Ok(goes_on), |failure| Err(Error::Other(failure.into())))
+            };
             match decoder.for_each_entries(visit) {
                 Ok(true) => None,
                 Ok(false) => return Ok(summary),
@@ -115,6 +119,21 @@ pub fn walk<R: Read + Seek>(
         }
     }
     Ok(summary)
+}
+
+/// A member's content that is not read again once it has failed.
+struct Fused<'c> {
+    content: &'c mut dyn Read,
+    failure: Option<String>,
+}
+
+impl Read for Fused<'_> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if let Some(failure) = &self.failure {
+            return Err(io::Error::other(failure.clone()));
+        }
+        self.content.read(buffer).inspect_err(|error| self.failure = Some(error.to_string()))
+    }
 }
 
 /// Looks at the sizes that the two outer headers state before anything is allocated for them; returns where the archive

@@ -397,6 +397,8 @@ def with_py7zr():
         case(f"sevenz/good-{name}.7z")(lambda f=filters: pack({"readme.txt": b"text\n", "m/model.pkl": GOOD}, f))
     case("sevenz/bad-behind.7z")(lambda: pack({"readme.txt": b"text\n"}, FILTERS["lzma2"]) + EVIL)
     case("sevenz/bad-in-tar.tar")(lambda: tar_of([("a", pack({"b": EVIL}, FILTERS["lzma2"]))]))
+    # Impossible properties of the first chunk: a decoder that is read again behind the error may never come back.
+    case("sevenz/odd-bad-properties.7z")(lambda: (lambda a: a[:0x21] + b"\x7f" * 8 + a[0x29:])(pack({"a.txt": b"text\n" * 9, "b.txt": b"text\n"}, FILTERS["lzma2"])))
     AES = FILTERS["lzma2"] + [{"id": py7zr.FILTER_CRYPTO_AES256_SHA256}]
     case("sevenz/odd-encrypted.7z")(lambda: pack({"a.txt": b"text\n"}, AES, "secret"))
     case("sevenz/odd-encrypted-header.7z")(lambda: pack({"a.txt": b"text\n"}, AES, "secret", True))
