@@ -147,7 +147,7 @@ def main() -> int:
     parser.add_argument("sets", type=pathlib.Path)
     parser.add_argument("tools", nargs="*")
     parser.add_argument("--every", type=int, default=1)
-    arguments = parser.parse_args()
+    arguments = parser.parse_intermixed_args()
     root = arguments.sets.resolve()
     # No tool is to tell its maker what it saw.
     os.environ |= {"DO_NOT_TRACK": "1", "NO_ANALYTICS": "1", "PROMPTFOO_DISABLE_TELEMETRY": "1", "NO_COLOR": "1"}
