@@ -118,7 +118,7 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Inspect model files without executing or loading them
     #[command(
-        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
+        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan --weights tuned.safetensors --base base.safetensors\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
     )]
     Scan(ScanArgs),
     /// Look for poison, label errors and other trouble in a dataset
@@ -444,6 +444,12 @@ pub(crate) struct ScanArgs {
     /// With `--admitted`: compare with advisories
     #[command(flatten)]
     pub(crate) feed: FeedArgs,
+    /// Statistics of one model's weights instead: not finite, dead, outlying, favouring a class
+    #[arg(long, conflicts_with_all = ["admitted", "waivers", "root", "storages"])]
+    pub(crate) weights: bool,
+    /// With `--weights`: compare with the model that it is said to come from
+    #[arg(long, value_name = "FILE", requires = "weights")]
+    pub(crate) base: Option<PathBuf>,
     /// Signed waivers [default: ./ringfence.waivers where it exists]
     #[arg(long, value_name = "FILE", conflicts_with = "admitted")]
     pub(crate) waivers: Option<PathBuf>,

@@ -42,6 +42,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
     let Some(command) = cli.command else { return alone(&settings, printer) };
     match command {
         Command::Scan(args) if args.admitted => supply::rescan(&settings, printer, &args),
+        Command::Scan(args) if args.weights => supply::weights(&settings, printer, &args),
         Command::Scan(args) => files::scan(&settings, printer, &args),
         Command::Sign { action } => supply::sign(&settings, printer, &action),
         Command::Outdated => supply::outdated(&settings, printer),

@@ -55,8 +55,7 @@ pub(crate) fn reach(config: &Path) -> Result<Reach, ReachError> {
         Err(error) if error.kind() == io::ErrorKind::NotFound => reach::Settings::default(),
         Err(error) => return Err(wrong(error.to_string())),
     };
-    let secrets =
-        Secrets::gather(&settings.hub.token, settings.s3.profile.as_deref(), &|name| env::var(name).ok())?;
+    let secrets = Secrets::gather(&settings.hub.token, settings.s3.profile.as_deref(), &|name| env::var(name).ok())?;
     Reach::new(settings, secrets)
 }
 

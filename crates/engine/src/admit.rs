@@ -7,6 +7,7 @@
 use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, thread};
 
 use ringfence_access::{Action, EvidenceFacts, Exemptions, Facts, NamespaceState, Resource};
+use ringfence_reach::Source;
 use ringfence_schema::{
     ArtifactKind, ArtifactName, Digest, Verdict,
     evidence::{Evidence, EvidenceKind, EvidenceVerdict, Statement, Subject},
@@ -14,7 +15,6 @@ use ringfence_schema::{
     report::{Decision, RecordDecision, ScanReport, ScreenReport},
     tree::TreeEntry,
 };
-use ringfence_reach::Source;
 use ringfence_store::{Cuts, Manifest, Sealed, Writer};
 use ringfence_trust::{entropy::SystemEntropy, keys::Namespace, statement};
 use serde_json::{Value, json};
@@ -179,7 +179,7 @@ impl Vault<'_> {
             name: version.reference().to_string(),
             subject: version.tree,
             rules: ringfence_scan::rules_digest(),
-            config: json!({"limits": "default"}),
+            config: json!({"limits": "default", "storages": "whole"}),
             inputs: BTreeMap::new(),
             coverage: BTreeMap::from([("files".to_owned(), report.files.len() as u64)]),
             verdict: scan_verdict(&report),
@@ -197,7 +197,7 @@ impl Vault<'_> {
         let mut reports = Vec::new();
         for file in manifest.tree().files() {
             let descriptor = self.descriptor(manifest, &file.path)?;
-            let job = Job::Scan { paths: vec![file.path.clone()], storages: false };
+            let job = Job::Scan { paths: vec![file.path.clone()], storages: true };
             let mut one = None;
             let called =
                 Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));

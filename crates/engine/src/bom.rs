@@ -62,7 +62,11 @@ impl Vault<'_> {
         let inventory = Inventory {
             tool_version: env!("CARGO_PKG_VERSION").to_owned(),
             made: (self.settings.now)(),
-            card: if is_model { Some(Card { datasets, metrics: self.metrics(version)?, ..Card::default() }) } else { None },
+            card: if is_model {
+                Some(Card { datasets, metrics: self.metrics(version)?, ..Card::default() })
+            } else {
+                None
+            },
             subject,
             bases,
             items: items.into_values().collect(),

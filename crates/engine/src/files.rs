@@ -17,7 +17,7 @@ use std::{
 use ringfence_attack::HardenPlan;
 use ringfence_schema::{
     Finding, Place, Severity, Verdict,
-    report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport},
+    report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport, WeightReport},
 };
 
 use crate::{
@@ -81,6 +81,17 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Resul
     });
     settings.progress.end("");
     Ok(ScanReport::new(reports.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner)))
+}
+
+/// Statistics of a model's weights, beside those of `base` if there is one.
+pub fn weights(settings: &Settings<'_>, model: &Path, base: Option<&Path>) -> Result<WeightReport, EngineError> {
+    let mut descriptors = vec![OwnedFd::from(source::open(model)?)];
+    if let Some(base) = base {
+        descriptors.push(source::open(base)?.into());
+    }
+    let path = model.to_string_lossy().into_owned();
+    let job = Job::Weights { path: path.clone(), base: base.is_some() };
+    Desk::new(settings).ask(&path, &job, descriptors)
 }
 
 /// Scans a batch; where the child dies, the file that it was at is incomplete and the rest goes to another child.

@@ -89,14 +89,10 @@ pub fn rules() -> Vec<RuleText> {
         why: rule.why,
         remedy: rule.remedy,
     });
-    let mut all: Vec<RuleText> = scan.chain(screen).chain([
-        files::UNREAD,
-        reaudit::AFFECTED,
-        reaudit::POSSIBLE,
-        reaudit::PACKAGE,
-        reaudit::STALE,
-        reaudit::WORSE,
-    ]).collect();
+    let mut all: Vec<RuleText> = scan
+        .chain(screen)
+        .chain([files::UNREAD, reaudit::AFFECTED, reaudit::POSSIBLE, reaudit::PACKAGE, reaudit::STALE, reaudit::WORSE])
+        .collect();
     all.sort_by_key(|rule| rule.id);
     all
 }

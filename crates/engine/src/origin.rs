@@ -123,7 +123,9 @@ impl Vault<'_> {
             let (out, mut into) = std::io::pipe().map_err(EngineError::io("pipe"))?;
             let (fetched, stored) = thread::scope(|scope| {
                 let fetch = scope.spawn(move || {
-                    reach.fetch(file, &mut into, Resume::Start, &mut |bytes| progress.advance(before + bytes, &file.path))
+                    reach.fetch(file, &mut into, Resume::Start, &mut |bytes| {
+                        progress.advance(before + bytes, &file.path)
+                    })
                 });
                 let mut out = Bounded::new(out, FILE_BYTES_MAX);
                 let stored = writer.file(&file.path, &mut out, Cuts::Content);

@@ -97,9 +97,10 @@ impl Vault<'_> {
         let now = (self.settings.now)();
         let name = || file.display().to_string();
         let wrong = |error: FeedError| match error {
-            FeedError::Envelope(_) | FeedError::Records { .. } | FeedError::Rollback { .. } | FeedError::Forked { .. } => {
-                EngineError::tampered(name(), error)
-            }
+            FeedError::Envelope(_)
+            | FeedError::Records { .. }
+            | FeedError::Rollback { .. }
+            | FeedError::Forked { .. } => EngineError::tampered(name(), error),
             error => EngineError::incomplete(name(), error),
         };
         let first = feed::open(&bytes, &signers, None, now).map_err(wrong)?;
@@ -149,7 +150,8 @@ impl Vault<'_> {
     }
 
     fn rescan_one(&self, version: Version, feed: Option<&Feed>) -> Result<Rescan, EngineError> {
-        let head = feed.map(|feed| json!({"name": feed.seen.feed, "serial": feed.seen.serial, "records": feed.seen.records}));
+        let head =
+            feed.map(|feed| json!({"name": feed.seen.feed, "serial": feed.seen.serial, "records": feed.seen.records}));
         let act = Act {
             action: Action::Inspect,
             resources: vec![resource(&version)],
@@ -181,7 +183,7 @@ impl Vault<'_> {
                 name: version.reference().to_string(),
                 subject: version.tree,
                 rules: ringfence_scan::rules_digest(),
-                config: json!({"limits": "default", "feed": head}),
+                config: json!({"limits": "default", "storages": "whole", "feed": head}),
                 inputs: BTreeMap::new(),
                 coverage: BTreeMap::from([("files".to_owned(), report.files.len() as u64)]),
                 verdict: scan_verdict(&report),
@@ -302,7 +304,8 @@ pub fn stale(feed: &Feed) -> Vec<Finding> {
         findings.push(told(&STALE, Severity::Medium, text));
     }
     if let Some((line, error)) = feed.unread.first() {
-        let text = format!("{} records of feed `{}` cannot be read; line {line}: {error}", feed.unread.len(), feed.head.feed);
+        let text =
+            format!("{} records of feed `{}` cannot be read; line {line}: {error}", feed.unread.len(), feed.head.feed);
         findings.push(told(&STALE, Severity::Medium, text));
     }
     findings

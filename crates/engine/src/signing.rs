@@ -89,11 +89,8 @@ impl Trust {
             roots.extend(read);
         }
         if !roots.is_empty() {
-            let names = if self.signers.is_empty() {
-                SignerNames::Any
-            } else {
-                SignerNames::OneOf(self.signers.clone())
-            };
+            let names =
+                if self.signers.is_empty() { SignerNames::Any } else { SignerNames::OneOf(self.signers.clone()) };
             models.push(Trusted::Certificates { roots, names });
         }
         if let Some(Keyless { root, identity, issuer }) = &self.keyless {
@@ -176,9 +173,10 @@ fn verdict_of(error: &DetachedError) -> VerifyVerdict {
         }
         DetachedError::Unknown => VerifyVerdict::Incomplete,
         DetachedError::Model(error) => match error {
-            OmsError::NoTrust { .. } | OmsError::OtherKey { .. } | OmsError::Certificate(_) | OmsError::Keyless { .. } => {
-                VerifyVerdict::Refused
-            }
+            OmsError::NoTrust { .. }
+            | OmsError::OtherKey { .. }
+            | OmsError::Certificate(_)
+            | OmsError::Keyless { .. } => VerifyVerdict::Refused,
             OmsError::Content(_) => VerifyVerdict::Incomplete,
             _ => VerifyVerdict::Tampered,
         },
@@ -231,7 +229,8 @@ pub fn apply_waivers(
             waiver::apply(&mut one.findings, digest, &signed, now);
         }
     }
-    let told = |(line, error): &(usize, signed_waiver::WaiverFileError)| format!("`{}`, line {line}: {error}", file.display());
+    let told =
+        |(line, error): &(usize, signed_waiver::WaiverFileError)| format!("`{}`, line {line}: {error}", file.display());
     Ok(read.refused.iter().map(told).collect())
 }
 
@@ -259,7 +258,8 @@ impl std::io::Write for Hashing<'_> {
 impl Vault<'_> {
     /// Signs a waiver for one rule on one file, and adds it to the waivers in `out`.
     pub fn waive(&self, file: &Path, terms: WaiverTerms, out: &Path) -> Result<Waiver, EngineError> {
-        let waiver = Waiver::new(digest_of(file)?, terms).map_err(|error| EngineError::Usage { what: error.to_string() })?;
+        let waiver =
+            Waiver::new(digest_of(file)?, terms).map_err(|error| EngineError::Usage { what: error.to_string() })?;
         let act = Act {
             action: Action::Review,
             resources: vec![Resource::Vault],

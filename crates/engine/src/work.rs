@@ -45,6 +45,14 @@ pub(crate) enum Job {
         /// Its size in bytes.
         size: u64,
     },
+    /// Statistics of the weights in the descriptor, perhaps beside those of a base (the second one); answers a
+    /// [`WeightReport`](ringfence_schema::report::WeightReport).
+    Weights {
+        /// What the file is called.
+        path: String,
+        /// Whether there is a base.
+        base: bool,
+    },
     /// Where tensors begin in the descriptor; answers a list of offsets.
     Cuts,
     /// Screen the dataset (then its labels); answers a [`ScreenReport`].
@@ -215,12 +223,17 @@ fn limits(job: &Job) -> Limits {
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(64), wall: hours(4), ..base }
         }
-        Job::Scan { .. } | Job::ScanElsewhere { .. } | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
+        Job::Scan { .. } | Job::ScanElsewhere { .. } | Job::Weights { .. } | Job::Cuts => {
+            Limits { cpu: hours(2), wall: hours(2), ..base }
+        }
     }
 }
 
 /// Most memory of a child that computes, in bytes.
 const MEMORY_BYTES_MAX: u64 = 64 << 30;
+
+/// Weights that are searched of a file at its source, in bytes.
+const LOOKED_AT_BYTES: u64 = 64 << 10;
 
 /// The child's whole life.
 pub fn main() -> ExitClass {
@@ -251,9 +264,21 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         }
         Job::ScanElsewhere { path, size } => {
             let mut file = Elsewhere::new(files.next()?, size);
-            let report = ringfence_scan::scan_file(&path, &mut file, &ringfence_scan::Limits::default());
+            let mut limits = ringfence_scan::Limits::default();
+            // Weights are fetched later, or never.
+            limits.storage_bytes_max = LOOKED_AT_BYTES;
+            let report = ringfence_scan::scan_file(&path, &mut file, &limits);
             say(emit, &Record::File { report })?;
             Ok(Vec::new())
+        }
+        Job::Weights { path, base } => {
+            let limits = ringfence_scan::Limits::default();
+            let mut file = files.next()?;
+            json(&if base {
+                ringfence_scan::compare(&path, &mut file, &mut files.next()?, &limits)
+            } else {
+                ringfence_scan::weights(&path, &mut file, &limits)
+            })
         }
         Job::Cuts => json(&ringfence_scan::tensor_cuts(&mut files.next()?)),
         Job::Screen { reading } => {

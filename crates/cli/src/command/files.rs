@@ -5,13 +5,13 @@ use std::path::Path;
 use ringfence_engine::{
     EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
     files::{self, AttackJob, Dataset, ModelData},
-    signing,
     schema::{
         Finding, Place, Severity, Verdict,
-        report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
         junit::junit,
+        report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
         sarif::sarif,
     },
+    signing,
 };
 
 use crate::{
@@ -64,11 +64,8 @@ fn waive(
 ) -> Result<(), EngineError> {
     let usual = Path::new(WAIVERS_FILE);
     let Some(file) = args.waivers.as_deref().or_else(|| usual.exists().then_some(usual)) else { return Ok(()) };
-    let pins = if args.root.is_none() && settings.config.exists() {
-        Some(ringfence_engine::pins(settings)?)
-    } else {
-        None
-    };
+    let pins =
+        if args.root.is_none() && settings.config.exists() { Some(ringfence_engine::pins(settings)?) } else { None };
     let signers = signing::waiver_signers(args.root.as_deref(), pins.as_ref())?;
     for refused in signing::apply_waivers(report, file, &signers, (settings.now)())? {
         printer.say(format!("warning: does not count: {refused}"));
@@ -108,7 +105,8 @@ pub(crate) fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
     let stands = |finding: &&Finding| finding.waived.is_none();
     let mut standing = report.files.iter().flat_map(|file| &file.findings).filter(stands);
     let unread = |file: &&ringfence_engine::schema::report::FileReport| {
-        file.verdict == Verdict::Incomplete && (file.findings.is_empty() || file.findings.iter().any(|one| stands(&one)))
+        file.verdict == Verdict::Incomplete
+            && (file.findings.is_empty() || file.findings.iter().any(|one| stands(&one)))
     };
     if standing.any(|finding| finding.severity >= fail_on.severity()) {
         ExitClass::No

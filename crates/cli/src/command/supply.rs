@@ -1,8 +1,8 @@
 //! The supply chain: signing, looking again at what was let in, and what is newer at its source.
 
 use ringfence_engine::{
-    EngineError, ExitClass, Feed, Rescan, Settings, Vault,
-    schema::{Finding, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
+    EngineError, ExitClass, Feed, Rescan, Settings, Vault, files,
+    schema::{Finding, Verdict, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
     signing, stale,
 };
 use serde_json::json;
@@ -82,6 +82,32 @@ fn print_rescan(printer: Printer, rescan: &Rescan) -> Result<(), EngineError> {
     printer.line(format!("{word}  {}{was}{revoked}", rescan.version.reference()))
 }
 
+/// `scan --weights`.
+pub(crate) fn weights(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
+    let [model] = args.paths.as_slice() else {
+        return Err(EngineError::Usage { what: "`--weights` is for one model at a time".into() });
+    };
+    let report = files::weights(settings, model, args.base.as_deref())?;
+    if !printer.for_people() {
+        printer.json(&report)?;
+    } else {
+        for finding in &report.findings {
+            printer.finding(finding)?;
+        }
+        let word = verdict_word(printer, report.verdict);
+        printer.line(format!("{word}  {} ({}, {} tensors)", report.path, report.format, report.tensors.len()))?;
+        printer.say("statistics are evidence, not proof: `--format json` lists every tensor");
+    }
+    let least = args.fail_on.severity();
+    Ok(if report.findings.iter().any(|finding| finding.severity >= least) {
+        ExitClass::No
+    } else if report.verdict == Verdict::Incomplete {
+        ExitClass::Incomplete
+    } else {
+        ExitClass::Done
+    })
+}
+
 /// `sign …`.
 pub(crate) fn sign(settings: &Settings<'_>, printer: Printer, action: &SignAction) -> Result<ExitClass, EngineError> {
     match action {
@@ -146,7 +172,10 @@ fn sign_feed(settings: &Settings<'_>, printer: Printer, args: &SignFeedArgs) -> 
         printer.line(args.out.display().to_string())?;
         printer.say("hand `ringfence show root` to whoever reads the feed: it says whose signature counts");
     } else {
-        printer.document("ringfence.feed-signed/1", &json!({"feed": args.out, "name": args.name, "serial": args.serial}))?;
+        printer.document(
+            "ringfence.feed-signed/1",
+            &json!({"feed": args.out, "name": args.name, "serial": args.serial}),
+        )?;
     }
     Ok(ExitClass::Done)
 }
@@ -159,7 +188,8 @@ pub(crate) fn outdated(settings: &Settings<'_>, printer: Printer) -> Result<Exit
             let origin = one.version.origin.as_ref().map_or("", |origin| origin.pinned.as_str());
             printer.line(format!("{}  {origin}", one.version.reference()))?;
             printer.line(format!("  newest  {}", one.latest))?;
-            for (word, paths) in [("changed", &one.diff.changed), ("added", &one.diff.added), ("removed", &one.diff.removed)]
+            for (word, paths) in
+                [("changed", &one.diff.changed), ("added", &one.diff.added), ("removed", &one.diff.removed)]
             {
                 for path in paths {
                     printer.line(format!("  {word}  {path}"))?;

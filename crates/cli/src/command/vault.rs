@@ -129,7 +129,9 @@ fn source(path: &Path) -> Result<Option<Source>, EngineError> {
 }
 
 fn is_source(text: &str) -> bool {
-    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"].iter().any(|scheme| text.starts_with(scheme))
+    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
 }
 
 /// What `add` answers.

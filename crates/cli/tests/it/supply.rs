@@ -81,7 +81,10 @@ fn a_new_advisory_revokes_an_admitted_model_and_raises_an_alert() {
     home.write("net.onnx", base());
     home.run(&["add", "net.onnx", "--as", "model/net"]).exits(0);
     let clean = home.run(&["scan", "--admitted", "--format", "json"]).exits(0).json();
-    assert_eq!((&clean["artifacts"][0]["revoked"], &clean["artifacts"][0]["verdict"]), (&json!(false), &json!("clean")));
+    assert_eq!(
+        (&clean["artifacts"][0]["revoked"], &clean["artifacts"][0]["verdict"]),
+        (&json!(false), &json!("clean"))
+    );
 
     let shown = home.run(&["show", "model/net", "--bom"]).exits(0).out();
     let bill: serde_json::Value = serde_json::from_str(&shown).unwrap();
@@ -133,11 +136,16 @@ fn a_waiver_is_for_one_digest_one_rule_and_a_time() {
     let findings = found["files"][0]["findings"].as_array().unwrap().clone();
     for finding in &findings {
         let rule = finding["rule"].as_str().unwrap();
-        let waive = ["sign", "waiver", "ours.pkl", "--reason", "our own layer", "--by", "ana", "--days", "30", "--rule"];
+        let waive =
+            ["sign", "waiver", "ours.pkl", "--reason", "our own layer", "--by", "ana", "--days", "30", "--rule"];
         home.run(&[&waive[..], &[rule]].concat()).exits(0);
     }
     let waived = home.run(&["scan", "ours.pkl", "--format", "json"]).exits(0).json();
-    assert_eq!(waived["files"][0]["findings"].as_array().unwrap().len(), findings.len(), "what is waived stays visible");
+    assert_eq!(
+        waived["files"][0]["findings"].as_array().unwrap().len(),
+        findings.len(),
+        "what is waived stays visible"
+    );
     assert_eq!(waived["files"][0]["findings"][0]["waived"]["by"], "ana");
     assert!(home.run(&["scan", "ours.pkl", "--format", "sarif"]).exits(0).out().contains("suppressions"));
     assert!(home.run(&["scan", "ours.pkl", "--format", "junit"]).exits(0).out().contains("<testsuites"));
@@ -163,9 +171,8 @@ fn a_signed_model_verifies_until_a_byte_changes() {
     home.write("net/model.onnx", base());
     home.write("net/config.json", "{}");
     home.run(&["sign", "model", "net", "--key", &at("p256.key.pem")]).exits(0);
-    let verify = |key: &str| {
-        home.run(&["verify", "net", "--signature", "net/model.sig", "--key", &at(key), "--format", "json"])
-    };
+    let verify =
+        |key: &str| home.run(&["verify", "net", "--signature", "net/model.sig", "--key", &at(key), "--format", "json"]);
     assert_eq!(verify("p256.pub.pem").exits(0).json()["verdict"], "verified");
     assert!(verify("p384.pub.pem").exits(1).err().contains("hint"));
     home.write("net/config.json", "[]");
@@ -175,4 +182,15 @@ fn a_signed_model_verifies_until_a_byte_changes() {
     home.run(&args).exits(0);
     home.write("SHA256SUMS", "0000000000000000000000000000000000000000000000000000000000000000  model.onnx\n");
     home.run(&["verify", "net", "--signature", "SHA256SUMS", "--unsigned-checksums"]).exits(5);
+}
+
+#[test]
+fn weights_are_told_beside_those_of_a_base() {
+    let home = Home::new();
+    let net = home.write("net.onnx", base());
+    let net = net.to_str().unwrap();
+    let alone = home.run(&["scan", "--weights", net, "--format", "json"]).exits(0).json();
+    assert!(!alone["tensors"].as_array().unwrap().is_empty(), "{alone}");
+    let beside = home.run(&["scan", "--weights", net, "--base", net, "--format", "json"]).exits(0).json();
+    assert_eq!(beside["unmatched"], serde_json::Value::Null, "{beside}");
 }

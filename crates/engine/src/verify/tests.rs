@@ -64,6 +64,7 @@ impl World {
             program: PathBuf::from("/nonexistent"),
             now: &now,
             passphrase: &|_| Err(std::io::Error::other("no passphrase here")),
+            reach: &no_reach,
             progress: &Silent,
         }
     }
@@ -100,7 +101,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         waived: 0,
         run: Some(RunRow { id: "r-1".into(), inputs: Vec::new() }),
         origin: None,
-            revoked: None,
+        revoked: None,
     };
     let statement = provenance::write(&provenance::Run {
         vault: vault.id().to_string(),
@@ -325,4 +326,9 @@ fn the_pinned_root_is_found() {
     let pins = crate::vault::pins(&world.settings()).expect("pins");
     let report = verify_bundle(&folder, &Anchor::Pins(&pins), now()).expect("a verdict");
     assert_eq!(report.verdict, VerifyVerdict::Verified);
+}
+
+/// Nothing is fetched in these tests.
+fn no_reach() -> Result<ringfence_reach::Reach, ringfence_reach::ReachError> {
+    ringfence_reach::Reach::new(ringfence_reach::Settings::default(), ringfence_reach::Secrets::default())
 }
