@@ -125,7 +125,13 @@ impl Audit<'_> {
             }
             encoding => {
                 let text = bytes_at(source, nested.offset, nested.length.min(ENCODED_BYTES_MAX))?;
-                self.within(&name, |audit| audit.layers(&text, encoding, LAYERS_MAX));
+                self.within(&name, |audit| {
+                    audit.layers(&text, encoding, LAYERS_MAX);
+                    // The first bytes may only look encoded, and hide what stands behind them.
+                    if let Some(rest) = nested::embedded(&text).and_then(|at| text.get(at..)) {
+                        audit.guess(&mut Cursor::new(rest));
+                    }
+                });
             }
         }
         Ok(())

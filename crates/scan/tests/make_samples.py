@@ -611,6 +611,8 @@ def _(): return pickle.dumps({"w": p4(ECHO)}, 0)
 def _(): return pickle.dumps({"w": base64.b64encode(p4(ECHO)).decode()}, 0)
 @case("opcode/bad-nested-line-string.pkl")
 def _(): return b"(dp0\nS'w'\nS" + ascii(p4(ECHO).decode("latin-1")).encode() + b"\ns."
+@case("opcode/bad-nested-behind-zlib-header.pkl")
+def _(): return pickle.dumps({"w": b"x\x9c" + p4(ECHO)}, 4)
 @case("benign/good-nested-plain.pkl")
 def _(): return pickle.dumps({"zlib": zlib.compress(pickle.dumps([1, 2])), "base64": base64.b64encode(pickle.dumps({"a": "b"})).decode(), "words": ["embedding.weight", "Yes, words in here", "gA is no pickle at all"]}, 4)
 

@@ -402,7 +402,9 @@ impl Machine<'_> {
             }
             // type(None) and the like; iter(list).
             (Shape::Single, [Value::Global(_) | Value::Unknown | Value::Persistent]) => None,
-            (Shape::Single, [_]) | (Shape::ZoneInfo, [Value::Text(_), _]) => Some(Value::Made(number)),
+            (Shape::Single, [_])
+            | (Shape::ZoneInfo, [Value::Text(_), _])
+            | (Shape::Buffer, [Value::Bytes(_) | Value::Opaque]) => Some(Value::Made(number)),
             (Shape::Dtype, [code, ..]) => self.dtype(*code),
             (Shape::Ufunc, [Value::Text(module), Value::Text(name)]) => {
                 let (module, name) = (self.text_at(*module)?, self.text_at(*name)?);
@@ -441,7 +443,6 @@ impl Machine<'_> {
                 let is_builtin = matches!(NAMES.standing("builtins", &name), Standing::Allowed(_));
                 Some(self.import(if is_builtin { "builtins" } else { "types" }, &name))
             }
-            (Shape::Buffer, [Value::Bytes(_) | Value::Opaque]) => Some(Value::Made(number)),
             (Shape::Buffer, [Value::Made(made)]) => {
                 self.names.get(*made as usize)?.attribute.eq("bytearray").then_some(Value::Made(number))
             }

@@ -50,28 +50,30 @@ pub(crate) fn candidate(head: &[u8]) -> Option<(u64, Encoding)> {
             return Some((0, Encoding::Base64));
         }
         0x78 | 0x1f | b'B' | 0xfd | 0x28 if is_packed(head) => return Some((0, Encoding::Packed)),
-        0x78 | 0x1f
-            if [&b"x\xc2\x9c"[..], b"x\xc3\x9a", b"\x1f\xc2\x8b"].iter().any(|start| head.starts_with(start)) =>
-        {
-            return Some((0, Encoding::Latin1));
-        }
         b'8' if [&b"800495"[..], b"800595", b"8002", b"8003"].iter().any(|start| head.starts_with(start)) => {
             return Some((0, Encoding::Hex));
         }
-        0xc2 if head.starts_with(&[0xc2, 0x80]) && head.get(2).is_some_and(|byte| *byte <= 5) => {
-            return Some((0, Encoding::Latin1));
-        }
+        0x78 | 0x1f | 0xc2 if is_latin1(head) => return Some((0, Encoding::Latin1)),
         _ => {}
     }
     embedded(head).map(|at| (at as u64, Encoding::Plain))
+}
+
+/// PROTO, or how zlib and gzip begin, in UTF-8.
+fn is_latin1(head: &[u8]) -> bool {
+    matches!(head, [0xc2, 0x80, 0..=5, ..] | [b'x', 0xc2, 0x9c, ..] | [b'x', 0xc3, 0x9a, ..] | [0x1f, 0xc2, 0x8b, ..])
 }
 
 /// Whether base 64 digits stand for the start of a pickle or of something compressed, up to `more` times over.
 fn is_base64(head: &[u8], more: u32) -> bool {
     // The first bytes that are wanted, in base 64; words begin otherwise.
     let may_be = match head {
-        [b'g', b'A', ..] | [b'Y', b'0'..=b'3', ..] | [b'K', b'G', ..] | [b'a', b'U'..=b'X', ..] => true,
-        [b'e', b'A' | b'F' | b'J' | b'N', ..] | [b'H', b'4', b's', ..] => true,
+        [b'g', b'A', ..]
+        | [b'Y', b'0'..=b'3', ..]
+        | [b'K', b'G', ..]
+        | [b'a', b'U'..=b'X', ..]
+        | [b'e', b'A' | b'F' | b'J' | b'N', ..]
+        | [b'H', b'4', b's', ..] => true,
         [b'Z', b'0' | b'U', ..] | [b'W', b'T', ..] | [b'S', b'0' | b'D', ..] => more > 0,
         _ => false,
     };
@@ -148,7 +150,7 @@ pub(crate) fn is_start(bytes: &[u8]) -> bool {
 }
 
 /// A framed pickle behind other bytes.
-fn embedded(head: &[u8]) -> Option<usize> {
+pub(crate) fn embedded(head: &[u8]) -> Option<usize> {
     memchr::memchr_iter(op::PROTO, head).find(|at| match head.get(*at..) {
         Some(rest @ [_, 4 | 5, op::FRAME, ..]) => is_start(rest),
         _ => false,
