@@ -397,6 +397,21 @@ fn line_text(line: &[u8]) -> Option<String> {
     }
 }
 
+/// The bytes that a line stands for whose opcode is its first byte, up to the line's end or the end of what is there;
+/// letters of a text as Latin-1.
+fn line_bytes(line: &[u8]) -> Option<Vec<u8>> {
+    let (code, rest) = line.split_first()?;
+    let text = memchr::memchr(b'\n', rest).and_then(|end| rest.get(..end)).unwrap_or(rest);
+    match *code {
+        opcode::STRING => Some(unescape(text.get(1..)?)),
+        opcode::UNICODE => {
+            let text = raw_unicode_unescape(text);
+            Some(text.chars().map_while(|letter| u8::try_from(u32::from(letter)).ok()).collect())
+        }
+        _ => None,
+    }
+}
+
 /// The escapes of a STRING argument, as `codecs.escape_decode` reads them.
 fn unescape(text: &[u8]) -> Vec<u8> {
     let mut out = Vec::new();

@@ -22,6 +22,10 @@ const ROWS_MAX: u32 = 1_000;
 const GUESS_BYTES_MAX: u64 = 4 << 20;
 /// Longest encoded text that is decoded, in bytes.
 const ENCODED_BYTES_MAX: u64 = 4 << 20;
+/// How often a nested pickle may be encoded.
+const LAYERS_MAX: u32 = 6;
+/// How much of a decoded text is looked at for the next layer, in bytes.
+const LAYER_HEAD_BYTES: usize = 64 << 10;
 /// Candidates that a search tries.
 const CANDIDATES_MAX: usize = 64;
 /// torch's magic number as a pickle of its own (`torch/serialization.py`, `MAGIC_NUMBER`).
@@ -121,17 +125,45 @@ impl Audit<'_> {
             }
             encoding => {
                 let text = bytes_at(source, nested.offset, nested.length.min(ENCODED_BYTES_MAX))?;
-                let bytes = nested::decode(&text, encoding);
-                self.within(&name, |audit| audit.guess(&mut Cursor::new(bytes)));
+                self.within(&name, |audit| {
+                    audit.layers(&text, encoding, LAYERS_MAX);
+                    // The first bytes may only look encoded, and hide what stands behind them.
+                    if let Some(rest) = nested::embedded(&text).and_then(|at| text.get(at..)) {
+                        audit.guess(&mut Cursor::new(rest));
+                    }
+                });
             }
         }
         Ok(())
+    }
+
+    /// Decodes what may be a pickle, as often as it takes.
+    fn layers(&mut self, text: &[u8], encoding: Encoding, left: u32) {
+        let bytes = if self.room() == 0 { Vec::new() } else { nested::decode(text, encoding) };
+        if encoding == Encoding::Packed {
+            self.inflated = self.inflated.saturating_add(bytes.len() as u64);
+        }
+        if self.guess(&mut Cursor::new(&bytes)) || left == 0 {
+            return;
+        }
+        let head = bytes.get(..bytes.len().min(LAYER_HEAD_BYTES)).unwrap_or_default();
+        let Some((start, encoding)) = nested::candidate(head) else { return };
+        let rest = usize::try_from(start).ok().and_then(|start| bytes.get(start..)).unwrap_or_default();
+        if encoding != Encoding::Plain {
+            self.layers(rest, encoding, left - 1);
+        } else if start > 0 {
+            self.guess(&mut Cursor::new(rest));
+        }
     }
 
     /// Follows what may be a pickle; it only counts if it does what chance does not.
     pub(crate) fn guess(&mut self, source: &mut dyn Source) -> bool {
         let report = pickle::follow(source, 0, false, 1);
         if !is_believable(&report, None) {
+            if is_finished(&report) {
+                // Plain data, which may hold the next layer.
+                self.all_nested(source, &report);
+            }
             return false;
         }
         let worst = report.drafts.iter().fold(Verdict::Clean, |worst, draft| worst.and(draft.rule.verdict));
@@ -139,12 +171,16 @@ impl Audit<'_> {
             self.note(id::PKL_EMBEDDED, "a pickle with imports stands inside other data", Some(0));
             self.drafts(&report.drafts, report.overflow);
         }
+        self.all_nested(source, &report);
+        true
+    }
+
+    fn all_nested(&mut self, source: &mut dyn Source, report: &Report) {
         for nested in &report.nested {
             if let Err(error) = self.nested(source, *nested) {
                 self.note(id::GEN_READ, &format!("reading failed: {error}"), None);
             }
         }
-        true
     }
 
     /// Tries the places of `bytes`, the first bytes of `source`, where a pickle may begin.

@@ -6,7 +6,7 @@ Payloads only run `echo`. The expectations (`<name>.expected`: verdict, then rul
 at each, by `BLESS=1 cargo test -p ringfence-scan`.
 Libraries used where present: numpy, scikit-learn, joblib, pandas, scipy, lightgbm, onnx, safetensors.
 """
-import array, base64, collections, datetime, decimal, gzip, io, json, os, pathlib, pickle, pickletools, struct, sys, uuid, zipfile, zlib
+import array, base64, bz2, collections, datetime, decimal, gzip, io, json, os, pathlib, pickle, pickletools, struct, sys, uuid, zipfile, zlib
 
 HERE = pathlib.Path(__file__).parent / "samples"
 CASES = {}
@@ -588,6 +588,107 @@ def libraries():
     except ImportError:
         pass
     return made
+
+
+# --- layers around a nested pickle ------------------------------------------------------------------------------------
+@case("opcode/bad-nested-zlib.pkl")
+def _(): return pickle.dumps({"w": zlib.compress(p4(ECHO))}, 4)
+@case("opcode/bad-nested-bzip2.pkl")
+def _(): return pickle.dumps({"w": bz2.compress(p4(ECHO))}, 4)
+@case("opcode/bad-nested-zlib-base64.pkl")
+def _(): return pickle.dumps({"w": base64.b64encode(zlib.compress(p4(ECHO))).decode()}, 4)
+@case("opcode/bad-nested-zlib-latin1.pkl")
+def _(): return pickle.dumps({"w": zlib.compress(p4(ECHO))}, 2)
+@case("opcode/bad-nested-base64-twice.pkl")
+def _(): return pickle.dumps({"w": base64.b64encode(base64.b64encode(p4(ECHO))).decode()}, 4)
+@case("opcode/bad-nested-pickle-in-base64.pkl")
+def _(): return pickle.dumps({"w": base64.b64encode(pickle.dumps({"v": p4(ECHO)}, 4)).decode()}, 4)
+@case("opcode/bad-nested-base64-mark.pkl")
+def _(): return pickle.dumps({"w": base64.b64encode(p2(b"(" + g0("os", "system") + b"(" + s("echo hi") + b"tR1}")).decode()}, 4)
+@case("opcode/bad-nested-line.pkl")
+def _(): return pickle.dumps({"w": p4(ECHO)}, 0)
+@case("opcode/bad-nested-line-base64.pkl")
+def _(): return pickle.dumps({"w": base64.b64encode(p4(ECHO)).decode()}, 0)
+@case("opcode/bad-nested-line-string.pkl")
+def _(): return b"(dp0\nS'w'\nS" + ascii(p4(ECHO).decode("latin-1")).encode() + b"\ns."
+@case("opcode/bad-nested-behind-zlib-header.pkl")
+def _(): return pickle.dumps({"w": b"x\x9c" + p4(ECHO)}, 4)
+@case("benign/good-nested-plain.pkl")
+def _(): return pickle.dumps({"zlib": zlib.compress(pickle.dumps([1, 2])), "base64": base64.b64encode(pickle.dumps({"a": "b"})).decode(), "words": ["embedding.weight", "Yes, words in here", "gA is no pickle at all"]}, 4)
+
+
+# --- memory that is asked for -----------------------------------------------------------------------------------------
+@case("opcode/bad-bytearray-of.pkl")
+def _(): return p4(call4("builtins", "bytearray", b"J\xff\xff\xff\x7f"))
+@case("opcode/bad-bytes-of.pkl")
+def _(): return p4(call4("builtins", "bytes", b"\x8a\x06" + (10**13).to_bytes(6, "little")))
+@case("benign/good-bytearray-of.pkl")
+def _(): return p4(call4("builtins", "bytearray", b"M\x00\x10"))
+@case("opcode/bad-long4-claim.pkl")
+def _(): return b"\x80\x02\x8b\xff\xff\xff\x7fx."
+
+
+# --- what libraries reduce their arrays to ----------------------------------------------------------------------------
+ARROW_TYPE = call4("pyarrow.lib", "type_for_alias", s("large_string"))
+NUMPY_PARTS = g4("numpy._core.multiarray", "_reconstruct") + g4("numpy", "ndarray") + b"K\x00\x85C\x01b\x87" + b"(K\x01K\x01\x85" + call4("numpy", "dtype", s("f4"), b"\x89", b"\x88") + b"\x89C\x04\x00\x00\x00\x00t"
+
+
+def arrow_array(buffer):
+    return g4("pyarrow.lib", "_restore_array") + b"(" + ARROW_TYPE + b"K\x01K\x00K\x00](N" + buffer + b"e]Nt\x85R"
+
+
+@case("pandas/good-arrow.pkl")
+def _(): return p4(arrow_array(call4("pyarrow.lib", "py_buffer", b"C\x02ab")))
+@case("pandas/good-arrow-bytearray.pkl")
+def _(): return p4(arrow_array(call4("pyarrow.lib", "py_buffer", call4("builtins", "bytearray", b"C\x02ab"))))
+@case("pandas/bad-arrow-address.pkl")
+def _(): return p4(arrow_array(call4("pyarrow.lib", "foreign_buffer", b"K\x10", b"K\x10")))
+@case("pandas/bad-arrow-numbers.pkl")
+def _(): return p4(arrow_array(b"J\x00\x00\x00\x01"))
+@case("pandas/bad-arrow-file.pkl")
+def _(): return p4(call4("pyarrow.lib", "OSFile", s("/tmp/x"), s("w")))
+@case("numpy/good-dill-array.pkl")
+def _(): return p4(g4("dill._dill", "_create_array") + b"(" + NUMPY_PARTS + b"NtR")
+@case("numpy/bad-dill-array.pkl")
+def _(): return p4(g4("dill._dill", "_create_array") + b"(" + g4("os", "system") + s("echo hi") + b"\x85NNtR")
+@case("numpy/good-dill-type.pkl")
+def _(): return p4(call4("dill._dill", "_load_type", s("dict")))
+@case("numpy/bad-dill-type.pkl")
+def _(): return p4(call4("dill._dill", "_load_type", s("CodeType")))
+@case("numpy/good-jax-array.pkl")
+def _(): return p4(g4("jax._src.array", "_reconstruct_array") + b"(" + NUMPY_PARTS + b"}" + s("weak_type") + b"\x89stR")
+@case("numpy/bad-jax-array.pkl")
+def _(): return p4(g4("jax._src.array", "_reconstruct_array") + b"(" + g4("collections", "deque") + b"])\x85}tR")
+
+
+# --- torch: persistent ids that are classes or numbered ---------------------------------------------------------------
+def module_id(module, name):
+    return b"(" + s("module") + g4(module, name) + s("linear.py") + s("class Linear: pass") + b"tQ"
+
+
+@case("torch/good-persistent-class.pkl")
+def _(): return p4(module_id("torch.nn.modules.linear", "Linear") + b")\x81}" + s("training") + b"\x89sb")
+@case("torch/bad-persistent-class.pkl")
+def _(): return p4(module_id("os", "system") + s("echo hi") + b"\x85R")
+@case("torch/bad-persistent-class-called.pkl")
+def _(): return p4(module_id("torch.nn.modules.linear", "Linear") + s("x") + b"\x85R")
+@case("torch/good-persistent-number.pkl")
+def _(): return p4(b"(" + s("storage") + g4("torch", "FloatStorage") + b"K\x00" + s("cpu") + b"K\x20tQ")
+@case("torch/bad-persistent-number.pkl")
+def _(): return p4(b"(" + s("storage") + g4("some_package", "Thing") + b"K\x00" + s("cpu") + b"K\x20tQ")
+@case("torch/good-tensor-class.pkl")
+def _(): return p4(b"]" + g4("torch", "FloatTensor") + b"a")
+
+
+# --- joblib before 0.10 -----------------------------------------------------------------------------------------------
+def file_wrapper(name):
+    return g4("joblib.numpy_pickle", "NDArrayWrapper") + b")\x81}(" + s("filename") + s(name) + s("subclass") + g4("numpy", "ndarray") + s("allow_mmap") + b"\x88ub"
+
+
+@case("joblib/good-file-wrapper.pkl")
+def _(): return p4(file_wrapper("model.pkl_01.npy"))
+@case("joblib/bad-file-wrapper.pkl")
+def _(): return p4(file_wrapper("../../secret.npy"))
 
 
 def main():

@@ -4,7 +4,7 @@
 //! strings are stepped over: their values are where their opcodes stand.
 
 use super::{
-    Nested, PushBounded as _,
+    Encoding, Nested, PushBounded as _,
     heap::{Value, Wide},
     input::{Line, TAKE_BYTES_MAX},
     machine::{Halt, Machine, Step},
@@ -166,6 +166,18 @@ impl Machine<'_> {
         }
     }
 
+    /// Like [`Self::look_for_nested`], for a text with escapes.
+    fn look_into_line(&mut self, line: &Line) {
+        if line.length < super::nested::BYTES_MIN {
+            return;
+        }
+        let length = line.length.saturating_add(2);
+        let head = self.input.read_at(self.at, usize::try_from(length).unwrap_or(usize::MAX).min(LINE_HEAD_BYTES));
+        if super::line_bytes(&head).is_some_and(|bytes| super::nested::candidate(&bytes).is_some()) {
+            self.nested.push_bounded(Nested { offset: self.at, length, encoding: Encoding::Line });
+        }
+    }
+
     pub(super) fn string_line(&mut self) -> Step {
         let line = self.whole_line()?;
         let last = (line.start + line.length).saturating_sub(1);
@@ -184,6 +196,7 @@ impl Machine<'_> {
 
     fn text_of_line(&mut self, line: &Line) -> Step {
         if line.start == self.at + 1 {
+            self.look_into_line(line);
             return self.push(Wide::offset(self.at).map_or(Value::Opaque, Value::Text));
         }
         let count = usize::try_from(line.length).unwrap_or(usize::MAX);
@@ -202,6 +215,9 @@ impl Machine<'_> {
 pub(super) fn int(value: i64) -> Value {
     u64::try_from(value).ok().and_then(Wide::new).map_or(Value::Number, Value::Int)
 }
+
+/// How much of a line with escapes is looked at, in bytes.
+const LINE_HEAD_BYTES: usize = 1_024;
 
 /// Longest text of a number opcode, in bytes.
 const NUMBER_BYTES_MAX: u64 = 64 << 10;

@@ -67,6 +67,9 @@ const STORAGE_TYPES: [(&str, u64); 19] = [
     ("_UntypedStorage", 1),
 ];
 
+/// Most bytes that a call may ask for before it is called an attack on the memory.
+const ALLOCATION_BYTES_MAX: u64 = 64 << 20;
+
 /// Three definitions that take names with plain defaults and return them.
 fn is_argument_template(text: &str) -> bool {
     let is_plain = |text: &str| text.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"_ ,='".contains(&byte));
@@ -195,8 +198,18 @@ impl Machine<'_> {
                 self.note_storage(*class, *key, *numel);
                 matches!(location, Value::Text(_) | Value::None)
             }
-            [Value::Text(kind), Value::Global(_), rest @ ..] if self.text_at(*kind).as_deref() == Some("module") => {
-                rest.iter().all(|item| matches!(item, Value::Text(_) | Value::None))
+            // torch.package numbers its storages.
+            [Value::Text(kind), Value::Global(class), Value::Int(_), Value::Text(_), Value::Int(_)]
+                if self.text_at(*kind).as_deref() == Some("storage") =>
+            {
+                self.is_allowed(*class)
+            }
+            // The loader hands out the class and compares the source with its own, for a warning only.
+            [Value::Text(kind), Value::Global(class), rest @ ..]
+                if self.text_at(*kind).as_deref() == Some("module")
+                    && rest.iter().all(|item| matches!(item, Value::Text(_) | Value::None)) =>
+            {
+                return self.push(Value::Global(*class));
             }
             // Other loaders number their objects or name them.
             [] => matches!(pid, Value::Text(_) | Value::Int(_)),
@@ -348,7 +361,10 @@ impl Machine<'_> {
             _ => false,
         };
         let fits = match effect {
-            Effect::Make => true,
+            Effect::Make => {
+                self.note_allocation(number, arguments);
+                true
+            }
             Effect::Value => false,
             // INST and OBJ without arguments run no initialiser either.
             Effect::Class => how == How::New || how == How::Instance && is_empty(self),
@@ -386,7 +402,9 @@ impl Machine<'_> {
             }
             // type(None) and the like; iter(list).
             (Shape::Single, [Value::Global(_) | Value::Unknown | Value::Persistent]) => None,
-            (Shape::Single, [_]) | (Shape::ZoneInfo, [Value::Text(_), _]) => Some(Value::Made(number)),
+            (Shape::Single, [_])
+            | (Shape::ZoneInfo, [Value::Text(_), _])
+            | (Shape::Buffer, [Value::Bytes(_) | Value::Opaque]) => Some(Value::Made(number)),
             (Shape::Dtype, [code, ..]) => self.dtype(*code),
             (Shape::Ufunc, [Value::Text(module), Value::Text(name)]) => {
                 let (module, name) = (self.text_at(*module)?, self.text_at(*name)?);
@@ -408,7 +426,66 @@ impl Machine<'_> {
                 self.nested.push_bounded(Nested { offset, length, encoding: Encoding::Loaded });
                 Some(Value::Made(number))
             }
+            // function(*args), then the state, as BUILD would give it: NumPy's own two steps.
+            (Shape::RebuiltArray, [Value::Global(function), Value::Tuple(arguments), Value::Tuple(_), ..]) => {
+                let is_numpy = self.names.get(*function as usize)?.attribute == "_reconstruct";
+                if !is_numpy || !self.is_allowed(*function) {
+                    return None;
+                }
+                match self.call(How::Reduce, Value::Global(*function), Value::Tuple(*arguments)) {
+                    Value::Unknown => None,
+                    made => Some(made),
+                }
+            }
+            // dill's names for the types of the language, those that make code among them.
+            (Shape::TypeName, [Value::Text(name)]) => {
+                let name = self.text_at(*name)?;
+                let is_builtin = matches!(NAMES.standing("builtins", &name), Standing::Allowed(_));
+                Some(self.import(if is_builtin { "builtins" } else { "types" }, &name))
+            }
+            (Shape::Buffer, [Value::Made(made)]) => {
+                self.names.get(*made as usize)?.attribute.eq("bytearray").then_some(Value::Made(number))
+            }
+            (Shape::ArrowArray, [Value::Tuple(parts)]) => {
+                let parts = self.heap.items(*parts)?;
+                self.is_arrow_array(&parts).then_some(Value::Made(number))
+            }
             _ => None,
+        }
+    }
+
+    /// pyarrow's parts of an array: type, length, null count, offset, buffers, children, dictionary.
+    fn is_arrow_array(&self, parts: &[Value]) -> bool {
+        let is_count = |value: &Value| matches!(value, Value::Int(_) | Value::Number);
+        let is_part = |value: &Value| matches!(value, Value::Made(_) | Value::Tuple(_) | Value::None);
+        match parts {
+            [Value::Made(_), counts @ .., Value::List(buffers), Value::List(children), dictionary] => {
+                let both = [self.heap.first_items(*buffers), self.heap.first_items(*children)];
+                counts.len() == 3
+                    && counts.iter().all(is_count)
+                    && both.iter().flatten().all(is_part)
+                    && is_part(dictionary)
+            }
+            _ => false,
+        }
+    }
+
+    /// `bytes(n)` and `bytearray(n)` take n bytes of memory at once; picklers give them their contents.
+    fn note_allocation(&mut self, number: u32, arguments: Value) {
+        let is_buffer = self
+            .names
+            .get(number as usize)
+            .is_some_and(|name| name.role == Role::Evaluated && matches!(&*name.attribute, "bytes" | "bytearray"));
+        let Value::Tuple(container) = arguments else { return };
+        let items = if is_buffer { self.heap.items(container) } else { None };
+        let is_large = match items.as_deref() {
+            Some([Value::Int(count)]) => count.number() > ALLOCATION_BYTES_MAX,
+            Some([Value::Number]) => true,
+            _ => false,
+        };
+        if is_large {
+            let message = format!("calls `{}` with {}", self.shown(number), self.describe(arguments));
+            self.draft(id::PKL_RESOURCE, "allocation", message);
         }
     }
 
@@ -455,6 +532,10 @@ impl Machine<'_> {
                 }
                 if self.is_array_wrapper(number) {
                     return self.array_wrapper(state);
+                }
+                if self.is_file_wrapper(number) && !self.names_plain_file(state) {
+                    let message = format!("makes `{}` read a file elsewhere", self.shown(number));
+                    self.draft(id::PKL_ARGUMENTS, "file wrapper", message);
                 }
                 let is_distribution =
                     self.names.get(number as usize).is_some_and(|name| name.role == Role::Distribution);

@@ -18,6 +18,32 @@ impl Machine<'_> {
         self.names.get(number as usize).is_some_and(|name| name.role == Role::ArrayWrapper)
     }
 
+    /// Whether this is what joblib before 0.10 wrote for an array in a file of its own.
+    pub(super) fn is_file_wrapper(&self, number: u32) -> bool {
+        self.names.get(number as usize).is_some_and(|name| name.role == Role::FileWrapper)
+    }
+
+    /// Whether such a wrapper's state names a file beside the pickle: joblib reads whatever it names
+    /// (`joblib/numpy_pickle_compat.py`, `NDArrayWrapper.read`).
+    pub(super) fn names_plain_file(&mut self, state: Value) -> bool {
+        let Value::Dict(container) = state else { return false };
+        let Some(entries) = self.heap.items(container) else { return false };
+        let mut is_named = false;
+        for pair in entries.chunks_exact(2) {
+            let [Value::Text(key), value] = pair else { return false };
+            if self.text_at(*key).as_deref() != Some("filename") {
+                continue;
+            }
+            let Value::Text(name) = *value else { return false };
+            let is_plain = |name: &String| !name.contains(['/', '\\', ':', '\0']) && !name.is_empty() && name != "..";
+            is_named = self.text_at(name).as_ref().is_some_and(is_plain);
+            if !is_named {
+                return false;
+            }
+        }
+        is_named
+    }
+
     /// Steps over the array that follows the wrapper with this state.
     pub(super) fn array_wrapper(&mut self, state: Value) -> Step {
         self.seen = self.seen.max(Seen::Numbers);

@@ -55,6 +55,8 @@ pub(super) enum Role {
     Ordinary,
     /// What joblib writes in front of an array.
     ArrayWrapper,
+    /// What joblib wrote for an array in a file of its own.
+    FileWrapper,
     /// A distribution of SciPy, which executes a text of its state.
     Distribution,
     /// Lives in a module whose functions `evaluate` knows.
@@ -65,6 +67,8 @@ impl Role {
     fn of(module: &str, attribute: &str) -> Self {
         if attribute == "NumpyArrayWrapper" && module == "joblib.numpy_pickle" {
             Self::ArrayWrapper
+        } else if attribute.ends_with("NDArrayWrapper") && module.starts_with("joblib.numpy_pickle") {
+            Self::FileWrapper
         } else if module.starts_with("scipy.stats") && attribute.ends_with("_gen") {
             Self::Distribution
         } else if evaluate::MODULES.contains(&module.trim_start_matches('_')) {

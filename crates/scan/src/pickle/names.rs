@@ -42,6 +42,10 @@ pub(crate) enum Shape {
     FromType,
     TorchBytes,
     ZoneInfo,
+    RebuiltArray,
+    TypeName,
+    Buffer,
+    ArrowArray,
 }
 
 /// How a gadget harms.
@@ -286,6 +290,10 @@ fn effect_of(word: &str) -> Option<Effect> {
             "from_type" => Shape::FromType,
             "torch_bytes" => Shape::TorchBytes,
             "zoneinfo" => Shape::ZoneInfo,
+            "rebuilt_array" => Shape::RebuiltArray,
+            "type_name" => Shape::TypeName,
+            "buffer" => Shape::Buffer,
+            "arrow_array" => Shape::ArrowArray,
             _ => return None,
         }),
     })
