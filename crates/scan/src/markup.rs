@@ -103,6 +103,7 @@ impl Audit<'_> {
                 walk.elements += 1;
                 if walk.elements == 1 {
                     walk.dialect = dialect(name);
+                    walk.is_picture = local(name) == "svg";
                     if walk.dialect != Dialect::Plain && walk.doctype {
                         self.note(id::XML_DOCTYPE, "a model with a document type", Some(0));
                     }
@@ -157,6 +158,18 @@ impl Audit<'_> {
             self.note(id::XML_EXTERNAL, &message, Some(offset));
         }
         match walk.dialect {
+            Dialect::Plain if walk.is_picture => {
+                let is_handler = |(name, _): &&(&str, Cow<'_, str>)| name.len() > 4 && name.starts_with("on");
+                let is_code = |(_, value): &&(&str, Cow<'_, str>)| {
+                    value.trim_start().get(..11).is_some_and(|start| start.eq_ignore_ascii_case("javascript:"))
+                };
+                let attribute = attributes.iter().find(is_handler).or_else(|| attributes.iter().find(is_code));
+                let script = (local(name) == "script").then_some("script");
+                if let Some(what) = script.or(attribute.map(|(name, _)| *name)) {
+                    let message = format!("a picture with `{}`", printable(what, 60));
+                    self.listed(walk, id::XML_CODE, message, offset);
+                }
+            }
             Dialect::Plain => {}
             Dialect::Pmml => self.pmml_element(walk, offset, name, attributes),
             Dialect::OpenVino => self.openvino_element(walk, offset, name, attributes),
@@ -182,6 +195,7 @@ impl Audit<'_> {
 struct Walk {
     dialect: Dialect,
     doctype: bool,
+    is_picture: bool,
     entities: bool,
     stylesheet: Option<u64>,
     elements: u64,
@@ -195,6 +209,7 @@ impl Default for Walk {
         Self {
             dialect: Dialect::Plain,
             doctype: false,
+            is_picture: false,
             entities: false,
             stylesheet: None,
             elements: 0,

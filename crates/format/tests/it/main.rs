@@ -2,6 +2,6 @@
 #![expect(clippy::unwrap_used, reason = "tests")]
 
 mod containers;
-mod models;
 mod graphs;
+mod models;
 mod onnx;

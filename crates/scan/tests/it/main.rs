@@ -8,5 +8,5 @@ mod mutants;
 mod samples;
 mod streams;
 mod tables;
-mod weights;
 mod texts;
+mod weights;

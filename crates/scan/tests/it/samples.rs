@@ -75,15 +75,14 @@ fn folders_keep_their_promise() {
         let name = path.strip_prefix(folder()).unwrap().to_string_lossy().into_owned();
         let verdict = scan(&path).verdict.to_string();
         let is_bad = name.contains("/bad-");
-        let harmful = name.starts_with("gadget/")
-            || name.starts_with("opcode/")
-            || name.contains("evil")
-            || is_bad;
+        let harmful = name.starts_with("gadget/") || name.starts_with("opcode/") || name.contains("evil") || is_bad;
         if harmful && verdict != "malicious" && verdict != "suspicious" {
             writeln!(broken, "{name} is {verdict}").unwrap();
         }
         let ordinary = !is_bad
-            && (["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/"].iter().any(|folder| name.starts_with(folder))
+            && (["benign/", "sklearn/", "pandas/", "scipy/", "lightgbm/"]
+                .iter()
+                .any(|folder| name.starts_with(folder))
                 || ["joblib/", "numpy/"].iter().any(|folder| name.starts_with(folder)) && !name.contains("evil")
                 || matches!(
                     name.as_str(),
