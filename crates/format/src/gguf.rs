@@ -86,6 +86,15 @@ pub enum Flaw {
         /// Where reading stopped.
         offset: u64,
     },
+    /// A key or name longer than [`NAME_BYTES_MAX`], the specification's limit.
+    LongName {
+        /// Of what.
+        what: &'static str,
+        /// The length.
+        bytes: u64,
+        /// Where.
+        offset: u64,
+    },
     /// More than this reader takes.
     Limit {
         /// Of what.
@@ -379,7 +388,9 @@ impl<S: Read + Seek + ?Sized> Walk<'_, S> {
         let offset = self.input.at;
         let length = step!(self.count(what, 1));
         if length > NAME_BYTES_MAX {
-            return self.limit(what);
+            let offset = self.input.at;
+            self.out.flaw(Flaw::LongName { what, bytes: length, offset });
+            return Ok(None);
         }
         let bytes = step!(self.bytes(length));
         let name = String::from_utf8_lossy(&bytes).into_owned();

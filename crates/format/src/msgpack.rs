@@ -31,6 +31,8 @@ pub const TEXT_BYTES_MIN: u64 = 12;
 pub const KEYS_MAX: usize = 100_000;
 /// Longest path, in bytes.
 pub const PATH_BYTES_MAX: usize = 300;
+/// First bytes of a document that is nothing but nesting.
+const NESTED_BYTES: usize = 1_024;
 /// Flaws that are kept.
 pub const FLAWS_MAX: usize = 1_000;
 
@@ -137,6 +139,8 @@ impl Document {
 pub fn is_likely(start: &[u8]) -> bool {
     let key = match start {
         [0x81..=0x8f, rest @ ..] | [0xde, _, _, rest @ ..] | [0xdf, _, _, _, _, rest @ ..] => rest,
+        // One list in another, on and on.
+        [0x91, 0x91, 0x91, 0x91, ..] if start.iter().take(NESTED_BYTES).all(|byte| *byte == 0x91) => return true,
         // Flax keeps a lone array as extension 1 of three values: shape, type, bytes.
         [0xc7, _, 1, 0x93, ..] | [0xc8, _, _, 1, 0x93, ..] | [0xc9, _, _, _, _, 1, 0x93, ..] => return true,
         _ => return false,

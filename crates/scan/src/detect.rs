@@ -132,6 +132,10 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if nested::is_start(head) {
         return Kind::Pickle;
     }
+    // Before compressed streams: read as one of LZMA's, its header says that nothing is inside.
+    if is_core_ml_weights(head) {
+        return Kind::CoreMlWeights;
+    }
     if let Some(codec) = Codec::of(head) {
         return Kind::Packed(codec);
     }
@@ -204,6 +208,13 @@ fn graph(head: &[u8]) -> Option<Kind> {
         _ if head.get(64..).is_some_and(|rest| rest.starts_with(&BLOB_SENTINEL)) => Some(Kind::CoreMlWeights),
         _ => None,
     }
+}
+
+/// A header of Core ML's weights as its writers leave it: the number of blobs, version 2, zeros, and the first record.
+fn is_core_ml_weights(head: &[u8]) -> bool {
+    head.get(4..8) == Some(&[2, 0, 0, 0])
+        && head.get(8..64).is_some_and(|rest| rest.iter().all(|byte| *byte == 0))
+        && head.get(64..).is_some_and(|rest| rest.starts_with(&BLOB_SENTINEL))
 }
 
 fn picture(head: &[u8]) -> Option<Kind> {

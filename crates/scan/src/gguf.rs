@@ -120,6 +120,9 @@ fn describe(flaw: &Flaw) -> (&'static Rule, String, Option<u64>) {
         }
         Flaw::Truncated { offset } => (id::GGU_BROKEN, "the file ends inside the header".to_owned(), Some(*offset)),
         Flaw::Limit { what, offset } => (id::GGU_BROKEN, format!("more {what} than are read"), Some(*offset)),
+        Flaw::LongName { what, bytes, offset } => {
+            (id::GGU_STRUCTURE, format!("{bytes} {what} where the format allows fewer"), Some(*offset))
+        }
         Flaw::Duplicate { name } => (id::GGU_DUPLICATE, format!("`{}` stands twice", show(name)), None),
         Flaw::Name { name, offset } => {
             (id::GGU_STRUCTURE, format!("the name `{}` is no plain text", show(name)), Some(*offset))

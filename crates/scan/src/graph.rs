@@ -287,6 +287,7 @@ impl Audit<'_> {
         self.within(&name, |audit| {
             audit.text_rules(property.value.as_bytes());
             audit.encoded(property.value.as_bytes());
+            audit.harmful_code(property.value);
         });
     }
 }

@@ -23,14 +23,23 @@ const XML_BYTES_MAX: usize = 256 << 20;
 const EVENTS_MAX: usize = 20_000_000;
 /// Different findings of one kind that are listed.
 const LISTED_MAX: usize = 20;
-/// Models that are written in XML.
+
+/// What is written in XML.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Dialect {
     Plain,
+    /// SVG, which may hold scripts.
+    Picture,
     Pmml,
     OpenVino,
     /// OpenVINO's list of plugins, or of kernels for custom layers.
     OpenVinoCode,
+}
+
+impl Dialect {
+    fn is_model(self) -> bool {
+        !matches!(self, Self::Plain | Self::Picture)
+    }
 }
 
 impl Audit<'_> {
@@ -67,7 +76,7 @@ impl Audit<'_> {
                 Ok((offset, event)) => self.markup_event(&mut walk, offset as u64, event),
                 Err(error) => {
                     // Pages and templates are not XML; a model is, and so is what declares entities.
-                    if walk.dialect != Dialect::Plain || walk.entities {
+                    if walk.dialect.is_model() || walk.entities {
                         self.note(id::XML_BROKEN, &error.to_string(), Some(error.offset as u64));
                     }
                     walk.broken = true;
@@ -75,8 +84,8 @@ impl Audit<'_> {
             }
         }
         Some(match walk.dialect {
-            Dialect::Plain if walk.broken || walk.elements == 0 => return None,
-            Dialect::Plain => "xml",
+            Dialect::Plain | Dialect::Picture if walk.broken || walk.elements == 0 => return None,
+            Dialect::Plain | Dialect::Picture => "xml",
             Dialect::Pmml => "pmml",
             Dialect::OpenVino => "openvino",
             Dialect::OpenVinoCode => "openvino-plugins",
@@ -103,10 +112,10 @@ impl Audit<'_> {
                 walk.elements += 1;
                 if walk.elements == 1 {
                     walk.dialect = dialect(name);
-                    if walk.dialect != Dialect::Plain && walk.doctype {
+                    if walk.dialect.is_model() && walk.doctype {
                         self.note(id::XML_DOCTYPE, "a model with a document type", Some(0));
                     }
-                    if let Some(sheet) = walk.stylesheet.filter(|_| walk.dialect != Dialect::Plain) {
+                    if let Some(sheet) = walk.stylesheet.filter(|_| walk.dialect.is_model()) {
                         self.note(id::XML_CODE, "a model with a style sheet", Some(sheet));
                     }
                 }
@@ -117,7 +126,7 @@ impl Audit<'_> {
                 walk.open.pop();
             }
             Event::Text(text) => {
-                if walk.dialect != Dialect::Plain {
+                if walk.dialect.is_model() {
                     let inside = walk.open.last().cloned().unwrap_or_default();
                     self.code_in(walk, &inside, &text, offset);
                 }
@@ -157,6 +166,18 @@ impl Audit<'_> {
             self.note(id::XML_EXTERNAL, &message, Some(offset));
         }
         match walk.dialect {
+            Dialect::Picture => {
+                let is_handler = |(name, _): &&(&str, Cow<'_, str>)| name.len() > 4 && name.starts_with("on");
+                let is_code = |(_, value): &&(&str, Cow<'_, str>)| {
+                    value.trim_start().get(..11).is_some_and(|start| start.eq_ignore_ascii_case("javascript:"))
+                };
+                let attribute = attributes.iter().find(is_handler).or_else(|| attributes.iter().find(is_code));
+                let script = (local(name) == "script").then_some("script");
+                if let Some(what) = script.or(attribute.map(|(name, _)| *name)) {
+                    let message = format!("a picture with `{}`", printable(what, 60));
+                    self.listed(walk, id::XML_CODE, message, offset);
+                }
+            }
             Dialect::Plain => {}
             Dialect::Pmml => self.pmml_element(walk, offset, name, attributes),
             Dialect::OpenVino => self.openvino_element(walk, offset, name, attributes),
@@ -208,6 +229,7 @@ impl Default for Walk {
 /// The document's kind, by its first element.
 fn dialect(name: &str) -> Dialect {
     match local(name) {
+        "svg" => Dialect::Picture,
         "PMML" => Dialect::Pmml,
         "net" => Dialect::OpenVino,
         "ie" | "CustomLayer" => Dialect::OpenVinoCode,

@@ -7,7 +7,7 @@
 use std::io;
 
 use ringfence_format::{
-    protobuf::{PLAUSIBLE_FIELDS, Value},
+    protobuf::{PLAUSIBLE_FIELDS, ProtobufError, Value},
     schema::{Kind, Schema, Survey, View, survey},
 };
 use ringfence_schema::finding::printable;
@@ -94,7 +94,10 @@ impl Audit<'_> {
     pub(crate) fn surveyed(&mut self, view: &View<'_>) -> Survey {
         let survey = survey(view);
         if let Some(error) = &survey.error {
-            self.note(id::GRF_BROKEN, &error.to_string(), None);
+            // What breaks off may be a download; a field that the format cannot have is something else behind the message.
+            let is_foreign = matches!(error, ProtobufError::FieldNumber { .. } | ProtobufError::WireType { .. });
+            self.note(if is_foreign { id::GRF_HIDDEN } else { id::GRF_BROKEN }, &error.to_string(), None);
+            self.payload("broken message", view.bytes.data, view.offset());
         }
         if survey.cut_short {
             self.note(id::GRF_BROKEN, "more messages than are followed", None);

@@ -39,6 +39,8 @@ const SPECIAL_KEYS: [&str; 11] = [
     "__code__",
     "__call__",
 ];
+/// A length that no document of fewer bytes can have.
+const CLAIM_MIN: u64 = 1 << 31;
 /// Letters that the keys of a broken document must have together.
 const LETTERS_MIN: usize = 5;
 
@@ -148,6 +150,15 @@ fn is_believable(document: &Document, whole: u64) -> bool {
     let are_clean = document.keys.iter().all(is_clean);
     if document.whole() && document.stop == whole {
         return are_clean && (!document.keys.is_empty() || whole >= ARRAY_BYTES_MIN);
+    }
+    // Lengths of gigabytes and endless nesting are written to harm readers; chance seldom puts them behind a name.
+    let is_impossible = |flaw: &Flaw| match flaw {
+        Flaw::Claim { claimed, .. } => *claimed >= CLAIM_MIN,
+        Flaw::Depth { .. } => true,
+        _ => false,
+    };
+    if are_clean && whole < CLAIM_MIN && document.flaws.iter().any(is_impossible) {
+        return true;
     }
     // What breaks off or goes on needs words: a long one, or several.
     let letters: usize = document.keys.iter().map(String::len).sum();

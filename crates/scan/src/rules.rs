@@ -403,8 +403,8 @@ rules! {
         "nested entities fill the memory of whoever expands them", "do not parse it; ask for a file without a document type";
     XML_DOCTYPE "RF-XML-003" Medium Suspicious "a model with an XML document type",
         "models do not need one; parsers fetch what it names", ASK;
-    XML_CODE "RF-XML-004" High Suspicious "a model in XML carries or names code",
-        "runtimes that support such extensions run them", LOOK;
+    XML_CODE "RF-XML-004" High Suspicious "XML carries or names code",
+        "viewers and runtimes that support such extensions run them", LOOK;
     XML_ENCODING "RF-XML-006" Medium Suspicious "XML in an encoding that hides its markup",
         "readers that do not know the encoding see harmless letters where a parser sees declarations", ASK;
     XML_BROKEN "RF-XML-005" Medium Incomplete "the XML breaks off",
@@ -413,6 +413,8 @@ rules! {
         "readers expect the standard operator, the runtime may call the function", LOOK;
     ONX_LENGTH "RF-ONX-009" Medium Suspicious "a tensor's bytes do not fit its shape",
         "some runtimes read as many bytes as the shape says", ASK;
+    ONX_DEPTH "RF-ONX-010" Medium Suspicious "graphs nest deeper than any model's",
+        "readers that follow them run out of stack", ASK;
     TPL_CALL "RF-TPL-001" Medium Suspicious "a chat template uses what no chat template is given",
         "unknown functions and private attributes lead to whatever the renderer has lying around", TEMPLATE;
     TPL_COMPUTED "RF-TPL-002" High Suspicious "a template computes the name of what it reaches for",

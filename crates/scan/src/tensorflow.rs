@@ -247,6 +247,7 @@ fn reached<'a>(flow: &Flow<'_, 'a>, scope: usize, node: &View<'a>, when: When) -
         When::Always => Some(String::new()),
         When::Text(key) => first_text(key),
         When::Url(key) => first_text(key).filter(|text| leaves_process(text)),
+        When::Needed(key) => Some(first_text(key).unwrap_or_default()).filter(|text| leaves_process(text)),
         When::Name(input) => match flow.origin(scope, node, input) {
             Origin { fed: false, names, computed } => names
                 .into_iter()

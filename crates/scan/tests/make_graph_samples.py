@@ -696,6 +696,35 @@ def written():
     for operator in ("ReadFile", "MergeV2Checkpoints", "SaveV2", "LoadLibrary"):
         graph = delimited(1, delimited(2, operator.encode()))
         add(f"tensorflow/bad-bare_{operator}.pb", field(1, 0, b"\1") + delimited(2, delimited(2, graph)))
+    def saved(*nodes):
+        graph = b"".join(delimited(1, node) for node in nodes)
+        return field(1, 0, b"\1") + delimited(2, delimited(2, graph))
+
+    def placeholder(kind):
+        return delimited(1, b"x") + delimited(2, b"Placeholder") + delimited(5, delimited(1, b"dtype") + delimited(2, field(6, 0, bytes([kind]))))
+
+    def fed(operator):
+        return delimited(1, b"n") + delimited(2, operator.encode()) + delimited(3, b"x")
+
+    # A name cannot be fed where numbers are: no loader takes these.
+    for operator in ("TFRecordDataset", "RestoreV2", "WriteSummary"):
+        add(f"tensorflow/bad-number_{operator}.pb", saved(placeholder(1), fed(operator)))
+        add(f"tensorflow/good-fed_{operator}.pb", saved(placeholder(20 if operator == "WriteSummary" else 7), fed(operator)))
+    for operator in ("TFRecordReaderV2", "DebugIdentityV3", "GeneratorDataset", "ImmutableConst"):
+        add(f"tensorflow/bad-bare_{operator}.pb", saved(placeholder(1), fed(operator)))
+    add("tensorflow/bad-trailing.pb", saved(placeholder(1), fed("Relu")) + PICKLE)
+    nested = delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"Relu"))
+    for _ in range(60):
+        nested = delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"If") + delimited(5, delimited(1, b"then_branch") + delimited(6, nested)))
+    add("onnx/bad-nested.onnx", field(1, 0, b"\x08") + delimited(7, nested) + delimited(8, field(2, 0, b"\x11")))
+    relu = delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"Relu"))
+    for name, value in (("bad-metadata_code", b"__import__('os').system('true')"), ("good-metadata_prose", b"trained by us (see the paper); run it with care")):
+        add(f"onnx/{name}.onnx", field(1, 0, b"\x08") + delimited(7, relu) + delimited(8, field(2, 0, b"\x11")) + delimited(14, delimited(1, b"note") + delimited(2, value)))
+    picture = '<svg xmlns="http://www.w3.org/2000/svg"%s>%s<circle r="4"/></svg>\n'
+    add("xml/good-picture.svg", '<?xml version="1.0"?>\n<!DOCTYPE svg PUBLIC "-//W3C//DTD SVG 1.1//EN" "http://www.w3.org/Graphics/SVG/1.1/DTD/svg11.dtd">\n' + picture % ("", "<style>circle{}</style>"))
+    add("xml/bad-script.svg", picture % ("", "<script>fetch('x')</script>"))
+    add("xml/bad-handler.svg", picture % (' onload="fetch(1)"', ""))
+    add("xml/bad-link.svg", picture % ("", '<a href=" javascript:fetch(1)">x</a>'))
     add("coreml/bad-bare_custom.mlmodel", field(1, 0, b"\4") + delimited(555, delimited(10, b"RunShell")))
     add("onnx/bad-bare_python.onnx", delimited(7, delimited(1, delimited(1, b"x") + delimited(2, b"y") + delimited(4, b"PyOp"))))
     add("openvino/bad-bare_extension.xml", '<net><extensions><extension name="x" library="/tmp/evil.so.1.so"/></extensions><layers/></net>')

@@ -373,6 +373,12 @@ MSGPACK = {
 }
 for _name, _value in MSGPACK.items():
     case(f"msgpack/{_name}.msgpack")(lambda v=_value: mp(v))
+@case("msgpack/bad-lists.msgpack")
+def _(): return b"\x91" * 2_000
+@case("msgpack/bad-extension-length.msgpack")
+def _(): return b"\x81\xa1w\xc9\xff\xff\xff\xff\x01abc"
+@case("msgpack/bad-count.msgpack")
+def _(): return b"\xdf\xff\xff\xff\xff\xa1w\x01"
 @case("msgpack/bad-trailing.msgpack")
 def _(): return mp(MSGPACK["good-flax"]) + PICKLE
 @case("msgpack/bad-duplicate.msgpack")

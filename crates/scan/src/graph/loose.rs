@@ -4,6 +4,7 @@ use std::io;
 
 use ringfence_format::{
     onnx::OnnxError,
+    protobuf::ProtobufError,
     schema::{Schema, View},
 };
 use ringfence_schema::finding::printable;
@@ -38,7 +39,11 @@ impl Audit<'_> {
         if is_whole && !is_model && !names_onnx(bytes) {
             return Ok(None);
         }
-        let rule = if matches!(error, OnnxError::Repeated { .. }) { id::GRF_MERGED } else { id::ONX_BROKEN };
+        let rule = match error {
+            OnnxError::Repeated { .. } => id::GRF_MERGED,
+            OnnxError::Protobuf(ProtobufError::Depth { .. }) => id::ONX_DEPTH,
+            _ => id::ONX_BROKEN,
+        };
         self.note(rule, &error.to_string(), None);
         self.onnx_loose(&view);
         self.carve(source)?;

@@ -19,6 +19,9 @@ const STEPS_MAX: usize = 10_000;
 /// Functions that are indexed.
 const FUNCTIONS_MAX: usize = 1_000_000;
 
+/// `DT_FLOAT` to `DT_INT8`: numbers, never names.
+const NUMBER_TYPES: std::ops::RangeInclusive<u64> = 1..=6;
+
 /// Who chose a name.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(super) struct Origin {
@@ -49,6 +52,18 @@ struct Index<'a> {
     assigned: HashMap<(usize, String), Vec<String>>,
     /// Who calls a function: scope, node, and the input that becomes the first argument.
     callers: HashMap<String, Vec<(usize, View<'a>, usize)>>,
+}
+
+impl Index<'_> {
+    /// Whether a node is a placeholder for numbers.
+    fn is_number(&self, scope: usize, name: &str) -> bool {
+        let node = self.nodes.get(scope).and_then(|nodes| nodes.get(name));
+        node.filter(|node| node.text("op") == "Placeholder").is_some_and(|node| {
+            let mut types =
+                attributes(node).filter(|(key, _)| key == "dtype").filter_map(|(_, value)| value.number("type"));
+            types.any(|kind| NUMBER_TYPES.contains(&kind))
+        })
+    }
 }
 
 impl<'f, 'a> Flow<'f, 'a> {
@@ -88,6 +103,10 @@ impl<'f, 'a> Flow<'f, 'a> {
         origin.computed = data_inputs(node).len() <= input;
         let mut open: Vec<(usize, String, bool)> =
             data_inputs(node).into_iter().nth(input).map(|name| (scope, name, true)).into_iter().collect();
+        if open.first().is_some_and(|(scope, name, _)| index.is_number(*scope, name)) {
+            // Nobody can feed a name there; no loader takes such a graph, and whoever repairs it decides.
+            return Origin { computed: true, ..Origin::default() };
+        }
         while let Some((scope, name, leads)) = open.pop() {
             if !seen.insert((scope, name.clone(), leads)) {
                 continue;

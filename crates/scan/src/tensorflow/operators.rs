@@ -34,6 +34,8 @@ pub(crate) enum When {
     Text(&'static str),
     /// Where this attribute names a file or server.
     Url(&'static str),
+    /// The same, or where the attribute is not there.
+    Needed(&'static str),
 }
 
 /// One line of the table.
@@ -81,6 +83,7 @@ fn entry(line: &'static str) -> Option<(&'static str, Entry)> {
         [operator, effect, "prefix", input] => (operator, effect, When::Prefix(input.parse().ok()?)),
         [operator, effect, "text", key] => (operator, effect, When::Text(key)),
         [operator, effect, "url", key] => (operator, effect, When::Url(key)),
+        [operator, effect, "needed", key] => (operator, effect, When::Needed(key)),
         _ => return None,
     };
     let effect = match *effect {

@@ -132,6 +132,17 @@ impl Audit<'_> {
     }
 }
 
+impl Audit<'_> {
+    /// A text that may be Python and should be none: what it runs is told, the rest is prose.
+    pub(crate) fn harmful_code(&mut self, text: &str) {
+        for (rule, message) in
+            piece(text).into_iter().filter(|(rule, _)| [id::PYS_CALL.id, id::PYS_HIDDEN.id].contains(&rule.id))
+        {
+            self.note(rule, &message, None);
+        }
+    }
+}
+
 /// Judges a piece of Python that is known to be such: a notebook's cell.
 pub(super) fn piece(text: &str) -> Vec<(&'static Rule, String)> {
     let (mut reader, ending) = read(text, 0);

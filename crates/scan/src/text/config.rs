@@ -37,8 +37,12 @@ const TEMPLATE_BYTES_MAX: usize = 16 << 20;
 const CELLS_MAX: usize = 4_000;
 const CELL_BYTES_MAX: usize = 16 << 20;
 
+/// Most texts that are decoded, and how encoded pickles begin: with the bytes that every pickler writes first.
+const ENCODED_MAX: usize = 64;
+const ENCODED_STARTS: [&str; 9] = ["gASV", "gAWV", "gAR9", "gARj", "gANj", "gAN9", "gAJj", "gAJ9", "800495"];
+
 /// Keys whose texts are kept until their map ends.
-const KEPT: [&str; 39] = [
+const KEPT: [&str; 43] = [
     "__class__",
     "__loader__",
     "__module__",
@@ -51,6 +55,10 @@ const KEPT: [&str; 39] = [
     "class_path",
     "code",
     "config",
+    "data",
+    "file",
+    "model_code_path",
+    "model_path",
     "content",
     "func",
     "function",
@@ -122,12 +130,13 @@ const FILES: [&str; 8] = [
 ];
 
 /// Keys that matter for everything below them.
-const ABOVE: [&str; 8] = [
+const ABOVE: [&str; 9] = [
     "auto_map",
     "custom_pipelines",
     "py/reduce",
     "py/newargs",
     "scripts",
+    "entry_points",
     "chat_template",
     "additional_chat_templates",
     "weight_map",
@@ -186,6 +195,8 @@ pub(crate) struct Config {
     template_bytes: usize,
     known_templates: HashSet<u64>,
     pub(super) cells: Vec<Cell>,
+    /// Texts that begin like an encoded pickle, and where they stand.
+    encoded: Vec<(String, u64)>,
     cell_bytes: usize,
     cell_count: usize,
 }
@@ -322,6 +333,9 @@ impl Config {
     }
 
     fn tagged(&mut self, tag: &str, at: u64) {
+        if let Some(kind) = foreign_object(tag) {
+            self.note(id::TXT_OBJECT, format!("the tag `{tag}` makes an object of {kind}"), at);
+        }
         let python = tag.find("python/").map(|start| tag.get(start + 7..).unwrap_or_default());
         let Some(rest) = python else { return };
         let Some((kind, name)) = rest.split_once(':') else { return };
@@ -375,6 +389,9 @@ impl Config {
     fn text(&mut self, text: &str, at: u64) {
         if !text.is_ascii() {
             self.hidden_value(text, at);
+        }
+        if self.encoded.len() < ENCODED_MAX && ENCODED_STARTS.iter().any(|start| text.starts_with(start)) {
+            self.encoded.push((text.to_owned(), at));
         }
         let is_line = self.frames.last().is_some_and(|frame| frame.joined.is_some());
         if !is_line && memchr::memchr(b'{', text.as_bytes()).is_some() {
@@ -495,7 +512,9 @@ impl Config {
             );
         } else if self.is_under("py/reduce") || self.is_under("py/newargs") {
             self.reference("py/reduce", text, at);
-        } else if self.is_under("scripts") && links::harmful_command(text).is_some() {
+        } else if (self.is_under("scripts") || key == "command" && self.is_under("entry_points"))
+            && links::harmful_command(text).is_some()
+        {
             self.note(id::CFG_CALL, format!("the script `{key}` runs `{text}`"), at);
         }
     }
@@ -652,6 +671,19 @@ fn is_library(path: &str) -> bool {
     LIBRARIES.contains(&path.split('.').next().unwrap_or_default())
 }
 
+/// The language whose readers make an object for `tag`: SnakeYAML takes any class by its full name, Psych what it marshals.
+fn foreign_object(tag: &str) -> Option<&'static str> {
+    const MADE: [&str; 6] = ["object", "struct", "exception", "hash", "array", "string"];
+    let name = tag.trim_start_matches("tag:yaml.org,2002:").trim_start_matches('!');
+    let is_word = |c: char| c.is_ascii_alphanumeric() || matches!(c, '_' | '$' | '.' | '[' | ']');
+    if let Some(ruby) = name.strip_prefix("ruby/") {
+        let (kind, class) = ruby.split_once(':')?;
+        return (MADE.contains(&kind) && !class.is_empty()).then_some("Ruby");
+    }
+    let is_core = tag.starts_with("tag:yaml.org,2002:") || tag.starts_with("!!");
+    (is_core && name.contains('.') && name.chars().all(is_word)).then_some("Java")
+}
+
 /// Absolute, upwards, or an address.
 pub(super) fn leaves_folder(path: &str) -> bool {
     let bytes = path.as_bytes();
@@ -688,6 +720,9 @@ impl Audit<'_> {
             } else {
                 self.within(place, |audit| audit.blocks(text));
             }
+        }
+        for (text, at) in &config.encoded {
+            self.within(&format!("text@{at:#x}"), |audit| audit.encoded(text.as_bytes()));
         }
         self.cells(&config.cells);
     }

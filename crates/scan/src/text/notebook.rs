@@ -60,7 +60,15 @@ impl Audit<'_> {
 
     /// Plots are full of scripts; those that reach out or act in the user's name are not plots.
     fn output(&mut self, text: &str) {
-        const ACTS: [&str; 4] = ["kernel.execute", "document.cookie", "navigator.sendBeacon", "eval(atob"];
+        const ACTS: [&str; 7] = [
+            "kernel.execute",
+            "execute_all_cells",
+            "execute_cell",
+            "execute_selected_cells",
+            "document.cookie",
+            "navigator.sendBeacon",
+            "eval(atob",
+        ];
         let is_script = text.contains("<script")
             || text.contains("javascript:")
             || text.contains("onerror=")

@@ -53,7 +53,9 @@ impl Audit<'_> {
     pub(crate) fn requirements(&mut self, text: &str) -> Option<&'static str> {
         let mut offset = 0_u64;
         let mut lines = Vec::new();
-        for raw in text.split('\n').take(LINES_MAX) {
+        // pip joins lines at a backslash before it reads them.
+        let joined = text.replace("\\\r\n", "").replace("\\\n", "");
+        for raw in joined.split('\n').take(LINES_MAX) {
             let without_comment =
                 if raw.trim_start().starts_with('#') { "" } else { raw.split(" #").next().unwrap_or(raw) };
             let line = without_comment.trim().trim_end_matches('\\').trim();

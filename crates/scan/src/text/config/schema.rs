@@ -88,6 +88,9 @@ impl Config {
             }
             return;
         };
+        if let Some(file) = frame.field("file").filter(|file| super::leaves_folder(&file.value)) {
+            self.note(id::CFG_PATH, format!("the node `{loader}` reads `{}`", file.value), file.at);
+        }
         if matches!(loader, "OperatorFuncNode" | "MethodNode" | "MethodcallerNode") {
             self.note(id::CFG_TYPE, format!("the node `{loader}` calls `{module}.{name}`"), at);
         }
@@ -203,7 +206,18 @@ impl Config {
 
     /// MLflow's `MLmodel`.
     fn flavor(&mut self, frame: &Frame) {
-        let Some(code) = frame.field("code").filter(|_| frame.field("loader_module").is_some()) else { return };
+        if frame.field("loader_module").is_none() {
+            return;
+        }
+        for field in ["data", "model_path"].into_iter().filter_map(|key| frame.field(key)) {
+            if super::leaves_folder(&field.value) {
+                self.note(id::CFG_PATH, format!("`{}` names `{}`", field.key, field.value), field.at);
+            }
+        }
+        if let Some(code) = frame.field("model_code_path").filter(|code| !code.value.is_empty()) {
+            self.note(id::TXT_REMOTE_CODE, format!("the model is the code `{}`", code.value), code.at);
+        }
+        let Some(code) = frame.field("code") else { return };
         if super::leaves_folder(&code.value) {
             self.note(id::CFG_PATH, format!("`code` names `{}`", code.value), code.at);
         } else if !code.value.is_empty() {
@@ -226,6 +240,10 @@ impl Config {
                 Harm::Reaches if field.key == "path" => {
                     self.note(id::TXT_CODE, format!("`{}` names `{}`", field.key, field.value), field.at);
                 }
+                // A node of an exported graph.
+                Harm::Reaches if field.key == "target" && frame.key == "nodes" => {
+                    self.note(id::TXT_CODE, format!("a node calls `{}`", field.value), field.at);
+                }
                 _ => {}
             }
         }
@@ -247,6 +265,11 @@ impl Config {
         let Some(kind) = frame.value("cell_type") else { return };
         if let Some(source) = frame.value("source").filter(|_| kind == "code") {
             keep(self, source, true);
+        }
+        let is_active =
+            |text: &&str| ["<script", "javascript:", "onerror=", "onload="].iter().any(|mark| text.contains(mark));
+        if let Some(source) = frame.value("source").filter(is_active).filter(|_| kind == "markdown") {
+            keep(self, source, false);
         }
         self.cell_count += 1;
     }

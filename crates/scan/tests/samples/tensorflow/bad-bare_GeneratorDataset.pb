@@ -1,0 +1,6 @@
+;9
+
+xPlaceholder*
+dtype0
+
+nGeneratorDatasetx

@@ -1,0 +1,6 @@
+75
+
+xPlaceholder*
+dtype0
+
+nWriteSummaryx
