@@ -3,8 +3,8 @@
 use std::io;
 
 use ringfence_format::{
-    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz, sstable, tar,
-    ubjson, zip,
+    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz, sstable,
+    tar, ubjson, zip,
 };
 
 use crate::{

@@ -32,7 +32,8 @@ const JPEG_TAIL_BYTES: u64 = 64;
 /// What pyarrow before 14.0.1 unpickled when it met it in a schema.
 const PICKLED_TYPE: &[u8] = b"arrow.py_extension_type";
 /// The same in base64, by its place in a group of three bytes.
-const PICKLED_TYPE_ENCODED: [&[u8]; 3] = [b"YXJyb3cucHlfZXh0ZW5zaW9uX3R5cG", b"Fycm93LnB5X2V4dGVuc2lvbl90eXBl", b"hcnJvdy5weV9leHRlbnNpb25fdHlwZ"];
+const PICKLED_TYPE_ENCODED: [&[u8]; 3] =
+    [b"YXJyb3cucHlfZXh0ZW5zaW9uX3R5cG", b"Fycm93LnB5X2V4dGVuc2lvbl90eXBl", b"hcnJvdy5weV9leHRlbnNpb25fdHlwZ"];
 /// How much of either end of a table's file is searched for it, in bytes.
 const SCHEMA_BYTES_MAX: u64 = 4 << 20;
 

@@ -31,16 +31,8 @@ const DICTIONARY_BYTES: usize = 1_024;
 /// Longest name, in bytes (annex C).
 const NAME_BYTES_MAX: usize = 127;
 /// Names of actions that run something and of what is carried along.
-const ACTIVE: [&[u8]; 8] = [
-    b"JavaScript",
-    b"JS",
-    b"Launch",
-    b"EmbeddedFile",
-    b"EmbeddedFiles",
-    b"RichMedia",
-    b"SubmitForm",
-    b"ImportData",
-];
+const ACTIVE: [&[u8]; 8] =
+    [b"JavaScript", b"JS", b"Launch", b"EmbeddedFile", b"EmbeddedFiles", b"RichMedia", b"SubmitForm", b"ImportData"];
 
 impl Audit<'_> {
     /// Behind the end marker.
