@@ -131,7 +131,10 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if nested::is_start(head) {
         return Kind::Pickle;
     }
-    if let Some(codec) = Codec::of(head) {
+    // Two fields are all that tells lzma: a signature of more bytes counts for more.
+    if let Some(codec) = Codec::of(head)
+        && (codec != Codec::Lzma || graph(head).is_none())
+    {
         return Kind::Packed(codec);
     }
     if starts(&sevenz::SIGNATURE) {

@@ -70,7 +70,9 @@ pub(super) fn tiff(source: &mut dyn Source) -> io::Result<Option<u64>> {
             };
             let bytes = width * number;
             let start = order.u32(field, 8).filter(|_| bytes > 4);
-            start.iter().for_each(|start| extents.add(*start, bytes));
+            if let Some(start) = start {
+                extents.add(start, bytes);
+            }
             let numbers = match tag {
                 // Strips and tiles: where they are, and how long.
                 273 | 324 | 513 => &mut starts,
