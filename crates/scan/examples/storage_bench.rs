@@ -12,8 +12,6 @@ use std::{
 
 use ringfence_scan::{Limits, scan_file};
 
-/// Bytes of the pure pickle.
-const PICKLE_BYTES: usize = 64 << 20;
 /// Bytes of the only storage of the torch archive.
 const STORAGE_BYTES: u64 = 1 << 30;
 /// Bytes of numbers that the storage repeats.
@@ -103,22 +101,6 @@ impl Seek for Dynamic<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         self.0.seek(to)
     }
-}
-
-/// A list of items, appended by the thousand as picklers do.
-fn pickle_of(item: impl Fn(&mut Vec<u8>, u32)) -> Vec<u8> {
-    let mut body = b"\x80\x04]\x94".to_vec();
-    let mut index = 0;
-    while body.len() < PICKLE_BYTES {
-        body.push(b'(');
-        for _ in 0..1_000 {
-            item(&mut body, index);
-            index += 1;
-        }
-        body.push(b'e');
-    }
-    body.push(b'.');
-    body
 }
 
 /// A torch archive whose storage repeats `pattern`.

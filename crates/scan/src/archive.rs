@@ -37,6 +37,10 @@ pub(crate) const CHECKSUM_BYTES_MAX: u64 = 16 << 20;
 const BOMB_RATIO: u64 = 200;
 /// Size from which the ratio counts, in bytes.
 const BOMB_BYTES: u64 = 64 << 20;
+/// Size of all such members together from which an archive is called a bomb, in bytes.
+const BOMB_MEMBERS_BYTES: u64 = 256 << 20;
+/// How much of each member of a bomb is looked at, in bytes.
+const BOMB_SAMPLE_BYTES: u64 = 64 << 10;
 /// Longest prepended part that is looked at as a content of its own, in bytes.
 const PREPENDED_BYTES_MAX: u64 = 64 << 20;
 
@@ -75,6 +79,7 @@ impl Audit<'_> {
         if archive.truncated {
             self.note(id::ZIP_LIMIT, "more members or oddities than are kept", None);
         }
+        self.bomb(source, archive)?;
         let layout = Layout::of(archive);
         self.layout(source, archive, &layout)?;
         let mut storages: HashMap<String, Storage> = HashMap::new();
@@ -105,6 +110,18 @@ impl Audit<'_> {
         }
         self.outside(source, archive)?;
         Ok(layout.format)
+    }
+
+    /// Many members that are small enough each.
+    fn bomb(&mut self, source: &mut dyn Source, archive: &Archive) -> io::Result<()> {
+        let expanding = archive.members.iter().filter(|member| is_expanding(member));
+        let total = expanding.fold(0_u64, |total, member| total.saturating_add(member.size));
+        let whole = length(source)?;
+        if total > BOMB_MEMBERS_BYTES && total / whole.max(1) > BOMB_RATIO {
+            self.note(id::ZIP_BOMB, &format!("the members of {whole} bytes expand to {total}"), None);
+            self.is_bomb = true;
+        }
+        Ok(())
     }
 
     /// A pickle that may name storages: its findings, and the storages.
@@ -156,7 +173,8 @@ impl Audit<'_> {
             }
             return Ok(Some(Content::Stored(Window::new(source, member.data_offset, member.compressed)?)));
         }
-        let room = self.room();
+        let most = if self.is_bomb && is_expanding(member) { BOMB_SAMPLE_BYTES } else { u64::MAX };
+        let room = self.room().min(most);
         let mut bytes = Vec::new();
         let Some(reader) = member.open(source)? else {
             // Method and missing headers have their own notes; without content the member is unread.
@@ -240,6 +258,10 @@ impl Audit<'_> {
     /// Bytes before, between and behind the members.
     fn outside(&mut self, source: &mut dyn Source, archive: &Archive) -> io::Result<()> {
         for note in archive.notes.iter().take(100) {
+            if let Note::Comment { offset, bytes } = note {
+                let mut window = Window::new(source, *offset, *bytes)?;
+                self.within(&format!("comment@{offset:#x}"), |audit| audit.inspect_rest(&mut window, 0))?;
+            }
             let (name, offset, bytes) = match note {
                 Note::Prepended { bytes } => ("prepended", 0, *bytes),
                 Note::Appended { offset, bytes } => ("appended", *offset, *bytes),
@@ -254,9 +276,17 @@ impl Audit<'_> {
     }
 
     fn archive_note(&mut self, note: &Note) {
+        if matches!(note, Note::Comment { .. }) {
+            return;
+        }
         let (rule, message, offset) = describe(note);
         self.note(rule, &message, offset);
     }
+}
+
+/// Whether a member claims to expand like a bomb.
+fn is_expanding(member: &Member) -> bool {
+    member.size / member.compressed.max(1) > BOMB_RATIO
 }
 
 fn crc32(bytes: &[u8]) -> u32 {

@@ -27,6 +27,8 @@ pub(crate) struct Audit<'l> {
     pub(crate) inflated: u64,
     /// Bytes of weights searched so far.
     pub(crate) searched: u64,
+    /// Whether an archive was called a bomb: of what expands only samples are looked at from then on.
+    pub(crate) is_bomb: bool,
 }
 
 impl<'l> Audit<'l> {
@@ -40,6 +42,7 @@ impl<'l> Audit<'l> {
             overflow: false,
             inflated: 0,
             searched: 0,
+            is_bomb: false,
         }
     }
 

@@ -9,6 +9,7 @@ use ringfence_format::{
 
 use crate::{
     coreml::BLOB_SENTINEL,
+    inert,
     pickle::nested,
     source::{Source, bytes_at, length},
 };
@@ -55,6 +56,8 @@ pub(crate) enum Kind {
     Gif,
     Bmp,
     Webp,
+    /// Inert, and followed to its end.
+    Inert(inert::Format),
     /// An executable or library.
     Program(&'static str),
     /// Known by its signature, not read yet.
@@ -70,10 +73,6 @@ const UNSUPPORTED: &[(&str, usize, &[u8])] = &[
     ("ggml", 0, b"tjgg"),
     ("ggml", 0, b"algg"),
     ("rar", 0, b"Rar!\x1a\x07"),
-    ("parquet", 0, b"PAR1"),
-    ("arrow", 0, b"ARROW1"),
-    ("sqlite", 0, b"SQLite format 3\0"),
-    ("pdf", 0, b"%PDF-"),
     ("compress", 0, b"\x1f\x9d"),
     ("lzip", 0, b"LZIP"),
     ("lzop", 0, b"\x89LZO\0\r\n\x1a\n"),
@@ -136,7 +135,10 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if is_core_ml_weights(head) {
         return Kind::CoreMlWeights;
     }
-    if let Some(codec) = Codec::of(head) {
+    // Two fields are all that tells lzma: a signature of more bytes counts for more.
+    if let Some(codec) = Codec::of(head)
+        && (codec != Codec::Lzma || graph(head).is_none())
+    {
         return Kind::Packed(codec);
     }
     if starts(&sevenz::SIGNATURE) {
@@ -157,6 +159,9 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     }
     if let Some(kind) = graph(head) {
         return kind;
+    }
+    if let Some(format) = inert::format_of(head, length) {
+        return Kind::Inert(format);
     }
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;

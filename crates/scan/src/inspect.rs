@@ -2,7 +2,7 @@
 
 use std::io;
 
-use ringfence_format::{hdf5, protobuf};
+use ringfence_format::{codec::Codec, hdf5, protobuf};
 
 use crate::{
     audit::Audit,
@@ -28,7 +28,7 @@ impl Audit<'_> {
     /// Looks at a whole content and says what it is.
     pub(crate) fn inspect(&mut self, source: &mut dyn Source) -> &'static str {
         if self.depth() > self.limits.depth_max {
-            self.note(id::GEN_DEPTH, "nested deeper than the limit", None);
+            self.too_deep(source);
             return "unknown";
         }
         match self.inspect_known(source) {
@@ -38,6 +38,16 @@ impl Audit<'_> {
                 "unknown"
             }
         }
+    }
+
+    /// No model needs an archive that deep: it is there so that a scanner gives up.
+    fn too_deep(&mut self, source: &mut dyn Source) {
+        let rule = match detect(source) {
+            Ok(Kind::Zip | Kind::Tar | Kind::Sevenz) => id::GEN_NESTED,
+            Ok(Kind::Packed(codec)) if !matches!(codec, Codec::Zlib | Codec::Lzma) => id::GEN_NESTED,
+            _ => id::GEN_DEPTH,
+        };
+        self.note(rule, "nested deeper than the limit", None);
     }
 
     fn inspect_known(&mut self, source: &mut dyn Source) -> io::Result<&'static str> {
@@ -97,6 +107,7 @@ impl Audit<'_> {
                 Ok("tensorrt")
             }
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
+            Kind::Inert(format) => self.inert(source, format),
             // Python says for itself what it does; any other interpreter's script is a program.
             Kind::Program("script") => {
                 if is_python_script(&bytes_at(source, 0, INTERPRETER_LINE_BYTES)?)

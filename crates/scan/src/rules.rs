@@ -479,4 +479,8 @@ rules! {
         "running all cells runs it", "do not run the notebook";
     NBK_OUTPUT "RF-NBK-002" Medium Suspicious "a notebook's stored output is active",
         "scripts in outputs run in the browser of whoever trusts the notebook", "clear all outputs";
+    DOC_ACTIVE "RF-DOC-001" High Suspicious "a document runs something or carries a file",
+        "scripts and launch actions run when the document is opened; a model's paper has none", "open it nowhere but in a sandbox";
+    GEN_NESTED "RF-GEN-009" High Suspicious "archives are nested deeper than any model needs",
+        "layers without a purpose are there to exhaust whoever looks inside", "do not unpack it";
 }

@@ -162,6 +162,8 @@ enum Expected {
     Numbers,
     /// Anything that no reader knows.
     Anything,
+    /// Anything but what packs something up.
+    Inert,
 }
 
 impl Audit<'_> {
@@ -184,6 +186,12 @@ impl Audit<'_> {
     /// The same for data that may be text, such as arrays of strings.
     pub(crate) fn other_data(&mut self, source: &mut dyn Source, start: u64, length: u64) -> io::Result<()> {
         self.search(source, start, length, Expected::Anything)
+    }
+
+    /// The same for a whole content of a format that holds no archives.
+    pub(crate) fn inert_data(&mut self, source: &mut dyn Source) -> io::Result<()> {
+        let whole = crate::source::length(source)?;
+        self.search(source, 0, whole, Expected::Inert)
     }
 
     fn search(&mut self, source: &mut dyn Source, start: u64, length: u64, expected: Expected) -> io::Result<()> {
@@ -252,9 +260,9 @@ impl Audit<'_> {
             Needle::MachO => check::mach_o(rest),
             Needle::Wasm => check::wasm(rest),
             Needle::Script if numbers => check::script(rest),
-            Needle::Zip if numbers => check::zip(rest),
-            Needle::Tar if numbers => check::tar(bytes, at),
-            Needle::Archive(name) if numbers => Some(Found { what: name, at: 0 }),
+            Needle::Zip if expected != Expected::Anything => check::zip(rest),
+            Needle::Tar if expected != Expected::Anything => check::tar(bytes, at),
+            Needle::Archive(name) if expected != Expected::Anything => Some(Found { what: name, at: 0 }),
             Needle::Command if numbers => check::command(bytes, at),
             Needle::Pickle => {
                 if !nested::is_start(rest) && !nested::has_global_line(rest) {

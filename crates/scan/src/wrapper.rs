@@ -26,8 +26,8 @@ const SKIPPED_MAX: usize = 64;
 impl Audit<'_> {
     /// A compressed stream and what is in it; `None` where only its first bytes looked like one.
     pub(crate) fn packed(&mut self, source: &mut dyn Source, codec: Codec) -> io::Result<Option<&'static str>> {
+        let most = self.bomb_room(length(source)?);
         source.seek(SeekFrom::Start(0))?;
-        let most = self.room();
         let inflated = codec::inflate(source, codec, most)?;
         // Two bytes are all that tells zlib, and thirteen plausible ones lzma.
         let is_weak = matches!(codec, Codec::Zlib | Codec::Lzma);
@@ -50,7 +50,7 @@ impl Audit<'_> {
         }
         for codec in [Codec::Zlib, Codec::Deflate] {
             source.seek(SeekFrom::Start(0))?;
-            let inflated = codec::inflate(source, codec, self.room())?;
+            let inflated = codec::inflate(source, codec, self.bomb_room(whole))?;
             let ends = inflated.end == End::Whole || inflated.end == End::TooLarge;
             if ends && inflated.bytes.len() >= BARE_CONTENT_BYTES_MIN {
                 self.unpacked(source, codec, inflated)?;
@@ -80,10 +80,16 @@ impl Audit<'_> {
         Ok(Some("joblib-zfile"))
     }
 
+    /// How many bytes `packed` bytes may inflate to: no more than what shows that they are a bomb.
+    fn bomb_room(&self, packed: u64) -> u64 {
+        self.room().min(packed.max(1).saturating_mul(BOMB_RATIO + 1).max(BOMB_BYTES + 1))
+    }
+
     /// Looks at what a stream held, at what stands behind it, and at how it ended.
     fn unpacked(&mut self, source: &mut dyn Source, codec: Codec, inflated: Inflated) -> io::Result<()> {
         let Inflated { bytes, end, consumed, skipped, .. } = inflated;
-        let (packed, most) = (length(source)?, self.room());
+        let packed = length(source)?;
+        let most = self.bomb_room(packed);
         let unpacked = bytes.len() as u64;
         self.inflated = self.inflated.saturating_add(unpacked);
         if unpacked > BOMB_BYTES && unpacked / packed.max(1) > BOMB_RATIO {

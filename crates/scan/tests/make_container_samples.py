@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""Makes the samples of containers beside this script: `samples/{wrapper,tar,sevenz,zip,torch,weights}/{bad,good}-*`.
+"""Makes the samples of containers beside this script: `samples/{wrapper,inert,tar,sevenz,zip,torch,weights}/{bad,good}-*`.
 
 Usage: python3 make_container_samples.py     # needs numpy, joblib, lz4, zstandard, py7zr; leaves out what is not there
 `bad-*` carries or hides a payload (it only runs `true`) and must be flagged; `good-*` must be clean; `odd-*` is neither.
@@ -407,6 +407,108 @@ def with_py7zr():
 # --- archives that are only recognised --------------------------------------------------------------------------------
 case("wrapper/bad-rar-stored.rar")(lambda: b"Rar!\x1a\x07\x00" + noise(60) + EVIL2 + noise(40))
 case("wrapper/bad-rar-elf.rar")(lambda: b"Rar!\x1a\x07\x01\x00" + noise(60) + elf() + noise(40))
+
+# --- inert formats ----------------------------------------------------------------------------------------------------
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+def masked(data):
+    crc = crc32c(data)
+    return struct.pack("<I", ((crc >> 15 | crc << 17) + 0xa282ead8) & 0xffffffff)
+
+
+def chunk(name, data): return name + struct.pack("<I", len(data)) + data + bytes(len(data) % 2)
+def riff(kind, *chunks): return chunk(b"RIFF", kind + b"".join(chunks))
+def wav(data): return riff(b"WAVE", chunk(b"fmt ", struct.pack("<HHIIHH", 1, 1, 8000, 16000, 2, 16)), chunk(b"data", data))
+def record(data):
+    size = struct.pack("<Q", len(data))
+    return size + masked(size) + data + masked(data)
+def tiff(data):
+    fields = [(256, 4, 1, 10), (257, 4, 1, 10), (273, 4, 1, 8), (279, 4, 1, len(data))]
+    at = 8 + len(data)
+    return (b"II*\0" + struct.pack("<I", at) + data + struct.pack("<H", len(fields))
+            + b"".join(struct.pack("<HHII", *field) for field in fields) + bytes(4))
+def idx(data): return bytes([0, 0, 8, 1]) + struct.pack(">I", len(data)) + data
+def framed(magic, body, lead=b""): return magic + lead + body + struct.pack("<I", 20) + magic
+def sqlite(rows):
+    import sqlite3
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / "runs.db"
+        base = sqlite3.connect(path)
+        base.execute("create table runs (step integer, note blob)")
+        base.executemany("insert into runs values (?, ?)", rows)
+        base.commit()
+        base.close()
+        return path.read_bytes()
+def pdf(*objects): return b"%PDF-1.4\n" + b"".join(b"%d 0 obj\n%s\nendobj\n" % (i, o) for i, o in enumerate(objects, 1)) + b"trailer\n<</Root 1 0 R>>\nstartxref\n9\n%%EOF\n"
+def matlab(*elements): return b"MATLAB 5.0 MAT-file".ljust(124) + b"\0\1IM" + b"".join(elements)
+def matrix(data): return struct.pack("<II", 14, len(data)) + data
+def packed(data):
+    out = zlib.compress(matrix(data))
+    return struct.pack("<II", 15, len(out)) + out
+def ocdbt(body):
+    head = bytes.fromhex("0cdb3a2a") + struct.pack("<Q", len(body) + 18) + bytes(2) + body
+    return head + struct.pack("<I", crc32c(head))
+def font(data):
+    return b"\0\1\0\0" + struct.pack(">HHHH", 1, 16, 0, 0) + struct.pack(">4sIII", b"glyf", 0, 28, len(data)) + data
+def icon(data): return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(data), 22) + data
+def ogg(data): return b"OggS" + bytes(22) + bytes([1, len(data)]) + data
+
+
+CATALOG = b"<</Type/Catalog/Pages 2 0 R%s>>"
+INERT = {
+    "wav": wav, "avi": lambda data: riff(b"AVI ", chunk(b"movi", data)), "tiff": tiff, "idx": idx, "tfrecord": record,
+    "parquet": lambda data: framed(b"PAR1", data + noise(20)), "arrow": lambda data: framed(b"ARROW1", data + noise(20), b"\0\0"),
+    "sqlite": lambda data: sqlite([(1, data)]), "mat": lambda data: matlab(matrix(data)), "packed.mat": lambda data: matlab(packed(data)),
+    "ocdbt": ocdbt, "ttf": font, "ico": icon, "ogg": ogg,
+    "pdf": lambda data: pdf(CATALOG % b"", b"<</Length %d>>\nstream\n%s\nendstream" % (len(data), data)),
+}
+for _name, _make in INERT.items():
+    case(f"inert/good-plain.{_name}")(lambda m=_make: m(noise(160)))
+    case(f"inert/bad-pickle-inside.{_name}")(lambda m=_make: m(EVIL + noise(160 - len(EVIL))))
+    case(f"inert/bad-program-inside.{_name}")(lambda m=_make: m((noise(16) + elf())[:160]))
+    case(f"inert/bad-pickle-behind.{_name}")(lambda m=_make: m(noise(160)) + EVIL)
+    case(f"inert/bad-zip-behind.{_name}")(lambda m=_make: m(noise(160)) + zip_of({"data.pkl": EVIL}))
+@case("inert/good-open.pdf")
+def _(): return pdf(CATALOG % b"/OpenAction[3 0 R/Fit]", b"<</Type/Pages/Kids[]/Count 0>>")
+@case("inert/bad-script.pdf")
+def _(): return pdf(CATALOG % b"/OpenAction<</S/JavaScript/JS(app.alert\\(1\\))>>", b"<</Type/Pages/Kids[]/Count 0>>")
+@case("inert/bad-escaped.pdf")
+def _(): return pdf(CATALOG % b"/OpenAction<</S/L#61unch/F(true)>>", b"<</Type/Pages/Kids[]/Count 0>>")
+@case("inert/bad-object-stream.pdf")
+def _():
+    data = zlib.compress(b"3 0 <</S/JavaScript/JS(1)>>")
+    return pdf(CATALOG % b"", b"<</Type/ObjStm/N 1/First 4/Filter/FlateDecode/Length %d>>\nstream\n%s\nendstream" % (len(data), data))
+@case("inert/bad-pickled-type.arrow")
+def _(): return framed(b"ARROW1", b"arrow.py_extension_type" + noise(60), b"\0\0")
+@case("zip/bad-many.zip")
+def _():
+    out, zeros = io.BytesIO(), bytes(8 << 20)
+    with zipfile.ZipFile(out, "w", zipfile.ZIP_DEFLATED, compresslevel=9) as archive:
+        for number in range(33):
+            archive.writestr(zipfile.ZipInfo(f"{number}.bin"), zeros, zipfile.ZIP_DEFLATED)
+    return out.getvalue()
+@case("zip/bad-deep.zip")
+def _():
+    data = b"nothing here\n"
+    for level in range(8):
+        data = zip_of({f"{level}.zip": data})
+    return data
+@case("zip/bad-comment.zip")
+def _():
+    data = zip_of({"notes.txt": b"nothing here\n"})
+    return data[:-2] + struct.pack("<H", len(EVIL)) + EVIL
+@case("zip/good-comment.zip")
+def _():
+    data = zip_of({"notes.txt": b"nothing here\n"})
+    return data[:-2] + struct.pack("<H", 17) + b"made for a model\n"
+
 
 for _add in (with_joblib, with_py7zr):
     try:

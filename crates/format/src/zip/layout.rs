@@ -79,7 +79,7 @@ fn note_extents(length: u64, archive: &mut Archive, directories: &[(u64, u64)]) 
     }
 }
 
-/// Notes end records outside member data, and comments that hold an archive.
+/// Notes end records outside member data, and their comments.
 fn note_ends(
     source: &mut (impl Read + Seek + ?Sized),
     ends: &[EndRecord],
@@ -98,6 +98,8 @@ fn note_ends(
         let holds = |signature: &[u8]| memchr::memmem::find(&comment, signature).is_some();
         if holds(&END_SIGNATURE) || holds(&LOCAL_SIGNATURE) {
             archive.note(Note::CommentHoldsArchive { offset, bytes: end.comment_bytes });
+        } else {
+            archive.note(Note::Comment { offset, bytes: end.comment_bytes });
         }
     }
     Ok(())

@@ -46,10 +46,11 @@ fn containers_cut_and_turned() {
 const SMALL_BYTES: usize = 160;
 
 /// Formats whose readers follow lengths and offsets: every truncation and every changed byte of their samples.
-const GRAPHS: [&str; 14] = [
+const GRAPHS: [&str; 15] = [
     "caffe",
     "checkpoint",
     "coreml",
+    "inert",
     "mxnet",
     "sentencepiece",
     "onnx",
