@@ -6,7 +6,7 @@
 use std::{
     env,
     fs::File,
-    io::{self, Cursor, Read, Seek, SeekFrom, Write as _},
+    io::{self, Read, Seek, SeekFrom, Write as _},
     time::Instant,
 };
 

@@ -135,10 +135,7 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if is_core_ml_weights(head) {
         return Kind::CoreMlWeights;
     }
-    // Two fields are all that tells lzma: a signature of more bytes counts for more.
-    if let Some(codec) = Codec::of(head)
-        && (codec != Codec::Lzma || graph(head).is_none())
-    {
+    if let Some(codec) = Codec::of(head) {
         return Kind::Packed(codec);
     }
     if starts(&sevenz::SIGNATURE) {
