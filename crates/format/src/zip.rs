@@ -171,6 +171,8 @@ pub struct Archive {
     pub members: Vec<Member>,
     /// Contradictions, in the order in which they were met; at most [`NOTES_MAX`].
     pub notes: Vec<Note>,
+    /// Offset and length of comments without zip records in them: bytes that no member owns.
+    pub comments: Vec<(u64, u64)>,
     /// Whether more notes or members than the limits were there.
     pub truncated: bool,
 }

@@ -257,11 +257,11 @@ impl Audit<'_> {
 
     /// Bytes before, between and behind the members.
     fn outside(&mut self, source: &mut dyn Source, archive: &Archive) -> io::Result<()> {
+        for (offset, bytes) in archive.comments.iter().take(100) {
+            let mut window = Window::new(source, *offset, *bytes)?;
+            self.within(&format!("comment@{offset:#x}"), |audit| audit.inspect_rest(&mut window, 0))?;
+        }
         for note in archive.notes.iter().take(100) {
-            if let Note::Comment { offset, bytes } = note {
-                let mut window = Window::new(source, *offset, *bytes)?;
-                self.within(&format!("comment@{offset:#x}"), |audit| audit.inspect_rest(&mut window, 0))?;
-            }
             let (name, offset, bytes) = match note {
                 Note::Prepended { bytes } => ("prepended", 0, *bytes),
                 Note::Appended { offset, bytes } => ("appended", *offset, *bytes),
@@ -276,9 +276,6 @@ impl Audit<'_> {
     }
 
     fn archive_note(&mut self, note: &Note) {
-        if matches!(note, Note::Comment { .. }) {
-            return;
-        }
         let (rule, message, offset) = describe(note);
         self.note(rule, &message, offset);
     }

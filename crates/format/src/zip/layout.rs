@@ -79,7 +79,7 @@ fn note_extents(length: u64, archive: &mut Archive, directories: &[(u64, u64)]) 
     }
 }
 
-/// Notes end records outside member data, and their comments.
+/// Notes end records outside member data, and remembers their comments.
 fn note_ends(
     source: &mut (impl Read + Seek + ?Sized),
     ends: &[EndRecord],
@@ -99,7 +99,7 @@ fn note_ends(
         if holds(&END_SIGNATURE) || holds(&LOCAL_SIGNATURE) {
             archive.note(Note::CommentHoldsArchive { offset, bytes: end.comment_bytes });
         } else {
-            archive.note(Note::Comment { offset, bytes: end.comment_bytes });
+            archive.comments.push((offset, end.comment_bytes));
         }
     }
     Ok(())

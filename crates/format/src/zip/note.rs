@@ -153,13 +153,6 @@ pub enum Note {
         /// Where its header is.
         offset: u64,
     },
-    /// The archive has a comment; no contradiction, but a place that no member owns.
-    Comment {
-        /// Where it begins.
-        offset: u64,
-        /// Its length in bytes.
-        bytes: u64,
-    },
     /// The archive comment holds zip signatures.
     CommentHoldsArchive {
         /// Where the comment begins.

@@ -29,7 +29,7 @@ fn an_end_record_out_of_reach_hides_nothing() {
 }
 
 #[test]
-fn archives_nested_beyond_the_limit_are_incomplete() {
+fn archives_nested_beyond_the_limit_are_flagged() {
     let stored = |name: &[u8], content: &[u8]| {
         let size = u32::try_from(content.len()).unwrap().to_le_bytes();
         let crc = ringfence_format::zip::checksum(content).to_le_bytes();
@@ -53,8 +53,8 @@ fn archives_nested_beyond_the_limit_are_incomplete() {
         bytes = stored(b"inner", &bytes);
     }
     let report = scan(bytes);
-    assert_eq!(report.verdict, Verdict::Incomplete);
-    assert!(has(&report, "RF-GEN-003"));
+    assert_eq!(report.verdict, Verdict::Suspicious);
+    assert!(has(&report, "RF-GEN-009"));
 }
 
 #[test]
