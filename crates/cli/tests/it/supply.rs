@@ -46,7 +46,7 @@ fn a_model_from_a_hub_is_pinned_admitted_and_told_when_it_is_outdated() {
 #[test]
 fn a_poisoned_repository_is_refused_before_its_weights_are_fetched() {
     let hub = TestHub::start(0).unwrap();
-    let weights: Vec<u8> = (0..8 << 20_u32).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
+    let weights: Vec<u8> = (0..8_u32 << 20).map(|at| (at.wrapping_mul(2_654_435_761) >> 24) as u8).collect();
     let mut big = b"\x93NUMPY\x01\x00\x76\x00".to_vec();
     let header = format!("{{'descr': '|u1', 'fortran_order': False, 'shape': ({},), }}", weights.len());
     big.extend_from_slice(format!("{header:<117}\n").as_bytes());
