@@ -74,7 +74,9 @@ fn huggingface_hub_downloads_one_file_of_a_commit() {
 /// An independent server checks our signatures and pages.
 #[test]
 fn moto_accepts_our_requests() {
-    let Some(program) = python("moto.server") else { return };
+    // Before 5.2.5 it checked signatures over another spelling of paths than S3 does.
+    let new_enough = "moto.server, sys, moto; sys.exit(tuple(map(int, moto.__version__.split('.'))) < (5, 2, 5))";
+    let Some(program) = python(new_enough) else { return };
     let script = include_str!("moto.py");
     let home = tempfile::tempdir().unwrap();
     let told = home.path().join("told");

@@ -235,11 +235,13 @@ fn single_bytes(source: &mut dyn Source) -> io::Result<Option<Encoding>> {
     Ok((bytes.len() >= PAIRS_BYTES_MIN && are_pairs(&bytes)).then_some(Encoding::Pairs))
 }
 
-/// Whether each high byte is the first or second of a pair, and lines are as long as lines are.
+/// Whether each high byte is the first or second of a pair, and lines are as long as lines are. No such encoding has a first
+/// byte 80 or FF, or a second byte 7F or FF.
 fn are_pairs(bytes: &[u8]) -> bool {
     let mut rest = bytes.iter();
     while let Some(byte) = rest.next() {
-        if *byte >= 0x80 && rest.next().is_none_or(|second| *second < 0x40) {
+        let is_second = |second: &u8| matches!(second, 0x40..=0x7e | 0x80..=0xfe);
+        if *byte >= 0x80 && (matches!(byte, 0x80 | 0xff) || !rest.next().is_some_and(is_second)) {
             return false;
         }
     }
