@@ -33,7 +33,10 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("catalog", &["schema", "trust", "access"]),
     (
         "engine",
-        &["schema", "format", "trust", "access", "scan", "nn", "sandbox", "screen", "attack", "store", "catalog"],
+        &[
+            "schema", "format", "trust", "access", "scan", "nn", "sandbox", "screen", "attack", "store", "reach",
+            "catalog",
+        ],
     ),
     ("cli", &["engine"]),
 ];

@@ -6,12 +6,12 @@ use ringfence_schema::{
     ArtifactKind, Reference,
     cyclonedx::{Bom, Card, Exposure, Inventory, Item, ItemKind, Link, LinkKind, Metric, Run},
     evidence::EvidenceKind,
-    osv::{Matched, Model, matches},
+    osv::{Match, Matched, Package, matches},
     report::AttackReport,
 };
 use ringfence_trust::feed::Feed;
 
-use crate::{error::EngineError, record::Version, vault::Vault};
+use crate::{error::EngineError, reaudit::model_of, record::Version, vault::Vault};
 
 impl Vault<'_> {
     /// The bill of materials of a version; with a feed, also which advisories affect what is in it.
@@ -37,7 +37,7 @@ impl Vault<'_> {
         let inputs: Vec<String> = items.keys().cloned().collect();
         let packages = self.packages_of(version)?;
         for package in &packages {
-            let purl = format!("pkg:pypi/{}@{}", package.name.to_lowercase().replace('_', "-"), package.version);
+            let purl = package_url(package);
             let item = Item {
                 version: Some(package.version.clone()),
                 purl: Some(purl.clone()),
@@ -55,7 +55,7 @@ impl Vault<'_> {
             ended: None,
         });
         let exposures = match feed {
-            Some(feed) => self.exposures(version, &subject, &packages, feed)?,
+            Some(feed) => exposures(version, &subject, &packages, feed),
             None => Vec::new(),
         };
         let is_model = subject.kind == ItemKind::Model;
@@ -80,7 +80,7 @@ impl Vault<'_> {
         let kind = match version.artifact.kind() {
             ArtifactKind::Model | ArtifactKind::Checkpoint => ItemKind::Model,
             ArtifactKind::Dataset => ItemKind::Dataset,
-            _ => ItemKind::Code,
+            ArtifactKind::Code => ItemKind::Code,
         };
         let manifest = self.manifest(version)?;
         let mut item = Item::new(version.reference().to_string(), kind, version.artifact.to_string());
@@ -127,29 +127,25 @@ impl Vault<'_> {
         }));
         Ok(metrics)
     }
+}
 
-    fn exposures(
-        &self,
-        version: &Version,
-        subject: &Item,
-        packages: &[ringfence_schema::osv::Package],
-        feed: &Feed,
-    ) -> Result<Vec<Exposure>, EngineError> {
-        let models: [Model; 1] = [self.model_of(version, subject.files.iter().map(|file| file.sha256).collect())];
-        let found = matches(&feed.advisories, packages, &models);
-        let exposure = |matched: ringfence_schema::osv::Match| {
-            let advisory = feed.advisories.iter().find(|advisory| advisory.id == matched.advisory)?.clone();
-            let affects = match matched.matched {
-                Matched::Model(_) => subject.reference.clone(),
-                Matched::Package(index) => {
-                    let package = packages.get(index)?;
-                    format!("pkg:pypi/{}@{}", package.name.to_lowercase().replace('_', "-"), package.version)
-                }
-            };
-            Some(Exposure { affects, advisory, matched, waived: None })
+/// Which advisories of the feed affect the subject and its packages.
+fn exposures(version: &Version, subject: &Item, packages: &[Package], feed: &Feed) -> Vec<Exposure> {
+    let models = [model_of(version, subject.files.iter().map(|file| file.sha256).collect())];
+    let exposure = |matched: Match| {
+        let advisory = feed.advisories.iter().find(|advisory| advisory.id == matched.advisory)?.clone();
+        let affects = match matched.matched {
+            Matched::Model(_) => subject.reference.clone(),
+            Matched::Package(index) => package_url(packages.get(index)?),
         };
-        Ok(found.into_iter().filter_map(exposure).collect())
-    }
+        Some(Exposure { affects, advisory, matched, waived: None })
+    };
+    matches(&feed.advisories, packages, &models).into_iter().filter_map(exposure).collect()
+}
+
+/// The package URL of an installed Python package.
+fn package_url(package: &Package) -> String {
+    format!("pkg:pypi/{}@{}", package.name.to_lowercase().replace('_', "-"), package.version)
 }
 
 /// The package URL of what came from the Hub.

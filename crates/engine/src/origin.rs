@@ -124,7 +124,7 @@ impl Vault<'_> {
             let (fetched, stored) = thread::scope(|scope| {
                 let fetch = scope.spawn(move || {
                     reach.fetch(file, &mut into, Resume::Start, &mut |bytes| {
-                        progress.advance(before + bytes, &file.path)
+                        progress.advance(before + bytes, &file.path);
                     })
                 });
                 let mut out = Bounded::new(out, FILE_BYTES_MAX);

@@ -220,7 +220,7 @@ impl Vault<'_> {
         feed: &Feed,
     ) -> Result<Vec<(Finding, Bearing)>, EngineError> {
         let packages = self.packages_of(version)?;
-        let models = [self.model_of(version, files)];
+        let models = [model_of(version, files)];
         let found = matches(&feed.advisories, &packages, &models);
         let finding = |found: &Match| {
             let advisory = feed.advisories.iter().find(|advisory| advisory.id == found.advisory);
@@ -243,16 +243,6 @@ impl Vault<'_> {
         Ok(found.iter().map(finding).collect())
     }
 
-    /// What advisories are compared with.
-    pub(crate) fn model_of(&self, version: &Version, files: Vec<Digest>) -> Model {
-        let source = version.origin.as_ref().and_then(|origin| origin.pinned.parse::<Source>().ok());
-        let (hub, revision) = match source {
-            Some(Source::Hub(hub)) => (Some(hub.id), hub.revision),
-            _ => (None, None),
-        };
-        Model { name: version.reference().to_string(), hub, revision, files }
-    }
-
     /// The packages of the environment in which a candidate was made, from its signed provenance.
     pub(crate) fn packages_of(&self, version: &Version) -> Result<Vec<Package>, EngineError> {
         let evidence = self.evidence_of(version)?;
@@ -267,6 +257,16 @@ impl Vault<'_> {
         };
         Ok(list.and_then(Value::as_array).into_iter().flatten().filter_map(|one| parse(one.as_str()?)).collect())
     }
+}
+
+/// What advisories are compared with.
+pub(crate) fn model_of(version: &Version, files: Vec<Digest>) -> Model {
+    let source = version.origin.as_ref().and_then(|origin| origin.pinned.parse::<Source>().ok());
+    let (hub, revision) = match source {
+        Some(Source::Hub(hub)) => (Some(hub.id), hub.revision),
+        _ => (None, None),
+    };
+    Model { name: version.reference().to_string(), hub, revision, files }
 }
 
 /// Whether an advisory speaks of the artifact itself.

@@ -119,11 +119,11 @@ mod tests {
             let server = thread::spawn(move || serve(&ours, &mut Cursor::new(served)));
             let mut elsewhere = Elsewhere::new(theirs, content.len() as u64);
             for (offset, length) in places {
-                let offset = u64::from(offset) % (content.len() as u64 + 10);
-                elsewhere.seek(SeekFrom::Start(offset)).unwrap();
+                let offset = usize::try_from(offset).unwrap() % (content.len() + 10);
+                elsewhere.seek(SeekFrom::Start(offset as u64)).unwrap();
                 let mut got = Vec::new();
                 elsewhere.by_ref().take(length as u64).read_to_end(&mut got).unwrap();
-                let from = (offset as usize).min(content.len());
+                let from = offset.min(content.len());
                 prop_assert_eq!(&got[..], &content[from..(from + length).min(content.len())]);
             }
             drop(elsewhere);

@@ -117,10 +117,8 @@ pub fn sign_model(path: &Path, key: &Path, certificates: &[PathBuf], out: &Path)
     for file in certificates {
         chain.extend(certificate::from_pem(&read(file, SMALL_BYTES_MAX)?).map_err(|error| usage(file, &error))?);
     }
-    let signer = match chain.is_empty() {
-        true => ModelSigner::Key(secret),
-        false => ModelSigner::Certificate { key: secret, chain },
-    };
+    let signer =
+        if chain.is_empty() { ModelSigner::Key(secret) } else { ModelSigner::Certificate { key: secret, chain } };
     let folder = folder(path)?;
     let name = path.canonicalize().ok().and_then(|path| Some(path.file_name()?.to_string_lossy().into_owned()));
     let inside = inside(path, out);
@@ -171,7 +169,6 @@ fn verdict_of(error: &DetachedError) -> VerifyVerdict {
         DetachedError::NoTrust { .. } | DetachedError::NoSubject { .. } | DetachedError::Uncovered(_) => {
             VerifyVerdict::Refused
         }
-        DetachedError::Unknown => VerifyVerdict::Incomplete,
         DetachedError::Model(error) => match error {
             OmsError::NoTrust { .. }
             | OmsError::OtherKey { .. }
@@ -180,8 +177,9 @@ fn verdict_of(error: &DetachedError) -> VerifyVerdict {
             OmsError::Content(_) => VerifyVerdict::Incomplete,
             _ => VerifyVerdict::Tampered,
         },
-        DetachedError::Sums(SumsError::Content(_)) => VerifyVerdict::Incomplete,
-        DetachedError::Minisign(_) | DetachedError::Sums(_) => VerifyVerdict::Tampered,
+        DetachedError::Sums(error) if !matches!(error, SumsError::Content(_)) => VerifyVerdict::Tampered,
+        DetachedError::Minisign(_) => VerifyVerdict::Tampered,
+        // What could not be read, or is of no kind that is known.
         _ => VerifyVerdict::Incomplete,
     }
 }

@@ -88,15 +88,15 @@ pub(crate) fn weights(settings: &Settings<'_>, printer: Printer, args: &ScanArgs
         return Err(EngineError::Usage { what: "`--weights` is for one model at a time".into() });
     };
     let report = files::weights(settings, model, args.base.as_deref())?;
-    if !printer.for_people() {
-        printer.json(&report)?;
-    } else {
+    if printer.for_people() {
         for finding in &report.findings {
             printer.finding(finding)?;
         }
         let word = verdict_word(printer, report.verdict);
         printer.line(format!("{word}  {} ({}, {} tensors)", report.path, report.format, report.tensors.len()))?;
         printer.say("statistics are evidence, not proof: `--format json` lists every tensor");
+    } else {
+        printer.json(&report)?;
     }
     let least = args.fail_on.severity();
     Ok(if report.findings.iter().any(|finding| finding.severity >= least) {
