@@ -90,6 +90,10 @@ fn remedy(error: &EngineError) -> String {
             "that file is the vault's key: bring it back from your copy; nothing else opens the vault".into()
         }
         EngineError::Io { path, .. } => format!("check that `{}` exists and may be read and written", path.display()),
+        EngineError::Incomplete { what, .. } if what == "signature" => {
+            "name the publisher's signature file with `--signature`: a Sigstore bundle (`model.sig`), `FILE.minisig`, or `SHA256SUMS`"
+                .into()
+        }
         EngineError::Incomplete { what, .. } if what.ends_with(RELEASE_FILE) => {
             "that folder is no released bundle; `ringfence release` writes one".into()
         }

@@ -14,7 +14,7 @@ use ringfence_scan::{Limits, scan_file};
 /// Bytes of each pure pickle.
 const PICKLE_BYTES: u64 = 256 << 20;
 /// Bytes of the only storage of the torch archive.
-const STORAGE_BYTES: u64 = 256 << 20;
+const STORAGE_BYTES: u64 = 1 << 30;
 /// Small pickles that are scanned one by one.
 const SMALL_PICKLES: u32 = 2_000;
 
@@ -28,11 +28,11 @@ fn main() -> io::Result<()> {
     if !paths.is_empty() {
         return Ok(());
     }
-    let mut bench = |name: &str, file: &mut Made, memo_entries: u64| -> io::Result<()> {
+    let mut bench = |name: &str, file: &mut Made, memo_entries: u64, limits: &Limits| -> io::Result<()> {
         // Forgets the peak so far.
         let _ = std::fs::write("/proc/self/clear_refs", "5");
         let (before, wall) = (cpu_seconds(), Instant::now());
-        let report = scan_file(name, file, &Limits::default());
+        let report = scan_file(name, file, limits);
         let seconds = cpu_seconds().zip(before).map_or(wall.elapsed().as_secs_f64(), |(after, before)| after - before);
         // Memory beyond eight bytes for each memo entry; the source is made up as it is read and takes none.
         let beyond = peak_bytes().map(|peak| (peak as f64 - 8.0 * memo_entries as f64) / f64::from(1 << 20));
@@ -50,9 +50,15 @@ fn main() -> io::Result<()> {
     for (name, item, memo) in SHAPES {
         let mut file = pickle_of(item);
         let entries = file.count * 1_000 * memo;
-        bench(name, &mut file, entries)?;
+        bench(name, &mut file, entries, &Limits::default())?;
     }
-    bench("torch archive", &mut torch_archive(), 0)?;
+    let mut audit = Limits::default();
+    audit.audit_storages = true;
+    for (what, unit) in [("zeros", vec![0; UNIT_BYTES]), ("random bytes", random_bytes())] {
+        let mut archive = torch_archive(unit);
+        bench(&format!("torch archive of {what}"), &mut archive, 0, &Limits::default())?;
+        bench(&format!("torch archive of {what}, storages audited"), &mut archive, 0, &audit)?;
+    }
     let small = b"\x80\x04}\x94(\x8c\x05alpha\x94G?\xb9\x99\x99\x99\x99\x99\x9a\x8c\x04iter\x94K\x03u.";
     let (before, wall) = (cpu_seconds(), Instant::now());
     let mut clean = 0;
@@ -81,6 +87,18 @@ const BYTES: [u8; 1_006] = {
     item
 };
 
+/// splitmix64 (Steele, Lea and Flood 2014), good enough to look like chance.
+fn random_bytes() -> Vec<u8> {
+    let mut state = 7_u64;
+    let mut next = || {
+        state = state.wrapping_add(0x9e37_79b9_7f4a_7c15);
+        let mixed = (state ^ state >> 30).wrapping_mul(0xbf58_476d_1ce4_e5b9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94d0_49bb_1331_11eb);
+        (mixed ^ mixed >> 31).to_le_bytes()
+    };
+    (0..UNIT_BYTES / 8).flat_map(|_| next()).collect()
+}
+
 /// Seconds of processor time of this process so far, where the system tells them.
 fn cpu_seconds() -> Option<f64> {
     let text = std::fs::read_to_string("/proc/self/schedstat").ok()?;
@@ -103,7 +121,7 @@ fn pickle_of(item: &[u8]) -> Made {
 }
 
 /// A torch archive whose storage is zeros that are made up as they are read.
-fn torch_archive() -> Made {
+fn torch_archive(unit: Vec<u8>) -> Made {
     let numel = u32::try_from(STORAGE_BYTES / 4).unwrap_or(u32::MAX);
     let mut pickle = b"\x80\x02ctorch._utils\n_rebuild_tensor_v2\n((X\x07\0\0\0storagectorch\nFloatStorage\nX\x01\0\0\x000X\x03\0\0\0cpuJ".to_vec();
     pickle.extend(numel.to_le_bytes());
@@ -139,7 +157,7 @@ fn torch_archive() -> Made {
     tail.extend(directory.to_le_bytes());
     tail.extend((u32::try_from(head.len()).unwrap_or(0) + storage).to_le_bytes());
     tail.extend([0; 2]);
-    Made { head, unit: vec![0; UNIT_BYTES], count: STORAGE_BYTES / UNIT_BYTES as u64, tail, at: 0 }
+    Made { head, unit, count: STORAGE_BYTES / UNIT_BYTES as u64, tail, at: 0 }
 }
 
 /// Bytes of one unit of zeros.
