@@ -50,8 +50,13 @@ pub struct ModelData {
     pub data: Dataset,
 }
 
-/// Files handed to one child at a time: many, so that starting it costs little; few, so that both cores stay busy.
-const BATCH_FILES: usize = 32;
+/// Files that all children together have at a time: each costs the parent two descriptors, of the usual 1,024.
+const FILES_AT_ONCE: usize = 256;
+/// Files that one child has, of the 256 descriptors that it may open.
+const FILES_PER_CHILD: usize = 128;
+/// Children that each core starts, if there are few files: many files each, so that starting costs little; but more
+/// than one, so that no core waits for another's last.
+const BATCHES_PER_CORE: usize = 4;
 
 /// Scans files and folders, with one child per core. `storages`: weights are searched to their last byte.
 pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Result<ScanReport, EngineError> {
@@ -62,18 +67,19 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Resul
             found.push((shown.to_string_lossy().into_owned(), file.place));
         }
     }
-    let batches: Vec<&[(String, PathBuf)]> = found.chunks(BATCH_FILES).collect();
+    let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    let most = (FILES_AT_ONCE / cores).clamp(1, FILES_PER_CHILD);
+    let batches: Vec<&[(String, PathBuf)]> =
+        found.chunks(found.len().div_ceil(cores * BATCHES_PER_CORE).clamp(1, most)).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let reports = Mutex::new(Vec::new());
     settings.progress.begin("scanning", Some(found.len() as u64));
-    let workers = thread::available_parallelism().map_or(1, std::num::NonZero::get).min(batches.len());
+    let one_more = || settings.progress.advance(done.fetch_add(1, Ordering::Relaxed) as u64 + 1, "");
     thread::scope(|scope| {
-        for _ in 0..workers {
+        for _ in 0..cores.min(batches.len()) {
             scope.spawn(|| {
                 while let Some(batch) = batches.get(next.fetch_add(1, Ordering::Relaxed)) {
-                    let some = scan_batch(settings, batch, storages);
-                    let so_far = done.fetch_add(some.len(), Ordering::Relaxed) + some.len();
-                    settings.progress.advance(so_far as u64, "");
+                    let some = scan_batch(settings, batch, storages, &one_more);
                     reports.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend(some);
                 }
             });
@@ -95,7 +101,12 @@ pub fn weights(settings: &Settings<'_>, model: &Path, base: Option<&Path>) -> Re
 }
 
 /// Scans a batch; where the child dies, the file that it was at is incomplete and the rest goes to another child.
-fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)], storages: bool) -> Vec<FileReport> {
+fn scan_batch(
+    settings: &Settings<'_>,
+    batch: &[(String, PathBuf)],
+    storages: bool,
+    one_more: &dyn Fn(),
+) -> Vec<FileReport> {
     let mut reports: Vec<FileReport> = Vec::new();
     let mut open = Vec::new();
     for (name, place) in batch {
@@ -110,8 +121,10 @@ fn scan_batch(settings: &Settings<'_>, batch: &[(String, PathBuf)], storages: bo
             open.iter().map(|(_, file)| file.try_clone().map(OwnedFd::from)).collect();
         let mut seen = Vec::new();
         let called = descriptors.map_err(EngineError::io("descriptor")).and_then(|descriptors| {
-            Desk::silent(&settings.program)
-                .call("scan", &Job::Scan { paths, storages }, descriptors, &mut |report| seen.push(report))
+            Desk::silent(&settings.program).call("scan", &Job::Scan { paths, storages }, descriptors, &mut |report| {
+                seen.push(report);
+                one_more();
+            })
         });
         let finished = seen.len().min(open.len());
         // A report speaks only for the file that it was asked about, in order.

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read, Seek, SeekFrom, Write},
+    io::{self, Cursor, Read, Seek, SeekFrom, Write},
     os::fd::OwnedFd,
     path::Path,
     time::Duration,
@@ -249,6 +249,22 @@ pub fn main() -> ExitClass {
     }
 }
 
+/// Files up to this many bytes are read at once: readers ask for a few bytes at a time.
+const SMALL_BYTES: u64 = 1 << 20;
+
+/// Scans one file. A small one is read whole first, and is then scanned as it was at that moment.
+fn scan(path: &str, mut file: File, limits: &ringfence_scan::Limits) -> FileReport {
+    let mut bytes = Vec::new();
+    let small = file.metadata().is_ok_and(|facts| facts.is_file() && facts.len() <= SMALL_BYTES)
+        && file.rewind().is_ok()
+        && (&file).take(SMALL_BYTES + 1).read_to_end(&mut bytes).is_ok_and(|count| count as u64 <= SMALL_BYTES);
+    if small {
+        ringfence_scan::scan_file(path, &mut Cursor::new(bytes), limits)
+    } else {
+        ringfence_scan::scan_file(path, &mut file, limits)
+    }
+}
+
 fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
     let job: Job = serde_json::from_slice(request).map_err(|error| format!("unreadable job: {error}"))?;
     let mut files = Files(descriptors.into_iter().map(File::from).collect::<Vec<_>>().into_iter());
@@ -257,7 +273,7 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             let mut limits = ringfence_scan::Limits::default();
             limits.audit_storages = storages;
             for path in paths {
-                let report = ringfence_scan::scan_file(&path, &mut files.next()?, &limits);
+                let report = scan(&path, files.next()?, &limits);
                 say(emit, &Record::File { report })?;
             }
             Ok(Vec::new())
