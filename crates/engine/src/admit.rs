@@ -203,7 +203,8 @@ impl Vault<'_> {
                 Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));
             reports.push(match (called, one) {
                 (Ok(_), Some(report)) => report,
-                (outcome, _) => crate::files::unread(&file.path, file.size, outcome.err()),
+                (Err(error), _) => crate::files::unread(&file.path, file.size, &error.to_string()),
+                (Ok(_), None) => crate::files::unread(&file.path, file.size, crate::files::NO_REPORT),
             });
         }
         Ok(ScanReport::new(reports))

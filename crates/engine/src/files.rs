@@ -25,7 +25,7 @@ use crate::{
     error::EngineError,
     record::Reading,
     settings::Settings,
-    source,
+    source::{self, Seen},
     work::{Desk, Job},
 };
 pub use crate::{run::read_harden_plan, work::AttackJob};
@@ -60,11 +60,14 @@ const BATCHES_PER_CORE: usize = 4;
 
 /// Scans files and folders, with one child per core. `storages`: weights are searched to their last byte.
 pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Result<ScanReport, EngineError> {
-    let mut found = Vec::new();
+    let (mut found, mut unseen) = (Vec::new(), Vec::new());
     for path in paths {
-        for file in source::files(path)? {
-            let shown = if path.is_dir() { path.join(&file.path) } else { path.clone() };
-            found.push((shown.to_string_lossy().into_owned(), file.place));
+        for Seen { place, refused } in source::everything(path)? {
+            let shown = place.to_string_lossy().into_owned();
+            match refused {
+                None => found.push((shown, place)),
+                Some(why) => unseen.push(unread(&shown, 0, &why)),
+            }
         }
     }
     let cores = thread::available_parallelism().map_or(1, std::num::NonZero::get);
@@ -72,7 +75,7 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Resul
     let batches: Vec<&[(String, PathBuf)]> =
         found.chunks(found.len().div_ceil(cores * BATCHES_PER_CORE).clamp(1, most)).collect();
     let (next, done) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let reports = Mutex::new(Vec::new());
+    let reports = Mutex::new(unseen);
     settings.progress.begin("scanning", Some(found.len() as u64));
     let one_more = || settings.progress.advance(done.fetch_add(1, Ordering::Relaxed) as u64 + 1, "");
     thread::scope(|scope| {
@@ -91,10 +94,7 @@ pub fn scan(settings: &Settings<'_>, paths: &[PathBuf], storages: bool) -> Resul
 
 /// Statistics of a model's weights, beside those of `base` if there is one.
 pub fn weights(settings: &Settings<'_>, model: &Path, base: Option<&Path>) -> Result<WeightReport, EngineError> {
-    let mut descriptors = vec![OwnedFd::from(source::open(model)?)];
-    if let Some(base) = base {
-        descriptors.push(source::open(base)?.into());
-    }
+    let descriptors = std::iter::once(model).chain(base).map(descriptor).collect::<Result<_, _>>()?;
     let path = model.to_string_lossy().into_owned();
     let job = Job::Weights { path: path.clone(), base: base.is_some() };
     Desk::new(settings).ask(&path, &job, descriptors)
@@ -110,9 +110,9 @@ fn scan_batch(
     let mut reports: Vec<FileReport> = Vec::new();
     let mut open = Vec::new();
     for (name, place) in batch {
-        match source::open(place) {
+        match source::open_linked(place) {
             Ok(file) => open.push((name.clone(), file)),
-            Err(error) => reports.push(unread(name, 0, Some(error))),
+            Err(error) => reports.push(unread(name, 0, &error.to_string())),
         }
     }
     while !open.is_empty() {
@@ -136,7 +136,8 @@ fn scan_batch(
         }
         let (name, file) = open.remove(0);
         let size = file.metadata().map_or(0, |facts| facts.len());
-        reports.push(unread(&name, size, called.err()));
+        let why = called.err().map_or(NO_REPORT.to_owned(), |error| error.to_string());
+        reports.push(unread(&name, size, &why));
     }
     reports
 }
@@ -149,9 +150,11 @@ pub(crate) const UNREAD: RuleText = RuleText {
     remedy: "make the file readable, or get it again; if the scanner itself ended, treat the file as hostile",
 };
 
+/// Why a file is unread whose scanner ended well and said nothing.
+pub(crate) const NO_REPORT: &str = "the scanner gave no report";
+
 /// The report on a file that could not be scanned to its end.
-pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileReport {
-    let message = error.map_or("the scanner gave no report".to_owned(), |error| error.to_string());
+pub(crate) fn unread(path: &str, size: u64, why: &str) -> FileReport {
     FileReport {
         path: path.to_owned(),
         format: "unknown".into(),
@@ -161,7 +164,7 @@ pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileR
             rule: UNREAD.id.into(),
             // Low: what could not be read is `incomplete` (exit code 3), which is not the same as found.
             severity: Severity::Low,
-            message: format!("the file could not be scanned: {message}"),
+            message: format!("it could not be scanned: {why}"),
             place: Place { file: Some(path.to_owned()), ..Place::default() },
             evidence: Vec::new(),
             why: UNREAD.why.into(),
@@ -173,8 +176,7 @@ pub(crate) fn unread(path: &str, size: u64, error: Option<EngineError>) -> FileR
 
 fn descriptor(path: &Path) -> Result<OwnedFd, EngineError> {
     // The user named it: a link is followed once, here.
-    let place = std::fs::canonicalize(path).map_err(EngineError::io(path))?;
-    source::open(&place).map(OwnedFd::from)
+    source::open_linked(path).map(OwnedFd::from)
 }
 
 impl Dataset {

@@ -14,6 +14,8 @@ use crate::error::EngineError;
 
 /// Most files of one artifact.
 const FILES_MAX: usize = 100_000;
+/// Most files that one scan looks at.
+const SEEN_MAX: usize = 4_000_000;
 /// Deepest folder.
 const DEPTH_MAX: usize = 64;
 
@@ -72,6 +74,79 @@ fn walk(root: &Path, below: &Path, depth: usize, found: &mut Vec<Found>) -> Resu
         }
     }
     Ok(())
+}
+
+/// Something that was come upon on the way through a folder that is only looked at.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Seen {
+    /// Where it is, as the user would say it.
+    pub(crate) place: PathBuf,
+    /// Why it cannot be looked into.
+    pub(crate) refused: Option<String>,
+}
+
+/// Everything to look at below `path`, sorted by name, whatever it is called: nothing of it is kept, so a link is followed
+/// where it leads to a file, and what is no file is named instead of ending the walk.
+pub(crate) fn everything(path: &Path) -> Result<Vec<Seen>, EngineError> {
+    if !fs::metadata(path).map_err(EngineError::io(path))?.is_dir() {
+        return Ok(vec![Seen { place: path.to_owned(), refused: None }]);
+    }
+    let root = fs::canonicalize(path).map_err(EngineError::io(path))?;
+    let mut seen = Vec::new();
+    let mut folders = vec![(path.to_owned(), 0)];
+    while let Some((folder, depth)) = folders.pop() {
+        let mut refuse = |place: PathBuf, why: String| seen.push(Seen { place, refused: Some(why) });
+        if depth > DEPTH_MAX {
+            refuse(folder, format!("nested deeper than {DEPTH_MAX} folders"));
+            continue;
+        }
+        let entries = match fs::read_dir(&folder) {
+            Ok(entries) => entries,
+            Err(error) => {
+                refuse(folder, error.to_string());
+                continue;
+            }
+        };
+        for entry in entries {
+            let place = match &entry {
+                Ok(entry) => entry.path(),
+                Err(error) => {
+                    seen.push(Seen { place: folder.clone(), refused: Some(error.to_string()) });
+                    break;
+                }
+            };
+            let is_link = place.is_symlink();
+            match fs::metadata(&place) {
+                Ok(facts) if facts.is_dir() && !is_link => folders.push((place, depth + 1)),
+                // Its files are come upon where they are.
+                Ok(facts) if facts.is_dir() && fs::canonicalize(&place).is_ok_and(|to| to.starts_with(&root)) => {}
+                Ok(facts) => {
+                    let refused = if facts.is_file() {
+                        None
+                    } else if facts.is_dir() {
+                        Some("a link to a folder elsewhere, which was not followed".to_owned())
+                    } else {
+                        Some("neither a file nor a folder".to_owned())
+                    };
+                    seen.push(Seen { place, refused });
+                }
+                Err(error) => seen.push(Seen { place, refused: Some(error.to_string()) }),
+            }
+            if seen.len() > SEEN_MAX {
+                return Err(EngineError::incomplete(path.display().to_string(), format!("more than {SEEN_MAX} files")));
+            }
+        }
+    }
+    if seen.is_empty() {
+        return Err(EngineError::incomplete(path.display().to_string(), "the folder holds no files"));
+    }
+    seen.sort_by(|a, b| a.place.cmp(&b.place));
+    Ok(seen)
+}
+
+/// Opens a file to look at it; a link to a file is followed.
+pub(crate) fn open_linked(place: &Path) -> Result<File, EngineError> {
+    open(&fs::canonicalize(place).map_err(EngineError::io(place))?)
 }
 
 fn name_inside(path: &Path, place: &Path) -> Result<String, EngineError> {

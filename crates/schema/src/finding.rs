@@ -84,9 +84,10 @@ pub struct Place {
 
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.file.as_deref().unwrap_or("-"))?;
+        // Names are a stranger's choice, and this is for a terminal.
+        f.write_str(&printable(self.file.as_deref().unwrap_or("-"), PATH_CHARS_MAX))?;
         if let Some(member) = &self.member {
-            write!(f, "!{member}")?;
+            write!(f, "!{}", printable(member, PATH_CHARS_MAX))?;
         }
         match (self.offset, self.length) {
             (Some(offset), Some(length)) => write!(f, " bytes {offset:#x}..{:#x}", offset.saturating_add(length))?,
@@ -99,6 +100,9 @@ impl fmt::Display for Place {
         Ok(())
     }
 }
+
+/// Characters of a name that are shown.
+const PATH_CHARS_MAX: usize = 4_096;
 
 /// One problem that a control found.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

@@ -7,6 +7,7 @@ use ringfence_engine::{
     files::{self, AttackJob, Dataset, ModelData},
     schema::{
         Finding, Place, Severity, Verdict,
+        finding::printable,
         junit::junit,
         report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
         sarif::sarif,
@@ -83,7 +84,8 @@ fn print_scan(printer: Printer, report: &ScanReport) -> Result<(), EngineError> 
         }
     }
     for file in &report.files {
-        printer.line(format!("{}  {} ({})", verdict_word(printer, file.verdict), file.path, file.format))?;
+        let path = printable(&file.path, usize::MAX);
+        printer.line(format!("{}  {path} ({})", verdict_word(printer, file.verdict), file.format))?;
     }
     if report.files.len() > 1 {
         printer.line(format!("{} files: {}", report.files.len(), verdict_word(printer, report.verdict)))?;

@@ -1,6 +1,10 @@
 //! Truncated, hostile and wrong files: an error that names the file, the right exit code, and nothing changed.
 
-use std::{fs, path::PathBuf};
+use std::{
+    fs,
+    os::unix::{ffi::OsStrExt as _, fs::symlink},
+    path::PathBuf,
+};
 
 use crate::home::{Done, Home, contents, examples, small_table};
 
@@ -94,7 +98,7 @@ fn datasets() {
 fn links_and_devices_are_not_followed_into_a_vault() {
     let home = Home::with_vault();
     home.write("folder/a.csv", small_table(40));
-    std::os::unix::fs::symlink("/etc/passwd", home.work().join("folder/b.csv")).unwrap();
+    symlink("/etc/passwd", home.work().join("folder/b.csv")).unwrap();
     let before = home.list();
     let done = home.run(&["add", "folder", "--as", "dataset/linked"]).exits(3);
     assert!(done.err().contains("b.csv"), "{}", done.err());
@@ -103,6 +107,35 @@ fn links_and_devices_are_not_followed_into_a_vault() {
     home.run(&["add", "pipe", "--as", "dataset/pipe"]).exits(3);
     home.run(&["scan", "pipe"]).exits(3);
     assert_eq!(home.list(), before);
+}
+
+#[test]
+fn a_scan_looks_at_whatever_lies_in_a_folder() {
+    let home = Home::new();
+    let folder = home.work().join("folder");
+    for name in ["a.json", "two\nlines\u{1b}[31m.json", "colon:back\\slash.json"] {
+        home.write(&format!("folder/{name}"), "{}");
+    }
+    fs::write(folder.join(std::ffi::OsStr::from_bytes(b"not-\xff-utf8.json")), "{}").unwrap();
+    home.write("elsewhere/blob", "cos\nsystem\n(S'true'\ntR.");
+    symlink("../elsewhere/blob", folder.join("linked.pkl")).unwrap();
+    symlink(".", folder.join("loop")).unwrap();
+    let all = home.run(&["scan", "folder", "--format", "json"]).exits(1).json();
+    let files = all["files"].as_array().unwrap();
+    assert_eq!(files.len(), 5, "{all}");
+    let flagged: Vec<_> = files.iter().filter(|file| file["verdict"] != "clean").collect();
+    assert!(matches!(&flagged[..], [one] if one["verdict"] == "malicious" && one["path"] == "folder/linked.pkl"));
+    assert!(!home.run(&["scan", "folder"]).out().contains('\u{1b}'));
+    // What cannot be looked into is named, and everything else is looked at all the same.
+    symlink("nowhere", folder.join("dangling")).unwrap();
+    symlink("../elsewhere", folder.join("outside")).unwrap();
+    nix::unistd::mkfifo(&folder.join("pipe"), nix::sys::stat::Mode::S_IRWXU).unwrap();
+    let all = home.run(&["scan", "folder", "--format", "json"]).exits(1).json();
+    let files = all["files"].as_array().unwrap();
+    let unread: Vec<_> =
+        files.iter().filter(|file| file["verdict"] == "incomplete").map(|file| &file["path"]).collect();
+    assert_eq!(unread, ["folder/dangling", "folder/outside", "folder/pipe"]);
+    assert_eq!(files.len(), 8);
 }
 
 /// Every small file of a vault, damaged: an exit code that says so, the file's name, and nothing written.
