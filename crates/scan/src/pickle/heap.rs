@@ -107,7 +107,7 @@ pub(super) struct Packed(u64);
 const _: () = assert!(size_of::<Packed>() == 8, "a memo entry costs eight bytes");
 
 impl Packed {
-    const HOLE: Self = Self(0);
+    pub(super) const HOLE: Self = Self(0);
     const TUPLE: u8 = 9;
     const LIST: u8 = 10;
     const DICT: u8 = 11;
@@ -188,22 +188,29 @@ pub(super) const ITEMS_MAX: usize = 32;
 /// Containers that are remembered.
 const SLOTS: u32 = 1 << 12;
 
-/// A recent container.
-#[derive(Debug, Default)]
+/// Items of a container that lie beside what else is known of it.
+const FIRST: usize = 5;
+
+/// A recent container, in one cache line.
+#[derive(Debug)]
 struct Slot {
     id: u32,
+    depth: u32,
     /// Items put in, also those not remembered.
     count: u64,
     /// Nodes when everything shared is written out, as printing or hashing does.
     weight: u64,
-    depth: u32,
-    items: Vec<Packed>,
+    first: [Packed; FIRST],
 }
+
+const EMPTY: Slot = Slot { id: 0, depth: 1, count: 0, weight: 1, first: [Packed::HOLE; FIRST] };
 
 /// Recent containers, in a ring.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     slots: Vec<Slot>,
+    /// The items behind the first ones, by slot; what was left there by an older container is in nobody's way.
+    more: Vec<Vec<Packed>>,
     next: u32,
     /// Deepest nesting so far.
     pub(super) depth: u32,
@@ -213,16 +220,14 @@ pub(super) struct Heap {
 
 impl Heap {
     /// A new container; the number wraps after 2^32 of them.
+    #[inline]
     pub(super) fn make(&mut self) -> u32 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        let index = (id % SLOTS) as usize;
-        if self.slots.len() <= index {
-            self.slots.push(Slot::default());
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.items.clear();
-            (slot.id, slot.count, slot.weight, slot.depth) = (id, 0, 1, 1);
+        let slot = Slot { id, ..EMPTY };
+        match self.slots.get_mut((id % SLOTS) as usize) {
+            Some(place) => *place = slot,
+            None => self.slots.push(slot),
         }
         id
     }
@@ -245,83 +250,47 @@ impl Heap {
         }
         weight = weight.saturating_add(items.len() as u64);
         let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
-        let room = ITEMS_MAX - slot.items.len().min(ITEMS_MAX);
-        slot.items.extend(items.iter().take(room));
+        let have = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
         slot.count = slot.count.saturating_add(items.len() as u64);
         slot.weight = slot.weight.saturating_add(weight);
         slot.depth = slot.depth.max(depth.saturating_add(1));
         self.depth = self.depth.max(slot.depth);
         self.weight = self.weight.max(slot.weight);
+        let room = slot.first.get_mut(have..).unwrap_or_default();
+        room.iter_mut().zip(items).for_each(|(place, item)| *place = *item);
+        if have < ITEMS_MAX && items.len() > room.len() {
+            let behind = items.get(room.len()..).unwrap_or_default();
+            self.extend_more(id, have.saturating_sub(FIRST), behind);
+        }
+    }
+
+    /// Remembers `items` behind the first ones and `have` others.
+    fn extend_more(&mut self, id: u32, have: usize, items: &[Packed]) {
+        let index = (id % SLOTS) as usize;
+        if self.more.len() <= index {
+            self.more.resize_with(index + 1, Vec::new);
+        }
+        if let Some(more) = self.more.get_mut(index) {
+            more.truncate(have);
+            more.extend(items.iter().take(ITEMS_MAX - FIRST - have));
+        }
     }
 
     /// All items of a container, if it is recent and small.
     pub(super) fn items(&self, id: u32) -> Option<Vec<Value>> {
-        let slot = self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64)?;
-        Some(slot.items.iter().copied().map(Value::from).collect())
+        self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64).map(|_| self.first_items(id))
     }
 
     /// The first items of a container, if it is recent.
     pub(super) fn first_items(&self, id: u32) -> Vec<Value> {
-        self.slot(id).map_or_else(Vec::new, |slot| slot.items.iter().copied().map(Value::from).collect())
+        let Some(slot) = self.slot(id) else { return Vec::new() };
+        let count = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
+        let more = self.more.get((id % SLOTS) as usize).map(Vec::as_slice).unwrap_or_default();
+        slot.first.iter().chain(more).take(count).copied().map(Value::from).collect()
     }
 
     /// How many items a container has, if it is recent.
     pub(super) fn count(&self, id: u32) -> Option<u64> {
         self.slot(id).map(|slot| slot.count)
-    }
-}
-
-/// Dense where picklers write it, sparse where an attacker does.
-#[derive(Debug, Default)]
-pub(super) struct Memo {
-    dense: Vec<Packed>,
-    sparse: std::collections::HashMap<u64, Packed>,
-    /// Entries that are there.
-    pub(super) count: u64,
-}
-
-/// How far ahead of its end the dense part grows.
-const DENSE_AHEAD: u64 = 4_096;
-
-impl Memo {
-    pub(super) fn clear(&mut self) {
-        self.dense.clear();
-        self.sparse.clear();
-        self.count = 0;
-    }
-
-    #[inline]
-    pub(super) fn put(&mut self, index: u64, value: Packed) {
-        let length = self.dense.len() as u64;
-        if index == length {
-            // The usual case: numbers rise by one.
-            self.dense.push(value);
-            self.count += 1;
-            if !self.sparse.is_empty() && self.sparse.remove(&index).is_some() {
-                self.count -= 1;
-            }
-            return;
-        }
-        if index < length + DENSE_AHEAD {
-            let at = usize::try_from(index).unwrap_or(0);
-            if self.dense.len() <= at {
-                self.dense.resize(at + 1, Packed::HOLE);
-            }
-            if let Some(entry) = self.dense.get_mut(at) {
-                self.count += u64::from(*entry == Packed::HOLE);
-                *entry = value;
-            }
-        } else if self.sparse.insert(index, value).is_none() {
-            self.count += 1;
-        }
-    }
-
-    #[inline]
-    pub(super) fn get(&self, index: u64) -> Option<Packed> {
-        let dense = usize::try_from(index).ok().and_then(|index| self.dense.get(index)).copied();
-        match dense {
-            Some(Packed::HOLE) | None => self.sparse.get(&index).copied(),
-            found => found,
-        }
     }
 }

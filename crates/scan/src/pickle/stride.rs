@@ -1,0 +1,278 @@
+//! The opcodes that large pickles are made of, followed in one stride.
+//!
+//! [`Machine::stride`] does what `machine` would do opcode by opcode, for those opcodes only that have nothing to
+//! decide: they lie whole in the buffer, in the frame and before the fence, they report nothing, and they meet no
+//! limit. It stops before the first other one with nothing of it done, so that there is one place for each decision:
+//! `machine`, `call` and `argument`.
+
+use super::{
+    call::How,
+    heap::{Heap, Packed, Value, Wide},
+    input::TAKE_BYTES_MAX,
+    machine::{Machine, Name, Role, TRACE},
+    memo::Memo,
+    nested, opcode as op,
+    stack::Stack,
+};
+
+/// What the opcodes of a stride work on.
+struct Values<'m> {
+    stack: &'m mut Stack,
+    memo: &'m mut Memo,
+    heap: &'m mut Heap,
+    names: &'m [Name],
+    calls: u64,
+}
+
+impl Machine<'_> {
+    /// Follows opcodes as long as they are ordinary; whether there was one.
+    pub(super) fn stride(&mut self) -> bool {
+        let (bytes, start) = self.input.at_hand(self.frame_end);
+        // An opcode puts one value on the stack at most.
+        if !self.stack.has_room(bytes.len()) {
+            return false;
+        }
+        let mut values = Values {
+            stack: &mut self.stack,
+            memo: &mut self.memo,
+            heap: &mut self.heap,
+            names: &self.names,
+            calls: 0,
+        };
+        let mut rest = bytes;
+        let mut opcodes = self.opcodes;
+        while let Some((code, behind)) = rest.split_first() {
+            let offset = start + (bytes.len() - rest.len()) as u64;
+            let Some(left) = values.follow(*code, behind, offset) else { break };
+            rest = left;
+            if let Some(entry) = self.trace.get_mut(usize::try_from(opcodes % TRACE as u64).unwrap_or(0)) {
+                *entry = (offset, *code);
+            }
+            opcodes += 1;
+            // As in `Machine::step`, it is no opcode of its own here.
+            if let Some((&op::MEMOIZE, left)) = rest.split_first() {
+                if values.memoize(None).is_none() {
+                    break;
+                }
+                rest = left;
+            }
+        }
+        self.calls += values.calls;
+        self.opcodes = opcodes;
+        let count = bytes.len() - rest.len();
+        self.input.advance(count);
+        count > 0
+    }
+}
+
+impl Values<'_> {
+    /// Follows the opcode `code` at `offset`, whose arguments begin `bytes`; what is behind them, or `None` where the
+    /// opcode is not ordinary and nothing was done.
+    #[inline]
+    fn follow<'b>(&mut self, code: u8, bytes: &'b [u8], offset: u64) -> Option<&'b [u8]> {
+        let mut rest = bytes;
+        match code {
+            op::MARK => self.stack.mark().then_some(())?,
+            op::POP if self.stack.ends_with_mark() => {
+                self.stack.pop_mark()?;
+            }
+            op::POP => {
+                self.stack.pop()?;
+            }
+            op::BINPUT => {
+                let number = u8::from_le_bytes(array(&mut rest)?);
+                self.memoize(Some(u64::from(number)))?;
+            }
+            op::LONG_BINPUT => {
+                let number = u32::from_le_bytes(array(&mut rest)?);
+                self.memoize(Some(u64::from(number)))?;
+            }
+            op::MEMOIZE => self.memoize(None)?,
+            op::BINGET => {
+                let number = u8::from_le_bytes(array(&mut rest)?);
+                self.put(self.memo.get(u64::from(number))?)?;
+            }
+            op::LONG_BINGET => {
+                let number = u32::from_le_bytes(array(&mut rest)?);
+                self.put(self.memo.get(u64::from(number))?)?;
+            }
+            op::NONE => self.push(Value::None)?,
+            op::NEWTRUE => self.push(Value::Bool(true))?,
+            op::NEWFALSE => self.push(Value::Bool(false))?,
+            op::BININT => {
+                let number = i32::from_le_bytes(array(&mut rest)?);
+                self.push(super::argument::int(i64::from(number)))?;
+            }
+            op::BININT1 => {
+                let number = u8::from_le_bytes(array(&mut rest)?);
+                self.push(super::argument::int(i64::from(number)))?;
+            }
+            op::BININT2 => {
+                let number = u16::from_le_bytes(array(&mut rest)?);
+                self.push(super::argument::int(i64::from(number)))?;
+            }
+            op::BINFLOAT => {
+                let _: [u8; 8] = array(&mut rest)?;
+                self.push(Value::Number)?;
+            }
+            op::SHORT_BINUNICODE | op::SHORT_BINSTRING => {
+                let length = u8::from_le_bytes(array(&mut rest)?);
+                step_over(&mut rest, usize::from(length))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text))?;
+            }
+            op::BINUNICODE | op::BINSTRING => {
+                let length = u32::from_le_bytes(array(&mut rest)?);
+                step_over(&mut rest, usize::try_from(length).ok()?)?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text))?;
+            }
+            op::SHORT_BINBYTES => {
+                let length = u8::from_le_bytes(array(&mut rest)?);
+                step_over(&mut rest, usize::from(length))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes))?;
+            }
+            op::BINBYTES => {
+                let length = u32::from_le_bytes(array(&mut rest)?);
+                step_over(&mut rest, usize::try_from(length).ok()?)?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes))?;
+            }
+            op::EMPTY_TUPLE => self.tuple_of(0)?,
+            op::TUPLE1 => self.tuple_of(1)?,
+            op::TUPLE2 => self.tuple_of(2)?,
+            op::TUPLE3 => self.tuple_of(3)?,
+            op::TUPLE => {
+                let from = self.stack.pop_mark()?;
+                self.tuple_from(from)?;
+            }
+            op::EMPTY_LIST => {
+                let container = self.heap.make();
+                self.push(Value::List(container))?;
+            }
+            op::EMPTY_DICT => {
+                let container = self.heap.make();
+                self.push(Value::Dict(container))?;
+            }
+            op::EMPTY_SET => self.push(Value::Set)?,
+            op::APPENDS => {
+                let (from, target) = self.stack.group()?;
+                self.append(from, target)?;
+                self.stack.pop_mark()?;
+            }
+            op::APPEND => {
+                let from = self.stack.topmost(1)?;
+                self.append(from, self.stack.below(from)?)?;
+            }
+            op::SETITEMS => {
+                let (from, target) = self.stack.group()?;
+                self.set_items(from, target)?;
+                self.stack.pop_mark()?;
+            }
+            op::SETITEM => {
+                let from = self.stack.topmost(2)?;
+                self.set_items(from, self.stack.below(from)?)?;
+            }
+            op::REDUCE => self.call(How::Reduce)?,
+            op::NEWOBJ => self.call(How::New)?,
+            op::BUILD => self.build()?,
+            _ => return None,
+        }
+        Some(rest)
+    }
+
+    #[inline]
+    fn push(&mut self, value: Value) -> Option<()> {
+        self.put(value.into())
+    }
+
+    #[inline]
+    fn put(&mut self, value: Packed) -> Option<()> {
+        self.stack.push(value).then_some(())
+    }
+
+    /// Puts the topmost value into the memo under the next number, if that is the number that is wanted.
+    #[inline]
+    fn memoize(&mut self, number: Option<u64>) -> Option<()> {
+        let value = self.stack.top()?;
+        let number = number.unwrap_or_else(|| self.memo.count());
+        self.memo.append(number, value).then_some(())
+    }
+
+    #[inline]
+    fn tuple_of(&mut self, count: usize) -> Option<()> {
+        let from = self.stack.topmost(count)?;
+        self.tuple_from(from)
+    }
+
+    #[inline]
+    fn tuple_from(&mut self, from: usize) -> Option<()> {
+        let container = self.heap.make();
+        self.heap.extend(container, self.stack.from(from));
+        self.stack.truncate(from);
+        self.push(Value::Tuple(container))
+    }
+
+    /// Puts the values from `from` on into `target` if that is a list.
+    #[inline]
+    fn append(&mut self, from: usize, target: Packed) -> Option<()> {
+        let Value::List(container) = Value::from(target) else { return None };
+        self.heap.extend(container, self.stack.from(from));
+        self.stack.truncate(from);
+        Some(())
+    }
+
+    /// Puts the keys and values from `from` on into `target` if that is a dictionary and no value may be called.
+    #[inline]
+    fn set_items(&mut self, from: usize, target: Packed) -> Option<()> {
+        let Value::Dict(container) = Value::from(target) else { return None };
+        let items = self.stack.from(from);
+        if items.iter().any(|item| matches!(Value::from(*item), Value::Global(_) | Value::Made(_) | Value::Unknown)) {
+            return None;
+        }
+        self.heap.extend(container, items);
+        self.stack.truncate(from);
+        Some(())
+    }
+
+    /// Calls what makes a fresh value of whatever it is given.
+    #[inline]
+    fn call(&mut self, how: How) -> Option<()> {
+        let from = self.stack.topmost(2)?;
+        let Some(Value::Global(number)) = self.stack.from(from).first().copied().map(Value::from) else { return None };
+        if !self.names.get(number as usize)?.is_fresh(how) {
+            return None;
+        }
+        self.calls += 1;
+        self.stack.truncate(from);
+        self.push(Value::Made(number))
+    }
+
+    /// Sets the state of a fresh value of no special class.
+    #[inline]
+    fn build(&mut self) -> Option<()> {
+        let from = self.stack.topmost(2)?;
+        let [target, state] = *self.stack.from(from).first_chunk()?;
+        let (Value::Made(number), state) = (Value::from(target), Value::from(state)) else { return None };
+        if matches!(state, Value::Made(_)) || self.names.get(number as usize)?.role != Role::Ordinary {
+            return None;
+        }
+        self.stack.pop().map(|_| ())
+    }
+}
+
+/// The first bytes, which are stepped over.
+#[inline]
+fn array<const N: usize>(bytes: &mut &[u8]) -> Option<[u8; N]> {
+    let (first, rest) = bytes.split_first_chunk()?;
+    *bytes = rest;
+    Some(*first)
+}
+
+/// Steps over a text or byte string that does not look like a pickle, plain or encoded.
+#[inline]
+fn step_over(bytes: &mut &[u8], length: usize) -> Option<()> {
+    let (text, rest) = bytes.split_at_checked(length)?;
+    if length as u64 >= nested::BYTES_MIN && (length > TAKE_BYTES_MAX || nested::candidate(text).is_some()) {
+        return None;
+    }
+    *bytes = rest;
+    Some(())
+}
