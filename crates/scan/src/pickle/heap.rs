@@ -224,12 +224,46 @@ impl Heap {
     pub(super) fn make(&mut self) -> u32 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        let slot = Slot { id, ..EMPTY };
-        match self.slots.get_mut((id % SLOTS) as usize) {
+        self.set(Slot { id, ..EMPTY });
+        id
+    }
+
+    /// A new container of few items.
+    #[inline]
+    pub(super) fn make_of<const N: usize>(&mut self, items: [Packed; N]) -> u32 {
+        const { assert!(N <= FIRST) };
+        let (weight, depth) = self.measure(self.next, &items);
+        let id = self.next;
+        self.next = self.next.wrapping_add(1);
+        let mut slot = Slot { id, depth: depth.saturating_add(1), count: N as u64, weight: weight.saturating_add(1), ..EMPTY };
+        slot.first.iter_mut().zip(items).for_each(|(place, item)| *place = item);
+        self.depth = self.depth.max(slot.depth);
+        self.weight = self.weight.max(slot.weight);
+        self.set(slot);
+        id
+    }
+
+    /// What items add to the weight of container `id`, and how deep the deepest of them is.
+    #[inline]
+    fn measure(&self, id: u32, items: &[Packed]) -> (u64, u32) {
+        let (mut weight, mut depth) = (items.len() as u64, 0);
+        for item in items {
+            if let Some(inner) = item.container() {
+                let (inner_weight, inner_depth) =
+                    self.slot(inner).filter(|_| inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
+                weight = weight.saturating_add(inner_weight);
+                depth = depth.max(inner_depth);
+            }
+        }
+        (weight, depth)
+    }
+
+    #[inline]
+    fn set(&mut self, slot: Slot) {
+        match self.slots.get_mut((slot.id % SLOTS) as usize) {
             Some(place) => *place = slot,
             None => self.slots.push(slot),
         }
-        id
     }
 
     fn slot(&self, id: u32) -> Option<&Slot> {
@@ -239,16 +273,7 @@ impl Heap {
     /// Puts `items` into container `id`.
     #[inline]
     pub(super) fn extend(&mut self, id: u32, items: &[Packed]) {
-        let (mut weight, mut depth) = (0_u64, 0);
-        for item in items {
-            if let Some(inner) = item.container() {
-                let (inner_weight, inner_depth) =
-                    self.slot(inner).filter(|_| inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
-                weight = weight.saturating_add(inner_weight);
-                depth = depth.max(inner_depth);
-            }
-        }
-        weight = weight.saturating_add(items.len() as u64);
+        let (weight, depth) = self.measure(id, items);
         let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
         let have = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
         slot.count = slot.count.saturating_add(items.len() as u64);

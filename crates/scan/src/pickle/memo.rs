@@ -7,7 +7,7 @@ use std::collections::HashMap;
 use super::heap::Packed;
 
 /// Most entries.
-const ENTRIES_MAX: u64 = 64 << 20;
+const ENTRIES_MAX: usize = 64 << 20;
 /// How far ahead of its end the dense part grows, in entries.
 const DENSE_AHEAD: u64 = 4_096;
 
@@ -15,63 +15,59 @@ const DENSE_AHEAD: u64 = 4_096;
 #[derive(Debug, Default)]
 pub(super) struct Memo {
     dense: Vec<Packed>,
+    /// Numbers of the dense part that were never put.
+    holes: usize,
     sparse: HashMap<u64, Packed>,
-    /// Entries that are there.
-    count: u64,
 }
 
 impl Memo {
     pub(super) fn clear(&mut self) {
         self.dense.clear();
+        self.holes = 0;
         self.sparse.clear();
-        self.count = 0;
     }
 
     /// How many entries there are.
     pub(super) fn count(&self) -> u64 {
-        self.count
+        (self.dense.len() - self.holes + self.sparse.len()) as u64
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.count >= ENTRIES_MAX
+        self.count() >= ENTRIES_MAX as u64
     }
 
-    /// Puts `value` under the number `index` if that is the next number and the number of entries, as picklers have it.
+    /// The number that is both the next one and the number of entries, as it always is where picklers write the stream
+    /// and there is room.
     #[inline]
-    #[must_use]
-    pub(super) fn append(&mut self, index: u64, value: Packed) -> bool {
-        let is_next = index == self.count
-            && index == self.dense.len() as u64
-            && index < ENTRIES_MAX
-            && self.sparse.is_empty();
-        if is_next {
-            self.dense.push(value);
-            self.count += 1;
-        }
-        is_next
+    pub(super) fn next(&self) -> Option<usize> {
+        let next = self.dense.len();
+        (next < ENTRIES_MAX && self.holes == 0 && self.sparse.is_empty()).then_some(next)
+    }
+
+    /// Puts `value` under the number that [`Self::next`] told.
+    #[inline]
+    pub(super) fn append(&mut self, value: Packed) {
+        self.dense.push(value);
     }
 
     pub(super) fn put(&mut self, index: u64, value: Packed) {
-        let length = self.dense.len() as u64;
-        if index == length {
-            self.dense.push(value);
-            self.count += 1;
-            if !self.sparse.is_empty() && self.sparse.remove(&index).is_some() {
-                self.count -= 1;
-            }
+        let length = self.dense.len();
+        if index >= length as u64 + DENSE_AHEAD {
+            self.sparse.insert(index, value);
             return;
         }
-        if index < length + DENSE_AHEAD {
-            let at = usize::try_from(index).unwrap_or(0);
-            if self.dense.len() <= at {
-                self.dense.resize(at + 1, Packed::HOLE);
+        let at = usize::try_from(index).unwrap_or(0);
+        if at >= length {
+            self.dense.resize(at + 1, Packed::HOLE);
+            self.holes += at + 1 - length;
+        }
+        if let Some(entry) = self.dense.get_mut(at) {
+            if *entry == Packed::HOLE {
+                self.holes -= 1;
+                // The dense part has grown over it.
+                self.sparse.remove(&index);
             }
-            if let Some(entry) = self.dense.get_mut(at) {
-                self.count += u64::from(*entry == Packed::HOLE);
-                *entry = value;
-            }
-        } else if self.sparse.insert(index, value).is_none() {
-            self.count += 1;
+            *entry = value;
         }
     }
 

@@ -43,6 +43,14 @@ impl Stack {
         has_room
     }
 
+    /// Puts a value on top of a stack that has room for it.
+    #[inline]
+    pub(super) fn put(&mut self, value: Packed) {
+        // INVARIANT: whoever calls this asked `has_room` for all that it puts.
+        debug_assert!(self.has_room(1));
+        self.values.push(value);
+    }
+
     #[inline]
     pub(super) fn pop(&mut self) -> Option<Packed> {
         if self.values.len() > self.floor { self.values.pop() } else { None }
@@ -95,6 +103,19 @@ impl Stack {
     #[inline]
     pub(super) fn topmost(&self, count: usize) -> Option<usize> {
         self.values.len().checked_sub(count).filter(|from| *from >= self.floor)
+    }
+
+    /// The topmost `N` values, if so many lie above the floor.
+    #[inline]
+    pub(super) fn last<const N: usize>(&self) -> Option<[Packed; N]> {
+        let above = self.values.get(self.floor..)?;
+        above.last_chunk().copied()
+    }
+
+    /// Takes the topmost `count` values away, of those that are there.
+    #[inline]
+    pub(super) fn drop_last(&mut self, count: usize) {
+        self.values.truncate(self.values.len().saturating_sub(count));
     }
 
     /// The values from `from` on.

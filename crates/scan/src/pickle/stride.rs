@@ -39,10 +39,10 @@ impl Machine<'_> {
             names: &self.names,
             calls: 0,
         };
-        let mut rest = bytes;
+        let (mut rest, end) = (bytes, start + bytes.len() as u64);
         let mut opcodes = self.opcodes;
         while let Some((code, behind)) = rest.split_first() {
-            let offset = start + (bytes.len() - rest.len()) as u64;
+            let offset = end - rest.len() as u64;
             let Some(left) = values.follow(*code, behind, offset) else { break };
             rest = left;
             if let Some(entry) = self.trace.get_mut(usize::try_from(opcodes % TRACE as u64).unwrap_or(0)) {
@@ -81,77 +81,77 @@ impl Values<'_> {
             }
             op::BINPUT => {
                 let number = u8::from_le_bytes(array(&mut rest)?);
-                self.memoize(Some(u64::from(number)))?;
+                self.memoize(Some(usize::from(number)))?;
             }
             op::LONG_BINPUT => {
                 let number = u32::from_le_bytes(array(&mut rest)?);
-                self.memoize(Some(u64::from(number)))?;
+                self.memoize(Some(usize::try_from(number).ok()?))?;
             }
             op::MEMOIZE => self.memoize(None)?,
             op::BINGET => {
                 let number = u8::from_le_bytes(array(&mut rest)?);
-                self.put(self.memo.get(u64::from(number))?)?;
+                self.stack.put(self.memo.get(u64::from(number))?);
             }
             op::LONG_BINGET => {
                 let number = u32::from_le_bytes(array(&mut rest)?);
-                self.put(self.memo.get(u64::from(number))?)?;
+                self.stack.put(self.memo.get(u64::from(number))?);
             }
-            op::NONE => self.push(Value::None)?,
-            op::NEWTRUE => self.push(Value::Bool(true))?,
-            op::NEWFALSE => self.push(Value::Bool(false))?,
+            op::NONE => self.push(Value::None),
+            op::NEWTRUE => self.push(Value::Bool(true)),
+            op::NEWFALSE => self.push(Value::Bool(false)),
             op::BININT => {
                 let number = i32::from_le_bytes(array(&mut rest)?);
-                self.push(super::argument::int(i64::from(number)))?;
+                self.push(super::argument::int(i64::from(number)));
             }
             op::BININT1 => {
                 let number = u8::from_le_bytes(array(&mut rest)?);
-                self.push(super::argument::int(i64::from(number)))?;
+                self.push(super::argument::int(i64::from(number)));
             }
             op::BININT2 => {
                 let number = u16::from_le_bytes(array(&mut rest)?);
-                self.push(super::argument::int(i64::from(number)))?;
+                self.push(super::argument::int(i64::from(number)));
             }
             op::BINFLOAT => {
                 let _: [u8; 8] = array(&mut rest)?;
-                self.push(Value::Number)?;
+                self.push(Value::Number);
             }
             op::SHORT_BINUNICODE | op::SHORT_BINSTRING => {
                 let length = u8::from_le_bytes(array(&mut rest)?);
                 step_over(&mut rest, usize::from(length))?;
-                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text));
             }
             op::BINUNICODE | op::BINSTRING => {
                 let length = u32::from_le_bytes(array(&mut rest)?);
                 step_over(&mut rest, usize::try_from(length).ok()?)?;
-                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Text));
             }
             op::SHORT_BINBYTES => {
                 let length = u8::from_le_bytes(array(&mut rest)?);
                 step_over(&mut rest, usize::from(length))?;
-                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes));
             }
             op::BINBYTES => {
                 let length = u32::from_le_bytes(array(&mut rest)?);
                 step_over(&mut rest, usize::try_from(length).ok()?)?;
-                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes))?;
+                self.push(Wide::offset(offset).map_or(Value::Opaque, Value::Bytes));
             }
-            op::EMPTY_TUPLE => self.tuple_of(0)?,
-            op::TUPLE1 => self.tuple_of(1)?,
-            op::TUPLE2 => self.tuple_of(2)?,
-            op::TUPLE3 => self.tuple_of(3)?,
+            op::EMPTY_TUPLE => self.tuple_of::<0>()?,
+            op::TUPLE1 => self.tuple_of::<1>()?,
+            op::TUPLE2 => self.tuple_of::<2>()?,
+            op::TUPLE3 => self.tuple_of::<3>()?,
             op::TUPLE => {
                 let from = self.stack.pop_mark()?;
-                self.tuple_from(from)?;
+                self.tuple_from(from);
             }
             op::EMPTY_LIST => {
                 let container = self.heap.make();
-                self.push(Value::List(container))?;
+                self.push(Value::List(container));
             }
             op::EMPTY_DICT => {
                 let container = self.heap.make();
-                self.push(Value::Dict(container))?;
+                self.push(Value::Dict(container));
             }
-            op::EMPTY_SET => self.push(Value::Set)?,
+            op::EMPTY_SET => self.push(Value::Set),
             op::APPENDS => {
                 let (from, target) = self.stack.group()?;
                 self.append(from, target)?;
@@ -179,35 +179,36 @@ impl Values<'_> {
     }
 
     #[inline]
-    fn push(&mut self, value: Value) -> Option<()> {
-        self.put(value.into())
-    }
-
-    #[inline]
-    fn put(&mut self, value: Packed) -> Option<()> {
-        self.stack.push(value).then_some(())
+    fn push(&mut self, value: Value) {
+        self.stack.put(value.into());
     }
 
     /// Puts the topmost value into the memo under the next number, if that is the number that is wanted.
     #[inline]
-    fn memoize(&mut self, number: Option<u64>) -> Option<()> {
+    fn memoize(&mut self, number: Option<usize>) -> Option<()> {
         let value = self.stack.top()?;
-        let number = number.unwrap_or_else(|| self.memo.count());
-        self.memo.append(number, value).then_some(())
+        let next = self.memo.next()?;
+        if number.is_some_and(|number| number != next) {
+            return None;
+        }
+        self.memo.append(value);
+        Some(())
     }
 
     #[inline]
-    fn tuple_of(&mut self, count: usize) -> Option<()> {
-        let from = self.stack.topmost(count)?;
-        self.tuple_from(from)
+    fn tuple_of<const N: usize>(&mut self) -> Option<()> {
+        let items = self.stack.last::<N>()?;
+        let container = self.heap.make_of(items);
+        self.stack.drop_last(N);
+        self.push(Value::Tuple(container));
+        Some(())
     }
 
-    #[inline]
-    fn tuple_from(&mut self, from: usize) -> Option<()> {
+    fn tuple_from(&mut self, from: usize) {
         let container = self.heap.make();
         self.heap.extend(container, self.stack.from(from));
         self.stack.truncate(from);
-        self.push(Value::Tuple(container))
+        self.push(Value::Tuple(container));
     }
 
     /// Puts the values from `from` on into `target` if that is a list.
@@ -235,26 +236,27 @@ impl Values<'_> {
     /// Calls what makes a fresh value of whatever it is given.
     #[inline]
     fn call(&mut self, how: How) -> Option<()> {
-        let from = self.stack.topmost(2)?;
-        let Some(Value::Global(number)) = self.stack.from(from).first().copied().map(Value::from) else { return None };
+        let [callable, _] = self.stack.last()?;
+        let Value::Global(number) = Value::from(callable) else { return None };
         if !self.names.get(number as usize)?.is_fresh(how) {
             return None;
         }
         self.calls += 1;
-        self.stack.truncate(from);
-        self.push(Value::Made(number))
+        self.stack.drop_last(2);
+        self.push(Value::Made(number));
+        Some(())
     }
 
     /// Sets the state of a fresh value of no special class.
     #[inline]
     fn build(&mut self) -> Option<()> {
-        let from = self.stack.topmost(2)?;
-        let [target, state] = *self.stack.from(from).first_chunk()?;
+        let [target, state] = self.stack.last()?;
         let (Value::Made(number), state) = (Value::from(target), Value::from(state)) else { return None };
         if matches!(state, Value::Made(_)) || self.names.get(number as usize)?.role != Role::Ordinary {
             return None;
         }
-        self.stack.pop().map(|_| ())
+        self.stack.drop_last(1);
+        Some(())
     }
 }
 
