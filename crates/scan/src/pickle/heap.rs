@@ -1,6 +1,6 @@
-//! What the machine knows of a value: eight bytes, whatever the value's real size.
+//! What the machine knows of a value: eight bytes at most, whatever the value's real size.
 //!
-//! A [`Value`] is what the machine looks at; [`Packed`] is how stack, memo and containers keep it.
+//! A [`Value`] is what the machine looks at; [`Packed`] is how stack and containers keep it, [`Narrow`] how the memo does.
 //! Texts and byte strings are offsets into the stream and are read again when they matter. Containers are numbers into
 //! a [`Heap`] that remembers the recent ones and the first items of each; older ones are only known to be containers.
 //! So memory stays bounded, and a value never expands.
@@ -100,17 +100,47 @@ pub(super) enum ItemType {
     Unclear,
 }
 
-/// A value in eight bytes: its kind in the lowest one, what belongs to it above.
+/// A value in eight bytes: its kind in the lowest one, what belongs to it in the five above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Packed(u64);
 
-const _: () = assert!(size_of::<Packed>() == 8, "a memo entry costs eight bytes");
+/// A [`Packed`] value without the two bytes that it never uses, as the memo keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, packed(2))]
+pub(super) struct Narrow {
+    low: u32,
+    high: u16,
+}
+
+const _: () = assert!(size_of::<Narrow>() == 6, "a memo entry costs six bytes");
+
+impl From<Packed> for Narrow {
+    #[inline]
+    fn from(packed: Packed) -> Self {
+        Self { low: (packed.0 & 0xffff_ffff) as u32, high: (packed.0 >> 32 & 0xffff) as u16 }
+    }
+}
+
+impl From<Narrow> for Packed {
+    #[inline]
+    fn from(narrow: Narrow) -> Self {
+        Self(u64::from(narrow.low) | u64::from(narrow.high) << 32)
+    }
+}
 
 impl Packed {
     pub(super) const HOLE: Self = Self(0);
-    const TUPLE: u8 = 9;
-    const LIST: u8 = 10;
-    const DICT: u8 = 11;
+    const TUPLE: u8 = 8;
+    const LIST: u8 = 9;
+    const DICT: u8 = 10;
+    /// Bits that are clear in the kinds of values that are no containers and nothing that could be called.
+    const BEYOND_SIMPLE: u64 = 0xf8;
+
+    /// Whether all of these are numbers, texts and the like: no containers, nothing that could be called.
+    #[inline]
+    pub(super) fn are_simple(items: &[Self]) -> bool {
+        items.iter().fold(0, |bits, item| bits | item.0) & Self::BEYOND_SIMPLE == 0
+    }
 
     fn kind(self) -> u8 {
         (self.0 & 0xff) as u8
@@ -139,7 +169,7 @@ impl From<Value> for Packed {
             Value::Text(text) => (5, text.0),
             Value::Bytes(bytes) => (6, bytes.0),
             Value::Opaque => (7, 0),
-            Value::Set => (8, 0),
+            Value::Set => (11, 0),
             Value::Tuple(number) => (Self::TUPLE, u64::from(number)),
             Value::List(number) => (Self::LIST, u64::from(number)),
             Value::Dict(number) => (Self::DICT, u64::from(number)),
@@ -168,10 +198,10 @@ impl From<Packed> for Value {
             5 => Self::Text(wide),
             6 => Self::Bytes(wide),
             7 => Self::Opaque,
-            8 => Self::Set,
             Packed::TUPLE => Self::Tuple(packed.number()),
             Packed::LIST => Self::List(packed.number()),
             Packed::DICT => Self::Dict(packed.number()),
+            11 => Self::Set,
             12 => Self::Global(packed.number()),
             13 => Self::Made(packed.number()),
             14 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
@@ -203,8 +233,6 @@ struct Slot {
     first: [Packed; FIRST],
 }
 
-const EMPTY: Slot = Slot { id: 0, depth: 1, count: 0, weight: 1, first: [Packed::HOLE; FIRST] };
-
 /// Recent containers, in a ring.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
@@ -224,7 +252,11 @@ impl Heap {
     pub(super) fn make(&mut self) -> u32 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        self.set(Slot { id, ..EMPTY });
+        match self.slots.get_mut((id % SLOTS) as usize) {
+            // What else is there is not looked at where the count is zero.
+            Some(slot) => (slot.id, slot.depth, slot.count, slot.weight) = (id, 1, 0, 1),
+            None => self.slots.push(Slot { id, depth: 1, count: 0, weight: 1, first: [Packed::HOLE; FIRST] }),
+        }
         id
     }
 
@@ -233,13 +265,13 @@ impl Heap {
     pub(super) fn make_of<const N: usize>(&mut self, items: [Packed; N]) -> u32 {
         const { assert!(N <= FIRST) };
         let (weight, depth) = self.measure(self.next, &items);
-        let id = self.next;
-        self.next = self.next.wrapping_add(1);
-        let mut slot = Slot { id, depth: depth.saturating_add(1), count: N as u64, weight: weight.saturating_add(1), ..EMPTY };
-        slot.first.iter_mut().zip(items).for_each(|(place, item)| *place = item);
-        self.depth = self.depth.max(slot.depth);
-        self.weight = self.weight.max(slot.weight);
-        self.set(slot);
+        let id = self.make();
+        if let Some(slot) = self.slots.get_mut((id % SLOTS) as usize) {
+            (slot.depth, slot.count, slot.weight) = (depth.saturating_add(1), N as u64, weight.saturating_add(1));
+            slot.first.iter_mut().zip(items).for_each(|(place, item)| *place = item);
+            self.depth = self.depth.max(slot.depth);
+            self.weight = self.weight.max(slot.weight);
+        }
         id
     }
 
@@ -258,14 +290,6 @@ impl Heap {
         (weight, depth)
     }
 
-    #[inline]
-    fn set(&mut self, slot: Slot) {
-        match self.slots.get_mut((slot.id % SLOTS) as usize) {
-            Some(place) => *place = slot,
-            None => self.slots.push(slot),
-        }
-    }
-
     fn slot(&self, id: u32) -> Option<&Slot> {
         self.slots.get((id % SLOTS) as usize).filter(|slot| slot.id == id)
     }
@@ -273,7 +297,8 @@ impl Heap {
     /// Puts `items` into container `id`.
     #[inline]
     pub(super) fn extend(&mut self, id: u32, items: &[Packed]) {
-        let (weight, depth) = self.measure(id, items);
+        let (weight, depth) =
+            if Packed::are_simple(items) { (items.len() as u64, 0) } else { self.measure(id, items) };
         let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
         let have = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
         slot.count = slot.count.saturating_add(items.len() as u64);

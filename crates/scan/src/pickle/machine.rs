@@ -124,7 +124,8 @@ pub(super) struct Machine<'s> {
     /// Offset of the opcode that is being followed.
     pub(super) at: u64,
     start: u64,
-    pub(super) trace: [(u64, u8); TRACE],
+    /// The last opcodes: above the lowest byte of each where it stands.
+    pub(super) trace: [u64; TRACE],
     pub(super) opcodes: u64,
     runs: u32,
     /// Texts and byte strings that stand nowhere in the stream.
@@ -169,7 +170,7 @@ impl<'s> Machine<'s> {
             frames_matter: false,
             at: start,
             start,
-            trace: [(0, 0); TRACE],
+            trace: [0; TRACE],
             opcodes: 0,
             runs: 0,
             kept: Vec::new(),
@@ -293,7 +294,7 @@ impl<'s> Machine<'s> {
         let code = self.input.byte().ok_or(Halt::Broken(&"the stream ends without STOP"))?;
         let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
         if let Some(entry) = self.trace.get_mut(slot) {
-            *entry = (self.at, code);
+            *entry = self.at << 8 | u64::from(code);
         }
         self.opcodes += 1;
         let result = self.execute(code);
@@ -692,11 +693,11 @@ impl<'s> Machine<'s> {
         let mut text = String::new();
         for back in (0..count).rev() {
             let index = usize::try_from((self.opcodes - 1 - back) % TRACE as u64).unwrap_or(0);
-            let Some((offset, code)) = self.trace.get(index) else { continue };
+            let Some(entry) = self.trace.get(index) else { continue };
             if !text.is_empty() {
                 text.push_str(" · ");
             }
-            let _ = write!(text, "{offset:#x} {}", op::name(*code));
+            let _ = write!(text, "{:#x} {}", entry >> 8, op::name((entry & 0xff) as u8));
         }
         text
     }

@@ -46,7 +46,7 @@ impl Machine<'_> {
             let Some(left) = values.follow(*code, behind, offset) else { break };
             rest = left;
             if let Some(entry) = self.trace.get_mut(usize::try_from(opcodes % TRACE as u64).unwrap_or(0)) {
-                *entry = (offset, *code);
+                *entry = offset << 8 | u64::from(*code);
             }
             opcodes += 1;
             // As in `Machine::step`, it is no opcode of its own here.
@@ -225,7 +225,9 @@ impl Values<'_> {
     fn set_items(&mut self, from: usize, target: Packed) -> Option<()> {
         let Value::Dict(container) = Value::from(target) else { return None };
         let items = self.stack.from(from);
-        if items.iter().any(|item| matches!(Value::from(*item), Value::Global(_) | Value::Made(_) | Value::Unknown)) {
+        let may_be_called =
+            |item: &Packed| matches!(Value::from(*item), Value::Global(_) | Value::Made(_) | Value::Unknown);
+        if !Packed::are_simple(items) && items.iter().any(may_be_called) {
             return None;
         }
         self.heap.extend(container, items);
