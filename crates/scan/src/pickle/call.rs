@@ -273,7 +273,8 @@ impl Machine<'_> {
 
     pub(super) fn obj(&mut self) -> Step {
         let from = self.pop_mark()?;
-        let class = self.stack.from(from).first().copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
+        let class =
+            self.stack.from(from).first().copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
         let arguments = self.arguments_from(from + 1);
         self.stack.truncate(from);
         let result = self.call(How::Instance, class, arguments);

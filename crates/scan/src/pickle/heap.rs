@@ -133,13 +133,21 @@ impl Packed {
     const TUPLE: u8 = 8;
     const LIST: u8 = 9;
     const DICT: u8 = 10;
-    /// Bits that are clear in the kinds of values that are no containers and nothing that could be called.
-    const BEYOND_SIMPLE: u64 = 0xf8;
+    /// Set in the kinds of containers, among others, and clear in those of numbers, texts and the like.
+    const CONTAINER: u64 = 1 << 3;
+    /// Set in the kinds of what can be called, only.
+    const CALLABLE: u64 = 1 << 4;
 
-    /// Whether all of these are numbers, texts and the like: no containers, nothing that could be called.
+    /// Whether there may be a container among these values.
     #[inline]
-    pub(super) fn are_simple(items: &[Self]) -> bool {
-        items.iter().fold(0, |bits, item| bits | item.0) & Self::BEYOND_SIMPLE == 0
+    fn may_contain(items: &[Self]) -> bool {
+        items.iter().fold(0, |bits, item| bits | item.0) & Self::CONTAINER != 0
+    }
+
+    /// Whether anything of these values can be called, as far as is known.
+    #[inline]
+    pub(super) fn may_call(items: &[Self]) -> bool {
+        items.iter().fold(0, |bits, item| bits | item.0) & Self::CALLABLE != 0
     }
 
     fn kind(self) -> u8 {
@@ -173,12 +181,12 @@ impl From<Value> for Packed {
             Value::Tuple(number) => (Self::TUPLE, u64::from(number)),
             Value::List(number) => (Self::LIST, u64::from(number)),
             Value::Dict(number) => (Self::DICT, u64::from(number)),
-            Value::Global(number) => (12, u64::from(number)),
-            Value::Made(number) => (13, u64::from(number)),
-            Value::Dtype(ItemType::Bytes(count)) => (14, u64::from(count)),
-            Value::Dtype(ItemType::Object) => (15, 0),
-            Value::Dtype(ItemType::Unclear) => (16, 0),
-            Value::Persistent => (17, 0),
+            Value::Global(number) => (16, u64::from(number)),
+            Value::Made(number) => (17, u64::from(number)),
+            Value::Dtype(ItemType::Bytes(count)) => (12, u64::from(count)),
+            Value::Dtype(ItemType::Object) => (13, 0),
+            Value::Dtype(ItemType::Unclear) => (14, 0),
+            Value::Persistent => (15, 0),
             Value::Unknown => (18, 0),
         };
         Self(u64::from(kind) | rest << 8)
@@ -202,12 +210,12 @@ impl From<Packed> for Value {
             Packed::LIST => Self::List(packed.number()),
             Packed::DICT => Self::Dict(packed.number()),
             11 => Self::Set,
-            12 => Self::Global(packed.number()),
-            13 => Self::Made(packed.number()),
-            14 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
-            15 => Self::Dtype(ItemType::Object),
-            16 => Self::Dtype(ItemType::Unclear),
-            17 => Self::Persistent,
+            12 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
+            13 => Self::Dtype(ItemType::Object),
+            14 => Self::Dtype(ItemType::Unclear),
+            15 => Self::Persistent,
+            16 => Self::Global(packed.number()),
+            17 => Self::Made(packed.number()),
             _ => Self::Unknown,
         }
     }
@@ -269,8 +277,12 @@ impl Heap {
         if let Some(slot) = self.slots.get_mut((id % SLOTS) as usize) {
             (slot.depth, slot.count, slot.weight) = (depth.saturating_add(1), N as u64, weight.saturating_add(1));
             slot.first.iter_mut().zip(items).for_each(|(place, item)| *place = item);
-            self.depth = self.depth.max(slot.depth);
-            self.weight = self.weight.max(slot.weight);
+            if slot.depth > self.depth {
+                self.depth = slot.depth;
+            }
+            if slot.weight > self.weight {
+                self.weight = slot.weight;
+            }
         }
         id
     }
@@ -298,31 +310,45 @@ impl Heap {
     #[inline]
     pub(super) fn extend(&mut self, id: u32, items: &[Packed]) {
         let (weight, depth) =
-            if Packed::are_simple(items) { (items.len() as u64, 0) } else { self.measure(id, items) };
+            if Packed::may_contain(items) { self.measure(id, items) } else { (items.len() as u64, 0) };
         let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
         let have = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
         slot.count = slot.count.saturating_add(items.len() as u64);
         slot.weight = slot.weight.saturating_add(weight);
         slot.depth = slot.depth.max(depth.saturating_add(1));
-        self.depth = self.depth.max(slot.depth);
-        self.weight = self.weight.max(slot.weight);
-        let room = slot.first.get_mut(have..).unwrap_or_default();
-        room.iter_mut().zip(items).for_each(|(place, item)| *place = *item);
-        if have < ITEMS_MAX && items.len() > room.len() {
-            let behind = items.get(room.len()..).unwrap_or_default();
-            self.extend_more(id, have.saturating_sub(FIRST), behind);
+        if slot.depth > self.depth {
+            self.depth = slot.depth;
+        }
+        if slot.weight > self.weight {
+            self.weight = slot.weight;
+        }
+        if have == 0 && items.len() <= FIRST {
+            // The usual case.
+            for (place, item) in slot.first.iter_mut().zip(items) {
+                *place = *item;
+            }
+        } else if have < ITEMS_MAX {
+            self.remember(id, have, items);
         }
     }
 
-    /// Remembers `items` behind the first ones and `have` others.
-    fn extend_more(&mut self, id: u32, have: usize, items: &[Packed]) {
+    /// Remembers `items` behind the `have` that are remembered already.
+    fn remember(&mut self, id: u32, have: usize, items: &[Packed]) {
         let index = (id % SLOTS) as usize;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let room = slot.first.get_mut(have..).unwrap_or_default();
+        room.iter_mut().zip(items).for_each(|(place, item)| *place = *item);
+        let behind = items.get(room.len()..).unwrap_or_default();
+        if behind.is_empty() {
+            return;
+        }
         if self.more.len() <= index {
             self.more.resize_with(index + 1, Vec::new);
         }
         if let Some(more) = self.more.get_mut(index) {
+            let have = have.saturating_sub(FIRST);
             more.truncate(have);
-            more.extend(items.iter().take(ITEMS_MAX - FIRST - have));
+            more.extend(behind.iter().take(ITEMS_MAX - FIRST - have));
         }
     }
 

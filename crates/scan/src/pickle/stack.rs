@@ -43,12 +43,34 @@ impl Stack {
         has_room
     }
 
-    /// Puts a value on top of a stack that has room for it.
+    /// Sets memory aside for up to `count` more values, if so many have room.
+    pub(super) fn reserve(&mut self, count: usize) -> bool {
+        let has_room = self.has_room(count);
+        if has_room {
+            self.values.reserve(count);
+        }
+        has_room
+    }
+
+    /// Puts a value on top where memory is set aside for it.
     #[inline]
     pub(super) fn put(&mut self, value: Packed) {
-        // INVARIANT: whoever calls this asked `has_room` for all that it puts.
-        debug_assert!(self.has_room(1));
-        self.values.push(value);
+        // INVARIANT: there is, as whoever calls this reserved it.
+        debug_assert!(self.values.len() < self.values.capacity());
+        if self.values.len() < self.values.capacity() {
+            self.values.push(value);
+        }
+    }
+
+    /// Puts a mark on top where memory is set aside for it.
+    #[inline]
+    pub(super) fn put_mark(&mut self) -> bool {
+        let has_room = self.marks.len() < self.marks.capacity().min(MARKS_MAX);
+        if has_room {
+            self.floor = self.values.len();
+            self.marks.push(self.floor);
+        }
+        has_room
     }
 
     #[inline]

@@ -17,7 +17,7 @@ use super::{
 
 /// What the opcodes of a stride work on.
 struct Values<'m> {
-    stack: &'m mut Stack,
+    stack: Stack,
     memo: &'m mut Memo,
     heap: &'m mut Heap,
     names: &'m [Name],
@@ -29,11 +29,12 @@ impl Machine<'_> {
     pub(super) fn stride(&mut self) -> bool {
         let (bytes, start) = self.input.at_hand(self.frame_end);
         // An opcode puts one value on the stack at most.
-        if !self.stack.has_room(bytes.len()) {
+        if !self.stack.reserve(bytes.len()) {
             return false;
         }
         let mut values = Values {
-            stack: &mut self.stack,
+            // Taken out, so that its length can stay in a register.
+            stack: std::mem::take(&mut self.stack),
             memo: &mut self.memo,
             heap: &mut self.heap,
             names: &self.names,
@@ -42,13 +43,13 @@ impl Machine<'_> {
         let (mut rest, end) = (bytes, start + bytes.len() as u64);
         let mut opcodes = self.opcodes;
         while let Some((code, behind)) = rest.split_first() {
-            let offset = end - rest.len() as u64;
+            let offset = end.wrapping_sub(rest.len() as u64);
             let Some(left) = values.follow(*code, behind, offset) else { break };
             rest = left;
             if let Some(entry) = self.trace.get_mut(usize::try_from(opcodes % TRACE as u64).unwrap_or(0)) {
                 *entry = offset << 8 | u64::from(*code);
             }
-            opcodes += 1;
+            opcodes = opcodes.wrapping_add(1);
             // As in `Machine::step`, it is no opcode of its own here.
             if let Some((&op::MEMOIZE, left)) = rest.split_first() {
                 if values.memoize(None).is_none() {
@@ -57,6 +58,7 @@ impl Machine<'_> {
                 rest = left;
             }
         }
+        self.stack = values.stack;
         self.calls += values.calls;
         self.opcodes = opcodes;
         let count = bytes.len() - rest.len();
@@ -65,14 +67,15 @@ impl Machine<'_> {
     }
 }
 
+#[expect(clippy::inline_always, reason = "a call that is left would keep the length of the stack in memory")]
 impl Values<'_> {
     /// Follows the opcode `code` at `offset`, whose arguments begin `bytes`; what is behind them, or `None` where the
     /// opcode is not ordinary and nothing was done.
-    #[inline]
+    #[inline(always)]
     fn follow<'b>(&mut self, code: u8, bytes: &'b [u8], offset: u64) -> Option<&'b [u8]> {
         let mut rest = bytes;
         match code {
-            op::MARK => self.stack.mark().then_some(())?,
+            op::MARK => self.stack.put_mark().then_some(())?,
             op::POP if self.stack.ends_with_mark() => {
                 self.stack.pop_mark()?;
             }
@@ -178,13 +181,13 @@ impl Values<'_> {
         Some(rest)
     }
 
-    #[inline]
+    #[inline(always)]
     fn push(&mut self, value: Value) {
         self.stack.put(value.into());
     }
 
     /// Puts the topmost value into the memo under the next number, if that is the number that is wanted.
-    #[inline]
+    #[inline(always)]
     fn memoize(&mut self, number: Option<usize>) -> Option<()> {
         let value = self.stack.top()?;
         let next = self.memo.next()?;
@@ -195,7 +198,7 @@ impl Values<'_> {
         Some(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn tuple_of<const N: usize>(&mut self) -> Option<()> {
         let items = self.stack.last::<N>()?;
         let container = self.heap.make_of(items);
@@ -204,6 +207,7 @@ impl Values<'_> {
         Some(())
     }
 
+    #[inline(always)]
     fn tuple_from(&mut self, from: usize) {
         let container = self.heap.make();
         self.heap.extend(container, self.stack.from(from));
@@ -212,7 +216,7 @@ impl Values<'_> {
     }
 
     /// Puts the values from `from` on into `target` if that is a list.
-    #[inline]
+    #[inline(always)]
     fn append(&mut self, from: usize, target: Packed) -> Option<()> {
         let Value::List(container) = Value::from(target) else { return None };
         self.heap.extend(container, self.stack.from(from));
@@ -221,13 +225,11 @@ impl Values<'_> {
     }
 
     /// Puts the keys and values from `from` on into `target` if that is a dictionary and no value may be called.
-    #[inline]
+    #[inline(always)]
     fn set_items(&mut self, from: usize, target: Packed) -> Option<()> {
         let Value::Dict(container) = Value::from(target) else { return None };
         let items = self.stack.from(from);
-        let may_be_called =
-            |item: &Packed| matches!(Value::from(*item), Value::Global(_) | Value::Made(_) | Value::Unknown);
-        if !Packed::are_simple(items) && items.iter().any(may_be_called) {
+        if Packed::may_call(items) {
             return None;
         }
         self.heap.extend(container, items);
@@ -236,7 +238,7 @@ impl Values<'_> {
     }
 
     /// Calls what makes a fresh value of whatever it is given.
-    #[inline]
+    #[inline(always)]
     fn call(&mut self, how: How) -> Option<()> {
         let [callable, _] = self.stack.last()?;
         let Value::Global(number) = Value::from(callable) else { return None };
@@ -250,7 +252,7 @@ impl Values<'_> {
     }
 
     /// Sets the state of a fresh value of no special class.
-    #[inline]
+    #[inline(always)]
     fn build(&mut self) -> Option<()> {
         let [target, state] = self.stack.last()?;
         let (Value::Made(number), state) = (Value::from(target), Value::from(state)) else { return None };
