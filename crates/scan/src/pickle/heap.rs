@@ -370,3 +370,25 @@ impl Heap {
         self.slot(id).map(|slot| slot.count)
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn kinds_have_the_bits_that_are_asked_for() {
+        let wide = Wide((1 << 40) - 1);
+        let plain = [Value::Hole, Value::None, Value::Bool(true), Value::Int(wide), Value::Number, Value::Text(wide)];
+        let others = [Value::Bytes(wide), Value::Opaque, Value::Set, Value::Persistent, Value::Dtype(ItemType::Object)];
+        let containers = [Value::Tuple(u32::MAX), Value::List(u32::MAX), Value::Dict(u32::MAX)];
+        let callables = [Value::Global(u32::MAX), Value::Made(u32::MAX), Value::Unknown];
+        for value in plain.into_iter().chain(others).chain(containers).chain(callables) {
+            let packed = Packed::from(value);
+            assert_eq!(Value::from(Packed::from(Narrow::from(packed))), value);
+            assert_eq!(Packed::may_call(&[packed]), callables.contains(&value), "{value:?}");
+            let is_simple = plain.contains(&value) || matches!(value, Value::Bytes(_) | Value::Opaque);
+            assert!(Packed::may_contain(&[packed]) || !containers.contains(&value), "{value:?}");
+            assert!(!Packed::may_contain(&[packed]) || !is_simple, "{value:?}");
+        }
+    }
+}

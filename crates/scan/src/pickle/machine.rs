@@ -150,6 +150,9 @@ pub(super) struct Machine<'s> {
     pub(super) storages: HashMap<String, Storage>,
     pub(super) script: bool,
     pub(super) calls: u64,
+    /// Follows opcode by opcode, for comparison.
+    #[cfg(test)]
+    pub(super) has_no_strides: bool,
 }
 
 impl<'s> Machine<'s> {
@@ -188,6 +191,8 @@ impl<'s> Machine<'s> {
             storages: HashMap::new(),
             script,
             calls: 0,
+            #[cfg(test)]
+            has_no_strides: false,
         }
     }
 
@@ -287,7 +292,6 @@ impl<'s> Machine<'s> {
     /// Follows a stride, if there is one, and the next opcode.
     fn step(&mut self) -> Step {
         if self.stride() {
-            self.leave_frame();
             self.memoize_at_once()?;
         }
         self.at = self.input.offset();

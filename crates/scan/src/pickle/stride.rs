@@ -25,8 +25,12 @@ struct Values<'m> {
 }
 
 impl Machine<'_> {
-    /// Follows opcodes as long as they are ordinary; whether there was one.
+    /// Follows opcodes as long as they are ordinary; whether there was one that may still have a MEMOIZE with it.
     pub(super) fn stride(&mut self) -> bool {
+        #[cfg(test)]
+        if self.has_no_strides {
+            return false;
+        }
         let (bytes, start) = self.input.at_hand(self.frame_end);
         // An opcode puts one value on the stack at most.
         if !self.stack.reserve(bytes.len()) {
@@ -42,6 +46,8 @@ impl Machine<'_> {
         };
         let (mut rest, end) = (bytes, start + bytes.len() as u64);
         let mut opcodes = self.opcodes;
+        // How much was left behind the last MEMOIZE.
+        let mut memoized = bytes.len();
         while let Some((code, behind)) = rest.split_first() {
             let offset = end.wrapping_sub(rest.len() as u64);
             let Some(left) = values.follow(*code, behind, offset) else { break };
@@ -56,14 +62,17 @@ impl Machine<'_> {
                     break;
                 }
                 rest = left;
+                memoized = rest.len();
             }
         }
+        let is_open = memoized != rest.len();
         self.stack = values.stack;
         self.calls += values.calls;
         self.opcodes = opcodes;
         let count = bytes.len() - rest.len();
         self.input.advance(count);
-        count > 0
+        self.leave_frame();
+        is_open
     }
 }
 
@@ -281,4 +290,113 @@ fn step_over(bytes: &mut &[u8], length: usize) -> Option<()> {
     }
     *bytes = rest;
     Some(())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Cursor;
+
+    use super::*;
+    use crate::pickle::End;
+
+    /// What may stand in a stream, the likelier the more often.
+    const PIECES: [&[u8]; 48] = [
+        b"K\x01",
+        b"K\x02",
+        b"M\x01\x02",
+        b"J\x01\x02\x03\x04",
+        b"J\xff\xff\xff\xff",
+        b"N",
+        b"\x88",
+        b"\x89",
+        b"G\0\0\0\0\0\0\0\0",
+        b"\x8c\x01a",
+        b"\x8c\x08__init__",
+        b"U\x01b",
+        b"X\x01\0\0\0c",
+        b"C\x02yy",
+        b"B\x02\0\0\0zz",
+        b"\x8c\x10cos\nsystem\nxxxxx",
+        b"(",
+        b"(",
+        b"(",
+        b"0",
+        b"1",
+        b"2",
+        b"\x94",
+        b"\x94",
+        b"\x94",
+        b"q\0",
+        b"q\x01",
+        b"q\x07",
+        b"r\x02\0\0\0",
+        b"h\0",
+        b"h\x01",
+        b"j\x02\0\0\0",
+        b")",
+        b"\x85",
+        b"\x86",
+        b"\x87",
+        b"t",
+        b"]",
+        b"}",
+        b"\x8f",
+        b"a",
+        b"e",
+        b"s",
+        b"u",
+        b"b",
+        b"R",
+        b"\x81",
+        b"\x95\x14\0\0\0\0\0\0\0",
+    ];
+    const NAMES: [&[u8]; 4] =
+        [b"ccollections\nOrderedDict\n", b"cos\nsystem\n", b"cdecimal\nDecimal\n", b"ccopyreg\n_reconstructor\n"];
+
+    /// All that a machine tells of a stream.
+    fn told(stream: &[u8], has_no_strides: bool) -> (End, String) {
+        let mut source = Cursor::new(stream);
+        let mut machine = Machine::new(&mut source, 0, false);
+        machine.has_no_strides = has_no_strides;
+        let end = machine.row(4);
+        let shown = format!(
+            "{:?} {:?} {} {} {} {} {} {} {}",
+            machine.drafts,
+            machine.names,
+            machine.trace(),
+            machine.opcodes,
+            machine.calls,
+            machine.memo.count(),
+            machine.heap.depth,
+            machine.heap.weight,
+            machine.frames_matter,
+        );
+        (end, shown)
+    }
+
+    #[test]
+    fn strides_change_nothing() {
+        let mut state = 7_u64;
+        let mut random = |below: usize| {
+            state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+            usize::try_from(state >> 33).unwrap_or(0) % below
+        };
+        let mut furthest = 0;
+        for _ in 0..20_000 {
+            let mut stream = b"\x80\x04".to_vec();
+            for _ in 0..random(60) {
+                // Values first, so that there is something to take.
+                let pieces = if random(3) > 0 { &PIECES[..16] } else { &PIECES[..] };
+                stream.extend(if random(12) == 0 { NAMES[random(4)] } else { pieces[random(pieces.len())] });
+                if random(4) == 0 {
+                    stream.push(super::op::MEMOIZE);
+                }
+            }
+            stream.push(super::op::STOP);
+            let (end, shown) = told(&stream, false);
+            assert_eq!((end, shown), told(&stream, true), "{}", stream.escape_ascii());
+            furthest = furthest.max(if end == End::Stop { stream.len() } else { 0 });
+        }
+        assert!(furthest > 100, "some streams are followed to their end");
+    }
 }
