@@ -15,10 +15,13 @@ mod heap;
 mod input;
 mod joblib;
 mod machine;
+mod memo;
 pub(crate) mod names;
 pub(crate) mod nested;
 mod number;
 mod opcode;
+mod stack;
+mod stride;
 
 pub(crate) use nested::Encoding;
 

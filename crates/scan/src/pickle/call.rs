@@ -273,7 +273,8 @@ impl Machine<'_> {
 
     pub(super) fn obj(&mut self) -> Step {
         let from = self.pop_mark()?;
-        let class = self.stack.get(from).copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
+        let class =
+            self.stack.from(from).first().copied().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))?;
         let arguments = self.arguments_from(from + 1);
         self.stack.truncate(from);
         let result = self.call(How::Instance, class, arguments);
@@ -282,7 +283,7 @@ impl Machine<'_> {
 
     fn arguments_from(&mut self, from: usize) -> Value {
         let container = self.heap.make();
-        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.heap.extend(container, self.stack.from(from));
         Value::Tuple(container)
     }
 
@@ -590,7 +591,7 @@ impl Machine<'_> {
     /// Looks at keys and values from `from` for callables under special names.
     pub(super) fn check_keys(&mut self, from: usize) {
         let mut at = from;
-        while let Some([key, value]) = self.stack.get(at..at + 2).and_then(|pair| pair.first_chunk().copied()) {
+        while let Some([key, value]) = self.stack.from(at).first_chunk().copied() {
             let (key, value) = (Value::from(key), Value::from(value));
             at += 2;
             let callable = match value {

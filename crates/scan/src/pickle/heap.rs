@@ -1,6 +1,6 @@
-//! What the machine knows of a value: eight bytes, whatever the value's real size.
+//! What the machine knows of a value: eight bytes at most, whatever the value's real size.
 //!
-//! A [`Value`] is what the machine looks at; [`Packed`] is how stack, memo and containers keep it.
+//! A [`Value`] is what the machine looks at; [`Packed`] is how stack and containers keep it, [`Narrow`] how the memo does.
 //! Texts and byte strings are offsets into the stream and are read again when they matter. Containers are numbers into
 //! a [`Heap`] that remembers the recent ones and the first items of each; older ones are only known to be containers.
 //! So memory stays bounded, and a value never expands.
@@ -100,17 +100,55 @@ pub(super) enum ItemType {
     Unclear,
 }
 
-/// A value in eight bytes: its kind in the lowest one, what belongs to it above.
+/// A value in eight bytes: its kind in the lowest one, what belongs to it in the five above.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) struct Packed(u64);
 
-const _: () = assert!(size_of::<Packed>() == 8, "a memo entry costs eight bytes");
+/// A [`Packed`] value without the two bytes that it never uses, as the memo keeps it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[repr(C, packed(2))]
+pub(super) struct Narrow {
+    low: u32,
+    high: u16,
+}
+
+const _: () = assert!(size_of::<Narrow>() == 6, "a memo entry costs six bytes");
+
+impl From<Packed> for Narrow {
+    #[inline]
+    fn from(packed: Packed) -> Self {
+        Self { low: (packed.0 & 0xffff_ffff) as u32, high: (packed.0 >> 32 & 0xffff) as u16 }
+    }
+}
+
+impl From<Narrow> for Packed {
+    #[inline]
+    fn from(narrow: Narrow) -> Self {
+        Self(u64::from(narrow.low) | u64::from(narrow.high) << 32)
+    }
+}
 
 impl Packed {
-    const HOLE: Self = Self(0);
-    const TUPLE: u8 = 9;
-    const LIST: u8 = 10;
-    const DICT: u8 = 11;
+    pub(super) const HOLE: Self = Self(0);
+    const TUPLE: u8 = 8;
+    const LIST: u8 = 9;
+    const DICT: u8 = 10;
+    /// Set in the kinds of containers, among others, and clear in those of numbers, texts and the like.
+    const CONTAINER: u64 = 1 << 3;
+    /// Set in the kinds of what can be called, only.
+    const CALLABLE: u64 = 1 << 4;
+
+    /// Whether there may be a container among these values.
+    #[inline]
+    fn may_contain(items: &[Self]) -> bool {
+        items.iter().fold(0, |bits, item| bits | item.0) & Self::CONTAINER != 0
+    }
+
+    /// Whether anything of these values can be called, as far as is known.
+    #[inline]
+    pub(super) fn may_call(items: &[Self]) -> bool {
+        items.iter().fold(0, |bits, item| bits | item.0) & Self::CALLABLE != 0
+    }
 
     fn kind(self) -> u8 {
         (self.0 & 0xff) as u8
@@ -139,16 +177,16 @@ impl From<Value> for Packed {
             Value::Text(text) => (5, text.0),
             Value::Bytes(bytes) => (6, bytes.0),
             Value::Opaque => (7, 0),
-            Value::Set => (8, 0),
+            Value::Set => (11, 0),
             Value::Tuple(number) => (Self::TUPLE, u64::from(number)),
             Value::List(number) => (Self::LIST, u64::from(number)),
             Value::Dict(number) => (Self::DICT, u64::from(number)),
-            Value::Global(number) => (12, u64::from(number)),
-            Value::Made(number) => (13, u64::from(number)),
-            Value::Dtype(ItemType::Bytes(count)) => (14, u64::from(count)),
-            Value::Dtype(ItemType::Object) => (15, 0),
-            Value::Dtype(ItemType::Unclear) => (16, 0),
-            Value::Persistent => (17, 0),
+            Value::Global(number) => (16, u64::from(number)),
+            Value::Made(number) => (17, u64::from(number)),
+            Value::Dtype(ItemType::Bytes(count)) => (12, u64::from(count)),
+            Value::Dtype(ItemType::Object) => (13, 0),
+            Value::Dtype(ItemType::Unclear) => (14, 0),
+            Value::Persistent => (15, 0),
             Value::Unknown => (18, 0),
         };
         Self(u64::from(kind) | rest << 8)
@@ -168,16 +206,16 @@ impl From<Packed> for Value {
             5 => Self::Text(wide),
             6 => Self::Bytes(wide),
             7 => Self::Opaque,
-            8 => Self::Set,
             Packed::TUPLE => Self::Tuple(packed.number()),
             Packed::LIST => Self::List(packed.number()),
             Packed::DICT => Self::Dict(packed.number()),
-            12 => Self::Global(packed.number()),
-            13 => Self::Made(packed.number()),
-            14 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
-            15 => Self::Dtype(ItemType::Object),
-            16 => Self::Dtype(ItemType::Unclear),
-            17 => Self::Persistent,
+            11 => Self::Set,
+            12 => Self::Dtype(ItemType::Bytes((wide.0 & 0xffff) as u16)),
+            13 => Self::Dtype(ItemType::Object),
+            14 => Self::Dtype(ItemType::Unclear),
+            15 => Self::Persistent,
+            16 => Self::Global(packed.number()),
+            17 => Self::Made(packed.number()),
             _ => Self::Unknown,
         }
     }
@@ -188,22 +226,27 @@ pub(super) const ITEMS_MAX: usize = 32;
 /// Containers that are remembered.
 const SLOTS: u32 = 1 << 12;
 
-/// A recent container.
-#[derive(Debug, Default)]
+/// Items of a container that lie beside what else is known of it.
+const FIRST: usize = 5;
+
+/// A recent container, in one cache line.
+#[derive(Debug)]
 struct Slot {
     id: u32,
+    depth: u32,
     /// Items put in, also those not remembered.
     count: u64,
     /// Nodes when everything shared is written out, as printing or hashing does.
     weight: u64,
-    depth: u32,
-    items: Vec<Packed>,
+    first: [Packed; FIRST],
 }
 
 /// Recent containers, in a ring.
 #[derive(Debug, Default)]
 pub(super) struct Heap {
     slots: Vec<Slot>,
+    /// The items behind the first ones, by slot; what was left there by an older container is in nobody's way.
+    more: Vec<Vec<Packed>>,
     next: u32,
     /// Deepest nesting so far.
     pub(super) depth: u32,
@@ -213,18 +256,50 @@ pub(super) struct Heap {
 
 impl Heap {
     /// A new container; the number wraps after 2^32 of them.
+    #[inline]
     pub(super) fn make(&mut self) -> u32 {
         let id = self.next;
         self.next = self.next.wrapping_add(1);
-        let index = (id % SLOTS) as usize;
-        if self.slots.len() <= index {
-            self.slots.push(Slot::default());
-        }
-        if let Some(slot) = self.slots.get_mut(index) {
-            slot.items.clear();
-            (slot.id, slot.count, slot.weight, slot.depth) = (id, 0, 1, 1);
+        match self.slots.get_mut((id % SLOTS) as usize) {
+            // What else is there is not looked at where the count is zero.
+            Some(slot) => (slot.id, slot.depth, slot.count, slot.weight) = (id, 1, 0, 1),
+            None => self.slots.push(Slot { id, depth: 1, count: 0, weight: 1, first: [Packed::HOLE; FIRST] }),
         }
         id
+    }
+
+    /// A new container of few items.
+    #[inline]
+    pub(super) fn make_of<const N: usize>(&mut self, items: [Packed; N]) -> u32 {
+        const { assert!(N <= FIRST) };
+        let (weight, depth) = self.measure(self.next, &items);
+        let id = self.make();
+        if let Some(slot) = self.slots.get_mut((id % SLOTS) as usize) {
+            (slot.depth, slot.count, slot.weight) = (depth.saturating_add(1), N as u64, weight.saturating_add(1));
+            slot.first.iter_mut().zip(items).for_each(|(place, item)| *place = item);
+            if slot.depth > self.depth {
+                self.depth = slot.depth;
+            }
+            if slot.weight > self.weight {
+                self.weight = slot.weight;
+            }
+        }
+        id
+    }
+
+    /// What items add to the weight of container `id`, and how deep the deepest of them is.
+    #[inline]
+    fn measure(&self, id: u32, items: &[Packed]) -> (u64, u32) {
+        let (mut weight, mut depth) = (items.len() as u64, 0);
+        for item in items {
+            if let Some(inner) = item.container() {
+                let (inner_weight, inner_depth) =
+                    self.slot(inner).filter(|_| inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
+                weight = weight.saturating_add(inner_weight);
+                depth = depth.max(inner_depth);
+            }
+        }
+        (weight, depth)
     }
 
     fn slot(&self, id: u32) -> Option<&Slot> {
@@ -234,35 +309,60 @@ impl Heap {
     /// Puts `items` into container `id`.
     #[inline]
     pub(super) fn extend(&mut self, id: u32, items: &[Packed]) {
-        let (mut weight, mut depth) = (0_u64, 0);
-        for item in items {
-            if let Some(inner) = item.container() {
-                let (inner_weight, inner_depth) =
-                    self.slot(inner).filter(|_| inner != id).map_or((1, 1), |slot| (slot.weight, slot.depth));
-                weight = weight.saturating_add(inner_weight);
-                depth = depth.max(inner_depth);
-            }
-        }
-        weight = weight.saturating_add(items.len() as u64);
+        let (weight, depth) =
+            if Packed::may_contain(items) { self.measure(id, items) } else { (items.len() as u64, 0) };
         let Some(slot) = self.slots.get_mut((id % SLOTS) as usize).filter(|slot| slot.id == id) else { return };
-        let room = ITEMS_MAX - slot.items.len().min(ITEMS_MAX);
-        slot.items.extend(items.iter().take(room));
+        let have = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
         slot.count = slot.count.saturating_add(items.len() as u64);
         slot.weight = slot.weight.saturating_add(weight);
         slot.depth = slot.depth.max(depth.saturating_add(1));
-        self.depth = self.depth.max(slot.depth);
-        self.weight = self.weight.max(slot.weight);
+        if slot.depth > self.depth {
+            self.depth = slot.depth;
+        }
+        if slot.weight > self.weight {
+            self.weight = slot.weight;
+        }
+        if have == 0 && items.len() <= FIRST {
+            // The usual case.
+            for (place, item) in slot.first.iter_mut().zip(items) {
+                *place = *item;
+            }
+        } else if have < ITEMS_MAX {
+            self.remember(id, have, items);
+        }
+    }
+
+    /// Remembers `items` behind the `have` that are remembered already.
+    fn remember(&mut self, id: u32, have: usize, items: &[Packed]) {
+        let index = (id % SLOTS) as usize;
+        let Some(slot) = self.slots.get_mut(index) else { return };
+        let room = slot.first.get_mut(have..).unwrap_or_default();
+        room.iter_mut().zip(items).for_each(|(place, item)| *place = *item);
+        let behind = items.get(room.len()..).unwrap_or_default();
+        if behind.is_empty() {
+            return;
+        }
+        if self.more.len() <= index {
+            self.more.resize_with(index + 1, Vec::new);
+        }
+        if let Some(more) = self.more.get_mut(index) {
+            let have = have.saturating_sub(FIRST);
+            more.truncate(have);
+            more.extend(behind.iter().take(ITEMS_MAX - FIRST - have));
+        }
     }
 
     /// All items of a container, if it is recent and small.
     pub(super) fn items(&self, id: u32) -> Option<Vec<Value>> {
-        let slot = self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64)?;
-        Some(slot.items.iter().copied().map(Value::from).collect())
+        self.slot(id).filter(|slot| slot.count <= ITEMS_MAX as u64).map(|_| self.first_items(id))
     }
 
     /// The first items of a container, if it is recent.
     pub(super) fn first_items(&self, id: u32) -> Vec<Value> {
-        self.slot(id).map_or_else(Vec::new, |slot| slot.items.iter().copied().map(Value::from).collect())
+        let Some(slot) = self.slot(id) else { return Vec::new() };
+        let count = usize::try_from(slot.count).unwrap_or(ITEMS_MAX).min(ITEMS_MAX);
+        let more = self.more.get((id % SLOTS) as usize).map(Vec::as_slice).unwrap_or_default();
+        slot.first.iter().chain(more).take(count).copied().map(Value::from).collect()
     }
 
     /// How many items a container has, if it is recent.
@@ -271,57 +371,24 @@ impl Heap {
     }
 }
 
-/// Dense where picklers write it, sparse where an attacker does.
-#[derive(Debug, Default)]
-pub(super) struct Memo {
-    dense: Vec<Packed>,
-    sparse: std::collections::HashMap<u64, Packed>,
-    /// Entries that are there.
-    pub(super) count: u64,
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// How far ahead of its end the dense part grows.
-const DENSE_AHEAD: u64 = 4_096;
-
-impl Memo {
-    pub(super) fn clear(&mut self) {
-        self.dense.clear();
-        self.sparse.clear();
-        self.count = 0;
-    }
-
-    #[inline]
-    pub(super) fn put(&mut self, index: u64, value: Packed) {
-        let length = self.dense.len() as u64;
-        if index == length {
-            // The usual case: numbers rise by one.
-            self.dense.push(value);
-            self.count += 1;
-            if !self.sparse.is_empty() && self.sparse.remove(&index).is_some() {
-                self.count -= 1;
-            }
-            return;
-        }
-        if index < length + DENSE_AHEAD {
-            let at = usize::try_from(index).unwrap_or(0);
-            if self.dense.len() <= at {
-                self.dense.resize(at + 1, Packed::HOLE);
-            }
-            if let Some(entry) = self.dense.get_mut(at) {
-                self.count += u64::from(*entry == Packed::HOLE);
-                *entry = value;
-            }
-        } else if self.sparse.insert(index, value).is_none() {
-            self.count += 1;
-        }
-    }
-
-    #[inline]
-    pub(super) fn get(&self, index: u64) -> Option<Packed> {
-        let dense = usize::try_from(index).ok().and_then(|index| self.dense.get(index)).copied();
-        match dense {
-            Some(Packed::HOLE) | None => self.sparse.get(&index).copied(),
-            found => found,
+    #[test]
+    fn kinds_have_the_bits_that_are_asked_for() {
+        let wide = Wide((1 << 40) - 1);
+        let plain = [Value::Hole, Value::None, Value::Bool(true), Value::Int(wide), Value::Number, Value::Text(wide)];
+        let others = [Value::Bytes(wide), Value::Opaque, Value::Set, Value::Persistent, Value::Dtype(ItemType::Object)];
+        let containers = [Value::Tuple(u32::MAX), Value::List(u32::MAX), Value::Dict(u32::MAX)];
+        let callables = [Value::Global(u32::MAX), Value::Made(u32::MAX), Value::Unknown];
+        for value in plain.into_iter().chain(others).chain(containers).chain(callables) {
+            let packed = Packed::from(value);
+            assert_eq!(Value::from(Packed::from(Narrow::from(packed))), value);
+            assert_eq!(Packed::may_call(&[packed]), callables.contains(&value), "{value:?}");
+            let is_simple = plain.contains(&value) || matches!(value, Value::Bytes(_) | Value::Opaque);
+            assert!(Packed::may_contain(&[packed]) || !containers.contains(&value), "{value:?}");
+            assert!(!Packed::may_contain(&[packed]) || !is_simple, "{value:?}");
         }
     }
 }

@@ -80,6 +80,19 @@ impl<'s> Input<'s> {
         self.end.saturating_sub(self.offset())
     }
 
+    /// The bytes that can be read without a closer look and lie before `end`, and the offset of the first one.
+    #[inline]
+    pub(super) fn at_hand(&self, end: u64) -> (&[u8], u64) {
+        let end = usize::try_from(end.saturating_sub(self.base)).unwrap_or(usize::MAX).min(self.near);
+        (self.buffer.get(self.at..end).unwrap_or_default(), self.offset())
+    }
+
+    /// Goes on by `count` of the bytes at hand.
+    #[inline]
+    pub(super) fn advance(&mut self, count: usize) {
+        self.at += count;
+    }
+
     #[inline]
     pub(super) fn byte(&mut self) -> Option<u8> {
         if self.at >= self.near && !self.reach(1) {

@@ -11,20 +11,17 @@ use std::{collections::HashMap, fmt::Write as _};
 use super::{
     Arrays, Draft, End, Framing, Nested, Seen, Storage,
     argument::int,
+    call::How,
     evaluate,
-    heap::{Heap, Memo, Packed, Value, Wide},
+    heap::{Heap, Packed, Value, Wide},
     input::Input,
-    names::Standing,
+    memo::Memo,
+    names::{Effect, Standing},
     opcode as op,
+    stack::Stack,
 };
 use crate::{rules::id, source::Source};
 
-/// Most values on the stack.
-const STACK_MAX: usize = 8 << 20;
-/// Most memo entries.
-const MEMO_MAX: u64 = 64 << 20;
-/// Most marks that are open at once.
-const MARKS_MAX: usize = 1 << 20;
 /// Nesting that a pickler's own recursion limit never writes.
 const DEPTH_MAX: u32 = 10_000;
 /// Nodes after expansion at which sharing is an attack.
@@ -36,7 +33,7 @@ const KEPT_BYTES_MAX: usize = 1 << 20;
 /// Most different memo numbers beyond 64 bits.
 const LARGE_MAX: usize = 256;
 /// Opcodes that a trace shows.
-const TRACE: usize = 16;
+pub(super) const TRACE: usize = 16;
 /// Deepest nesting of pickles inside joblib arrays.
 const RUNS_MAX: u32 = 16;
 
@@ -84,6 +81,16 @@ impl Name {
     pub(super) fn is_plain(&self) -> bool {
         self.standing != Standing::Odd
     }
+
+    /// Whether calling it so makes a fresh value of any arguments, and nothing else has to be looked at.
+    pub(super) fn is_fresh(&self, how: How) -> bool {
+        let is_fresh = match self.standing {
+            Standing::Allowed(Effect::Make) => true,
+            Standing::Allowed(Effect::Class) => how == How::New,
+            _ => false,
+        };
+        is_fresh && self.role != Role::Evaluated
+    }
 }
 
 /// Why a step did not go on. The text says what CPython would say.
@@ -93,6 +100,8 @@ pub(super) enum Halt {
     Broken(&'static &'static str),
     Limit(&'static &'static str),
 }
+
+const EMPTY: Halt = Halt::Broken(&"the stack is empty");
 
 pub(super) type Step<T = ()> = Result<T, Halt>;
 
@@ -104,19 +113,19 @@ pub(super) struct Machine<'s> {
     name_index: HashMap<(String, String), u32>,
     /// Operands of STACK_GLOBAL by where their texts stand.
     pairs: HashMap<(Wide, Wide), u32>,
-    pub(super) stack: Vec<Packed>,
-    marks: Vec<usize>,
-    memo: Memo,
+    pub(super) stack: Stack,
+    pub(super) memo: Memo,
     pub(super) heap: Heap,
     pub(super) protocol: u8,
     pub(super) framing: Framing,
-    frame_end: u64,
+    pub(super) frame_end: u64,
     /// Whether the stream means something else to an unpickler that holds frames in a buffer.
     pub(super) frames_matter: bool,
     /// Offset of the opcode that is being followed.
     pub(super) at: u64,
     start: u64,
-    trace: [(u64, u8); TRACE],
+    /// The last opcodes: above the lowest byte of each where it stands.
+    pub(super) trace: [u64; TRACE],
     pub(super) opcodes: u64,
     runs: u32,
     /// Texts and byte strings that stand nowhere in the stream.
@@ -141,6 +150,9 @@ pub(super) struct Machine<'s> {
     pub(super) storages: HashMap<String, Storage>,
     pub(super) script: bool,
     pub(super) calls: u64,
+    /// Follows opcode by opcode, for comparison.
+    #[cfg(test)]
+    pub(super) has_no_strides: bool,
 }
 
 impl<'s> Machine<'s> {
@@ -152,8 +164,7 @@ impl<'s> Machine<'s> {
             names: Vec::new(),
             name_index: HashMap::new(),
             pairs: HashMap::new(),
-            stack: Vec::new(),
-            marks: Vec::new(),
+            stack: Stack::default(),
             memo: Memo::default(),
             heap: Heap::default(),
             protocol: 0,
@@ -162,7 +173,7 @@ impl<'s> Machine<'s> {
             frames_matter: false,
             at: start,
             start,
-            trace: [(0, 0); TRACE],
+            trace: [0; TRACE],
             opcodes: 0,
             runs: 0,
             kept: Vec::new(),
@@ -180,6 +191,8 @@ impl<'s> Machine<'s> {
             storages: HashMap::new(),
             script,
             calls: 0,
+            #[cfg(test)]
+            has_no_strides: false,
         }
     }
 
@@ -205,7 +218,6 @@ impl<'s> Machine<'s> {
 
     fn follow(&mut self) -> Halt {
         self.stack.clear();
-        self.marks.clear();
         self.memo.clear();
         self.protocol = 0;
         self.frame_end = u64::MAX;
@@ -257,11 +269,10 @@ impl<'s> Machine<'s> {
             return Err(Halt::Limit(&"pickles nested too deep"));
         }
         let stack = std::mem::take(&mut self.stack);
-        let marks = std::mem::take(&mut self.marks);
         let memo = std::mem::take(&mut self.memo);
         let (protocol, frame_end, start) = (self.protocol, self.frame_end, self.start);
         let halt = self.follow();
-        (self.stack, self.marks, self.memo) = (stack, marks, memo);
+        (self.stack, self.memo) = (stack, memo);
         (self.protocol, self.frame_end, self.start) = (protocol, frame_end, start);
         self.runs -= 1;
         if matches!(halt, Halt::Stop) { Ok(()) } else { Err(halt) }
@@ -278,22 +289,30 @@ impl<'s> Machine<'s> {
         }
     }
 
+    /// Follows a stride, if there is one, and the next opcode.
     fn step(&mut self) -> Step {
+        if self.stride() {
+            self.memoize_at_once()?;
+        }
         self.at = self.input.offset();
         let code = self.input.byte().ok_or(Halt::Broken(&"the stream ends without STOP"))?;
         let slot = usize::try_from(self.opcodes % TRACE as u64).unwrap_or(0);
         if let Some(entry) = self.trace.get_mut(slot) {
-            *entry = (self.at, code);
+            *entry = self.at << 8 | u64::from(code);
         }
         self.opcodes += 1;
         let result = self.execute(code);
         // Also where the opcode failed: another reading may go on.
         self.leave_frame();
         result?;
-        // Picklers write MEMOIZE behind almost everything; a dispatch of its own would be a third of the time.
+        self.memoize_at_once()
+    }
+
+    /// Follows a MEMOIZE together with the opcode before it: picklers write one behind almost everything.
+    fn memoize_at_once(&mut self) -> Step {
         if self.input.next_is(op::MEMOIZE) {
             self.at = self.input.offset() - 1;
-            let result = self.put(self.memo.count);
+            let result = self.put(self.memo.count());
             self.leave_frame();
             result?;
         }
@@ -324,7 +343,7 @@ impl<'s> Machine<'s> {
             op::PUT => self.memo_line().and_then(|index| self.put(index)),
             op::BINPUT => self.u8().and_then(|index| self.put(u64::from(index))),
             op::LONG_BINPUT => self.u32().and_then(|index| self.put(u64::from(index))),
-            op::MEMOIZE => self.put(self.memo.count),
+            op::MEMOIZE => self.put(self.memo.count()),
             op::GET => self.memo_line().and_then(|index| self.get(index)),
             op::BINGET => self.u8().and_then(|index| self.get(u64::from(index))),
             op::LONG_BINGET => self.u32().and_then(|index| self.get(u64::from(index))),
@@ -364,11 +383,11 @@ impl<'s> Machine<'s> {
             op::TUPLE => self.pop_mark().and_then(|from| self.tuple_from(from)),
             op::EMPTY_LIST => self.empty_list(),
             op::LIST => self.pop_mark().and_then(|from| self.list_from(from)),
-            op::APPEND => self.stack_from(1).and_then(|from| self.add_items(from)),
+            op::APPEND => self.topmost(1).and_then(|from| self.add_items(from)),
             op::APPENDS | op::ADDITEMS => self.pop_mark().and_then(|from| self.add_items(from)),
             op::EMPTY_DICT => self.empty_dict(),
             op::DICT => self.pop_mark().and_then(|from| self.dict_from(from)),
-            op::SETITEM => self.stack_from(2).and_then(|from| self.set_items(from)),
+            op::SETITEM => self.topmost(2).and_then(|from| self.set_items(from)),
             op::SETITEMS => self.pop_mark().and_then(|from| self.set_items(from)),
             op::EMPTY_SET => self.push(Value::Set),
             op::FROZENSET => self.pop_mark().and_then(|from| self.replace_from(from, Value::Set)),
@@ -401,69 +420,45 @@ impl<'s> Machine<'s> {
         self.push_packed(value.into())
     }
 
-    #[inline]
     fn push_packed(&mut self, value: Packed) -> Step {
-        if self.stack.len() >= STACK_MAX {
-            return Err(Halt::Limit(&"more values on the stack than are followed"));
-        }
-        self.stack.push(value);
-        Ok(())
+        if self.stack.push(value) { Ok(()) } else { Err(Halt::Limit(&"more values on the stack than are followed")) }
     }
 
-    #[inline]
     pub(super) fn pop(&mut self) -> Step<Value> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= fence {
-            return Err(Halt::Broken(&"the stack is empty"));
-        }
-        self.stack.pop().map(Value::from).ok_or(Halt::Broken(&"the stack is empty"))
+        self.stack.pop().map(Value::from).ok_or(EMPTY)
     }
 
-    #[inline]
     fn top(&self) -> Step<Packed> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        if self.stack.len() <= fence {
-            return Err(Halt::Broken(&"the stack is empty"));
-        }
-        self.stack.last().copied().ok_or(Halt::Broken(&"the stack is empty"))
+        self.stack.top().ok_or(EMPTY)
     }
 
     fn mark(&mut self) -> Step {
-        if self.marks.len() >= MARKS_MAX {
-            return Err(Halt::Limit(&"more open marks than are followed"));
-        }
-        self.marks.push(self.stack.len());
-        Ok(())
+        if self.stack.mark() { Ok(()) } else { Err(Halt::Limit(&"more open marks than are followed")) }
     }
 
     /// Where the items above the topmost mark begin; the mark is gone.
     pub(super) fn pop_mark(&mut self) -> Step<usize> {
-        self.marks.pop().ok_or(Halt::Broken(&"no mark on the stack"))
+        self.stack.pop_mark().ok_or(Halt::Broken(&"no mark on the stack"))
     }
 
     /// POP removes a mark where one is on top.
     fn pop_one(&mut self) -> Step {
-        if self.marks.last() == Some(&self.stack.len()) {
-            self.marks.pop();
-            return Ok(());
-        }
-        self.pop().map(|_| ())
+        if self.stack.ends_with_mark() { self.pop_mark().map(|_| ()) } else { self.pop().map(|_| ()) }
     }
 
-    /// Where the topmost `count` values begin; they must lie above the topmost mark, with one value below them.
-    fn stack_from(&self, count: usize) -> Step<usize> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        self.stack.len().checked_sub(count).filter(|from| *from > fence).ok_or(Halt::Broken(&"the stack is empty"))
+    /// Where the topmost `count` values begin, which must lie above the topmost mark.
+    fn topmost(&self, count: usize) -> Step<usize> {
+        self.stack.topmost(count).ok_or(EMPTY)
     }
 
-    #[inline]
     fn put(&mut self, index: u64) -> Step {
         let value = self.top()?;
-        if index > MEMO_INDEX_MAX && index / 64 > self.memo.count {
-            let message = format!("memo number {index} with {} entries", self.memo.count);
+        let count = self.memo.count();
+        if index > MEMO_INDEX_MAX && index / 64 > count {
+            let message = format!("memo number {index} with {count} entries");
             self.draft(id::PKL_RESOURCE, "memo", message);
         }
-        if self.memo.count >= MEMO_MAX {
+        if self.memo.is_full() {
             return Err(Halt::Limit(&"more memo entries than are followed"));
         }
         self.memo.put(index, value);
@@ -519,27 +514,25 @@ impl<'s> Machine<'s> {
     // --- containers --------------------------------------------------------------------------------------------
 
     fn tuple_of(&mut self, count: usize) -> Step {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        let from = self.stack.len().checked_sub(count).filter(|from| *from >= fence);
-        self.tuple_from(from.ok_or(Halt::Broken(&"the stack is empty"))?)
+        self.topmost(count).and_then(|from| self.tuple_from(from))
     }
 
     fn tuple_from(&mut self, from: usize) -> Step {
         let container = self.heap.make();
-        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.heap.extend(container, self.stack.from(from));
         self.replace_from(from, Value::Tuple(container))
     }
 
     fn list_from(&mut self, from: usize) -> Step {
         let container = self.heap.make();
-        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.heap.extend(container, self.stack.from(from));
         self.replace_from(from, Value::List(container))
     }
 
     fn dict_from(&mut self, from: usize) -> Step {
         let container = self.heap.make();
         self.check_keys(from);
-        self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+        self.heap.extend(container, self.stack.from(from));
         self.replace_from(from, Value::Dict(container))
     }
 
@@ -563,9 +556,9 @@ impl<'s> Machine<'s> {
         let target = self.below(from)?;
         match target {
             Value::List(container) => {
-                self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+                self.heap.extend(container, self.stack.from(from));
             }
-            other if from < self.stack.len() => self.mutated(other, "adds items to"),
+            other if !self.stack.from(from).is_empty() => self.mutated(other, "adds items to"),
             Value::Set => {}
             other => self.changed_by_nothing(other),
         }
@@ -586,9 +579,9 @@ impl<'s> Machine<'s> {
         self.check_keys(from);
         match target {
             Value::Dict(container) => {
-                self.heap.extend(container, self.stack.get(from..).unwrap_or_default());
+                self.heap.extend(container, self.stack.from(from));
             }
-            other if from < self.stack.len() => self.mutated(other, "sets items of"),
+            other if !self.stack.from(from).is_empty() => self.mutated(other, "sets items of"),
             _ => {}
         }
         self.stack.truncate(from);
@@ -596,11 +589,7 @@ impl<'s> Machine<'s> {
     }
 
     fn below(&self, from: usize) -> Step<Value> {
-        let fence = self.marks.last().copied().unwrap_or(0);
-        from.checked_sub(1)
-            .filter(|index| *index >= fence)
-            .and_then(|index| self.stack.get(index).copied().map(Value::from))
-            .ok_or(Halt::Broken(&"the stack is empty"))
+        self.stack.below(from).map(Value::from).ok_or(EMPTY)
     }
 
     // --- names -------------------------------------------------------------------------------------------------
@@ -708,11 +697,11 @@ impl<'s> Machine<'s> {
         let mut text = String::new();
         for back in (0..count).rev() {
             let index = usize::try_from((self.opcodes - 1 - back) % TRACE as u64).unwrap_or(0);
-            let Some((offset, code)) = self.trace.get(index) else { continue };
+            let Some(entry) = self.trace.get(index) else { continue };
             if !text.is_empty() {
                 text.push_str(" · ");
             }
-            let _ = write!(text, "{offset:#x} {}", op::name(*code));
+            let _ = write!(text, "{:#x} {}", entry >> 8, op::name((entry & 0xff) as u8));
         }
         text
     }
