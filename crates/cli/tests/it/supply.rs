@@ -151,7 +151,7 @@ fn figures_of_the_weights_are_part_of_the_evidence() {
     let files = weights["files"].as_array().unwrap();
     assert_eq!(files.len(), 1, "{weights}");
     assert_eq!((&files[0]["path"], &files[0]["elements"]), (&json!("model.safetensors"), &json!(6_400)));
-    assert_eq!((&files[0]["dead_rows"], &files[0]["findings"][0]["rule"]), (&json!(1), &json!("RF-WTS-004")));
+    assert_eq!((&files[0]["dead_rows"], &files[0]["findings"][0]["rule"]), (&json!(1), &json!("RF-WTS-003")));
     assert_eq!(shown["evidence"][0]["statement"]["predicate"]["summary"]["tensors"], 1);
     assert_eq!(shown["evidence"][0]["statement"]["predicate"]["verdict"], "pass");
     let told = home.run(&["show", "model/net"]).exits(0).out();

@@ -20,7 +20,7 @@ use super::{
 use crate::{
     Limits,
     detect::{Kind, detect},
-    source::Source,
+    source::{Source, length},
 };
 
 /// Largest graph that is read whole for its header alone, in bytes: ONNX has no table of its tensors.
@@ -33,7 +33,11 @@ pub fn tensor_table(file: &mut (impl Read + Seek), limits: &Limits) -> TensorTab
     if matches!(detect(file), Ok(kind) if has_no_weights(kind)) {
         return TensorTable { format: "unknown".into(), ..TensorTable::default() };
     }
-    let Contents { format, tensors, mut untyped, unread, .. } = Contents::read(file, Want::Heads, &limits);
+    let Contents { format, tensors, mut untyped, mut unread, .. } = Contents::read(file, Want::Heads, &limits);
+    if format == "onnx" && tensors.is_empty() && length(file).is_ok_and(|length| length <= limits.model_bytes_max) {
+        // Anything may look like protocol buffers, short texts above all: a graph without tensors is no loss.
+        unread.clear();
+    }
     let head = |tensor: Tensor| TensorHead { name: tensor.name, dtype: tensor.dtype, shape: tensor.shape };
     let mut heads: Vec<TensorHead> = tensors.into_iter().map(head).collect();
     heads.append(&mut untyped);

@@ -149,7 +149,7 @@ fn a_table_names_what_the_numbers_come_from() {
         let summary = weight_summary(name, &mut file, &Limits::default()).unwrap();
         assert_eq!(summary.tensors, report.tensors.len() as u64);
     }
-    for text in [&b"{\"architectures\": [\"Net\"]}"[..], b"", b"import os\n"] {
+    for text in [&b"{\"architectures\": [\"Net\"]}"[..], b"", b"import os\n", b"{ }"] {
         let table = tensor_table(&mut Cursor::new(text), &Limits::default());
         assert!(table.tensors.is_empty() && table.unread.is_empty(), "{table:?}");
         assert_eq!(weight_summary("x", &mut Cursor::new(text), &Limits::default()), None);
