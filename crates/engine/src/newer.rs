@@ -319,12 +319,11 @@ fn match_up<'t>(held: &'t Tables, newer: &'t Tables, out: &mut WeightChanges) ->
         }
     }
     for tensor in rest {
-        match counterpart(&tensor, false) {
-            Some(other) => pairs.push((other, tensor)),
-            None => {
-                out.counts.added += 1;
-                list(&mut out.added, || tensor.shown());
-            }
+        if let Some(other) = counterpart(&tensor, false) {
+            pairs.push((other, tensor));
+        } else {
+            out.counts.added += 1;
+            list(&mut out.added, || tensor.shown());
         }
     }
     let mut gone: Vec<Placed<'_>> = left.into_values().flatten().collect();

@@ -120,6 +120,7 @@ impl WeightSummary {
     }
 
     /// The same under a name that the reader chose, with lists cut to their bounds: for answers that nobody trusts.
+    #[must_use]
     pub fn bounded(mut self, path: &str) -> Self {
         path.clone_into(&mut self.path);
         let kept = self.findings.len().min(FINDINGS_MAX);

@@ -33,7 +33,8 @@ impl<'s> Beside<'s> {
             let difference = value - base;
             self.elements += 1;
             // Two elements that are no number count as the same.
-            self.changed += u64::from(difference != 0.0 && !(value.is_nan() && base.is_nan()) && *value != base);
+            let same = difference == 0.0 || value.to_bits() == base.to_bits() || (value.is_nan() && base.is_nan());
+            self.changed += u64::from(!same);
             if difference.is_finite() {
                 self.base_energy += base * base;
                 self.energy += difference * difference;

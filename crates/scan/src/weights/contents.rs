@@ -187,7 +187,9 @@ impl Contents {
             format!("`{}`{others}: numbers of type `{}` are not read", printable(name, 80), printable(dtype, 40))
         };
         let reasons: Vec<String> = by_type.iter().take(DTYPES_MAX).map(told).collect();
-        reasons.into_iter().for_each(|reason| self.unread(reason));
+        for reason in reasons {
+            self.unread(reason);
+        }
     }
 
     fn fill(&mut self, source: &mut dyn Source, limits: &Limits) -> io::Result<()> {
@@ -294,14 +296,13 @@ impl Contents {
 
     /// An array at `offset` of `source`, or wholly in `unpacked`.
     fn npy(&mut self, source: &mut dyn Source, name: &str, offset: u64, unpacked: Option<Vec<u8>>) -> io::Result<()> {
-        let header = match &unpacked {
-            Some(bytes) => Header::read(&mut Cursor::new(bytes)),
-            None => {
-                let usual = Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_USUAL)?));
-                match usual {
-                    Ok(header) => Ok(header),
-                    Err(_) => Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_MAX)?)),
-                }
+        let header = if let Some(bytes) = &unpacked {
+            Header::read(&mut Cursor::new(bytes))
+        } else {
+            let usual = Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_USUAL)?));
+            match usual {
+                Ok(header) => Ok(header),
+                Err(_) => Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_MAX)?)),
             }
         };
         let header = match header {

@@ -185,7 +185,7 @@ fn a_table_of_a_quantised_file_has_what_no_number_is_read_of() {
         bytes.extend((name.len() as u64).to_le_bytes());
         bytes.extend(name.as_bytes());
         bytes.extend(2_u32.to_le_bytes());
-        dimensions.iter().for_each(|side| bytes.extend(side.to_le_bytes()));
+        bytes.extend(dimensions.iter().flat_map(|side| side.to_le_bytes()));
         bytes.extend(kind.to_le_bytes());
         bytes.extend(offset.to_le_bytes());
     }
