@@ -145,8 +145,10 @@ pub(crate) enum Command {
         action: SignAction,
     },
     /// Say which fetched artifacts have newer revisions at their source, and what changed
-    #[command(after_help = "Examples:\n  ringfence outdated\n  ringfence outdated --format json")]
-    Outdated,
+    #[command(
+        after_help = "Examples:\n  ringfence outdated\n  ringfence outdated model/base --weights\n  ringfence outdated --format json"
+    )]
+    Outdated(OutdatedArgs),
     /// Run a plan: admit the inputs, train in the sandbox, attack the result, release it
     #[command(
         after_help = "Examples:\n  ringfence run examples/digits/ringfence.toml\n  ringfence run plan.toml --level full"
@@ -251,6 +253,16 @@ pub(crate) struct GetArgs {
 pub(crate) struct LsArgs {
     /// Only this artifact
     pub(crate) name: Option<String>,
+}
+
+/// `outdated`.
+#[derive(Debug, Args)]
+pub(crate) struct OutdatedArgs {
+    /// Only this artifact
+    pub(crate) name: Option<String>,
+    /// Fetch the newer weights too and say by how much each tensor moved; nothing of it is kept
+    #[arg(long)]
+    pub(crate) weights: bool,
 }
 
 /// `show`.

@@ -45,7 +45,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Scan(args) if args.weights => supply::weights(&settings, printer, &args),
         Command::Scan(args) => files::scan(&settings, printer, &args),
         Command::Sign { action } => supply::sign(&settings, printer, &action),
-        Command::Outdated => supply::outdated(&settings, printer),
+        Command::Outdated(args) => supply::outdated(&settings, printer, &args),
         Command::Screen(args) => files::screen(&settings, printer, &args),
         Command::Attack(args) => files::attack(&settings, printer, &args),
         Command::Harden(args) => files::harden(&settings, printer, &args),

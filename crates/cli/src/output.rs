@@ -6,11 +6,14 @@ use std::io::{self, IsTerminal as _, Write as _};
 
 use ringfence_engine::{
     EngineError,
-    schema::{Finding, Severity},
+    schema::{Finding, Severity, finding::printable},
 };
 use serde::Serialize;
 
 use crate::args::Format;
+
+/// What is shown of a waiver's texts, in characters.
+const WAIVER_CHARS_MAX: usize = 200;
 
 /// Where output goes and how it looks.
 #[derive(Debug, Clone, Copy)]
@@ -100,6 +103,10 @@ impl Printer {
         }
         if !finding.remedy.is_empty() {
             text.push_str(&format!("   = fix: {}\n", finding.remedy));
+        }
+        if let Some(waived) = &finding.waived {
+            let (by, reason) = (printable(&waived.by, WAIVER_CHARS_MAX), printable(&waived.reason, WAIVER_CHARS_MAX));
+            text.push_str(&format!("   = waived by {by} until {}: {reason}\n", waived.expires_ms));
         }
         write_out(&text)
     }

@@ -23,6 +23,7 @@ use crate::{
     act::{Act, Blob, Effect, PENDING, Reach},
     bundle::{CommittedStatement, canonical},
     error::EngineError,
+    look::{scan_config, scan_summary},
     page::PICTURES_MAX,
     record::{EvidenceRow, Flagged, OriginRow, Reading, Version},
     source::{self, Bounded},
@@ -173,41 +174,23 @@ impl Vault<'_> {
 
     fn scan_version(&self, mut version: Version) -> Result<Effect<Inspected>, EngineError> {
         let manifest = self.manifest(&version)?;
-        let report = self.scan_manifest(&manifest)?;
+        let report = self.scan_manifest(&manifest, version.artifact.kind())?;
         let made = self.evidence(&Made {
             kind: EvidenceKind::Scan,
             name: version.reference().to_string(),
             subject: version.tree,
             rules: ringfence_scan::rules_digest(),
-            config: json!({"limits": "default", "storages": "whole"}),
+            config: scan_config(),
             inputs: BTreeMap::new(),
             coverage: BTreeMap::from([("files".to_owned(), report.files.len() as u64)]),
             verdict: scan_verdict(&report),
             report: canonical(&report)?,
-            summary: BTreeMap::from([("verdict".to_owned(), json!(report.verdict))]),
+            summary: scan_summary(&report),
         })?;
         let found = Found { scan: Some(report), ..Found::default() };
         let mut effect = Effect::of(());
         made.into_effect(&mut version, &mut effect);
         Ok(effect.replace(Inspected { version, found }))
-    }
-
-    /// Scans every file of a stored artifact, each in a descriptor of its own.
-    pub(crate) fn scan_manifest(&self, manifest: &Manifest) -> Result<ScanReport, EngineError> {
-        let mut reports = Vec::new();
-        for file in manifest.tree().files() {
-            let descriptor = self.descriptor(manifest, &file.path)?;
-            let job = Job::Scan { paths: vec![file.path.clone()], storages: true };
-            let mut one = None;
-            let called =
-                Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));
-            reports.push(match (called, one) {
-                (Ok(_), Some(report)) => report,
-                (Err(error), _) => crate::files::unread(&file.path, file.size, &error.to_string()),
-                (Ok(_), None) => crate::files::unread(&file.path, file.size, crate::files::NO_REPORT),
-            });
-        }
-        Ok(ScanReport::new(reports))
     }
 
     fn screen_version(&self, mut version: Version) -> Result<Effect<Inspected>, EngineError> {

@@ -2,8 +2,9 @@
 //!
 //! * [`Vault`]: made, opened, recovered (`vault`); every effect passes through one door (`act`).
 //! * [`stage`]: `Untrusted → Inspected → Admitted → Candidate → Tested → Released`, each step consuming the one before:
-//!   `admit`, `run`, `release`; what people do with artifacts afterwards: `keep`.
-//! * `origin`, `remote`: what is fetched, looked at by ranges first; `reaudit`: what was let in, looked at again;
+//!   `admit`, `look`, `run`, `release`; what people do with artifacts afterwards: `keep`.
+//! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
+//!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
@@ -23,6 +24,8 @@ pub mod doctor;
 mod error;
 pub mod files;
 mod keep;
+mod look;
+mod newer;
 mod origin;
 mod page;
 mod plan;
@@ -44,7 +47,7 @@ mod work;
 
 pub use admit::{Intake, Origin};
 pub use error::{EngineError, ExitClass};
-pub use origin::Outdated;
+pub use newer::Outdated;
 pub use plan::Plan;
 pub use provenance::Input;
 pub use reaudit::{Rescan, stale};

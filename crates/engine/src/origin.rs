@@ -1,11 +1,12 @@
-//! Artifacts from elsewhere: looked at by ranges before their weights are fetched, fetched under pins, compared later.
+//! Artifacts from elsewhere: looked at by ranges before their weights are fetched, fetched under pins; compared later in
+//! `newer`.
 //!
 //! The network is spoken to here, in the parent; foreign content is parsed in keyless children all the same, which ask for
 //! the pieces that they want (see [`crate::remote`]).
 
 use std::{os::unix::net::UnixStream, thread};
 
-use ringfence_reach::{Listing, ListingDiff, Reach, RemoteFile, Resume, Source, diff};
+use ringfence_reach::{Listing, Reach, RemoteFile, Resume, Source};
 use ringfence_schema::{
     ArtifactKind, Verdict,
     finding::{Severity, printable},
@@ -17,7 +18,7 @@ use serde_json::json;
 use crate::{
     admit::{FILE_BYTES_MAX, Intake},
     error::EngineError,
-    record::{OriginRow, Version},
+    record::OriginRow,
     remote,
     source::Bounded,
     stage::Untrusted,
@@ -27,17 +28,6 @@ use crate::{
 
 /// Most findings that a refusal quotes.
 const QUOTED_MAX: usize = 8;
-
-/// A newer state of what an artifact was fetched from.
-#[derive(Debug)]
-pub struct Outdated {
-    /// The artifact.
-    pub version: Version,
-    /// What there is now.
-    pub latest: String,
-    /// How the files differ; weights are compared by the source's own digests.
-    pub diff: ListingDiff,
-}
 
 impl Vault<'_> {
     /// Fetches a source into sealed quarantine: pinned, scanned by ranges first, every file compared with the source's hash.
@@ -142,35 +132,5 @@ impl Vault<'_> {
         }
         progress.end("");
         Ok(())
-    }
-
-    /// Asks the sources of what was fetched whether there is something newer.
-    pub fn outdated(&self) -> Result<Vec<Outdated>, EngineError> {
-        let reach = (self.settings.reach)()?;
-        let mut found = Vec::new();
-        for version in self.newest_fetched()? {
-            let Some(origin) = &version.origin else { continue };
-            let source = |text: &str| {
-                text.parse::<Source>().map_err(|error| EngineError::tampered(version.reference().to_string(), error))
-            };
-            let latest = reach.latest(&source(&origin.asked)?)?;
-            let held = reach.listing(&source(&origin.pinned)?)?;
-            let diff = diff(&held, &latest);
-            if latest.revision.to_string() != origin.revision {
-                found.push(Outdated { latest: latest.revision.to_string(), version, diff });
-            }
-        }
-        Ok(found)
-    }
-
-    /// The newest fetched version of each artifact.
-    fn newest_fetched(&self) -> Result<Vec<Version>, EngineError> {
-        let mut newest: Vec<Version> = Vec::new();
-        for version in self.versions()?.into_iter().filter(|version| version.refused.is_none()) {
-            newest.retain(|other| other.artifact != version.artifact);
-            newest.push(version);
-        }
-        newest.retain(|version| version.origin.is_some());
-        Ok(newest)
     }
 }

@@ -27,6 +27,7 @@ use crate::{
     admit::{Made, fill_index, resource, scan_verdict},
     bundle::canonical,
     error::EngineError,
+    look::{scan_config, scan_summary},
     record::Version,
     vault::Vault,
 };
@@ -163,7 +164,7 @@ impl Vault<'_> {
         let before = self.scan_report(&version)?.map(|report| report.verdict);
         let (mut rescan, index) = self.act(act, || {
             let manifest = self.manifest(&version)?;
-            let mut report = self.scan_manifest(&manifest)?;
+            let mut report = self.scan_manifest(&manifest, version.artifact.kind())?;
             let digests: Vec<Digest> = manifest.tree().files().iter().map(|file| file.sha256).collect();
             let mut alerts = Vec::new();
             if let Some(feed) = feed {
@@ -183,12 +184,12 @@ impl Vault<'_> {
                 name: version.reference().to_string(),
                 subject: version.tree,
                 rules: ringfence_scan::rules_digest(),
-                config: json!({"limits": "default", "storages": "whole", "feed": head}),
+                config: json!({"scan": scan_config(), "feed": head}),
                 inputs: BTreeMap::new(),
                 coverage: BTreeMap::from([("files".to_owned(), report.files.len() as u64)]),
                 verdict: scan_verdict(&report),
                 report: canonical(&report)?,
-                summary: BTreeMap::from([("verdict".to_owned(), json!(report.verdict))]),
+                summary: scan_summary(&report),
             })?;
             let mut version = version.clone();
             version.revoked = match report.verdict {
@@ -293,7 +294,7 @@ fn with_advisories(report: ScanReport, matched: Vec<(Finding, Bearing)>) -> Scan
         size: 0,
         findings: matched.into_iter().map(|(finding, _)| finding).collect(),
     });
-    ScanReport::new(files)
+    ScanReport { weights: report.weights, ..ScanReport::new(files) }
 }
 
 /// A feed that is past its date, or that could not be read whole.

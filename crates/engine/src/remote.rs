@@ -13,13 +13,15 @@ const PIECE_BYTES_MAX: u32 = 64 << 10;
 /// Stands for an answer's length where there is none.
 const FAILED: u32 = u32::MAX;
 
-/// Answers `socket` from `file` until the other side closes it.
+/// Answers `socket` from `file` until the other side closes it. What went wrong with the file comes back then: the child
+/// only hears that there is no answer.
 pub(crate) fn serve(mut socket: &UnixStream, file: &mut (impl Read + Seek)) -> io::Result<()> {
     let mut piece = Vec::new();
+    let mut first_failure = None;
     loop {
         let mut request = [0; 12];
         match socket.read_exact(&mut request) {
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => return first_failure.map_or(Ok(()), Err),
             other => other?,
         }
         let [offset @ .., a, b, c, d] = request;
@@ -33,7 +35,10 @@ pub(crate) fn serve(mut socket: &UnixStream, file: &mut (impl Read + Seek)) -> i
                 socket.write_all(&u32::try_from(piece.len()).unwrap_or(0).to_le_bytes())?;
                 socket.write_all(&piece)?;
             }
-            Err(_) => socket.write_all(&FAILED.to_le_bytes())?,
+            Err(error) => {
+                first_failure.get_or_insert(error);
+                socket.write_all(&FAILED.to_le_bytes())?;
+            }
         }
     }
 }

@@ -5,6 +5,7 @@
 //! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
 
 use std::{
+    collections::BTreeSet,
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom, Write},
     os::fd::OwnedFd,
@@ -52,6 +53,25 @@ pub(crate) enum Job {
         path: String,
         /// Whether there is a base.
         base: bool,
+    },
+    /// A few figures of the weights in the descriptor; answers a
+    /// [`WeightSummary`](ringfence_schema::weights::WeightSummary), or `null` where there are none.
+    WeightSummary {
+        /// What the file is called.
+        path: String,
+    },
+    /// Which tensors a file has that lies elsewhere; answers a [`TensorTable`](ringfence_schema::weights::TensorTable).
+    TensorTable {
+        /// Its size in bytes.
+        size: u64,
+    },
+    /// How far tensors moved between two files that lie elsewhere (the newer one, then its base); answers a list of
+    /// [`TensorChange`](ringfence_schema::weights::TensorChange).
+    TensorChanges {
+        /// Sizes of both in bytes.
+        sizes: [u64; 2],
+        /// The tensors.
+        names: BTreeSet<String>,
     },
     /// Where tensors begin in the descriptor; answers a list of offsets.
     Cuts,
@@ -223,9 +243,13 @@ fn limits(job: &Job) -> Limits {
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(64), wall: hours(4), ..base }
         }
-        Job::Scan { .. } | Job::ScanElsewhere { .. } | Job::Weights { .. } | Job::Cuts => {
-            Limits { cpu: hours(2), wall: hours(2), ..base }
-        }
+        Job::TensorChanges { .. } => Limits { cpu: hours(12), wall: hours(12), ..base },
+        Job::Scan { .. }
+        | Job::ScanElsewhere { .. }
+        | Job::Weights { .. }
+        | Job::WeightSummary { .. }
+        | Job::TensorTable { .. }
+        | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
     }
 }
 
@@ -295,6 +319,21 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             } else {
                 ringfence_scan::weights(&path, &mut file, &limits)
             })
+        }
+        Job::WeightSummary { path } => {
+            json(&ringfence_scan::weight_summary(&path, &mut files.next()?, &ringfence_scan::Limits::default()))
+        }
+        Job::TensorTable { size } => {
+            let mut file = Elsewhere::new(files.next()?, size);
+            json(&ringfence_scan::tensor_table(&mut file, &ringfence_scan::Limits::default()))
+        }
+        Job::TensorChanges { sizes: [size, base_size], names } => {
+            let (mut file, mut base) = (Elsewhere::new(files.next()?, size), Elsewhere::new(files.next()?, base_size));
+            let mut tell = |done, total| {
+                let _ = say(emit, &Record::Progress { stage: "comparing".into(), done, total });
+            };
+            let limits = ringfence_scan::Limits::default();
+            json(&ringfence_scan::tensor_changes(&mut file, &mut base, &names, &limits, &mut tell))
         }
         Job::Cuts => json(&ringfence_scan::tensor_cuts(&mut files.next()?)),
         Job::Screen { reading } => {

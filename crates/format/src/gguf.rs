@@ -20,7 +20,7 @@ use crate::{
 
 mod layout;
 
-pub use layout::{Tensor, check};
+pub use layout::{Tensor, check, kind_name};
 
 /// First bytes of every file.
 pub const MAGIC: [u8; 4] = *b"GGUF";

@@ -44,6 +44,7 @@ pub struct RangeReader<'a> {
     /// Where the source redirected to, so that each block does not ask it again.
     storage: Option<Url>,
     fetched: u64,
+    fetched_max: u64,
     requests: u64,
 }
 
@@ -69,8 +70,18 @@ impl<'a> RangeReader<'a> {
             tag: None,
             storage: None,
             fetched: 0,
+            fetched_max: reach.client.limits().range_bytes_max,
             requests: 0,
         })
+    }
+
+    /// Lets so many bytes come, where the settings allow fewer: for whoever means to read all of a file.
+    #[must_use]
+    pub const fn allowing(mut self, bytes: u64) -> Self {
+        if bytes > self.fetched_max {
+            self.fetched_max = bytes;
+        }
+        self
     }
 
     /// Bytes of the file.
@@ -135,8 +146,8 @@ impl<'a> RangeReader<'a> {
         let limits = self.reach.client.limits();
         let mut attempt = 0;
         loop {
-            if self.fetched.saturating_add(last - first + 1) > limits.range_bytes_max {
-                return Err(ReachError::RangeBudget { path: self.file.path.clone(), limit: limits.range_bytes_max });
+            if self.fetched.saturating_add(last - first + 1) > self.fetched_max {
+                return Err(ReachError::RangeBudget { path: self.file.path.clone(), limit: self.fetched_max });
             }
             let error = match self.answer(first, last).and_then(|answer| self.take(answer, first, last)) {
                 Ok(bytes) => return Ok(bytes),

@@ -65,7 +65,7 @@ mod wrapper;
 
 pub use pickle::{Names, names_in};
 pub use rules::{Rule, rules, rules_digest};
-pub use weights::{compare, weights};
+pub use weights::{compare, tensor_changes, tensor_table, weight_summary, weights};
 
 /// How much of a file is looked at.
 #[derive(Debug, Clone, PartialEq, Eq)]

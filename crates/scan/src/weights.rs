@@ -1,7 +1,10 @@
 //! Statistics of weights: what can be said of a model from its numbers alone, and what of its change against a base.
 //!
-//! * [`weights`] streams every tensor of a safetensors, npy, npz, ONNX or PyTorch zip file once.
+//! * [`weights`] streams every tensor of a safetensors, npy, npz, GGUF, ONNX or PyTorch zip file once; [`weight_summary`] keeps
+//!   a few figures of it.
 //! * [`compare`] does so beside a base, and sketches the difference of each matrix to see how few directions it needs.
+//! * [`tensor_table`] reads headers alone, [`tensor_changes`] the numbers of some tensors on two sides: for two revisions of a
+//!   model, whose files may be cut differently.
 //!
 //! What holds: memory is bounded by one buffer, one norm a row and one sketch; nothing is loaded as a model would load
 //! it. The findings are evidence with known limits: trained models have outlying rows, pruned ones dead rows, merged
@@ -18,18 +21,22 @@ use ringfence_schema::{
     Verdict,
     finding::printable,
     report::{TensorDifference, TensorStats, WeightReport, WeightSchema},
+    weights::WeightSummary,
 };
 
 use crate::{Limits, audit::Audit, rules::id, source::Source};
 
+mod beside;
+mod change;
 mod contents;
 mod numbers;
 mod rank;
 mod torch;
 
-use contents::{Contents, Tensor};
+use beside::Beside;
+pub use change::{tensor_changes, tensor_table};
+use contents::{Contents, Tensor, Want};
 use numbers::{Reader, Rows, Sums};
-use rank::Sketch;
 
 /// Tensors of the base that are listed as unmatched.
 const UNMATCHED_MAX: usize = 1_000;
@@ -57,7 +64,7 @@ const NAME_CHARS_MAX: usize = 200;
 /// Statistics of every tensor of a file. Never fails: what cannot be read is a finding. `path` is only repeated.
 pub fn weights(path: &str, file: &mut (impl Read + Seek), limits: &Limits) -> WeightReport {
     let mut audit = Audit::new(path, limits);
-    let contents = Contents::read(file, limits);
+    let contents = Contents::read(file, Want::Numbers, limits);
     Study::new(&mut audit, contents).run(file, None::<(&mut io::Empty, Contents)>).report(audit)
 }
 
@@ -69,12 +76,24 @@ pub fn compare(
     limits: &Limits,
 ) -> WeightReport {
     let mut audit = Audit::new(path, limits);
-    let contents = Contents::read(file, limits);
-    let others = Contents::read(base, limits);
+    let contents = Contents::read(file, Want::Numbers, limits);
+    let others = Contents::read(base, Want::Numbers, limits);
     for reason in &others.unread {
         audit.note(id::WTS_UNREAD, &format!("of the base: {reason}"), None);
     }
     Study::new(&mut audit, contents).run(file, Some((base, others))).report(audit)
+}
+
+/// The statistics of a file in a few figures; `None` for a file that has no weights, or none that are read.
+pub fn weight_summary(path: &str, file: &mut (impl Read + Seek), limits: &Limits) -> Option<WeightSummary> {
+    let report = weights(path, file, limits);
+    let speaks = match report.format.as_str() {
+        "unknown" | "zip" => false,
+        // Anything of protocol buffers looks like a graph; one without weights has nothing to say here.
+        "onnx" => !report.tensors.is_empty(),
+        _ => true,
+    };
+    speaks.then(|| WeightSummary::of(report))
 }
 
 /// One report in the making.
@@ -140,7 +159,7 @@ impl<'a, 'l> Study<'a, 'l> {
         let name = printable(&tensor.name, NAME_CHARS_MAX);
         let (mut sums, mut rows) = (Sums::default(), Rows::new(&tensor.shape));
         let mut reader = Reader::new(file, tensor);
-        let mut beside = base.map(|(source, other)| Beside::new(source, other));
+        let mut beside = base.map(|(source, other)| Beside::new(source, &other));
         let is_bias = tensor.shape.len() == 1 && name.ends_with("bias") && tensor.elements() <= CLASSES_MAX;
         let mut values = Vec::new();
         loop {
@@ -205,7 +224,7 @@ impl<'a, 'l> Study<'a, 'l> {
             );
             self.tell(id::WTS_OUTLIER, &name, &message);
         }
-        if let Some(TensorDifference { relative, rank: Some(rank) }) = stats.difference {
+        if let Some(TensorDifference { relative, rank: Some(rank), .. }) = stats.difference {
             let columns = stats.elements / rows.max(1);
             if relative > RELATIVE_MIN && rank <= LOW_RANK && rows.min(columns) >= SIDE_MIN {
                 let message = format!("{rank} directions hold 95 % of a relative difference of {relative:.2e}");
@@ -253,50 +272,5 @@ impl Done {
             unmatched: self.unmatched,
             findings: report.findings,
         }
-    }
-}
-
-/// A tensor of the base, read in step with the tensor that it is compared with.
-struct Beside<'s> {
-    reader: Reader<'s>,
-    rest: Vec<f64>,
-    sketch: Option<Sketch>,
-    base_energy: f64,
-    energy: f64,
-}
-
-impl<'s> Beside<'s> {
-    fn new(source: &'s mut dyn Source, tensor: Tensor) -> Self {
-        let sketch = Sketch::new(&tensor.shape);
-        Self { reader: Reader::new(source, &tensor), rest: Vec::new(), sketch, base_energy: 0.0, energy: 0.0 }
-    }
-
-    /// Takes the next elements of the other tensor; `None` where the base ends early.
-    fn add(mut self, chunk: &[f64]) -> Option<Self> {
-        while self.rest.len() < chunk.len() {
-            let more = self.reader.next().ok().filter(|more| !more.is_empty())?;
-            self.rest.extend_from_slice(more);
-        }
-        for (value, base) in chunk.iter().zip(self.rest.drain(..chunk.len())) {
-            let difference = value - base;
-            if difference.is_finite() {
-                self.base_energy += base * base;
-                self.energy += difference * difference;
-            }
-            if let Some(sketch) = &mut self.sketch {
-                sketch.add(difference);
-            }
-        }
-        Some(self)
-    }
-
-    fn finish(self) -> TensorDifference {
-        let relative = if self.energy > 0.0 {
-            (self.energy / self.base_energy.max(f64::MIN_POSITIVE)).sqrt().min(f64::MAX)
-        } else {
-            0.0
-        };
-        let rank = self.sketch.filter(|_| self.energy > 0.0).and_then(Sketch::rank);
-        TensorDifference { relative, rank }
     }
 }

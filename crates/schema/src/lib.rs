@@ -5,7 +5,7 @@
 //! * [`finding`]: one problem with its place; [`report`]: what `scan`, `screen`, `attack` and `verify` answer.
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
 //! * [`trail`]: the leaves of the append-only log.
-//! * [`waiver`]: who answers for a finding, and until when.
+//! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
 //! * [`canon`]: RFC 8785 JSON and deterministic CBOR; [`strict`]: foreign JSON.
 //! * [`sarif`] and [`junit`]: findings for code-scanning services and test reports.
@@ -30,6 +30,7 @@ pub mod time;
 pub mod trail;
 pub mod tree;
 pub mod waiver;
+pub mod weights;
 
 pub use digest::{Digest, Hasher};
 pub use finding::{Finding, Place, Severity, Verdict};

@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     finding::{Finding, Verdict},
+    weights::WeightEvidence,
 };
 
 macro_rules! schema_tag {
@@ -45,6 +46,9 @@ pub struct ScanReport {
     pub verdict: Verdict,
     /// One entry a file, in the order of their paths.
     pub files: Vec<FileReport>,
+    /// Figures of the weights, where they were taken: of what is admitted. They do not bear on the verdict.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub weights: Option<WeightEvidence>,
 }
 
 impl ScanReport {
@@ -52,7 +56,7 @@ impl ScanReport {
     pub fn new(mut files: Vec<FileReport>) -> Self {
         files.sort_by(|a, b| a.path.cmp(&b.path));
         let verdict = files.iter().fold(Verdict::Clean, |all, file| all.and(file.verdict));
-        Self { schema: ScanSchema::One, verdict, files }
+        Self { schema: ScanSchema::One, verdict, files, weights: None }
     }
 }
 
@@ -371,6 +375,12 @@ pub struct TensorStats {
 pub struct TensorDifference {
     /// Frobenius norm of the difference by that of the base; 0 for equal tensors, finite.
     pub relative: f64,
+    /// Share of the elements that are others, 0..1.
+    #[serde(default)]
+    pub changed: f64,
+    /// Frobenius norm of the base, of elements that are finite on both sides.
+    #[serde(default)]
+    pub base_norm: f64,
     /// Fewest directions that hold 95 % of the difference's energy in its sketch; absent for equal tensors, for vectors,
     /// and where more than 32 are needed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -384,7 +394,7 @@ pub struct WeightReport {
     pub schema: WeightSchema,
     /// Path as named by the user, `/` between parts.
     pub path: String,
-    /// What the file is: `safetensors`, `npy`, `npz`, `pytorch-zip`, `onnx` or `unknown`.
+    /// What the file is: `safetensors`, `npy`, `npz`, `pytorch-zip`, `gguf`, `onnx` or `unknown`.
     pub format: String,
     /// What the findings say together.
     pub verdict: Verdict,

@@ -6,6 +6,7 @@ use ringfence_engine::{
     schema::{
         evidence::{Evidence, EvidenceVerdict},
         report::{RecordDecision, ScanReport, ScreenReport},
+        weights::WeightEvidence,
     },
 };
 use serde::Serialize;
@@ -158,6 +159,9 @@ fn print_findings(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
         for finding in scan.files.iter().flat_map(|file| &file.findings) {
             printer.finding(finding)?;
         }
+        if let Some(weights) = &scan.weights {
+            print_weights(printer, weights)?;
+        }
     }
     if let Some(screen) = &shown.screen {
         printer.line(format!(
@@ -178,6 +182,42 @@ fn print_findings(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
         for finding in &screen.dataset.findings {
             printer.finding(finding)?;
         }
+    }
+    Ok(())
+}
+
+/// The figures of the weights, with what they cannot tell.
+fn print_weights(printer: Printer, weights: &WeightEvidence) -> Result<(), EngineError> {
+    printer.line(format!("weights  ({})", weights.limits))?;
+    for file in &weights.files {
+        let what = format!("  {} ({})", file.path, file.format);
+        if let Some(why) = &file.left_out {
+            printer.line(format!("{what}: {why}"))?;
+            continue;
+        }
+        printer.line(format!("{what}: {} tensors, {} elements, {} zero", file.tensors, file.elements, file.zeros))?;
+        let rare = [
+            ("NaN", file.nan),
+            ("infinite", file.infinite),
+            ("constant tensors", file.constant),
+            ("dead rows", file.dead_rows),
+            ("outlying rows", file.outlying_rows),
+        ];
+        let told: Vec<String> =
+            rare.iter().filter(|(_, count)| *count > 0).map(|(name, count)| format!("{count} {name}")).collect();
+        if !told.is_empty() {
+            printer.line(format!("    {}", told.join(", ")))?;
+        }
+        for finding in &file.findings {
+            printer.finding(finding)?;
+        }
+        if file.unlisted > 0 {
+            printer
+                .line(format!("    … and {} findings more; `ringfence scan --weights` lists them", file.unlisted))?;
+        }
+    }
+    if weights.unlisted > 0 {
+        printer.line(format!("  … and {} files more", weights.unlisted))?;
     }
     Ok(())
 }

@@ -1,18 +1,29 @@
 //! The supply chain: signing, looking again at what was let in, and what is newer at its source.
 
 use ringfence_engine::{
-    EngineError, ExitClass, Feed, Rescan, Settings, Vault, files,
-    schema::{Finding, Verdict, osv::feed::FeedHead, report::ScanReport, waiver::WaiverTerms},
+    EngineError, ExitClass, Feed, Outdated, Rescan, Settings, Vault, files,
+    schema::{
+        Finding, Verdict,
+        osv::feed::FeedHead,
+        report::{ScanReport, TensorDifference},
+        waiver::WaiverTerms,
+        weights::{ChangeCounts, Compared, PlacedTensor, WeightChanges},
+    },
     signing, stale,
 };
 use serde_json::json;
 
 use crate::{
-    args::{FeedArgs, ScanArgs, SignAction, SignFeedArgs, SignModelArgs, SignWaiverArgs},
-    command::files::{scan_class, verdict_word},
-    output::{Printer, Style},
+    args::{FeedArgs, OutdatedArgs, ScanArgs, SignAction, SignFeedArgs, SignModelArgs, SignWaiverArgs},
+    command::{
+        files::{scan_class, verdict_word},
+        vault::reference,
+    },
+    output::{Printer, Style, table},
 };
 
+/// Lines of one kind that people are shown.
+const SHOWN_MAX: usize = 20;
 /// Milliseconds of a day.
 const DAY_MS: u64 = 86_400_000;
 
@@ -181,20 +192,17 @@ fn sign_feed(settings: &Settings<'_>, printer: Printer, args: &SignFeedArgs) -> 
 }
 
 /// `outdated`.
-pub(crate) fn outdated(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
-    let found = Vault::open(settings)?.outdated()?;
+pub(crate) fn outdated(
+    settings: &Settings<'_>,
+    printer: Printer,
+    args: &OutdatedArgs,
+) -> Result<ExitClass, EngineError> {
+    let only = args.name.as_deref().map(reference).transpose()?.map(|reference| reference.artifact);
+    let depth = if args.weights { Compared::Numbers } else { Compared::Headers };
+    let found = Vault::open(settings)?.outdated(only.as_ref(), depth)?;
     if printer.for_people() {
         for one in &found {
-            let origin = one.version.origin.as_ref().map_or("", |origin| origin.pinned.as_str());
-            printer.line(format!("{}  {origin}", one.version.reference()))?;
-            printer.line(format!("  newest  {}", one.latest))?;
-            for (word, paths) in
-                [("changed", &one.diff.changed), ("added", &one.diff.added), ("removed", &one.diff.removed)]
-            {
-                for path in paths {
-                    printer.line(format!("  {word}  {path}"))?;
-                }
-            }
+            print_outdated(printer, one)?;
         }
         if found.is_empty() {
             printer.say("everything that was fetched is what its source has now");
@@ -203,15 +211,79 @@ pub(crate) fn outdated(settings: &Settings<'_>, printer: Printer) -> Result<Exit
         let list: Vec<_> = found
             .iter()
             .map(|one| {
-                json!({
+                let mut entry = json!({
                     "artifact": one.version.reference().to_string(),
                     "origin": one.version.origin,
                     "latest": one.latest,
                     "diff": one.diff,
-                })
+                });
+                if let (Some(weights), Some(fields)) = (&one.weights, entry.as_object_mut()) {
+                    fields.insert("weights".into(), json!(weights));
+                }
+                entry
             })
             .collect();
         printer.document("ringfence.outdated/1", &json!({"artifacts": list}))?;
     }
     Ok(if found.is_empty() { ExitClass::Done } else { ExitClass::No })
+}
+
+fn print_outdated(printer: Printer, one: &Outdated) -> Result<(), EngineError> {
+    let origin = one.version.origin.as_ref().map_or("", |origin| origin.pinned.as_str());
+    printer.line(format!("{}  {origin}", one.version.reference()))?;
+    printer.line(format!("  newest  {}", one.latest))?;
+    for (word, paths) in [("changed", &one.diff.changed), ("added", &one.diff.added), ("removed", &one.diff.removed)] {
+        for path in paths {
+            printer.line(format!("  {word}  {path}"))?;
+        }
+    }
+    one.weights.as_ref().map_or(Ok(()), |weights| print_changes(printer, weights))
+}
+
+/// The tensors that differ, then all in one line.
+fn print_changes(printer: Printer, weights: &WeightChanges) -> Result<(), EngineError> {
+    let head = |tensor: &PlacedTensor| format!("{} {:?}", tensor.head.dtype, tensor.head.shape);
+    let row = |word: &str, name: &str, rest: String| vec![format!("    {word}"), name.to_owned(), rest];
+    let mut rows = Vec::new();
+    let mut add = |listed: Vec<Vec<String>>, count: u64| {
+        let shown = listed.len().min(SHOWN_MAX);
+        rows.extend(listed.into_iter().take(SHOWN_MAX));
+        if count > shown as u64 {
+            rows.push(vec![format!("    … and {} more", count - shown as u64)]);
+        }
+    };
+    let counts = weights.counts;
+    add(weights.added.iter().map(|tensor| row("added", &tensor.head.name, head(tensor))).collect(), counts.added);
+    add(weights.removed.iter().map(|tensor| row("removed", &tensor.head.name, head(tensor))).collect(), counts.removed);
+    let reshaped = weights
+        .reshaped
+        .iter()
+        .map(|one| row("reshaped", &one.newer.head.name, format!("{} -> {}", head(&one.held), head(&one.newer))));
+    add(reshaped.collect(), counts.reshaped);
+    let moved = weights.moved.iter().map(|one| row("moved", &one.tensor.head.name, how_far(&one.difference)));
+    add(moved.collect(), counts.moved);
+    printer.raw(table(&rows).as_bytes())?;
+    for left in weights.not_compared.iter().take(SHOWN_MAX) {
+        printer.line(format!("    not compared  {}: {}", left.what, left.why))?;
+    }
+    let ChangeCounts { alike, added, removed, reshaped, equal, moved: others } = counts;
+    let mut line = format!("  weights  {alike} tensors alike, {added} added, {removed} removed, {reshaped} reshaped");
+    match (weights.compared, &weights.overall) {
+        (Compared::Headers, _) => line.push_str(" (by their headers; `--weights` compares the numbers)"),
+        (Compared::Numbers, overall) => {
+            line.push_str(&format!("; numbers: {equal} equal, {others} moved"));
+            if let Some(overall) = overall.as_ref().filter(|_| others > 0) {
+                line.push_str(&format!(", all together by {}", how_far(overall)));
+            }
+        }
+    }
+    printer.line(line)
+}
+
+/// How far something moved.
+fn how_far(difference: &TensorDifference) -> String {
+    let TensorDifference { relative, changed, base_norm, rank } = difference;
+    let by = if *base_norm > 0.0 { format!("{relative:.2e}") } else { "more than nothing".into() };
+    let directions = rank.map_or_else(String::new, |rank| format!(", {rank} directions"));
+    format!("{by} of its norm, {:.1} % of its elements{directions}", changed * 100.0)
 }

@@ -1,8 +1,16 @@
 //! The supply chain as its users meet it: sources, signatures, advisories, waivers, bills of materials.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    time::{Duration, SystemTime},
+};
 
-use ringfence_engine::reach::testing::TestHub;
+use ringfence_engine::{
+    Settings, Silent, Vault,
+    reach::{ReachError, testing::TestHub},
+    schema::{Timestamp, waiver::WaiverTerms},
+};
 use serde_json::json;
 
 use crate::home::{Home, examples};
@@ -41,6 +49,118 @@ fn a_model_from_a_hub_is_pinned_admitted_and_told_when_it_is_outdated() {
     assert_eq!(outdated["artifacts"][0]["diff"]["changed"], json!(["config.json"]));
     home.run(&["get", "model/net@1", "copy"]).exits(0);
     assert_eq!(fs::read(home.work().join("copy/model.onnx")).unwrap(), model);
+}
+
+/// A safetensors file of `F32` tensors.
+fn safetensors(tensors: &[(&str, &[usize], &[f32])]) -> Vec<u8> {
+    let (mut header, mut data) = (serde_json::Map::new(), Vec::new());
+    for (name, shape, values) in tensors {
+        let start = data.len();
+        data.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+        let entry = json!({"dtype": "F32", "shape": shape, "data_offsets": [start, data.len()]});
+        header.insert((*name).to_owned(), entry);
+    }
+    let mut header = serde_json::to_vec(&header).unwrap();
+    header.resize(header.len().next_multiple_of(8), b' ');
+    [&(header.len() as u64).to_le_bytes()[..], &header, &data].concat()
+}
+
+/// Repeatable numbers between -0.05 and 0.05.
+fn numbers(count: usize, seed: u32) -> Vec<f32> {
+    let mut state = seed;
+    let mut next = || {
+        state = state.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        f32::from((state >> 16) as u16) / 655_360.0 - 0.05
+    };
+    (0..count).map(|_| next()).collect()
+}
+
+#[test]
+fn what_a_newer_revision_does_to_the_weights_is_told() {
+    const SIDE: usize = 512;
+    let hub = TestHub::start(0).unwrap();
+    let matrix = |seed| numbers(SIDE * SIDE, seed);
+    let (a, b, c, head) = (matrix(1), matrix(2), matrix(3), numbers(10 * SIDE, 4));
+    let square: &[usize] = &[SIDE, SIDE];
+    let first = safetensors(&[("a", square, &a), ("b", square, &b)]);
+    let second = safetensors(&[("c", square, &c), ("head", &[10, SIDE], &head), ("old", &[4], &[1.0; 4])]);
+    let held = [("m-1-of-2.safetensors", &first[..]), ("m-2-of-2.safetensors", &second), ("config.json", b"{}")];
+    hub.put("models/lab/net", &held);
+    let home = home_beside(&hub);
+    home.run(&["add", "hf://lab/net@main", "--as", "model/net"]).exits(0);
+
+    // Cut into other files; `a` is the same, `b` got one direction more, `c` was trained on.
+    let edited: Vec<f32> =
+        b.iter().enumerate().map(|(at, value)| value + 2.0 * a[at / SIDE] * a[SIDE + at % SIDE]).collect();
+    let trained: Vec<f32> = c.iter().zip(matrix(5)).map(|(value, step)| value + step * 0.001).collect();
+    let first = safetensors(&[("b", square, &edited)]);
+    let second = safetensors(&[("a", square, &a), ("head", &[12, SIDE], &numbers(12 * SIDE, 4))]);
+    let third = safetensors(&[("c", square, &trained), ("extra", &[4], &[1.0; 4])]);
+    let files = [
+        ("m-1-of-3.safetensors", &first[..]),
+        ("m-2-of-3.safetensors", &second),
+        ("m-3-of-3.safetensors", &third),
+        ("config.json", b"{ }"),
+    ];
+    hub.put("models/lab/net", &files);
+    let size: u64 = files.iter().map(|(_, bytes)| bytes.len() as u64).sum();
+    let sent = || hub.storage.sent("") + hub.api.sent("");
+
+    let before = sent();
+    let told = home.run(&["outdated", "--format", "json"]).exits(1).json();
+    let looked = sent() - before;
+    assert!(looked < size / 4, "{looked} of {size} bytes were sent for the headers");
+    let weights = &told["artifacts"][0]["weights"];
+    assert_eq!(weights["compared"], "headers");
+    let counts = json!({"alike": 3, "added": 1, "removed": 1, "reshaped": 1, "equal": 0, "moved": 0});
+    assert_eq!(weights["counts"], counts, "{weights}");
+    assert_eq!((&weights["added"][0]["name"], &weights["removed"][0]["name"]), (&json!("extra"), &json!("old")));
+    assert_eq!(weights["reshaped"][0]["held"]["shape"], json!([10, SIDE]));
+    assert_eq!(weights["reshaped"][0]["newer"]["shape"], json!([12, SIDE]));
+    assert_eq!(weights["not_compared"], json!(null), "{weights}");
+
+    let told = home.run(&["outdated", "model/net", "--weights", "--format", "json"]).exits(1).json();
+    let weights = &told["artifacts"][0]["weights"];
+    assert_eq!((&weights["counts"]["equal"], &weights["counts"]["moved"]), (&json!(1), &json!(2)), "{weights}");
+    let moved = weights["moved"].as_array().unwrap();
+    assert_eq!((&moved[0]["name"], &moved[0]["rank"]), (&json!("b"), &json!(1)), "the largest change comes first");
+    assert_eq!((&moved[1]["name"], &moved[1]["rank"]), (&json!("c"), &json!(null)));
+    assert!(moved[0]["relative"].as_f64().unwrap() > moved[1]["relative"].as_f64().unwrap());
+    assert!((moved[1]["relative"].as_f64().unwrap() - 0.001).abs() < 0.000_2, "{moved:?}");
+    assert!(moved[1]["changed"].as_f64().unwrap() > 0.9 && weights["overall"]["relative"].as_f64().unwrap() > 0.0);
+
+    let shown = home.run(&["outdated", "--weights"]).exits(1).out();
+    assert!(shown.contains("numbers: 1 equal, 2 moved, all together by "), "{shown}");
+    assert!(shown.contains("1 directions") && shown.contains("reshaped"), "{shown}");
+    assert_eq!(home.run(&["outdated", "model/other"]).code(), Some(2));
+    // Nothing of it was kept.
+    assert_eq!(home.list()["artifacts"].as_array().unwrap().len(), 1);
+}
+
+#[test]
+fn figures_of_the_weights_are_part_of_the_evidence() {
+    let home = Home::with_vault();
+    let mut head = numbers(100 * 64, 7);
+    head[..64].fill(0.0);
+    home.write("net/model.safetensors", safetensors(&[("head", &[100, 64], &head)]));
+    home.write("net/config.json", "{}");
+    home.run(&["add", "net", "--as", "model/net"]).exits(0);
+    let shown = home.run(&["show", "model/net", "--format", "json"]).exits(0).json();
+    let weights = &shown["scan"]["weights"];
+    assert!(weights["limits"].as_str().unwrap().contains("not proof"), "{weights}");
+    let files = weights["files"].as_array().unwrap();
+    assert_eq!(files.len(), 1, "{weights}");
+    assert_eq!((&files[0]["path"], &files[0]["elements"]), (&json!("model.safetensors"), &json!(6_400)));
+    assert_eq!((&files[0]["dead_rows"], &files[0]["findings"][0]["rule"]), (&json!(1), &json!("RF-WTS-003")));
+    assert_eq!(shown["evidence"][0]["statement"]["predicate"]["summary"]["tensors"], 1);
+    assert_eq!(shown["evidence"][0]["statement"]["predicate"]["verdict"], "pass");
+    let told = home.run(&["show", "model/net"]).exits(0).out();
+    assert!(told.contains("model.safetensors (safetensors): 1 tensors, 6400 elements"), "{told}");
+    assert!(told.contains("1 dead rows") && told.contains("statistics are evidence, not proof"), "{told}");
+    // Whoever looks again takes them again.
+    home.run(&["scan", "--admitted"]).exits(0);
+    let again = home.run(&["show", "model/net", "--format", "json"]).exits(0).json();
+    assert_eq!(again["scan"]["weights"], *weights);
 }
 
 #[test]
@@ -150,17 +270,79 @@ fn a_waiver_is_for_one_digest_one_rule_and_a_time() {
     assert!(home.run(&["scan", "ours.pkl", "--format", "sarif"]).exits(0).out().contains("suppressions"));
     assert!(home.run(&["scan", "ours.pkl", "--format", "junit"]).exits(0).out().contains("<testsuites"));
 
-    // Another digest.
+    let shown = home.run(&["scan", "ours.pkl"]).exits(0).out();
+    assert!(shown.contains("waived by ana until ") && shown.contains("our own layer"), "{shown}");
+
+    // Another digest, even of what is otherwise the same.
     let mut other = ODD.to_vec();
     other.extend_from_slice(b"\n");
     home.write("ours.pkl", &other);
-    assert_ne!(home.run(&["scan", "ours.pkl"]).code(), Some(0));
+    let stands = home.run(&["scan", "ours.pkl", "--format", "json"]).exits(1).json();
+    let of_before = |finding: &&serde_json::Value| findings.iter().any(|before| before["rule"] == finding["rule"]);
+    let same: Vec<_> = stands["files"][0]["findings"].as_array().unwrap().iter().filter(of_before).collect();
+    assert!(!same.is_empty() && same.iter().all(|finding| finding["waived"].is_null()), "{stands}");
     // Nobody whom anybody here trusts.
     let stranger = Home::with_vault();
     stranger.write("ours.pkl", ODD);
     stranger.write("ringfence.waivers", fs::read(home.work().join("ringfence.waivers")).unwrap());
     let refused = stranger.run(&["scan", "ours.pkl"]).exits(1);
     assert!(refused.err().contains("does not count"), "{}", refused.err());
+}
+
+#[test]
+fn a_waiver_for_another_rule_or_past_its_date_counts_for_nothing() {
+    let home = Home::with_vault();
+    let file = home.write("ours.pkl", ODD);
+    let found = home.run(&["scan", "ours.pkl", "--format", "json"]).exits(1).json();
+    let rules: Vec<String> = found["files"][0]["findings"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|finding| finding["rule"].as_str().unwrap().to_owned())
+        .collect();
+    let stands = |waivers: &str| {
+        let done = home.run(&["scan", "ours.pkl", "--waivers", waivers, "--format", "json"]).exits(1).json();
+        let findings = done["files"][0]["findings"].as_array().unwrap();
+        assert!(findings.iter().all(|finding| finding["waived"].is_null()), "{done}");
+        let shown = home.run(&["scan", "ours.pkl", "--waivers", waivers]).exits(1).out();
+        assert!(!shown.contains("waived"), "{shown}");
+    };
+    // Another rule, however close.
+    let other = if rules.iter().any(|rule| rule == "RF-PKL-001") { "RF-PKL-002" } else { "RF-PKL-001" };
+    assert!(!rules.iter().any(|rule| rule == other));
+    let waive = ["sign", "waiver", "ours.pkl", "--reason", "our own layer", "--by", "ana", "--out", "other.waivers"];
+    home.run(&[&waive[..], &["--rule", other]].concat()).exits(0);
+    stands("other.waivers");
+
+    // Yesterday it still counted: the same vault, whose clock stood two days back, waived for one day.
+    let (vault, config) = (home.vault(), home.config());
+    let past = || Timestamp::from(SystemTime::now() - Duration::from_hours(48));
+    let settings = Settings {
+        vault,
+        config,
+        program: env!("CARGO_BIN_EXE_ringfence").into(),
+        now: &past,
+        passphrase: &|_| Err(std::io::Error::other("none")),
+        reach: &|| Err(ReachError::Setting { name: "none", why: "nothing is fetched here".into() }),
+        progress: &Silent,
+    };
+    let until = |days: u64| past().plus_millis(days * 86_400_000);
+    for (days, name) in [(1, "past.waivers"), (3, "now.waivers")] {
+        for rule in &rules {
+            let terms = WaiverTerms {
+                rule: rule.clone(),
+                file: None,
+                member: None,
+                reason: "our own layer".into(),
+                by: "ana".into(),
+                issued_ms: past(),
+                expires_ms: until(days),
+            };
+            Vault::open(&settings).unwrap().waive(&file, terms, &home.work().join(name)).unwrap();
+        }
+    }
+    home.run(&["scan", "ours.pkl", "--waivers", "now.waivers"]).exits(0);
+    stands("past.waivers");
 }
 
 #[test]

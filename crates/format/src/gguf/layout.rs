@@ -54,6 +54,46 @@ fn block(kind: u32) -> Option<(u64, u64)> {
     })
 }
 
+/// The name of an element type (ggml's `ggml_type`); its number where it has none.
+pub fn kind_name(kind: u32) -> String {
+    let name = match kind {
+        0 => "F32",
+        1 => "F16",
+        2 => "Q4_0",
+        3 => "Q4_1",
+        6 => "Q5_0",
+        7 => "Q5_1",
+        8 => "Q8_0",
+        9 => "Q8_1",
+        10 => "Q2_K",
+        11 => "Q3_K",
+        12 => "Q4_K",
+        13 => "Q5_K",
+        14 => "Q6_K",
+        15 => "Q8_K",
+        16 => "IQ2_XXS",
+        17 => "IQ2_XS",
+        18 => "IQ3_XXS",
+        19 => "IQ1_S",
+        20 => "IQ4_NL",
+        21 => "IQ3_S",
+        22 => "IQ2_S",
+        23 => "IQ4_XS",
+        24 => "I8",
+        25 => "I16",
+        26 => "I32",
+        27 => "I64",
+        28 => "F64",
+        29 => "IQ1_M",
+        30 => "BF16",
+        34 => "TQ1_0",
+        35 => "TQ2_0",
+        39 => "MXFP4",
+        _ => return format!("ggml type {kind}"),
+    };
+    name.to_owned()
+}
+
 /// Turns offsets into places in the file and looks for tensors that cannot be there, share bytes, or leave some over.
 pub fn check(file: &mut Gguf, data: u64, length: u64) {
     let mut flaws = Vec::new();

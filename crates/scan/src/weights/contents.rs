@@ -1,14 +1,18 @@
 //! Which tensors a file has, and where their numbers lie.
 
-use std::io::{self, Cursor, Read as _, SeekFrom};
+use std::{
+    collections::BTreeMap,
+    io::{self, Cursor, Read as _, SeekFrom},
+};
 
 use ringfence_format::{
+    gguf,
     npy::{Header, Literal},
     onnx::{DataType, Model, Payload},
     safetensors,
     zip::{self, Member},
 };
-use ringfence_schema::finding::printable;
+use ringfence_schema::{finding::printable, weights::TensorHead};
 
 use super::torch;
 use crate::{
@@ -19,12 +23,27 @@ use crate::{
 
 /// Most tensors of a file.
 const TENSORS_MAX: usize = 200_000;
+/// What is said of a file with more.
+const TOO_MANY: &str = "more tensors than are read";
 /// Reasons that are kept for what could not be read.
 const UNREAD_MAX: usize = 100;
 /// Longest pickle that is read for its tensors, in bytes.
 const PICKLE_BYTES_MAX: u64 = 64 << 20;
 /// Longest npy header that is looked at, in bytes.
 const HEADER_BYTES_MAX: u64 = (1 << 20) + 16;
+/// Bytes in which an npy header usually ends.
+const HEADER_BYTES_USUAL: u64 = 4 << 10;
+/// Element types of which each gets its own reason.
+const DTYPES_MAX: usize = 20;
+
+/// What is asked of a file.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Want {
+    /// Which tensors it has; nothing is unpacked.
+    Heads,
+    /// Where their numbers are, too.
+    Numbers,
+}
 
 /// Element types whose numbers are read; little-endian.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,6 +78,21 @@ impl Element {
             "U32" => Self::U32,
             "U16" => Self::U16,
             "U8" | "BOOL" => Self::U8,
+            _ => return None,
+        })
+    }
+
+    /// By the numbers of ggml, those of plain numbers.
+    fn of_ggml(kind: u32) -> Option<Self> {
+        Some(match kind {
+            0 => Self::F32,
+            1 => Self::F16,
+            24 => Self::I8,
+            25 => Self::I16,
+            26 => Self::I32,
+            27 => Self::I64,
+            28 => Self::F64,
+            30 => Self::Bf16,
             _ => return None,
         })
     }
@@ -106,25 +140,56 @@ impl Tensor {
     pub(super) fn elements(&self) -> u64 {
         self.shape.iter().try_fold(1_u64, |product, side| product.checked_mul(*side)).unwrap_or(u64::MAX)
     }
+
+    /// Where its numbers begin; 0 for what was unpacked.
+    pub(super) fn offset(&self) -> u64 {
+        match self.data {
+            Data::At { offset, .. } => offset,
+            Data::Bytes(_) => 0,
+        }
+    }
 }
 
 /// The tensors of a file, and why some are not among them.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct Contents {
     pub(super) format: &'static str,
     pub(super) tensors: Vec<Tensor>,
+    /// Tensors whose numbers are of a type that is not read.
+    pub(super) untyped: Vec<TensorHead>,
     pub(super) unread: Vec<String>,
+    want: Want,
     /// Bytes unpacked so far.
     unpacked: u64,
 }
 
 impl Contents {
-    pub(super) fn read(source: &mut dyn Source, limits: &Limits) -> Self {
-        let mut contents = Self { format: "unknown", ..Self::default() };
+    pub(super) fn read(source: &mut dyn Source, want: Want, limits: &Limits) -> Self {
+        let (tensors, untyped, unread) = (Vec::new(), Vec::new(), Vec::new());
+        let mut contents = Self { format: "unknown", tensors, untyped, unread, want, unpacked: 0 };
         if let Err(error) = contents.fill(source, limits) {
             contents.unread(format!("reading failed: {error}"));
         }
+        if want == Want::Numbers {
+            contents.tell_untyped();
+        }
         contents
+    }
+
+    /// Says of each type that is not read how many tensors have it.
+    fn tell_untyped(&mut self) {
+        let mut by_type: BTreeMap<&str, (u64, &str)> = BTreeMap::new();
+        for head in &self.untyped {
+            by_type.entry(&head.dtype).or_insert((0, &head.name)).0 += 1;
+        }
+        let told = |(dtype, (count, name)): (&&str, &(u64, &str))| {
+            let others = if *count > 1 { format!(" and {} more", count - 1) } else { String::new() };
+            format!("`{}`{others}: numbers of type `{}` are not read", printable(name, 80), printable(dtype, 40))
+        };
+        let reasons: Vec<String> = by_type.iter().take(DTYPES_MAX).map(told).collect();
+        for reason in reasons {
+            self.unread(reason);
+        }
     }
 
     fn fill(&mut self, source: &mut dyn Source, limits: &Limits) -> io::Result<()> {
@@ -139,6 +204,10 @@ impl Contents {
             }
             Kind::Zip => self.zip(source, limits),
             Kind::Protobuf => self.onnx(source, limits),
+            Kind::Gguf => {
+                self.gguf(source);
+                Ok(())
+            }
             _ => {
                 self.unread("the content is of no format whose weights are read".to_owned());
                 Ok(())
@@ -153,11 +222,24 @@ impl Contents {
     }
 
     fn push(&mut self, tensor: Tensor) {
-        if self.tensors.len() < TENSORS_MAX {
+        if self.has_room() {
             self.tensors.push(tensor);
-        } else if self.tensors.len() == TENSORS_MAX {
-            self.unread("more tensors than are read".to_owned());
         }
+    }
+
+    /// A tensor whose numbers are not read.
+    fn push_untyped(&mut self, name: String, dtype: String, shape: Vec<u64>) {
+        if self.has_room() {
+            self.untyped.push(TensorHead { name, dtype, shape });
+        }
+    }
+
+    fn has_room(&mut self) -> bool {
+        let count = self.tensors.len() + self.untyped.len();
+        if count >= TENSORS_MAX && !self.unread.iter().any(|reason| reason == TOO_MANY) {
+            self.unread(TOO_MANY.to_owned());
+        }
+        count < TENSORS_MAX
     }
 
     fn safetensors(&mut self, source: &mut dyn Source) {
@@ -181,18 +263,49 @@ impl Contents {
                     shape: tensor.shape,
                     data: Data::At { offset: tensor.start, bytes: tensor.end.saturating_sub(tensor.start) },
                 }),
-                None => self.unread(untyped(&tensor.name, &tensor.dtype)),
+                None => self.push_untyped(tensor.name, tensor.dtype, tensor.shape),
+            }
+        }
+    }
+
+    fn gguf(&mut self, source: &mut dyn Source) {
+        self.format = "gguf";
+        let file = match gguf::read(source) {
+            Ok(file) => file,
+            Err(error) => {
+                self.unread(error.to_string());
+                return;
+            }
+        };
+        if file.data_offset.is_none() || file.truncated || !file.flaws.is_empty() {
+            self.unread("the header contradicts the data; a scan says how".to_owned());
+        }
+        for tensor in file.tensors {
+            let (dtype, mut shape) = (gguf::kind_name(tensor.kind), tensor.dimensions);
+            // They stand fastest first.
+            shape.reverse();
+            match (Element::of_ggml(tensor.kind), tensor.bytes) {
+                (Some(element), Some(bytes)) if !file.big_endian && file.data_offset.is_some() => {
+                    let data = Data::At { offset: tensor.start, bytes };
+                    self.push(Tensor { name: tensor.name, dtype, element, shape, data });
+                }
+                _ => self.push_untyped(tensor.name, dtype, shape),
             }
         }
     }
 
     /// An array at `offset` of `source`, or wholly in `unpacked`.
     fn npy(&mut self, source: &mut dyn Source, name: &str, offset: u64, unpacked: Option<Vec<u8>>) -> io::Result<()> {
-        let head = match &unpacked {
-            Some(bytes) => bytes.clone(),
-            None => bytes_at(source, offset, HEADER_BYTES_MAX)?,
+        let header = if let Some(bytes) = &unpacked {
+            Header::read(&mut Cursor::new(bytes))
+        } else {
+            let usual = Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_USUAL)?));
+            match usual {
+                Ok(header) => Ok(header),
+                Err(_) => Header::read(&mut Cursor::new(bytes_at(source, offset, HEADER_BYTES_MAX)?)),
+            }
         };
-        let header = match Header::read(&mut Cursor::new(head)) {
+        let header = match header {
             Ok(header) => header,
             Err(error) => {
                 self.unread(format!("`{}`: {error}", printable(name, 80)));
@@ -204,7 +317,7 @@ impl Contents {
             _ => "a record".to_owned(),
         };
         let (Some(element), Some(bytes)) = (Element::coded(&code), header.data_bytes()) else {
-            self.unread(untyped(name, &code));
+            self.push_untyped(name.to_owned(), code, header.shape);
             return Ok(());
         };
         let data = match unpacked {
@@ -280,7 +393,7 @@ impl Contents {
                 continue;
             };
             let Some(element) = Element::named(tensor.dtype) else {
-                self.unread(untyped(&tensor.name, tensor.dtype));
+                self.push_untyped(tensor.name, tensor.dtype.to_owned(), tensor.shape);
                 continue;
             };
             let item = element.bytes() as u64;
@@ -294,6 +407,8 @@ impl Contents {
             };
             let data = if member.method == 0 {
                 Data::At { offset: member.data_offset + start, bytes }
+            } else if self.want == Want::Heads {
+                Data::Bytes(Vec::new())
             } else {
                 let Some(unpacked) = self.unpack(source, member, limits)? else { continue };
                 let (start, bytes) = (usize::try_from(start).unwrap_or(0), usize::try_from(bytes).unwrap_or(0));
@@ -307,9 +422,11 @@ impl Contents {
 
     /// A packed member, within the limits of all that is unpacked.
     fn unpack(&mut self, source: &mut dyn Source, member: &Member, limits: &Limits) -> io::Result<Option<Vec<u8>>> {
-        let room = limits.member_bytes_max.min(limits.inflated_bytes_max.saturating_sub(self.unpacked));
+        let mut room = limits.member_bytes_max.min(limits.inflated_bytes_max.saturating_sub(self.unpacked));
         let shown = printable(&member.name_lossy(), 80);
-        if member.size > room {
+        if self.want == Want::Heads {
+            room = room.min(HEADER_BYTES_MAX);
+        } else if member.size > room {
             self.unread(format!("`{shown}` is larger than what is unpacked"));
             return Ok(None);
         }
@@ -358,7 +475,8 @@ impl Contents {
             };
             match (read, shape) {
                 (Some((element, data)), Some(shape)) => self.push(Tensor { name, dtype, element, shape, data }),
-                _ => self.unread(untyped(&name, &dtype)),
+                (None, Some(shape)) => self.push_untyped(name, dtype, shape),
+                (_, None) => self.unread(format!("`{}` has no shape", printable(&name, 80))),
             }
         }
         Ok(())
@@ -381,8 +499,4 @@ fn onnx_element(kind: DataType) -> Option<Element> {
         DataType::Uint8 | DataType::Bool => Element::U8,
         _ => return None,
     })
-}
-
-fn untyped(name: &str, dtype: &str) -> String {
-    format!("`{}`: numbers of type `{}` are not read", printable(name, 80), printable(dtype, 40))
 }

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fs::File, io::Cursor};
 
-use ringfence_scan::{Limits, compare, weights};
+use ringfence_scan::{Limits, compare, tensor_changes, tensor_table, weight_summary, weights};
 use ringfence_schema::{
     Verdict,
     report::{TensorStats, WeightReport},
@@ -126,4 +126,77 @@ fn what_cannot_be_read_is_incomplete() {
     }
     let whole = file(&[("w", &[8, 8], &numbers(64, 1))]);
     assert_ne!(study(&whole[..whole.len() - 9]).verdict, Verdict::Clean);
+}
+
+#[test]
+fn a_table_names_what_the_numbers_come_from() {
+    for name in [
+        "zip/good-torch.pt",
+        "zip/good-torch-deflated.pt",
+        "torch/state_dict.pt",
+        "weights/good-noise.npy",
+        "onnx/plain.onnx",
+        "safetensors/library.safetensors",
+    ] {
+        let mut file = File::open(samples::folder().join(name)).unwrap();
+        let table = tensor_table(&mut file, &Limits::default());
+        let report = weights(name, &mut file, &Limits::default());
+        assert_eq!(table.format, report.format, "{name}");
+        assert_eq!(table.unread, Vec::<String>::new(), "{name}");
+        let listed: Vec<_> = table.tensors.iter().map(|head| (&head.name, &head.dtype, &head.shape)).collect();
+        let read: Vec<_> = report.tensors.iter().map(|stats| (&stats.name, &stats.dtype, &stats.shape)).collect();
+        assert_eq!(listed, read, "{name}");
+        let summary = weight_summary(name, &mut file, &Limits::default()).unwrap();
+        assert_eq!(summary.tensors, report.tensors.len() as u64);
+    }
+    for text in [&b"{\"architectures\": [\"Net\"]}"[..], b"", b"import os\n", b"{ }"] {
+        let table = tensor_table(&mut Cursor::new(text), &Limits::default());
+        assert!(table.tensors.is_empty() && table.unread.is_empty(), "{table:?}");
+        assert_eq!(weight_summary("x", &mut Cursor::new(text), &Limits::default()), None);
+    }
+}
+
+#[test]
+fn only_named_tensors_of_one_shape_are_compared() {
+    let (a, b) = (numbers(96, 1), numbers(96, 2));
+    let mut moved = a.clone();
+    moved[5] += 1.0;
+    let newer = file(&[("a", &[8, 12], &moved), ("b", &[8, 12], &b), ("c", &[8, 12], &a), ("d", &[96], &a)]);
+    let held = file(&[("a", &[8, 12], &a), ("b", &[8, 12], &b), ("c", &[8, 12], &b), ("d", &[12, 8], &a)]);
+    let names: BTreeSet<String> = ["a", "b", "d", "e"].map(str::to_owned).into();
+    let mut told = Vec::new();
+    let (mut newer, mut held) = (Cursor::new(newer), Cursor::new(held));
+    let changes =
+        tensor_changes(&mut newer, &mut held, &names, &Limits::default(), &mut |done, all| told.push((done, all)));
+    assert_eq!(changes.iter().map(|change| change.name.as_str()).collect::<Vec<_>>(), ["a", "b"]);
+    assert_eq!(told, [(384, 768), (768, 768)]);
+    let [a_change, b_change] = [0, 1].map(|index| changes[index].difference.clone().unwrap());
+    assert!((a_change.changed - 1.0 / 96.0).abs() < 1e-12 && a_change.relative > 0.0 && a_change.rank == Some(1));
+    let norm = a.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>().sqrt();
+    assert!((a_change.base_norm - norm).abs() < 1e-9 && (a_change.relative - 1.0 / norm).abs() < 1e-6, "{a_change:?}");
+    assert!(b_change.relative.abs() < f64::EPSILON && b_change.changed.abs() < f64::EPSILON);
+}
+
+#[test]
+fn a_table_of_a_quantised_file_has_what_no_number_is_read_of() {
+    // GGUF, version 3: one tensor of plain numbers, one of blocks of four bits.
+    let mut bytes = [&b"GGUF"[..], &3_u32.to_le_bytes(), &2_u64.to_le_bytes(), &0_u64.to_le_bytes()].concat();
+    for (name, dimensions, kind, offset) in [("plain", [4_u64, 2], 0_u32, 0_u64), ("packed", [32, 2], 2, 32)] {
+        bytes.extend((name.len() as u64).to_le_bytes());
+        bytes.extend(name.as_bytes());
+        bytes.extend(2_u32.to_le_bytes());
+        bytes.extend(dimensions.iter().flat_map(|side| side.to_le_bytes()));
+        bytes.extend(kind.to_le_bytes());
+        bytes.extend(offset.to_le_bytes());
+    }
+    bytes.resize(bytes.len().next_multiple_of(32), 0);
+    bytes.extend(numbers(8, 1).into_iter().flat_map(f32::to_le_bytes));
+    bytes.extend([7; 36]);
+    let table = tensor_table(&mut Cursor::new(&bytes), &Limits::default());
+    let shown: Vec<_> = table.tensors.iter().map(|head| (&*head.name, &*head.dtype, &*head.shape)).collect();
+    assert_eq!(shown, [("plain", "F32", &[2, 4][..]), ("packed", "Q4_0", &[2, 32][..])]);
+    assert!(table.unread.is_empty(), "{table:?}");
+    let report = study(&bytes);
+    assert_eq!((report.format.as_str(), report.tensors.len(), report.verdict), ("gguf", 1, Verdict::Incomplete));
+    assert!(report.findings[0].message.contains("`packed`: numbers of type `Q4_0`"), "{:?}", report.findings);
 }
