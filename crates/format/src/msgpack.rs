@@ -137,7 +137,12 @@ impl Document {
 
 /// Whether `start`, the first bytes of a file, look like a map that begins with a printable key, or like one extension.
 pub fn is_likely(start: &[u8]) -> bool {
-    let key = match start {
+    // A list may hold maps, as tables of records and of words do.
+    let inner = match start {
+        [0x91..=0x9f, rest @ ..] | [0xdc, _, _, rest @ ..] | [0xdd, _, _, _, _, rest @ ..] => rest,
+        _ => start,
+    };
+    let key = match inner {
         [0x81..=0x8f, rest @ ..] | [0xde, _, _, rest @ ..] | [0xdf, _, _, _, _, rest @ ..] => rest,
         // One list in another, on and on.
         [0x91, 0x91, 0x91, 0x91, ..] if start.iter().take(NESTED_BYTES).all(|byte| *byte == 0x91) => return true,

@@ -183,10 +183,27 @@ impl Archive {
 /// Whether the first block of a content is a tar header: its checksum holds, or it carries the magic of ustar.
 pub fn is_likely(head: &[u8]) -> bool {
     match Header::parse(head) {
-        Ok(header) => !header.name.is_empty(),
+        Ok(header) if header.has_magic || header.is_summed => !header.name.is_empty(),
+        // `tarfile` takes a blank checksum for zero, and the signed bytes of a picture may well add up to it: the next header
+        // must be one too, if it is near enough to be seen.
+        Ok(header) => {
+            let next = usize::try_from(header.size.div_ceil(BLOCK_BYTES).saturating_add(1).saturating_mul(BLOCK_BYTES));
+            let next = next.ok().and_then(|next| head.get(next..));
+            !header.name.is_empty()
+                && next.is_none_or(|next| match Header::parse(next) {
+                    Ok(_) | Err(Unreadable::Zero) => true,
+                    Err(Unreadable::Checksum(header)) => header.has_magic,
+                    Err(_) => next.is_empty(),
+                })
+        }
         Err(Unreadable::Checksum(header)) => header.has_magic && !header.name.is_empty(),
         Err(_) => false,
     }
+}
+
+/// Whether `block` is a tar header with a magic, a name and a checksum that holds.
+pub fn is_header(block: &[u8]) -> bool {
+    Header::parse(block).is_ok_and(|header| header.has_magic && !header.name.is_empty())
 }
 
 /// Reads the structure of an archive; member contents are not touched.

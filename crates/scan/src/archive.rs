@@ -21,7 +21,7 @@ use crate::{
     detect::{Kind, detect},
     pickle::{Storage, nested},
     rules::id,
-    source::{Source, Window, bytes_at, length},
+    source::{Source, Window, bytes_at, is_blank_from, length},
     stream::is_old_pickle,
     tar::leaves_folder,
     torch::{Layout, Part, is_torch_pickle},
@@ -140,7 +140,7 @@ impl Audit<'_> {
         }
         let report = self.row(source, 0, script, 1)?;
         let rest = length(source)?.saturating_sub(report.stop);
-        if report.end == crate::pickle::End::Stop && rest > 0 {
+        if report.end == crate::pickle::End::Stop && rest > 0 && !is_blank_from(source, report.stop)? {
             self.note(id::PKL_TRAILING, &format!("{rest} bytes follow the pickle"), Some(report.stop));
             self.inspect_rest(source, report.stop)?;
         }

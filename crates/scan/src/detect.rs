@@ -3,8 +3,8 @@
 use std::io;
 
 use ringfence_format::{
-    catboost, codec::Codec, gguf, hdf5, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz, sstable,
-    tar, ubjson, zip,
+    catboost, codec::Codec, gguf, hdf5, json, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz,
+    sstable, tar, ubjson, zip,
 };
 
 use crate::{
@@ -102,11 +102,20 @@ fn structure(source: &mut dyn Source, length: u64) -> io::Result<Kind> {
         Kind::SortedTable
     } else if paddle::is_likely(source)? {
         Kind::PaddleParameters
-    } else if protobuf::is_plausible(source)? {
+    } else if protobuf::is_plausible(source)? && !is_short_json(source, length)? {
         Kind::Protobuf
     } else {
         Kind::Other
     })
+}
+
+/// A brace and a quotation mark are also a group and a field of some hundred bytes; no message of a model is JSON without
+/// control characters, as the first of its fields begin with those.
+fn is_short_json(source: &mut dyn Source, length: u64) -> io::Result<bool> {
+    let bytes = bytes_at(source, 0, HEAD_BYTES)?;
+    let is_text = bytes.iter().all(|byte| *byte >= b' ' || matches!(byte, b'\t' | b'\n' | b'\r'));
+    let is_json = || std::str::from_utf8(&bytes).is_ok_and(|text| json::parse(text).is_ok());
+    Ok(length <= HEAD_BYTES && bytes.starts_with(b"{") && is_text && is_json())
 }
 
 fn kind_of(head: &[u8], length: u64) -> Kind {

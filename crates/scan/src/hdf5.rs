@@ -14,7 +14,7 @@ use crate::{
     paths::escapes,
     pickle::nested,
     rules::{Rule, id},
-    source::{Source, Window, bytes_at, length},
+    source::{Source, Window, bytes_at, is_blank_from, length},
 };
 
 /// How much of a byte-like dataset is read, in bytes.
@@ -241,7 +241,7 @@ impl Audit<'_> {
                 Ok::<(), io::Error>(())
             })?;
         }
-        if end < whole && end > start {
+        if end < whole && end > start && !is_blank_from(source, end)? {
             self.note(id::HDF_OUTSIDE, &format!("{} bytes follow the end of the file", whole - end), Some(end));
             self.inspect_rest(source, end)?;
         }

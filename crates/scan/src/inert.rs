@@ -1,7 +1,7 @@
 //! What does nothing when it is opened: pictures, sound, fonts, documents, and the data sets and logs beside a model.
 //!
 //! Such a file must end where its format says: what follows is looked at as a content of its own, and what is inside is
-//! searched like weights. `media`, `data` and `pdf` know where the formats end; `extents` counts their bytes.
+//! searched like weights. `media`, `data`, `vectors` and `pdf` know where the formats end; `extents` counts their bytes.
 //!
 //! Absent on purpose: decoding pictures and sound, reading tables. Nothing in them is run by what loads them.
 
@@ -19,6 +19,7 @@ mod data;
 mod extents;
 mod media;
 mod pdf;
+mod vectors;
 
 use extents::Extents;
 
@@ -55,6 +56,13 @@ pub(crate) enum Format {
     Matlab,
     Records,
     Ocdbt,
+    Boxes,
+    Mp3,
+    Flac,
+    Nifti,
+    FastText,
+    Word2Vec,
+    Crfsuite,
 }
 
 /// What the first bytes say; `length` is that of the whole content.
@@ -75,6 +83,13 @@ pub(crate) fn format_of(head: &[u8], length: u64) -> Option<Format> {
         _ if starts(b"MATLAB") && matches!(head.get(124..128), Some([0, 1, b'I', b'M'] | [1, 0, b'M', b'I'])) => {
             Format::Matlab
         }
+        [_, _, _, _, b'f', b't', b'y', b'p', ..] => Format::Boxes,
+        _ if media::is_mp3(head) => Format::Mp3,
+        _ if starts(b"fLaC") => Format::Flac,
+        _ if data::nifti_end(head).is_some() => Format::Nifti,
+        _ if starts(&vectors::FASTTEXT_MAGIC) => Format::FastText,
+        _ if head.starts_with(b"lCRF") && head.get(8..12) == Some(b"FOMC") => Format::Crfsuite,
+        _ if vectors::is_word2vec(head, length) => Format::Word2Vec,
         _ if data::is_ocdbt(head) => Format::Ocdbt,
         _ if data::record_bytes(head).is_some_and(|bytes| bytes < length) => Format::Records,
         _ if data::idx_end(head).is_some_and(|end| end <= length) => Format::Idx,
@@ -124,6 +139,13 @@ impl Audit<'_> {
             Format::Matlab => ("matlab", self.matlab_end(source)?),
             Format::Records => ("tfrecord", data::records(source)?),
             Format::Ocdbt => ("ocdbt", self.ocdbt_end(source)?),
+            Format::Boxes => ("mp4", media::boxes(source)?),
+            Format::Mp3 => ("mp3", media::mp3(source)?),
+            Format::Flac => ("flac", media::flac(source)?),
+            Format::Nifti => ("nifti", data::nifti_end(&bytes_at(source, 0, 352)?)),
+            Format::FastText => ("fasttext", vectors::fasttext(source)?),
+            Format::Word2Vec => ("word2vec", vectors::word2vec(source)?),
+            Format::Crfsuite => ("crfsuite", vectors::crfsuite(source)?),
         };
         if matches!(format, Format::Parquet | Format::Arrow | Format::Feather) {
             self.pickled_types(source)?;

@@ -8,15 +8,16 @@ use crate::{
     audit::Audit,
     detect::{Kind, detect, program},
     rules::id,
-    source::{Source, Window, bytes_at, length},
+    source::{Source, Window, bytes_at, is_blank_from, length},
     stream::{is_old_pickle, names_something},
+    text::{code, shell},
 };
 
 /// How much of an unknown content is searched for pickles, in bytes.
 const CARVE_BYTES_MAX: u64 = 4 << 20;
 
-/// How much of an interpreter line is looked at, in bytes.
-const INTERPRETER_LINE_BYTES: u64 = 128;
+/// Longest script that is read to tell whether it is harmless, in bytes.
+const SCRIPT_BYTES_MAX: u64 = 64 << 10;
 
 /// Whether the first line names Python as the interpreter.
 fn is_python_script(head: &[u8]) -> bool {
@@ -110,10 +111,19 @@ impl Audit<'_> {
             Kind::Inert(format) => self.inert(source, format),
             // Python says for itself what it does; any other interpreter's script is a program.
             Kind::Program("script") => {
-                if is_python_script(&bytes_at(source, 0, INTERPRETER_LINE_BYTES)?)
-                    && self.text(source)? == Some("python")
-                {
-                    return Ok("python");
+                let bytes = bytes_at(source, 0, SCRIPT_BYTES_MAX)?;
+                let script = String::from_utf8_lossy(&bytes);
+                let is_whole = length(source)? <= SCRIPT_BYTES_MAX;
+                if is_python_script(&bytes) {
+                    match self.text(source)? {
+                        Some("python") => return Ok("python"),
+                        Some(format) if is_whole && code::is_idle(&script) => return Ok(format),
+                        _ => {}
+                    }
+                } else if is_whole && shell::is_shell(&script) && shell::is_ordinary(&script) {
+                    self.note(id::SHL_ORDINARY, "only fetches data, sets up packages or starts training", Some(0));
+                    self.text(source)?;
+                    return Ok("shell");
                 }
                 self.note(id::GEN_PROGRAM, "is a script with an interpreter line", Some(0));
                 Ok("script")
@@ -178,7 +188,7 @@ impl Audit<'_> {
             return Ok(());
         }
         let head = bytes_at(source, offset, 4_096)?;
-        let is_blank = head.iter().all(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')) && whole - offset <= 4_096;
+        let is_blank = is_blank_from(source, offset)?;
         let mut window = Window::new(source, offset, whole - offset)?;
         self.within(&format!("rest@{offset:#x}"), |audit| {
             if is_blank {

@@ -483,4 +483,6 @@ rules! {
         "scripts and launch actions run when the document is opened; a model's paper has none", "open it nowhere but in a sandbox";
     GEN_NESTED "RF-GEN-009" High Suspicious "archives are nested deeper than any model needs",
         "layers without a purpose are there to exhaust whoever looks inside", "do not unpack it";
+    SHL_ORDINARY "RF-SHL-001" Info Clean "a script that fetches, sets up or trains",
+        "it starts what its lines say when somebody runs it", "read it before you run it";
 }

@@ -61,6 +61,15 @@ pub(crate) fn bytes_at(source: &mut dyn Source, offset: u64, bytes: u64) -> io::
     Ok(out)
 }
 
+/// Longest row of blanks that an editor, a transfer or padding leaves behind a content, in bytes.
+const BLANK_BYTES_MAX: u64 = 4_096;
+
+/// Whether nothing but a few line breaks, spaces or zeros follows from `offset` on.
+pub(crate) fn is_blank_from(source: &mut dyn Source, offset: u64) -> io::Result<bool> {
+    let rest = bytes_at(source, offset, BLANK_BYTES_MAX + 1)?;
+    Ok(rest.len() as u64 <= BLANK_BYTES_MAX && rest.iter().all(|byte| matches!(byte, 0 | b'\n' | b'\r' | b' ')))
+}
+
 /// A source as a plain reader, for readers that know nothing of seeking.
 pub(crate) struct AsRead<'a>(pub(crate) &'a mut dyn Source);
 

@@ -11,7 +11,7 @@ use crate::{
     audit::Audit,
     pickle::{self, Encoding, End, Nested, Report, Storage, nested},
     rules::id,
-    source::{Source, Window, bytes_at, length},
+    source::{Source, Window, bytes_at, is_blank_from, length},
 };
 
 /// Most pickles with a PROTO opcode in a row; what follows is reported as trailing.
@@ -56,7 +56,7 @@ impl Audit<'_> {
             self.legacy_storages(source, at, rest, &storages)?;
             return Ok("pytorch-legacy");
         }
-        if rest > 0 {
+        if rest > 0 && !is_blank_from(source, at)? {
             self.note(id::PKL_TRAILING, &format!("{rest} bytes follow the pickle"), Some(at));
             self.inspect_rest(source, at)?;
         }
@@ -220,7 +220,8 @@ impl Audit<'_> {
 /// `whole`: the length of a content that should be a pickle from its first to its last byte.
 fn is_believable(report: &Report, whole: Option<u64>) -> bool {
     let ended = report.end == End::Stop;
-    report.gadget
+    // Lists of words name gadgets by chance, as in `cio`, `cips`; what is only a part of a content must go on to use one.
+    report.gadget && (whole.is_some() || ended || report.calls > 0)
         || ended && report.plain_names > 0
         || report.calls > 0 && report.plain_names > 0
         || whole.is_some_and(|whole| ended && report.opcodes > 1 && report.stop == whole)

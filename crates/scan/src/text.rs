@@ -23,13 +23,14 @@ use crate::{
     source::{Source, bytes_at, length},
 };
 
-mod code;
+pub(crate) mod code;
 mod config;
 pub(crate) mod hidden;
 mod links;
 mod notebook;
 mod packages;
 mod secrets;
+pub(crate) mod shell;
 mod survey;
 
 use config::Config;

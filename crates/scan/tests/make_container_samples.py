@@ -459,6 +459,24 @@ def font(data):
     return b"\0\1\0\0" + struct.pack(">HHHH", 1, 16, 0, 0) + struct.pack(">4sIII", b"glyf", 0, 28, len(data)) + data
 def icon(data): return struct.pack("<HHHBBBBHHII", 0, 1, 1, 16, 16, 0, 0, 1, 32, len(data), 22) + data
 def ogg(data): return b"OggS" + bytes(22) + bytes([1, len(data)]) + data
+def mp4(data): return b"".join(struct.pack(">I4s", len(body) + 8, name) + body for name, body in ((b"ftyp", b"isom\0\0\2\0"), (b"mdat", data)))
+def mp3(data):
+    # Two frames of layer III, 32 kbit/s at 44,100 Hz: 104 bytes each.
+    data = data.ljust(200, b"\0")
+    return b"ID3\4\0\0\0\0\0\0" + b"".join(b"\xff\xfb\x10\0" + data[at:at + 100] for at in (0, 100))
+def flac(data): return b"fLaC\x80\0\0\x22" + bytes(34) + b"\xff\xf8" + data
+def nifti(data):
+    dims = struct.pack("<8h", 1, len(data), 1, 1, 1, 1, 1, 1)
+    head = struct.pack("<I", 348).ljust(40, b"\0") + dims
+    head = head.ljust(70, b"\0") + struct.pack("<hh", 2, 8)
+    return (head.ljust(108, b"\0") + struct.pack("<f", 352)).ljust(344, b"\0") + b"n+1\0" + bytes(4) + data
+def fasttext(data):
+    # One word of one number, and an output matrix that holds the data.
+    words = struct.pack("<iiiqq", 1, 1, 0, 1, -1) + b"word\0" + struct.pack("<qb", 1, 0)
+    matrix = lambda numbers: b"\0" + struct.pack("<qq", len(numbers) // 4, 1) + numbers
+    return struct.pack("<ii", 793712314, 12) + bytes(56) + words + matrix(bytes(4)) + matrix(data)
+def word2vec(data): return b"2 20\n" + b"".join(word + b" " + data[at:at + 80] + b"\n" for word, at in ((b"first", 0), (b"second", 80)))
+def crfsuite(data): return b"lCRF" + struct.pack("<I", len(data) + 16) + b"FOMC" + struct.pack("<I", 100) + data
 
 
 CATALOG = b"<</Type/Catalog/Pages 2 0 R%s>>"
@@ -469,12 +487,29 @@ INERT = {
     "ocdbt": ocdbt, "ttf": font, "ico": icon, "ogg": ogg,
     "pdf": lambda data: pdf(CATALOG % b"", b"<</Length %d>>\nstream\n%s\nendstream" % (len(data), data)),
 }
-for _name, _make in INERT.items():
+def inert(_name, _make):
     case(f"inert/good-plain.{_name}")(lambda m=_make: m(noise(160)))
     case(f"inert/bad-pickle-inside.{_name}")(lambda m=_make: m(EVIL + noise(160 - len(EVIL))))
     case(f"inert/bad-program-inside.{_name}")(lambda m=_make: m((noise(16) + elf())[:160]))
     case(f"inert/bad-pickle-behind.{_name}")(lambda m=_make: m(noise(160)) + EVIL)
     case(f"inert/bad-zip-behind.{_name}")(lambda m=_make: m(noise(160)) + zip_of({"data.pkl": EVIL}))
+for _name, _make in INERT.items():
+    inert(_name, _make)
+# Words that spell names of modules in a row of lines, as in a vocabulary.
+@case("inert/good-words.nii")
+def _(): return nifti(b"\nbus\ncio\ncips\ncos\nculture\n".ljust(160, b"\0"))
+# Bytes below 512 that add up to a blank checksum of tar.
+@case("inert/good-sum.png")
+def _():
+    import zlib
+    part = lambda name, data: struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
+    head = b"\x89PNG\r\n\x1a\n" + part(b"IHDR", struct.pack(">IIBBBBB", 1, 1, 8, 0, 0, 0, 0))
+    signed = lambda data: sum(byte - 256 if byte > 127 else byte for byte in data)
+    start = head + struct.pack(">I4s", 600, b"teSt")
+    data = bytes(300) + b"\x80" * ((256 + signed(start)) // 128) + bytes([256 - (256 + signed(start)) % 128])
+    return head + part(b"teSt", data.ljust(600, b"\0")) + part(b"IDAT", zlib.compress(bytes(2))) + part(b"IEND", b"")
+@case("hdf5/good-line-breaks.h5")
+def _(): return (HERE / "hdf5/good-numbers.h5").read_bytes() + b"\n" * 6
 @case("inert/good-open.pdf")
 def _(): return pdf(CATALOG % b"/OpenAction[3 0 R/Fit]", b"<</Type/Pages/Kids[]/Count 0>>")
 @case("inert/bad-script.pdf")
@@ -508,6 +543,10 @@ def _():
 def _():
     data = zip_of({"notes.txt": b"nothing here\n"})
     return data[:-2] + struct.pack("<H", 17) + b"made for a model\n"
+
+# Last, as what noise gives depends on what was made before.
+for _name, _make in {"mp4": mp4, "mp3": mp3, "flac": flac, "nii": nifti, "fasttext": fasttext, "word2vec": word2vec, "crfsuite": crfsuite}.items():
+    inert(_name, _make)
 
 
 for _add in (with_joblib, with_py7zr):

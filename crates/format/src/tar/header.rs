@@ -11,6 +11,8 @@ pub(super) struct Header {
     pub(super) kind: u8,
     pub(super) mode: u32,
     pub(super) size: u64,
+    /// Whether a number stands where the checksum belongs.
+    pub(super) is_summed: bool,
     /// Whether it says `ustar`, of either kind.
     pub(super) has_magic: bool,
     /// Whether the map of a sparse member goes on in another block.
@@ -52,6 +54,7 @@ impl Header {
             kind,
             mode: number(field(100, 8)).and_then(|mode| u32::try_from(mode).ok()).unwrap_or(0),
             size,
+            is_summed: field(148, 8).iter().any(u8::is_ascii_digit),
             has_magic: is_posix || magic.starts_with(b"ustar "),
             more_map: block.get(482).is_some_and(|flag| *flag != 0),
         });

@@ -41,6 +41,23 @@ pub(super) fn idx_end(head: &[u8]) -> Option<u64> {
     bytes.checked_add(header.bytes() as u64)
 }
 
+/// Where the voxels of a NIfTI-1 image end (`nifti1.h`); `None` for other bytes.
+pub(super) fn nifti_end(head: &[u8]) -> Option<u64> {
+    const HEADER_BYTES: u64 = 348;
+    (head.get(344..348) == Some(b"n+1\0")).then_some(())?;
+    let order = if Order::Little.u32(head, 0) == Some(HEADER_BYTES) { Order::Little } else { Order::Big };
+    (order.u32(head, 0) == Some(HEADER_BYTES)).then_some(())?;
+    let count = order.u16(head, 40).filter(|count| (1..=7).contains(count))?;
+    let voxels = (1..=count)
+        .try_fold(1_u64, |product, dim| product.checked_mul(order.u16(head, 40 + 2 * usize::try_from(dim).ok()?)?))?;
+    let bits = voxels.checked_mul(order.u16(head, 72)?)?;
+    // Where the voxels begin stands there as a float.
+    let start = f32::from_bits(u32::try_from(order.u32(head, 108)?).ok()?);
+    let is_offset = (352.0..16_777_216.0).contains(&start) && start.fract() == 0.0;
+    let start = is_offset.then(|| format!("{start:.0}").parse::<u64>().ok())??;
+    start.checked_add(bits.div_ceil(8))
+}
+
 /// A footer between its length and the magic at both ends (Parquet's `README.md`, "File format"; Arrow's "IPC File
 /// Format"; Feather 1 has the same frame).
 pub(super) fn framed(source: &mut dyn Source, magic: &[u8]) -> io::Result<Option<u64>> {

@@ -1,4 +1,4 @@
-//! Sound, images and fonts: RIFF, TIFF 6.0, Ogg (RFC 3533), icons, OpenType and WOFF.
+//! Sound, films, images and fonts: RIFF, TIFF 6.0, Ogg (RFC 3533), MP3, FLAC (RFC 9639), MP4, icons, OpenType and WOFF.
 
 use std::{collections::HashSet, io};
 
@@ -151,4 +151,94 @@ pub(super) fn font(source: &mut dyn Source) -> io::Result<Option<u64>> {
 /// The whole length as the header states it (WOFF 1.0 §3, WOFF 2.0 §3).
 pub(super) fn woff(source: &mut dyn Source) -> io::Result<Option<u64>> {
     Ok(Order::Big.u32(&bytes_at(source, 8, 4)?, 0).filter(|length| *length > 48))
+}
+
+/// Behind the last box (ISO/IEC 14496-12 §4.2); a box of length 0 goes on to the end.
+pub(super) fn boxes(source: &mut dyn Source) -> io::Result<Option<u64>> {
+    let whole = length(source)?;
+    let mut at = 0;
+    for _ in 0..PARTS_MAX {
+        let head = bytes_at(source, at, 16)?;
+        let is_name = head.get(4..8).is_some_and(|name| name.iter().all(|byte| matches!(byte, 0x20..=0x7e | 0xa9)));
+        let Some(size) = Order::Big.u32(&head, 0).filter(|_| is_name) else { return Ok((at > 0).then_some(at)) };
+        let size = match size {
+            0 => whole - at,
+            1 => head.get(8..16).and_then(|field| field.first_chunk().copied()).map_or(0, u64::from_be_bytes),
+            size => size,
+        };
+        let Some(end) = at.checked_add(size).filter(|end| size >= 8 && *end <= whole) else { return Ok(None) };
+        at = end;
+        if at == whole {
+            return Ok(Some(at));
+        }
+    }
+    Ok(None)
+}
+
+/// Length of the frame of MPEG audio, layer III, that begins here (ISO/IEC 11172-3 §2.4.2.3, 13818-3 §2.4.2.3).
+fn frame_bytes(head: &[u8]) -> Option<u64> {
+    const FIRST: [u64; 15] = [0, 32, 40, 48, 56, 64, 80, 96, 112, 128, 160, 192, 224, 256, 320];
+    const SECOND: [u64; 15] = [0, 8, 16, 24, 32, 40, 48, 56, 64, 80, 96, 112, 128, 144, 160];
+    const RATES: [u64; 3] = [44_100, 48_000, 32_000];
+    let [0xff, kind, rates, _, ..] = head else { return None };
+    // Bits 3 and 4: 3 is version 1, 2 is version 2, 0 is version 2.5; bits 1 and 2: 1 is layer III.
+    let (version, layer) = (kind >> 3 & 3, kind >> 1 & 3);
+    if kind & 0xe0 != 0xe0 || version == 1 || layer != 1 {
+        return None;
+    }
+    let kilobits =
+        if version == 3 { FIRST } else { SECOND }.get(usize::from(rates >> 4)).copied().filter(|rate| *rate > 0)?;
+    // Version 2 halves the rates of version 1, version 2.5 quarters them; both have half as many samples in a frame.
+    let (samples, slower) = match version {
+        3 => (144, 1),
+        2 => (72, 2),
+        _ => (72, 4),
+    };
+    let rate = RATES.get(usize::from(rates >> 2 & 3))? / slower;
+    Some(samples * kilobits * 1_000 / rate + u64::from(rates >> 1 & 1))
+}
+
+/// Length of the tag in front of a sound (ID3v2.4 §3.1), with its head.
+fn tag_bytes(head: &[u8]) -> Option<u64> {
+    let size: &[u8; 4] = head.strip_prefix(b"ID3")?.get(3..7)?.first_chunk()?;
+    let is_size = size.iter().all(|byte| *byte < 0x80);
+    is_size.then(|| 10 + size.iter().fold(0, |sum, byte| sum << 7 | u64::from(*byte)))
+}
+
+/// A tag, or two frames in a row.
+pub(super) fn is_mp3(head: &[u8]) -> bool {
+    let next = |at: u64| usize::try_from(at).ok().and_then(|at| head.get(at..)).and_then(frame_bytes);
+    tag_bytes(head).is_some() || frame_bytes(head).and_then(next).is_some()
+}
+
+/// Behind the last frame, or the old tag that follows it (ID3v1: 128 bytes).
+pub(super) fn mp3(source: &mut dyn Source) -> io::Result<Option<u64>> {
+    let whole = length(source)?;
+    let mut at = tag_bytes(&bytes_at(source, 0, 10)?).unwrap_or(0);
+    let first = at;
+    for _ in 0..PARTS_MAX {
+        let head = bytes_at(source, at, 4)?;
+        let Some(size) = frame_bytes(&head) else {
+            let end = if head.starts_with(b"TAG") { at + 128 } else { at };
+            return Ok((at > first).then_some(end));
+        };
+        // The last frame is often cut.
+        at = (at + size).min(whole);
+    }
+    Ok(None)
+}
+
+/// Frames of FLAC do not say where they end (RFC 9639 §9): after sound blocks of metadata the rest of the file is theirs.
+pub(super) fn flac(source: &mut dyn Source) -> io::Result<Option<u64>> {
+    let mut at = 4;
+    for _ in 0..PARTS_MAX {
+        let head = bytes_at(source, at, 4)?;
+        let (Some(kind), Some(size)) = (head.first(), Order::Big.u32(&head, 0)) else { return Ok(None) };
+        at += 4 + (size & 0x00ff_ffff);
+        if kind & 0x80 != 0 {
+            let is_frame = matches!(bytes_at(source, at, 2)?.as_slice(), [0xff, 0xf8 | 0xf9]);
+            return if is_frame { length(source).map(Some) } else { Ok(None) };
+        }
+    }
+    Ok(None)
 }

@@ -71,6 +71,9 @@ impl Audit<'_> {
         let mut read = 0;
         let mut left = STREAMS_BYTES_MAX;
         for (count, at) in memmem::find_iter(bytes, b"stream").enumerate() {
+            if bytes.get(..at).is_some_and(|before| before.ends_with(b"end")) {
+                continue;
+            }
             if count > DICTIONARIES_MAX {
                 self.note(id::GEN_UNSUPPORTED, "more streams than are read", Some(at as u64));
                 return;

@@ -62,6 +62,8 @@ pub(super) enum Role {
 
 impl Role {
     fn of(module: &str, attribute: &str) -> Self {
+        // scikit-learn before 0.23 brought a copy of joblib.
+        let module = module.strip_prefix("sklearn.externals.").unwrap_or(module);
         if attribute == "NumpyArrayWrapper" && module == "joblib.numpy_pickle" {
             Self::ArrayWrapper
         } else if attribute.ends_with("NDArrayWrapper") && module.starts_with("joblib.numpy_pickle") {

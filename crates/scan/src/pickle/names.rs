@@ -324,7 +324,11 @@ fn canonical(module: &str, name: &str) -> (String, String) {
     let (head, tail) = module.split_once('.').map_or((module, None), |(head, tail)| (head, Some(tail)));
     let head = MODULE_ALIASES.iter().find(|(old, _)| *old == head).map_or(head, |(_, new)| new);
     let mut module = tail.map_or_else(|| head.to_owned(), |tail| format!("{head}.{tail}"));
-    if let Some(rest) = module.strip_prefix("numpy._core") {
+    if let Some(rest) = module.strip_prefix("sklearn.externals.joblib")
+        && (rest.is_empty() || rest.starts_with('.'))
+    {
+        module = format!("joblib{rest}");
+    } else if let Some(rest) = module.strip_prefix("numpy._core") {
         module = format!("numpy.core{rest}");
     }
     (module, name.to_owned())

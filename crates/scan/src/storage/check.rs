@@ -111,7 +111,7 @@ pub(super) fn zip(bytes: &[u8]) -> Option<Found> {
 
 /// `ustar` at its place in a header whose checksum holds.
 pub(super) fn tar(bytes: &[u8], at: usize) -> Option<Found> {
-    tar::is_likely(bytes.get(at.checked_sub(257)?..)?).then_some(Found { what: "tar archive", at: 257 })
+    tar::is_header(bytes.get(at.checked_sub(257)?..)?).then_some(Found { what: "tar archive", at: 257 })
 }
 
 /// A command in the middle of text.

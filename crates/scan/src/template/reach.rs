@@ -61,6 +61,8 @@ const SPECIAL: [&str; 26] = [
     "__new__",
     "__subclasshook__",
 ];
+/// Special names that are texts, or lead nowhere without another special name; templates of pages and reports print them.
+const LEAVES: [&str; 6] = ["__name__", "__qualname__", "__doc__", "__version__", "__repr__", "__str__"];
 /// Objects that web frameworks and Jinja put into every template, and that attacks start from.
 const GIFTS: [&str; 7] = ["lipsum", "cycler", "request", "url_for", "get_flashed_messages", "self", "config"];
 /// What chat templates may call.
@@ -157,7 +159,8 @@ impl Judge {
         let is_special = name.starts_with("__") && name.len() > 4;
         let leads_out = LEADING_OUT.contains(&name)
             && !matches!(&base.kind, Expression::Name(base) if self.scope.defined.contains(&format!("{base}.{name}")));
-        if is_special || leads_out {
+        let is_leaf = LEAVES.contains(&name) && !self.is_chat;
+        if is_special && !is_leaf || leads_out {
             self.note(id::TXT_TEMPLATE, at, format!("reaches for the attribute `{name}`"));
         } else if name.starts_with('_') && self.is_chat {
             self.note(id::TPL_CALL, at, format!("reaches for the private attribute `{name}`"));

@@ -150,6 +150,13 @@ pub(super) fn piece(text: &str) -> Vec<(&'static Rule, String)> {
     reader.found.into_iter().map(|found| (found.rule, found.message)).collect()
 }
 
+/// Whether a text that says it is Python only holds comments, texts and constants: it runs nothing.
+pub(crate) fn is_idle(text: &str) -> bool {
+    let (mut reader, ending) = read(text, 0);
+    reader.conclude(ending);
+    reader.telling == 0 && reader.plausible == ending.lines && ending.flaws == 0 && reader.found.is_empty()
+}
+
 /// Whether the beginning of a text is comments and open texts only, behind which anything may stand.
 pub(super) fn is_only_padding(text: &str) -> bool {
     let head = text.get(..text.floor_char_boundary(HEAD_BYTES.min(text.len()))).unwrap_or_default();

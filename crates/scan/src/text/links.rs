@@ -1,7 +1,7 @@
 //! Addresses and commands in texts: which are ordinary and which are how attacks fetch their second half.
 
 /// Indexes and stores of packages that everybody uses.
-const INDEXES: [&str; 26] = [
+const INDEXES: [&str; 28] = [
     "mirrors.aliyun.com",
     "pypi.tuna.tsinghua.edu.cn",
     "mirrors.tuna.tsinghua.edu.cn",
@@ -13,6 +13,8 @@ const INDEXES: [&str; 26] = [
     "abetlen.github.io",
     "pytorch-geometric.com",
     "pypi.org",
+    "pypi.python.org",
+    "pypi.anaconda.org",
     "files.pythonhosted.org",
     "test.pypi.org",
     "download.pytorch.org",

@@ -75,6 +75,15 @@ impl Audit<'_> {
         {
             return None;
         }
+        if lines.iter().all(|(_, line)| is_plain_address(line)) {
+            // Places of data, of checksums or of nothing in particular. Who calls it a list of packages gets what is there.
+            for (at, line) in lines.iter().take(FOUND_MAX) {
+                if let Some(what) = links::doubtful(line) {
+                    self.note(id::REQ_SOURCE, &format!("the line holds {what}"), Some(*at));
+                }
+            }
+            return None;
+        }
         let found = lines.iter().filter_map(|(at, text)| Some((*at, line(text)?)));
         for (at, (rule, message)) in found.take(FOUND_MAX) {
             self.note(rule, &message, Some(at));
@@ -215,6 +224,16 @@ fn index(what: &str, address: &str) -> (&'static Rule, String) {
     (rule, format!("packages come from {what}, `{address}`"))
 }
 
+/// An address in the web that pip would not take for a package by its name, or of which other columns follow.
+fn is_plain_address(line: &str) -> bool {
+    const ARCHIVES: [&str; 11] =
+        [".whl", ".zip", ".tar.gz", ".tgz", ".tar", ".tar.bz2", ".tbz", ".tar.xz", ".txz", ".tlz", ".tar.lzma"];
+    let path = line.split(['#', '?']).next().unwrap_or_default();
+    (line.starts_with("http://") || line.starts_with("https://") || line.starts_with("ftp://"))
+        && (line.contains('\t') || !ARCHIVES.iter().any(|ending| path.ends_with(ending)))
+        && !line.contains("#egg=")
+}
+
 /// Whether `line` may stand in a list of requirements.
 fn is_requirement(line: &str) -> bool {
     let first = line.split([' ', '=', '\t']).next().unwrap_or_default();
@@ -223,6 +242,10 @@ fn is_requirement(line: &str) -> bool {
             || first.starts_with("--hash")
             || first.starts_with("--no-")
             || first.starts_with("--use-");
+    }
+    // Markdown's links and pictures begin like this, and no package does.
+    if line.starts_with(['[', '!', '<', '(']) {
+        return false;
     }
     if line.contains("://") {
         return !line.contains(' ') || line.contains(" @ ") || line.contains(" ;") || line.contains("; ");

