@@ -118,7 +118,7 @@ pub(crate) enum Command {
     Rollback(RollbackArgs),
     /// Inspect model files without executing or loading them
     #[command(
-        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan --weights tuned.safetensors --base base.safetensors\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
+        after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan hf://org/model@main\n  ringfence scan --weights tuned.safetensors --base base.safetensors\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
     )]
     Scan(ScanArgs),
     /// Look for poison, label errors and other trouble in a dataset
@@ -447,7 +447,7 @@ impl FailOn {
 /// `scan`.
 #[derive(Debug, Args)]
 pub(crate) struct ScanArgs {
-    /// Files and folders
+    /// Files, folders, and sources elsewhere (`hf://org/model@rev`), of which only the parts that matter are fetched
     #[arg(required_unless_present = "admitted", conflicts_with = "admitted")]
     pub(crate) paths: Vec<PathBuf>,
     /// Scan everything in the vault again, with today's rules; what is worse now is an alert and is revoked

@@ -48,6 +48,7 @@ mod work;
 pub use admit::{Intake, Origin};
 pub use error::{EngineError, ExitClass};
 pub use newer::Outdated;
+pub use origin::scan_source;
 pub use plan::Plan;
 pub use provenance::Input;
 pub use reaudit::{Rescan, stale};

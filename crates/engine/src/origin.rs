@@ -18,8 +18,10 @@ use serde_json::json;
 use crate::{
     admit::{FILE_BYTES_MAX, Intake},
     error::EngineError,
+    files::unread,
     record::OriginRow,
     remote,
+    settings::Settings,
     source::Bounded,
     stage::Untrusted,
     vault::{Vault, store_error},
@@ -54,17 +56,8 @@ impl Vault<'_> {
     /// Scans what is there by ranges. What is malicious is refused before it is fetched; everything else is scanned again,
     /// whole, in quarantine.
     fn look_first(&self, reach: &Reach, listing: &Listing) -> Result<(), EngineError> {
-        self.settings.progress.begin("looking", Some(listing.files.len() as u64));
-        let mut fetched = 0;
-        let mut reports = Vec::new();
-        for (done, file) in listing.files.iter().enumerate() {
-            if let Some(report) = self.scan_remote(reach, file, &mut fetched)? {
-                reports.push(report);
-            }
-            self.settings.progress.advance(done as u64 + 1, &file.path);
-        }
-        self.settings.progress.end("");
-        let report = ScanReport::new(reports);
+        let look = Look::at(self.settings, reach, listing)?;
+        let report = ScanReport::new(look.reports.into_iter().flatten().collect());
         if report.verdict != Verdict::Malicious {
             return Ok(());
         }
@@ -75,34 +68,8 @@ impl Vault<'_> {
             .take(QUOTED_MAX)
             .map(|(file, finding)| format!("{}: {} {}", printable(&file.path, 120), finding.rule, finding.message))
             .collect();
-        reasons.push(format!("{fetched} of {} bytes were looked at, nothing was kept", listing.size()));
+        reasons.push(format!("{} of {} bytes were looked at, nothing was kept", look.fetched, listing.size()));
         Err(EngineError::Refused { gate: "source", subject: listing.source.to_string(), reasons })
-    }
-
-    /// Scans one file at its source; `None` where the source does not answer for parts.
-    fn scan_remote(
-        &self,
-        reach: &Reach,
-        file: &RemoteFile,
-        fetched: &mut u64,
-    ) -> Result<Option<FileReport>, EngineError> {
-        let Some(size) = file.size else { return Ok(None) };
-        let mut look = reach.open_range(file)?;
-        let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
-        let job = Job::ScanElsewhere { path: file.path.clone(), size };
-        let program = &self.settings.program;
-        let mut report = None;
-        thread::scope(|scope| {
-            let child = scope.spawn(|| {
-                Desk::silent(program).call(&file.path, &job, vec![theirs.into()], &mut |one| report = Some(one))
-            });
-            // A child that dies closes its end; one that misbehaves is cut off here and ends as unread.
-            let _ = remote::serve(&ours, &mut look);
-            drop(ours);
-            let _ = child.join();
-        });
-        *fetched += look.fetched();
-        Ok(report.map(|report| FileReport { path: file.path.clone(), ..report }))
     }
 
     fn fetch(&self, reach: &Reach, listing: &Listing, writer: &mut Writer) -> Result<(), EngineError> {
@@ -132,5 +99,73 @@ impl Vault<'_> {
         }
         progress.end("");
         Ok(())
+    }
+}
+
+/// Scans what lies at `source` by ranges: nothing is kept, and weights are looked at in samples.
+pub fn scan_source(settings: &Settings<'_>, source: &Source) -> Result<ScanReport, EngineError> {
+    let reach = (settings.reach)()?;
+    settings.progress.begin("listing", None);
+    let listing = reach.listing(source)?;
+    settings.progress.end("");
+    let look = Look::at(settings, &reach, &listing)?;
+    settings.progress.note(&format!(
+        "looked at  {}  {} of {} bytes were fetched for it",
+        listing.source,
+        look.fetched,
+        listing.size()
+    ));
+    let files = listing.files.iter().zip(look.reports).map(|(file, report)| {
+        let why = "the source does not send parts of it: `ringfence add` fetches it whole";
+        let report = report.unwrap_or_else(|| unread(&file.path, file.size.unwrap_or(0), why));
+        FileReport { path: format!("{}/{}", listing.source, file.path), ..report }
+    });
+    Ok(ScanReport::new(files.collect()))
+}
+
+/// What a look at a source found.
+struct Look {
+    /// One for each file of the listing; `None` where the source does not answer for parts.
+    reports: Vec<Option<FileReport>>,
+    /// Bytes that the look took.
+    fetched: u64,
+}
+
+impl Look {
+    fn at(settings: &Settings<'_>, reach: &Reach, listing: &Listing) -> Result<Self, EngineError> {
+        let mut look = Self { reports: Vec::new(), fetched: 0 };
+        settings.progress.begin("looking", Some(listing.files.len() as u64));
+        for (done, file) in listing.files.iter().enumerate() {
+            let report = look.at_file(settings, reach, file)?;
+            look.reports.push(report);
+            settings.progress.advance(done as u64 + 1, &file.path);
+        }
+        settings.progress.end("");
+        Ok(look)
+    }
+
+    fn at_file(
+        &mut self,
+        settings: &Settings<'_>,
+        reach: &Reach,
+        file: &RemoteFile,
+    ) -> Result<Option<FileReport>, EngineError> {
+        let Some(size) = file.size else { return Ok(None) };
+        let mut parts = reach.open_range(file)?;
+        let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
+        let job = Job::ScanElsewhere { path: file.path.clone(), size };
+        let mut report = None;
+        thread::scope(|scope| {
+            let child = scope.spawn(|| {
+                let on_file = &mut |one| report = Some(one);
+                Desk::silent(&settings.program).call(&file.path, &job, vec![theirs.into()], on_file)
+            });
+            // A child that dies closes its end; one that misbehaves is cut off here and ends as unread.
+            let _ = remote::serve(&ours, &mut parts);
+            drop(ours);
+            let _ = child.join();
+        });
+        self.fetched += parts.fetched();
+        Ok(report.map(|report| FileReport { path: file.path.clone(), ..report }))
     }
 }

@@ -5,6 +5,7 @@ use std::path::Path;
 use ringfence_engine::{
     EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
     files::{self, AttackJob, Dataset, ModelData},
+    scan_source,
     schema::{
         Finding, Place, Severity, Verdict,
         finding::printable,
@@ -17,6 +18,7 @@ use ringfence_engine::{
 
 use crate::{
     args::{AttackArgs, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs},
+    command::supply::source,
     output::{Printer, Style, table},
 };
 
@@ -37,7 +39,18 @@ pub(crate) fn dataset(path: &Path, args: &DataArgs) -> Dataset {
 
 /// `scan`.
 pub(crate) fn scan(settings: &Settings<'_>, printer: Printer, args: &ScanArgs) -> Result<ExitClass, EngineError> {
-    let mut report = files::scan(settings, &args.paths, args.storages)?;
+    let (mut paths, mut sources) = (Vec::new(), Vec::new());
+    for path in &args.paths {
+        match source(path)? {
+            Some(source) => sources.push(source),
+            None => paths.push(path.clone()),
+        }
+    }
+    let mut found = files::scan(settings, &paths, args.storages)?.files;
+    for source in &sources {
+        found.extend(scan_source(settings, source)?.files);
+    }
+    let mut report = ScanReport::new(found);
     waive(settings, printer, args, &mut report)?;
     print_report(printer, &report, args.fail_on)?;
     Ok(scan_class(&report, args.fail_on))

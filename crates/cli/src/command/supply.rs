@@ -1,7 +1,10 @@
 //! The supply chain: signing, looking again at what was let in, and what is newer at its source.
 
+use std::path::Path;
+
 use ringfence_engine::{
     EngineError, ExitClass, Feed, Outdated, Rescan, Settings, Vault, files,
+    reach::{NotASource, Source},
     schema::{
         Finding, Verdict,
         osv::feed::FeedHead,
@@ -189,6 +192,18 @@ fn sign_feed(settings: &Settings<'_>, printer: Printer, args: &SignFeedArgs) -> 
         )?;
     }
     Ok(ExitClass::Done)
+}
+
+/// The source that `path` spells, if it is one and no file of that name is here.
+pub(crate) fn source(path: &Path) -> Result<Option<Source>, EngineError> {
+    let Some(text) = path.to_str().filter(|text| is_source(text)) else { return Ok(None) };
+    text.parse().map(Some).map_err(|error: NotASource| EngineError::Reach(error.into()))
+}
+
+fn is_source(text: &str) -> bool {
+    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"]
+        .iter()
+        .any(|scheme| text.starts_with(scheme))
 }
 
 /// `outdated`.

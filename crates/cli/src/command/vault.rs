@@ -1,10 +1,7 @@
 //! What is in the vault: making it, adding, writing out, listing, going back, reviewing.
 
-use std::path::Path;
-
 use ringfence_engine::{
     EngineError, Exemptions, ExitClass, Intake, NamespaceState, Origin, Protection, Reading, Settings, Vault, Version,
-    reach::Source,
     schema::{
         ArtifactName, Digest, Reference, Timestamp,
         evidence::EvidenceKind,
@@ -16,7 +13,7 @@ use serde_json::json;
 
 use crate::{
     args::{AddArgs, GetArgs, InitArgs, LsArgs, ReviewAction, RollbackArgs, SkipArgs},
-    command::files::count,
+    command::{files::count, supply::source},
     output::{Printer, Style, size, table},
     place,
 };
@@ -120,18 +117,6 @@ pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> 
         }
         Err(error) => Err(error),
     }
-}
-
-/// The source that `path` spells, if it is one and no file of that name is here.
-fn source(path: &Path) -> Result<Option<Source>, EngineError> {
-    let Some(text) = path.to_str().filter(|text| is_source(text)) else { return Ok(None) };
-    text.parse().map(Some).map_err(|error: ringfence_engine::reach::NotASource| EngineError::Reach(error.into()))
-}
-
-fn is_source(text: &str) -> bool {
-    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
 }
 
 /// What `add` answers.

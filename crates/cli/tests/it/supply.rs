@@ -177,6 +177,11 @@ fn a_poisoned_repository_is_refused_before_its_weights_are_fetched() {
     assert!(refused.err().contains("model.pkl: RF-PKL-001"), "{}", refused.err());
     let sent = hub.storage.sent("") + hub.api.sent("");
     assert!(sent < big.len() as u64 / 4, "{sent} of {} bytes were sent", big.len());
+    // Just looking needs no vault.
+    let looked = home.run(&["scan", "hf://evil/net", "--format", "json"]).exits(1).json();
+    let verdicts: Vec<_> = looked["files"].as_array().unwrap().iter().map(|file| &file["verdict"]).collect();
+    assert_eq!(verdicts, ["malicious", "clean"], "{looked}");
+    assert!(looked["files"][0]["path"].as_str().unwrap().starts_with("hf://evil/net@"), "{looked}");
     assert_eq!(home.list()["artifacts"], json!([]));
     // The denial is in the trail, which still verifies.
     assert!(home.run(&["trail", "ls"]).exits(0).out().contains("failed"));
