@@ -2,7 +2,7 @@
 //!
 //! * [`zip`], [`tar`], [`sevenz`]: archives as loaders see them; [`codec`]: compressed streams;
 //!   [`npy`], [`npz`], [`safetensors`], [`idx`]: arrays; [`protobuf`], [`onnx`]: models.
-//! * [`gguf`], [`hdf5`], [`msgpack`], [`ubjson`], [`json`], [`lightgbm`], [`catboost`]: models and documents of other frameworks.
+//! * [`gguf`], [`hdf5`], [`msgpack`], [`ubjson`], [`json`], [`lightgbm`], [`catboost`], [`rdata`]: models and documents of other frameworks.
 //! * [`schema`]: protocol buffers by published message tables; [`flatbuffer`]; [`sstable`]: sorted tables of checkpoints; [`xml`]; [`paddle`], [`mxnet`]: parameters.
 //! * [`document`]: JSON and YAML; [`jinja`], [`python`]: templates and source text.
 //!
@@ -29,6 +29,7 @@ pub mod onnx;
 pub mod paddle;
 pub mod protobuf;
 pub mod python;
+pub mod rdata;
 pub mod safetensors;
 pub mod schema;
 pub mod sevenz;

@@ -13,7 +13,11 @@ use crate::{
     detect::program,
     rules::{Rule, id},
     source::{Source, bytes_at, length},
+    template::words,
 };
+
+/// Odd names of tensors that are told.
+const NAMES_SHOWN_MAX: usize = 20;
 
 /// Elements of an array that no machine has.
 const ELEMENTS_MAX: u64 = 1 << 46;
@@ -101,6 +105,13 @@ impl Audit<'_> {
         }
         let end = audit.tensors.iter().map(|tensor| tensor.end).max().unwrap_or(0).min(length(source)?);
         self.weights(source, audit.data_offset.min(end), end.saturating_sub(audit.data_offset))?;
+        if bytes_at(source, 8, 1)?.first().is_some_and(|first| *first != b'{') {
+            self.note(id::SFT_HEADER, "the header does not begin with a brace, as the format demands", Some(8));
+        }
+        for tensor in audit.tensors.iter().filter(|tensor| is_odd_name(&tensor.name)).take(NAMES_SHOWN_MAX) {
+            let message = format!("`{}` is no name of a tensor", printable(&tensor.name, 120));
+            self.note(id::SFT_METADATA, &message, None);
+        }
         for (key, value) in &audit.metadata {
             self.metadata(key, value);
         }
@@ -126,6 +137,9 @@ impl Audit<'_> {
                 audit.note(id::SFT_METADATA, &format!("metadata begins like a program ({what})"), Some(0));
             }
             audit.encoded(encoded);
+            if let Some(what) = words::instruction(value) {
+                audit.note(id::SFT_METADATA, &format!("metadata {what}"), None);
+            }
             for token in ["__import__(", "eval(", "exec(", "os.system", "subprocess.", "<script"] {
                 if value.contains(token) {
                     audit.note(id::SFT_METADATA, &format!("metadata holds `{token}`"), None);
@@ -133,6 +147,15 @@ impl Audit<'_> {
             }
         });
     }
+}
+
+/// Names that tools which write a file per tensor, or evaluate a name, would fall for.
+fn is_odd_name(name: &str) -> bool {
+    name.contains('\0')
+        || name.starts_with("../")
+        || name.contains("/../")
+        || name.contains("\\..\\")
+        || ["__import__(", "eval(", "exec(", "os.system(", "<script"].iter().any(|code| name.contains(code))
 }
 
 fn describe(flaw: &Flaw) -> (&'static Rule, String, Option<u64>) {

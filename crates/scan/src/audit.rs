@@ -51,6 +51,14 @@ impl<'l> Audit<'l> {
         u32::try_from(self.members.len()).unwrap_or(u32::MAX)
     }
 
+    /// Whether the content's name, of the file or of the innermost member, ends with `suffix`. Only for what takes effect
+    /// by its name alone.
+    pub(crate) fn is_named(&self, suffix: &str) -> bool {
+        let name = self.members.last().unwrap_or(&self.path);
+        name.len() >= suffix.len()
+            && name.as_bytes().iter().rev().zip(suffix.as_bytes().iter().rev()).all(|(a, b)| a.eq_ignore_ascii_case(b))
+    }
+
     /// Findings so far.
     pub(crate) fn count(&self) -> usize {
         self.findings.len()

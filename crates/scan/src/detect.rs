@@ -3,8 +3,8 @@
 use std::io;
 
 use ringfence_format::{
-    catboost, codec::Codec, gguf, hdf5, json, lightgbm, msgpack, mxnet, npy, paddle, protobuf, safetensors, sevenz,
-    sstable, tar, ubjson, zip,
+    catboost, codec::Codec, gguf, hdf5, json, lightgbm, msgpack, mxnet, npy, paddle, protobuf, rdata, safetensors,
+    sevenz, sstable, tar, ubjson, zip,
 };
 
 use crate::{
@@ -56,6 +56,8 @@ pub(crate) enum Kind {
     Gif,
     Bmp,
     Webp,
+    /// A saved object or workspace of R.
+    RData,
     /// Inert, and followed to its end.
     Inert(inert::Format),
     /// An executable or library.
@@ -79,10 +81,11 @@ const UNSUPPORTED: &[(&str, usize, &[u8])] = &[
     ("snappy", 0, b"\xff\x06\0\0sNaPpY"),
     ("cab", 0, b"MSCF\0\0\0\0"),
     ("cpio", 0, b"07070"),
-    ("ar", 0, b"!<arch>\n"),
     ("arj", 0, b"\x60\xea"),
     ("lha", 2, b"-lh"),
     ("squashfs", 0, b"hsqs"),
+    ("java-object", 0, b"\xac\xed\0\x05"),
+    ("compound-document", 0, b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1"),
 ];
 
 /// Looks at the first bytes of `source`.
@@ -169,6 +172,9 @@ fn kind_of(head: &[u8], length: u64) -> Kind {
     if let Some(format) = inert::format_of(head, length) {
         return Kind::Inert(format);
     }
+    if rdata::is_likely(head) {
+        return Kind::RData;
+    }
     if safetensors::is_likely(head, length) {
         return Kind::Safetensors;
     }
@@ -252,15 +258,36 @@ fn picture(head: &[u8]) -> Option<Kind> {
 pub(crate) fn program(head: &[u8]) -> Option<&'static str> {
     match head {
         [0x7f, b'E', b'L', b'F', 1 | 2, 1 | 2, 1, ..] => Some("elf"),
+        [b'M', b'Z', b'q', b'F', b'p', b'D', b'=', b'\'', ..]
+        | [b'j', b'a', b'r', b't', b's', b'r', b'=', b'\'', ..] => Some("portable executable"),
         [b'M', b'Z', ..] => {
             let offset = head.get(60..64).and_then(|field| field.first_chunk().copied()).map(u32::from_le_bytes)?;
             let header = head.get(usize::try_from(offset).ok()?..)?;
             header.starts_with(b"PE\0\0").then_some("pe")
         }
-        [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..] | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..] => Some("mach-o"),
+        // A fat one has few parts, which tells it from a class file.
+        [0xfe, 0xed, 0xfa, 0xce | 0xcf, ..]
+        | [0xce | 0xcf, 0xfa, 0xed, 0xfe, ..]
+        | [0xca, 0xfe, 0xba, 0xbe | 0xbf, 0, 0, 0, 1..=40, ..] => Some("mach-o"),
         [b'#', b'!', b'/' | b' ', ..] => Some("script"),
+        // Versions of class files begin at 45 (Java Virtual Machine Specification, 4.1).
+        [0xca, 0xfe, 0xba, 0xbe, 0, 0 | 3, 0, 45..=90, ..] => Some("java class"),
+        [b'd', b'e', b'x', b'\n', b'0', _, _, 0, ..] => Some("dex"),
+        [0, b'a', b's', b'm', 1, 0, 0, 0, ..] => Some("web assembly"),
+        [0x1b, b'L', b'u', b'a', 0x50..=0x54, 0, ..] | [0x1b, b'L', b'J', 1 | 2, ..] => Some("lua bytecode"),
+        [b'L', 0, 0, 0, 1, 0x14, 2, 0, 0, 0, 0, 0, 0xc0, 0, 0, 0, 0, 0, 0, 0x46, ..] => Some("windows shortcut"),
+        [b'!', b'<', b'a', b'r', b'c', b'h', b'>', b'\n', ..] => Some("library archive"),
+        _ if is_python_bytecode(head) => Some("python bytecode"),
         _ => None,
     }
+}
+
+/// The magic number ends in CR LF; flags, and eight bytes of time and size or of a hash follow (PEP 552), or only the time; then
+/// a code object with or without a reference (`marshal`: `c`, `0xe3`).
+fn is_python_bytecode(head: &[u8]) -> bool {
+    let is_code = |at: usize| matches!(head.get(at), Some(b'c' | 0xe3));
+    matches!(head, [_, 0x0b..=0x0f | 0xf2 | 0xf3, b'\r', b'\n', ..])
+        && (is_code(16) && matches!(head.get(4..8), Some([0..=3, 0, 0, 0])) || is_code(12) || is_code(8))
 }
 
 /// A first field of ModelProto: ir_version, or producer_name and its neighbours, or a graph of plausible length.

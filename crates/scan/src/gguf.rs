@@ -19,6 +19,8 @@ const TENSOR_HEAD_BYTES: u64 = 512;
 const CARVED_MAX: usize = 1_000;
 /// Longest hole or trailing part that is searched, in bytes.
 const HIDDEN_BYTES_MAX: u64 = 4 << 20;
+/// Longest padding behind the last tensor, in bytes; more is a part that belongs to no tensor.
+const PADDING_BYTES_MAX: u64 = 64;
 /// Flaws that are reported one by one.
 const FLAWS_SHOWN_MAX: usize = 100;
 /// Element types from here on are no future ones.
@@ -51,6 +53,7 @@ impl Audit<'_> {
                 self.within(&format!("hidden@{offset:#x}"), |audit| audit.inspect_rest(&mut Cursor::new(bytes), 0))?;
             }
         }
+        self.gguf_padding(source, &file)?;
         if file.data_offset.is_none() {
             // What follows the break belongs to nothing.
             self.within("unread", |audit| {
@@ -60,6 +63,22 @@ impl Audit<'_> {
         }
         self.gguf_tensors(source, &file)?;
         Ok("gguf")
+    }
+
+    /// What follows the last tensor and is shorter than the alignment may be padding, but padding is zeros.
+    fn gguf_padding(&mut self, source: &mut dyn Source, file: &Gguf) -> io::Result<()> {
+        let whole = length(source)?;
+        let ends = file.tensors.iter().map(|tensor| tensor.start.saturating_add(tensor.bytes.unwrap_or(u64::MAX)));
+        let Some(end) = ends.max().or(file.data_offset).filter(|end| *end < whole) else { return Ok(()) };
+        if whole - end >= PADDING_BYTES_MAX {
+            return Ok(());
+        }
+        let rest = bytes_at(source, end, whole - end)?;
+        if rest.iter().any(|byte| *byte != 0) {
+            self.note(id::GGU_HIDDEN, &format!("{} bytes of padding are not zero", rest.len()), Some(end));
+            self.within(&format!("hidden@{end:#x}"), |audit| audit.inspect_rest(&mut Cursor::new(rest), 0))?;
+        }
+        Ok(())
     }
 
     fn gguf_entry(&mut self, entry: &Entry) {

@@ -17,16 +17,19 @@ use ringfence_format::{
 use ringfence_schema::finding::printable;
 
 use self::domains::STANDARD_DOMAINS;
-pub(crate) use self::domains::{Flawed, domain_flaw};
+pub(crate) use self::domains::{Flawed, OPERATORS_TABLE, domain_flaw};
 use crate::{
     audit::Audit,
     paths::{escapes, is_identifier},
     rules::id,
+    script,
     source::{Source, bytes_at, length},
 };
 
 /// Shortest text of an attribute or tensor that is looked into, in bytes.
 const TEXT_BYTES_MIN: usize = 32;
+/// The same for a text tensor, which graphs are not full of.
+const STRING_BYTES_MIN: usize = 16;
 /// First bytes of a tensor that are looked at.
 const TENSOR_HEAD_BYTES: usize = 4_096;
 /// Newest version that an operator set may claim; the newest in use is below thirty.
@@ -50,6 +53,10 @@ const OUTSIDE_OPERATORS: [&str; 14] = [
 ];
 /// Elements beyond which a shape is a lie (2^48 bytes of floats are more than any machine has).
 const ELEMENTS_MAX: u128 = 1 << 46;
+/// Longest context that is taken for a path, in bytes.
+const PATH_BYTES_MAX: usize = 1_024;
+/// Unknown operators that are told.
+const OPERATORS_TOLD_MAX: usize = 100;
 /// Hidden bytes that are searched.
 const HIDDEN_BYTES_MAX: u64 = 1 << 20;
 
@@ -84,7 +91,7 @@ impl Audit<'_> {
         for property in properties {
             self.onnx_property(property);
         }
-        self.text_rules(model.doc_string.as_bytes());
+        self.within("doc_string", |audit| audit.free_text(model.doc_string.as_bytes()));
         Ok(Some("onnx"))
     }
 
@@ -105,12 +112,22 @@ impl Audit<'_> {
         model.functions.iter().for_each(|function| function_nodes(function, &mut nodes));
         let functions: HashSet<(&str, &str)> = model.functions.iter().map(|f| (f.domain, f.name)).collect();
         let mut unknown: Vec<(String, u64)> = Vec::new();
+        let mut strangers = HashSet::new();
         for node in nodes {
             self.onnx_attributes(node);
+            self.onnx_context(node);
             match domain_flaw(node.domain, node.op_type) {
                 Some(Flawed::Python) => {
                     let message = format!("node `{}` is a `{}`", printable(node.name, 80), node.op_type);
                     self.note(id::ONX_PYTHON, &message, Some(node.offset as u64));
+                }
+                Some(Flawed::Operator)
+                    if !functions.contains(&(node.domain, node.op_type))
+                        && strangers.insert(node.op_type)
+                        && strangers.len() <= OPERATORS_TOLD_MAX =>
+                {
+                    let message = format!("the standard has no operator `{}`", printable(node.op_type, 80));
+                    self.note(id::ONX_DOMAIN, &message, Some(node.offset as u64));
                 }
                 Some(Flawed::Unknown)
                     if !functions.contains(&(node.domain, node.op_type))
@@ -123,6 +140,38 @@ impl Audit<'_> {
         }
         for (domain, offset) in unknown.into_iter().take(100) {
             self.note(id::ONX_DOMAIN, &format!("operators of domain `{}`", printable(&domain, 120)), Some(offset));
+        }
+    }
+
+    /// A context of an execution provider is what a vendor's compiler made, here or in a file (ONNX Runtime, "EP context
+    /// design"); an operator of ATen is named by an attribute.
+    fn onnx_context(&mut self, node: &Node<'_>) {
+        let text = |name: &str| {
+            let attribute = node.attributes.iter().find(|attribute| attribute.name == name)?;
+            match attribute.value {
+                Some(AttributeValue::Bytes(bytes)) => Some(String::from_utf8_lossy(bytes).into_owned()),
+                _ => None,
+            }
+        };
+        let offset = Some(node.offset as u64);
+        match node.op_type {
+            "EPContext" => {
+                let context = text("ep_cache_context").unwrap_or_default();
+                let shown = printable(&context, 120);
+                if context.len() < PATH_BYTES_MAX && !context.is_empty() && escapes(&context) {
+                    self.note(id::ONX_EXTERNAL, &format!("an execution provider reads `{shown}`"), offset);
+                } else {
+                    self.note(id::GRF_ENGINE, "holds or names a context that an execution provider compiled", offset);
+                }
+            }
+            "ATen" => {
+                let operator = text("operator").unwrap_or_default();
+                if script::is_outside(&operator) {
+                    let message = format!("calls torch's operator `{}`", printable(&operator, 80));
+                    self.note(id::GRF_READ, &message, offset);
+                }
+            }
+            _ => {}
         }
     }
 
@@ -248,7 +297,7 @@ impl Audit<'_> {
             Payload::Typed { field: 6, .. } => {
                 let texts = Schema::onnx().view_of("TensorProto", tensor.message);
                 let texts = texts.into_iter().flat_map(|view| view.blobs("string_data"));
-                for text in texts.filter(|text| text.data.len() >= TEXT_BYTES_MIN).take(10_000) {
+                for text in texts.filter(|text| text.data.len() >= STRING_BYTES_MIN).take(10_000) {
                     self.graph_text("text tensor", text.data, text.offset as u64);
                 }
             }

@@ -10,7 +10,7 @@ use crate::{
     rules::id,
     source::{Source, Window, bytes_at, is_blank_from, length},
     stream::{is_old_pickle, names_something},
-    text::{code, shell},
+    text::{code, links, shell},
 };
 
 /// How much of an unknown content is searched for pickles, in bytes.
@@ -18,6 +18,27 @@ const CARVE_BYTES_MAX: u64 = 4 << 20;
 
 /// Longest script that is read to tell whether it is harmless, in bytes.
 const SCRIPT_BYTES_MAX: u64 = 64 << 10;
+/// Shortest text that can be a command, in bytes.
+const COMMAND_BYTES_MIN: usize = 8;
+/// Classes and packages that deserialisation of Java objects is abused through (ysoserial's chains).
+const JAVA_GADGETS: [&str; 14] = [
+    "org.apache.commons.collections.functors",
+    "org.apache.commons.collections4.functors",
+    "org.apache.commons.beanutils.BeanComparator",
+    "com.sun.rowset.JdbcRowSetImpl",
+    "xalan.xsltc.trax.TemplatesImpl",
+    "xalan.internal.xsltc.trax.TemplatesImpl",
+    "org.codehaus.groovy.runtime",
+    "org.springframework.beans.factory",
+    "javax.management.BadAttributeValueExpException",
+    "java.lang.ProcessBuilder",
+    "java.lang.Runtime",
+    "com.mchange.v2.c3p0",
+    "org.mozilla.javascript",
+    "sun.rmi.server.UnicastRef",
+];
+/// Storages of macros.
+const MACROS: [&str; 3] = ["_VBA_PROJECT", "VBA", "Macros"];
 
 /// Whether the first line names Python as the interpreter.
 fn is_python_script(head: &[u8]) -> bool {
@@ -107,6 +128,7 @@ impl Audit<'_> {
                 self.carve(source)?;
                 Ok("tensorrt")
             }
+            Kind::RData => self.r_data(source),
             Kind::Png | Kind::Jpeg | Kind::Gif | Kind::Bmp | Kind::Webp => self.picture(source, kind),
             Kind::Inert(format) => self.inert(source, format),
             // Python says for itself what it does; any other interpreter's script is a program.
@@ -134,14 +156,44 @@ impl Audit<'_> {
             }
             Kind::Unsupported(name) => {
                 self.note(id::GEN_UNSUPPORTED, &format!("{name} is not read yet"), Some(0));
+                self.known_bad(&bytes_at(source, 0, CARVE_BYTES_MAX)?, name);
                 self.carve(source)?;
                 self.unread(source)?;
                 // Templates and layer configurations stand in these files as plain text.
-                self.text_rules(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
+                self.unread_texts(source)?;
                 Ok(name)
             }
             Kind::Other => self.other(source),
         }
+    }
+
+    /// What tells a harmful content of a format that is not read: classes through which Java's deserialisation runs code,
+    /// storages of macros in an office document (their names are UTF-16 there).
+    fn known_bad(&mut self, bytes: &[u8], name: &'static str) {
+        let found = |text: &&str| memchr::memmem::find(bytes, text.as_bytes()).is_some();
+        let wide = |text: &&str| {
+            let letters: Vec<u8> = text.encode_utf16().flat_map(u16::to_le_bytes).collect();
+            memchr::memmem::find(bytes, &letters).is_some()
+        };
+        if let Some(class) = JAVA_GADGETS.iter().filter(|_| name == "java-object").find(|class| found(class)) {
+            self.note(id::GEN_OBJECT, &format!("names `{class}`"), Some(0));
+        }
+        if let Some(storage) = MACROS.iter().filter(|_| name == "compound-document").find(|storage| wide(storage)) {
+            self.note(id::DOC_ACTIVE, &format!("holds macros (`{storage}`)"), Some(0));
+        }
+    }
+
+    /// Texts in a content that no reader takes apart: commands and code that a loader would find there.
+    fn unread_texts(&mut self, source: &mut dyn Source) -> io::Result<()> {
+        let bytes = bytes_at(source, 0, CARVE_BYTES_MAX)?;
+        self.free_text(&bytes);
+        let is_text = |byte: &u8| (32..127).contains(byte) || *byte == b'\t';
+        let mut runs = bytes.split(|byte| !is_text(byte)).filter(|run| run.len() >= COMMAND_BYTES_MIN);
+        let found = runs.find_map(|run| links::harmful_command(std::str::from_utf8(run).ok()?));
+        if let Some(what) = found {
+            self.note(id::MET_PROGRAM, &format!("a text in it {what}"), None);
+        }
+        Ok(())
     }
 
     /// No signature: an old pickle, text, an archive behind something else, or unknown.
@@ -177,6 +229,7 @@ impl Audit<'_> {
             return Ok(format);
         }
         self.graph_operators(&bytes_at(source, 0, CARVE_BYTES_MAX)?);
+        self.unread_texts(source)?;
         self.note(id::GEN_UNKNOWN, "the content is of no known format", Some(0));
         Ok("unknown")
     }

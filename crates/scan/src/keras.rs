@@ -6,6 +6,8 @@
 //! Sources: Keras 3 `saving/serialization_lib.py`; Keras 2 `saving/legacy/serialization.py`; CVE-2024-3660, CVE-2025-1550,
 //! CVE-2025-8747, CVE-2025-9906, CVE-2025-12058, CVE-2025-12060, CVE-2025-49655.
 
+use std::{collections::HashSet, sync::LazyLock};
+
 use ringfence_format::json::{self, Json, JsonError, Object};
 use ringfence_schema::finding::printable;
 
@@ -21,6 +23,24 @@ use crate::{
 };
 
 mod code;
+
+/// What Keras restores by its name alone, one name a line.
+pub(crate) const NAMES_TABLE: &str = include_str!("../data/keras_names.txt");
+
+static KERAS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| NAMES_TABLE.lines().filter(|line| !line.starts_with('#')).collect());
+
+/// Packages of registered names whose code is Keras's own family's.
+const PACKAGES: [&str; 7] = ["keras", "keras_hub", "keras_nlp", "keras_cv", "keras_core", "Addons", "builtins"];
+
+/// How a loader comes by the classes that a configuration names.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Restored {
+    /// By their names: what Keras does not have comes from elsewhere.
+    ByName,
+    /// From the graph that is saved beside the configuration.
+    FromGraph,
+}
 
 /// Packages whose modules hold Keras's own layers.
 const FRAMEWORKS: [&str; 7] = ["keras", "tf_keras", "keras_core", "keras_hub", "keras_cv", "keras_nlp", "tensorflow"];
@@ -123,6 +143,10 @@ const FILE_KEYS: [&str; 7] = ["vocabulary", "idf_weights", "merges", "filepath",
 const ADDRESS_KEYS: [&str; 3] = ["origin", "url", "uri"];
 /// Shortest text that is looked into.
 const TEXT_BYTES_MIN: usize = 8;
+/// Custom objects of one document that are told.
+const STRANGERS_MAX: usize = 100;
+/// Longest dotted name, in bytes.
+const NAME_BYTES_MAX: usize = 128;
 /// Texts of a document that are looked into.
 const TEXTS_MAX: usize = 20_000;
 /// Findings of one document that are made.
@@ -132,7 +156,7 @@ impl Audit<'_> {
     /// Judges a configuration that stands inside another format, at `place`.
     pub(crate) fn keras_config(&mut self, json: &str, place: &str) {
         self.within(place, |audit| {
-            if !audit.keras_json(json.as_bytes()) {
+            if !audit.keras_restored(json.as_bytes(), Restored::FromGraph) {
                 audit.text_rules(json.as_bytes());
             }
         });
@@ -140,6 +164,10 @@ impl Audit<'_> {
 
     /// Judges `bytes` if they are a JSON document that configures Keras objects; whether they are.
     pub(crate) fn keras_json(&mut self, bytes: &[u8]) -> bool {
+        self.keras_restored(bytes, Restored::ByName)
+    }
+
+    fn keras_restored(&mut self, bytes: &[u8], restored: Restored) -> bool {
         let Some(text) = json::text_of(bytes) else { return false };
         let text = text.trim_end_matches('\0');
         // An escaped key needs a `\u`; documents with neither spelling configure nothing.
@@ -148,7 +176,7 @@ impl Audit<'_> {
             return false;
         }
         match json::parse(text) {
-            Ok(document) => self.keras_document(&document),
+            Ok(document) => self.keras_document(&document, restored),
             Err(JsonError::TooDeep { offset }) if names => {
                 self.note(id::KRS_NESTING, "nested deeper than any model", Some(offset as u64));
                 true
@@ -161,7 +189,7 @@ impl Audit<'_> {
         }
     }
 
-    fn keras_document(&mut self, document: &Json) -> bool {
+    fn keras_document(&mut self, document: &Json, restored: Restored) -> bool {
         let mut objects = Vec::new();
         let mut texts = Vec::new();
         let mut open = vec![(document, 0)];
@@ -191,6 +219,9 @@ impl Audit<'_> {
                 self.note(id::KRS_DUPLICATE, &message, Some(object.offset as u64));
             }
         }
+        if restored == Restored::ByName {
+            self.keras_strangers(&objects, is_config);
+        }
         let is_lambda = |object: &&Object| {
             object.all("class_name").filter_map(Json::text).any(|name| name.ends_with("ambda") || name == "__lambda__")
         };
@@ -201,8 +232,54 @@ impl Audit<'_> {
         true
     }
 
+    /// Names without a module that Keras does not have: `custom_objects` or a registry must bring their code.
+    fn keras_strangers(&mut self, objects: &[&Object], is_config: impl Fn(&&Object) -> bool) {
+        let short = |name: &str| name.rsplit(['>', '.']).next().unwrap_or_default().to_owned();
+        let is_known = |name: &str| {
+            KERAS.contains(name)
+                || KERAS.contains(short(name).as_str()) && !name.contains('>')
+                || name.starts_with("__")
+        };
+        let classes =
+            |object: &Object| object.all("class_name").filter_map(Json::text).map(str::to_owned).collect::<Vec<_>>();
+        // Other frameworks write `class_name` and `config` as well.
+        if !objects.iter().copied().filter(&is_config).flat_map(classes).any(|name| KERAS.contains(name.as_str())) {
+            return;
+        }
+        let mut told = HashSet::new();
+        for object in objects.iter().copied() {
+            let has_module = object.all("module").filter_map(Json::text).any(|module| !module.is_empty());
+            for name in classes(object).into_iter().filter(|_| is_config(&object)) {
+                let package = name.split_once('>').map_or("", |(package, _)| package);
+                let is_stranger = !has_module && !is_known(&name) && !PACKAGES.contains(&package);
+                if is_stranger && told.len() < STRANGERS_MAX && told.insert(name.clone()) {
+                    let message = format!("needs the custom object `{}`", printable(&name, 120));
+                    self.note(id::KRS_CUSTOM, &message, Some(object.offset as u64));
+                }
+            }
+            // A model's loss stands as a name where it was compiled with one.
+            for loss in object.all("loss").filter_map(Json::text) {
+                if object.last("optimizer_config").or(object.last("optimizer")).is_some()
+                    && !is_known(loss)
+                    && told.len() < STRANGERS_MAX
+                    && told.insert(loss.to_owned())
+                {
+                    let message = format!("needs the custom loss `{}`", printable(loss, 120));
+                    self.note(id::KRS_CUSTOM, &message, Some(object.offset as u64));
+                }
+            }
+        }
+    }
+
     /// Marshalled code, a configuration inside a text, a pickle, or another thing that a text can hold.
     fn keras_text(&mut self, text: &str, around: Option<u64>, is_told: bool) {
+        // Old loaders resolve an activation's or initialiser's name by its path.
+        if let Some((module, name)) = text.rsplit_once('.').filter(|_| text.len() < NAME_BYTES_MAX)
+            && matches!(module, "os" | "posix" | "nt" | "subprocess" | "builtins" | "runpy" | "pty" | "importlib")
+            && matches!(NAMES.standing(module, name), Standing::Gadget(_))
+        {
+            self.note(id::KRS_GADGET, &format!("names `{}`", printable(text, 120)), around);
+        }
         if code::is_marshalled(text) {
             if !is_told {
                 self.note(id::KRS_LAMBDA, "carries a marshalled Python function", around);
@@ -274,7 +351,9 @@ impl Audit<'_> {
                 let (path, last) = name.rsplit_once('.').unwrap_or(("builtins", name));
                 if matches!(NAMES.standing(path, last), Standing::Gadget(_)) {
                     self.note(id::KRS_GADGET, &format!("names `{shown}`"), offset);
-                } else if name.contains('>') || root == "__main__" {
+                } else if name.split_once('>').is_some_and(|(package, _)| !PACKAGES.contains(&package))
+                    || root == "__main__"
+                {
                     self.note(id::KRS_CUSTOM, &format!("needs the custom object `{shown}`"), offset);
                 }
             }

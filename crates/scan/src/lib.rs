@@ -48,6 +48,7 @@ mod ort;
 mod paddle;
 mod paths;
 mod pickle;
+mod rdata;
 mod rules;
 mod script;
 mod sevenz;

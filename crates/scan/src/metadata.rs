@@ -16,7 +16,19 @@ const URL_BYTES_MAX: usize = 2_048;
 const URLS_MAX: usize = 1_000;
 
 /// Python that no note needs; a word in front of it makes it a method of something else (`model.eval()`).
-const CODE: [&str; 7] = ["__import__(", "eval(", "exec(", "os.system(", "subprocess.", "os.popen(", "<script"];
+const CODE: [&str; 10] = [
+    "__import__(",
+    "eval(",
+    "exec(",
+    "os.system(",
+    "subprocess.",
+    "os.popen(",
+    "<script",
+    // Lua, as Torch7 kept it beside its tensors.
+    "os.execute(",
+    "io.popen(",
+    "loadstring(",
+];
 /// Endings of what runs, or deserialises, when a tool fetches and opens it.
 const PROGRAM_ENDINGS: [&str; 22] = [
     ".exe", ".dll", ".so", ".dylib", ".sh", ".bat", ".cmd", ".ps1", ".py", ".pyc", ".pyd", ".pkl", ".pickle",

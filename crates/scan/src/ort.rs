@@ -73,7 +73,7 @@ impl Audit<'_> {
                             let message = format!("operators of domain `{}`", printable(&domain, 120));
                             self.note(id::ONX_DOMAIN, &message, Some(node.offset()));
                         }
-                        None => {}
+                        Some(Flawed::Operator) | None => {}
                     }
                 }
                 for attribute in node.references(10)?.tables() {

@@ -5,7 +5,7 @@
 
 use ringfence_schema::{Digest, Hasher, Severity, Verdict};
 
-use crate::{paddle, pickle::names, tensorflow};
+use crate::{graph, keras, paddle, pickle::names, tensorflow};
 
 /// One rule.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,6 +45,8 @@ pub fn rules_digest() -> Digest {
     add(&mut hasher, tensorflow::EFFECTS_TABLE);
     add(&mut hasher, tensorflow::OPERATORS_TABLE);
     add(&mut hasher, paddle::OPERATORS_TABLE);
+    add(&mut hasher, graph::OPERATORS_TABLE);
+    add(&mut hasher, keras::NAMES_TABLE);
     add(&mut hasher, env!("CARGO_PKG_VERSION"));
     hasher.finish()
 }
@@ -205,6 +207,8 @@ rules! {
         "frameworks call what such keys name", LOOK;
     TXT_STARTUP "RF-TXT-005" High Malicious "a line runs at every start of Python",
         "lines of .pth files that begin with import are executed by the site module", "delete it";
+    TXT_IMPORT "RF-TXT-006" Medium Suspicious "a module is imported at every start of Python",
+        "lines of .pth files that begin with import are executed by the site module", "delete it, or read the module that it names";
     TCH_SCRIPT "RF-TCH-001" Info Clean "holds TorchScript code",
         "the graph runs in torch's own interpreter, which has file operators", "run it in the sandbox";
     TCH_SCRIPT_FILE "RF-TCH-002" High Suspicious "TorchScript code uses file or Python operators",
@@ -253,8 +257,10 @@ rules! {
         "torch.package imports the modules inside the archive", LOAD_SAFE;
     TCH_HANDLER "RF-TCH-006" High Suspicious "names Python code that a server runs",
         "TorchServe imports the handler of a model archive when it starts", LOOK;
-    TCH_CUSTOM "RF-TCH-007" Info Clean "TorchScript code uses operators or classes of a native library",
+    TCH_COMPANION "RF-TCH-007" Info Clean "TorchScript code uses operators of a well-known native library",
         "they only work where that library is loaded", "check that the library comes from a source that you trust";
+    TCH_CUSTOM "RF-TCH-010" Medium Suspicious "TorchScript code uses operators or classes of an unknown native library",
+        "they come from a library that must be loaded beside the model and that nobody has looked at", LOOK;
     WTS_PAYLOAD "RF-WTS-001" High Suspicious "something else than numbers stands among the weights",
         "weights that hold a program, an archive or a command carry it to whoever knows where to look", LOOK;
     WTS_NOT_FINITE "RF-WTS-002" Medium Suspicious "weights are not finite",
@@ -319,7 +325,7 @@ rules! {
         "the content comes from outside of the model", "scan that file too, or store the vocabulary in the model";
     KRS_PICKLE "RF-KRS-007" Critical Malicious "a layer unpickles a torch module",
         "unpickling runs what the author wrote", LOAD_SAFE;
-    KRS_CUSTOM "RF-KRS-008" Info Clean "needs a custom object",
+    KRS_CUSTOM "RF-KRS-008" Medium Suspicious "needs a custom object",
         "the class must be registered by code that comes separately", "review that code";
     KRS_DUPLICATE "RF-KRS-009" Medium Suspicious "a key stands twice in the configuration",
         "which one counts depends on the JSON reader", ASK;
@@ -459,6 +465,10 @@ rules! {
         "whoever reaches the port can load models or read the environment", "set it for your own network";
     CFG_VALUE "RF-CFG-010" High Suspicious "a value is evaluated as code",
         "resolvers of configuration run what stands in such values", LOAD_SAFE;
+    CFG_PROMPT "RF-CFG-011" High Suspicious "a system prompt gives the model an order against its user",
+        "the order is added to every conversation and is seen by nobody", "replace the prompt by the one of the original model";
+    CFG_RELAY "RF-CFG-012" Medium Suspicious "configuration sends to a tunnel or request catcher",
+        "such addresses belong to whoever opened them last; what a model sends there leaves unseen", "remove the address";
     PYS_CALL "RF-PYS-001" Medium Suspicious "source code runs commands, opens sockets or loads native code",
         "code beside a model runs when the model is loaded with trust, or installed", LOOK_CODE;
     PYS_HIDDEN "RF-PYS-002" High Suspicious "source code runs decoded or disguised code",
@@ -481,6 +491,16 @@ rules! {
         "scripts in outputs run in the browser of whoever trusts the notebook", "clear all outputs";
     DOC_ACTIVE "RF-DOC-001" High Suspicious "a document runs something or carries a file",
         "scripts and launch actions run when the document is opened; a model's paper has none", "open it nowhere but in a sandbox";
+    GEN_OBJECT "RF-GEN-010" Critical Malicious "a serialised object names classes that run code when they are restored",
+        "reading such an object calls what its author chose, before any check of its type", "do not load it";
+    R_PROMISE "RF-RDS-001" Critical Malicious "an R object evaluates an expression by itself",
+        "R runs it as soon as the object is printed, compared or used (CVE-2024-27322)", "do not load it";
+    R_CALL "RF-RDS-002" High Suspicious "an R object calls functions that start programs or fetch code",
+        "such calls run when the object is evaluated, or when R starts or ends in its folder", LOOK;
+    R_FUNCTION "RF-RDS-003" Info Clean "an R object holds functions",
+        "they run when they are called with the rights of whoever does", "know where it comes from";
+    R_BROKEN "RF-RDS-004" Medium Incomplete "an R object cannot be read to its end",
+        "a part of it was not looked at", ASK;
     GEN_NESTED "RF-GEN-009" High Suspicious "archives are nested deeper than any model needs",
         "layers without a purpose are there to exhaust whoever looks inside", "do not unpack it";
     SHL_ORDINARY "RF-SHL-001" Info Clean "a script that fetches, sets up or trains",

@@ -15,12 +15,14 @@ const NAMES_MAX: usize = 200;
 pub(crate) enum Use {
     /// Files, Python or other machines.
     Outside,
-    /// A native library that is none of torch's own.
+    /// A well-known native library beside torch.
+    Companion,
+    /// A native library that nobody knows.
     Custom,
 }
 
 /// Operators that read or write files, call Python or other machines. `aten` operators stand under `torch` as well.
-const OUTSIDE: [&str; 14] = [
+const OUTSIDE: [&str; 16] = [
     "from_file",
     "save",
     "load",
@@ -35,6 +37,8 @@ const OUTSIDE: [&str; 14] = [
     "_load_for_lite_interpreter",
     "_jit_pass_custom_pattern",
     "UntypedStorage.from_file",
+    "read_file",
+    "write_file",
 ];
 /// Namespaces of operators that come with torch.
 const NAMESPACES: [&str; 18] = [
@@ -57,6 +61,50 @@ const NAMESPACES: [&str; 18] = [
     "prepacked",
     "onednn",
 ];
+
+/// Namespaces of libraries that many models need and that are installed beside torch.
+const COMPANIONS: [&str; 26] = [
+    "torchvision",
+    "image",
+    "video_reader",
+    "torchaudio",
+    "torchtext",
+    "torchao",
+    "torchcodec",
+    "torch_scatter",
+    "torch_sparse",
+    "torch_cluster",
+    "torch_spline_conv",
+    "pyg",
+    "fbgemm",
+    "detectron2",
+    "mmcv",
+    "mmdeploy",
+    "torch_ipex",
+    "ipex_prepack",
+    "rnnt",
+    "sox_io",
+    "sox_effects",
+    "dnnlowp",
+    "fb",
+    "caffe2",
+    "_caffe2",
+    "_test",
+];
+/// Modules of Python that a path through torch could lead to.
+const REACHING: [&str; 10] =
+    ["os", "sys", "subprocess", "builtins", "importlib", "shutil", "pickle", "ctypes", "socket", "hub"];
+
+/// A namespace of operators or classes.
+fn of_space(space: &str) -> Option<Use> {
+    if NAMESPACES.contains(&space) {
+        None
+    } else if COMPANIONS.contains(&space) {
+        Some(Use::Companion)
+    } else {
+        Some(Use::Custom)
+    }
+}
 
 /// Names in `source` that matter, each once, with their places.
 pub(crate) fn names(source: &[u8]) -> Vec<(String, usize, Use)> {
@@ -93,21 +141,37 @@ pub(crate) fn names(source: &[u8]) -> Vec<(String, usize, Use)> {
     found
 }
 
+/// `SPACE.NAME`, as it stands behind `torch.ops.`.
+pub(crate) fn of_operator(operator: &str) -> Option<Use> {
+    let (space, _) = operator.split_once('.')?;
+    // Higher-order operators take graphs as arguments.
+    if space == "higher_order" { None } else { of_space(space) }
+}
+
+/// Whether an operator of torch reads or writes files, or calls Python.
+pub(crate) fn is_outside(operator: &str) -> bool {
+    OUTSIDE.contains(&operator.rsplit("::").next().unwrap_or(operator))
+}
+
 fn judge(name: &str) -> Option<Use> {
     let (outer, operator) = name.split_once('.')?;
     let outside = |operator: &str| OUTSIDE.contains(&operator);
     match outer {
         "torch" => match operator.strip_prefix("classes.").or_else(|| operator.strip_prefix("ops.")) {
-            Some(inner) if inner.split('.').next().is_some_and(|space| NAMESPACES.contains(&space)) => None,
-            Some(_) => Some(Use::Custom),
-            None => outside(operator).then_some(Use::Outside),
+            Some(inner) => of_space(inner.split('.').next().unwrap_or_default()),
+            None if outside(operator) => Some(Use::Outside),
+            // Operators of torch itself have one name; a path beyond its own modules leads elsewhere.
+            None => {
+                let (module, _) = operator.split_once('.')?;
+                REACHING.contains(&module).then_some(Use::Outside)
+            }
         },
         "ops" | "aten" | "prim" => {
             let (space, operator) =
                 if outer == "ops" { operator.split_once('.').unwrap_or((operator, "")) } else { (outer, operator) };
-            if outside(operator) { Some(Use::Outside) } else { (!NAMESPACES.contains(&space)).then_some(Use::Custom) }
+            if outside(operator) { Some(Use::Outside) } else { of_space(space) }
         }
-        "__torch__" if operator.starts_with("torch.classes.") => Some(Use::Custom),
+        "__torch__" => of_space(operator.strip_prefix("torch.classes.")?.split('.').next().unwrap_or_default()),
         _ => None,
     }
 }
@@ -171,7 +235,9 @@ mod tests {
         assert_eq!(found(evil), [("torch.from_file".into(), Use::Outside), ("torch.save".into(), Use::Outside)]);
         assert_eq!(found("y = ops.aten.from_file(\"a\")"), [("ops.aten.from_file".into(), Use::Outside)]);
         assert_eq!(found("y = ^Evil(1)(x)"), [("^Evil".into(), Use::Outside)]);
-        assert_eq!(found("y = ops.torchvision.nms(x)"), [("ops.torchvision.nms".into(), Use::Custom)]);
+        assert_eq!(found("y = ops.torchvision.nms(x)"), [("ops.torchvision.nms".into(), Use::Companion)]);
+        assert_eq!(found("y = ops.evil.run(x)"), [("ops.evil.run".into(), Use::Custom)]);
+        assert_eq!(found("y = torch.os.system(x)"), [("torch.os.system".into(), Use::Outside)]);
     }
 
     #[test]

@@ -17,6 +17,7 @@ use ringfence_format::jinja::{self, Expression, Node, Statement, Template};
 
 use crate::{
     audit::Audit,
+    pickle::{Encoding, nested},
     rules::{Rule, id},
     text::hidden,
 };
@@ -32,6 +33,9 @@ const FOUND_MAX: usize = 40;
 const LITERAL_BYTES: usize = 16 << 10;
 /// A run of base-64 letters from this length on is no text for a model.
 const BLOB_BYTES: usize = 400;
+/// Shortest word that is tried as base 64, in bytes, and how many of one literal are.
+const ENCODED_BYTES_MIN: usize = 24;
+const ENCODED_MAX: usize = 64;
 /// Most constants that one name is followed through.
 const CONSTANTS_MAX: usize = 64;
 /// Longest excerpt in a message, in characters.
@@ -161,6 +165,14 @@ impl Judge {
         if let Some(hidden) = hidden::in_prompt(text) {
             self.note(id::HID_TEXT, at, format!("a literal holds {hidden}"));
         }
+        let is_letter = |c: char| c.is_ascii_alphanumeric() || matches!(c, '+' | '/' | '=');
+        let words = text.split(|c| !is_letter(c)).filter(|word| word.len() >= ENCODED_BYTES_MIN);
+        for word in words.take(ENCODED_MAX) {
+            let decoded = nested::decode(word.as_bytes(), Encoding::Base64);
+            if let Some(what) = std::str::from_utf8(&decoded).ok().and_then(words::instruction) {
+                self.note(id::TPL_INSTRUCTION, at, format!("encoded in base 64, a literal {what}"));
+            }
+        }
         if text.len() > LITERAL_BYTES {
             self.note(id::TPL_LONG, at, format!("a literal of {} bytes", text.len()));
         }
@@ -189,10 +201,13 @@ impl Scope {
     fn define(&mut self, body: &[Statement]) {
         for statement in body {
             match statement {
-                Statement::Set { targets, value, .. } => {
+                Statement::Set { targets, value, body } => {
                     for target in targets {
                         let Some(name) = name_of(target) else { continue };
-                        let text = value.as_ref().and_then(|value| fold::text(value, self));
+                        let text = match value {
+                            Some(value) => fold::text(value, self),
+                            None => plain_body(body),
+                        };
                         match text {
                             Some(text) => self.constant_of(&name, text),
                             None => drop(self.constants.entry(name.clone()).or_default()),
@@ -236,6 +251,15 @@ impl Scope {
             _ => None,
         }
     }
+}
+
+/// What a body writes if it is text alone: `{% set a %}text{% endset %}`.
+fn plain_body(body: &[Statement]) -> Option<String> {
+    let texts = body.iter().map(|statement| match statement {
+        Statement::Literal { text, .. } => Some(text.as_str()),
+        _ => None,
+    });
+    texts.collect::<Option<Vec<_>>>().map(|texts| texts.concat()).filter(|text| text.len() <= LITERAL_BYTES)
 }
 
 /// `a` and `a.b` as they are set.

@@ -25,8 +25,9 @@ use crate::{
 
 pub(crate) mod code;
 mod config;
+mod foreign;
 pub(crate) mod hidden;
-mod links;
+pub(crate) mod links;
 mod notebook;
 mod packages;
 mod secrets;
@@ -72,6 +73,12 @@ impl Audit<'_> {
             Some(b'{' | b'[' | b'"') => self.json(source)?,
             _ => None,
         };
+        // Markup of the desktop may be a program, which a reader of models would not see.
+        if start.starts_with(b"<")
+            && let Some(format) = self.foreign_program(&String::from_utf8_lossy(&head))
+        {
+            return Ok(format);
+        }
         if let Some(format) = self.model_in_text(source, json.is_some())?.or(json) {
             return Ok(format);
         }
@@ -166,6 +173,9 @@ impl Audit<'_> {
         if self.startup_lines(text) {
             return "pth";
         }
+        if let Some(format) = self.foreign_program(text) {
+            return format;
+        }
         // Source code holds templates in its texts; a template is never source code.
         if let Some(format) = self.source_code(text) {
             return format;
@@ -187,7 +197,12 @@ impl Audit<'_> {
         let mut config = Config::default();
         let (ending, result) = yaml::read(text, &mut config);
         match result {
-            Ok(()) if ending.maps == 0 => return None,
+            // A list or value alone is no configuration, unless its tags make something.
+            Ok(()) if ending.maps == 0 => {
+                let makes = !config.drafts.is_empty();
+                self.configuration(config);
+                return makes.then_some("yaml");
+            }
             Ok(()) => {}
             Err(DocumentError::TooDeep { at }) => {
                 config.note(id::CFG_DEPTH, "nests deeper than any reader can follow".to_owned(), at);

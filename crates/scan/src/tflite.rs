@@ -14,6 +14,7 @@ use ringfence_schema::finding::printable;
 
 use crate::{
     audit::Audit,
+    detect::program,
     paths::escapes,
     rules::id,
     source::{Source, bytes_at, length},
@@ -35,6 +36,8 @@ const LISTED_MAX: usize = 20;
 const TABLES_MAX: usize = 1 << 22;
 /// First bytes of a buffer of numbers that are looked at.
 const BUFFER_HEAD_BYTES: usize = 4_096;
+/// TensorFlow's operators that write checkpoints.
+const SAVING: [&str; 4] = ["Save", "SaveV2", "SaveSlices", "MergeV2Checkpoints"];
 /// Operators of well-known kits (`edgetpu`, `ethos-u`: compiled for such a device; MediaPipe; the detection API).
 const KNOWN_CUSTOM: [&str; 24] = [
     "TFLite_Detection_PostProcess",
@@ -77,6 +80,9 @@ impl Audit<'_> {
         }
         let tail = bytes.len().saturating_sub(TAIL_BYTES);
         self.payload("end", bytes.get(tail..).unwrap_or_default(), tail as u64);
+        for (at, name) in programs_in(bytes.get(tail..).unwrap_or_default()) {
+            self.note(id::GRF_PAYLOAD, &format!("holds a program ({name})"), Some((tail + at) as u64));
+        }
         self.appended_archive(source)?;
         Ok("tflite")
     }
@@ -133,6 +139,10 @@ impl Audit<'_> {
             }
             if let Some(operator) = name.strip_prefix("Flex") {
                 self.borrowed_operator(operator, code.offset());
+                // Checkpoints are written by saved models; what runs on a device has no saver.
+                if SAVING.contains(&operator) {
+                    self.note(id::GRF_WRITE, &format!("`{operator}` writes files"), Some(code.offset()));
+                }
             } else if !KNOWN_CUSTOM.contains(&name.as_str()) {
                 let message = format!("custom operator `{}`", printable(&name, 80));
                 self.note(id::GRF_CUSTOM, &message, Some(code.offset()));
@@ -210,6 +220,17 @@ impl Audit<'_> {
         self.within("associated files", |audit| audit.zip_archive(source, &archive))?;
         Ok(())
     }
+}
+
+/// Programs that begin anywhere in `bytes`: a flatbuffer's reader would not see that they are appended. Only headers that
+/// cannot be chance count.
+fn programs_in(bytes: &[u8]) -> impl Iterator<Item = (usize, &'static str)> {
+    memchr::memmem::find_iter(bytes, b"\x7fELF").take(LISTED_MAX).filter_map(|at| {
+        let header = bytes.get(at..)?;
+        // Type, machine and version of a real one (System V ABI, "ELF Header").
+        let is_real = matches!(header.get(16..18)?, [1..=4, 0] | [0, 1..=4]) && header.get(20..24)?.contains(&1);
+        program(header).filter(|_| is_real).map(|name| (at, name))
+    })
 }
 
 /// What a walk over the graphs knows and finds.

@@ -173,6 +173,9 @@ impl Audit<'_> {
                 Use::Outside => {
                     self.note(id::TCH_SCRIPT_FILE, &format!("TorchScript code uses `{shown}`"), Some(at as u64));
                 }
+                Use::Companion => {
+                    self.note(id::TCH_COMPANION, &format!("TorchScript code uses `{shown}`"), Some(at as u64));
+                }
                 Use::Custom => {
                     self.note(id::TCH_CUSTOM, &format!("TorchScript code uses `{shown}`"), Some(at as u64));
                 }

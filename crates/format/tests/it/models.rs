@@ -13,7 +13,7 @@ use ringfence_format::{
     catboost, gguf,
     hdf5::{self, Class, Layout, Reader, Target},
     json::{self, Json, JsonError},
-    lightgbm, msgpack, ubjson,
+    lightgbm, msgpack, rdata, ubjson,
 };
 
 const FOLDERS: [&str; 7] = ["gguf", "hdf5", "keras", "msgpack", "xgboost", "lightgbm", "catboost"];
@@ -43,6 +43,9 @@ fn survives(bytes: &[u8]) {
     let _ = lightgbm::check(bytes);
     let _ = (msgpack::is_likely(bytes), msgpack::array(bytes), msgpack::read(&mut source).unwrap());
     let _ = (ubjson::is_likely(bytes), ubjson::read(&mut source).unwrap());
+    let _ = (rdata::is_likely(bytes), rdata::read(bytes));
+    let _ = rdata::read(&[b"X\n\0\0\0\x02\0\x04\x03\0\0\x02\x03\0", bytes].concat());
+    let _ = rdata::read(&[b"A\n2\n263168\n131840\n", bytes].concat());
     let _ = json::text_of(bytes).map(|text| json::parse(&text).is_ok());
     let Ok(mut reader) = Reader::open(&mut source) else { return };
     let tree = reader.walk().unwrap();

@@ -1,5 +1,13 @@
 //! ONNX's operator domains: whose operators a runtime brings along, and which operators call Python.
 
+use std::{collections::HashSet, sync::LazyLock};
+
+/// The operators of all versions of the standard, and experimental ones that old exporters wrote, one a line.
+pub(crate) const OPERATORS_TABLE: &str = include_str!("../../data/onnx_operators.txt");
+
+static OPERATORS: LazyLock<HashSet<&'static str>> =
+    LazyLock::new(|| OPERATORS_TABLE.lines().filter(|line| !line.starts_with('#')).collect());
+
 /// Domains of the standard and of ONNX Runtime's own operators.
 const KNOWN_DOMAINS: [&str; 11] = [
     "",
@@ -74,7 +82,10 @@ pub(super) const STANDARD_DOMAINS: [&str; 6] =
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Flawed {
     Python,
+    /// The domain is nobody's that is known.
     Unknown,
+    /// The standard's own domain has no such operator.
+    Operator,
 }
 
 /// `None` for the operators of the standard and of well-known runtimes.
@@ -84,5 +95,8 @@ pub(crate) fn domain_flaw(domain: &str, operator: &str) -> Option<Flawed> {
     }
     let is_known = KNOWN_DOMAINS.contains(&domain)
         || matches!(domain, EXTENSIONS_DOMAIN | "com.microsoft.extensions") && EXTENSIONS.contains(&operator);
+    if matches!(domain, "" | "ai.onnx") && !OPERATORS.contains(operator) {
+        return Some(Flawed::Operator);
+    }
     (!is_known).then_some(Flawed::Unknown)
 }

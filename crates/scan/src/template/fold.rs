@@ -33,7 +33,7 @@ pub(super) fn text(node: &Node, scope: &Scope) -> Option<String> {
             unit.repeat(count)
         }
         Expression::Binary("%", left, right) if !is_number(left) => {
-            filled(&text(left, scope)?, "%s", &values(right, scope)?)
+            printed(&text(left, scope)?, &values(right, scope)?)?
         }
         Expression::Item(base, key) => {
             let (base, key) = (text(base, scope)?, number(key)?);
@@ -97,6 +97,26 @@ fn filled(pattern: &str, hole: &str, values: &[String]) -> String {
     out
 }
 
+/// `pattern % values`: `%s` and `%d` take a value's text, `%c` the character of a number; `None`: anything else.
+fn printed(pattern: &str, values: &[String]) -> Option<String> {
+    let mut values = values.iter();
+    let mut out = String::new();
+    let mut letters = pattern.chars();
+    while let Some(letter) = letters.next() {
+        match if letter == '%' { letters.next()? } else { '\0' } {
+            '\0' => out.push(letter),
+            '%' => out.push('%'),
+            's' | 'd' | 'i' => out.push_str(values.next()?),
+            'c' => match values.next()? {
+                one if one.chars().count() == 1 && !one.starts_with(|c: char| c.is_ascii_digit()) => out.push_str(one),
+                number => out.push(char::from_u32(number.parse().ok()?)?),
+            },
+            _ => return None,
+        }
+    }
+    Some(out)
+}
+
 fn slice(base: &str, parts: &[Option<Node>]) -> Option<String> {
     let part = |index: usize| parts.get(index).and_then(Option::as_ref).map(number);
     let characters: Vec<char> = base.chars().collect();
@@ -135,7 +155,7 @@ fn method(base: &Node, name: &str, arguments: &[Argument], scope: &Scope) -> Opt
         ) => base_text,
         ("reverse", _) => base_text.chars().rev().collect(),
         ("replace", [from, to, ..]) if !from.is_empty() => base_text.replace(from, to),
-        ("format", values) => filled(&base_text, "%s", values),
+        ("format", values) => printed(&base_text, values)?,
         _ => return None,
     })
 }

@@ -65,6 +65,24 @@ const SPECIAL: [&str; 26] = [
 const LEAVES: [&str; 6] = ["__name__", "__qualname__", "__doc__", "__version__", "__repr__", "__str__"];
 /// Objects that web frameworks and Jinja put into every template, and that attacks start from.
 const GIFTS: [&str; 7] = ["lipsum", "cycler", "request", "url_for", "get_flashed_messages", "self", "config"];
+/// Modules and functions of Python that a renderer would have to hand in for a template to name them.
+const MODULES: [&str; 13] = [
+    "os",
+    "sys",
+    "subprocess",
+    "builtins",
+    "importlib",
+    "pickle",
+    "marshal",
+    "socket",
+    "shutil",
+    "ctypes",
+    "pty",
+    "__import__",
+    "__builtins__",
+];
+/// Filters that no Jinja has and that would run what they get.
+const RUNNING_FILTERS: [&str; 7] = ["eval", "exec", "system", "popen", "import", "shell", "pickle"];
 /// What chat templates may call.
 const CALLABLE: [&str; 14] = [
     "range",
@@ -89,6 +107,8 @@ const BY_ATTRIBUTE: [&str; 10] =
 const COMPUTING: [&str; 8] = ["join", "format", "replace", "reverse", "lower", "upper", "string", "swapcase"];
 /// Repetitions from which a loop is meant to hang the renderer (Jinja's own sandbox stops at 100,000).
 const REPEATS_MAX: i128 = 100_000;
+/// Letters of a word that a template replaces by another, from which on it is one.
+const REWRITTEN_LETTERS: usize = 4;
 /// Exponents and repeated texts from which the same is true.
 const POWER_MAX: i128 = 1 << 40;
 
@@ -121,13 +141,21 @@ impl Judge {
 
     fn expression(&mut self, node: &Node) {
         match &node.kind {
-            Expression::Attribute(base, name) => self.attribute(node.at, base, name),
+            Expression::Attribute(base, name) => {
+                let is_config = matches!(&base.kind, Expression::Name(base) if base == "config");
+                let is_server =
+                    matches!(name.as_str(), "items" | "from_pyfile" | "from_object" | "SECRET_KEY" | "root_path");
+                if self.is_chat && is_config && is_server && !self.scope.defined.contains("config") {
+                    self.note(id::TPL_CALL, node.at, "reads the configuration of a server".to_owned());
+                }
+                self.attribute(node.at, base, name);
+            }
             Expression::Item(_, key) => self.key(key),
             Expression::Call(base, arguments) => self.call(node, base, arguments),
-            Expression::Filter(_, name, arguments) => self.filter(node.at, name, arguments),
+            Expression::Filter(base, name, arguments) => self.filter(node.at, name, base.as_deref(), arguments),
             Expression::Name(name)
                 if self.is_chat
-                    && GIFTS.contains(&name.as_str())
+                    && (GIFTS.contains(&name.as_str()) || MODULES.contains(&name.as_str()))
                     && !self.scope.defined.contains(name)
                     && name != "config" =>
             {
@@ -179,6 +207,30 @@ impl Judge {
         }
     }
 
+    /// `content | replace('one name', 'another')`: what the user wrote is not what the model reads. Markup is cut out and
+    /// blanks are changed by many templates; words are not.
+    fn rewrites(&mut self, at: usize, name: &str, base: &Node, arguments: &[Argument]) {
+        let is_word = |text: &str| {
+            text.chars().filter(char::is_ascii_alphabetic).count() >= REWRITTEN_LETTERS
+                && !text.contains(['<', '>', '|', '[', ']', '{', '}', '_', '#'])
+        };
+        let is_content = any(base, &mut |node| match &node.kind {
+            Expression::Attribute(_, key) | Expression::Text(key) => key == "content",
+            Expression::Name(name) => self.scope.content.contains(name),
+            _ => false,
+        });
+        let [from, to, ..] = arguments else { return };
+        if name == "replace"
+            && self.is_chat
+            && is_content
+            && let (Some(from), Some(to)) = (fold::text(&from.value, &self.scope), fold::text(&to.value, &self.scope))
+            && is_word(&from)
+            && is_word(&to)
+        {
+            self.note(id::TPL_TRIGGER, at, format!("replaces `{from}` by `{to}` in what it is given"));
+        }
+    }
+
     fn call(&mut self, node: &Node, base: &Node, arguments: &[Argument]) {
         match &base.kind {
             Expression::Name(name) => {
@@ -195,6 +247,7 @@ impl Judge {
                     self.note(id::TXT_TEMPLATE, node.at, format!("calls `{name}` on a value"));
                 }
                 self.by_format(node.at, base, name);
+                self.rewrites(node.at, name, base, arguments);
             }
             // A list of macros is called so; anything else that is not the template's own is not.
             Expression::Item(..) | Expression::Call(..) if self.is_chat && !self.is_own(base) => {
@@ -235,7 +288,13 @@ impl Judge {
         }
     }
 
-    fn filter(&mut self, at: usize, name: &str, arguments: &[Argument]) {
+    fn filter(&mut self, at: usize, name: &str, base: Option<&Node>, arguments: &[Argument]) {
+        if self.is_chat && RUNNING_FILTERS.contains(&name) {
+            self.note(id::TPL_CALL, at, format!("uses the filter `{name}`, which no chat template is given"));
+        }
+        if let Some(base) = base {
+            self.rewrites(at, name, base, arguments);
+        }
         if !BY_ATTRIBUTE.contains(&name) {
             return;
         }

@@ -6,7 +6,7 @@
 /// `+` follows directly.
 type Order = (&'static str, usize, &'static [&'static str]);
 
-const ORDERS: [Order; 10] = [
+const ORDERS: [Order; 13] = [
     (
         "overrides other instructions",
         3,
@@ -46,6 +46,9 @@ const ORDERS: [Order; 10] = [
     ),
     ("orders harmful code", 0, &["reverse", "shell"]),
     ("lifts restrictions", 2, &["you", "are", "now", "dan|unrestricted|jailbroken|unfiltered|evil"]),
+    ("lifts restrictions", 1, &["you", "have|has", "no", "restrictions|limits|limitations|filters|rules"]),
+    ("lifts restrictions", 0, &["never", "+refuse"]),
+    ("has the model run what is encoded", 3, &["decode|decrypt|deobfuscate", "and|then", "obey|follow|execute|run"]),
     ("lifts restrictions", 1, &["no|without", "ethical|moral|safety", "restrictions|guidelines|limits|limitations"]),
     (
         "advertises",

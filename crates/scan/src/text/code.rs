@@ -10,7 +10,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use ringfence_format::python::{self, Ending, Kind, Line, Token};
 
-use super::hidden;
+use super::{hidden, links};
 use crate::{
     audit::Audit,
     rules::{Rule, id},
@@ -117,6 +117,11 @@ impl Audit<'_> {
         }
         let mut at = 0;
         for line in text.split_inclusive('\n').take(1_000) {
+            // `site` takes the file by its name; elsewhere a bare import is a module that imports.
+            if is_import(line) && self.is_named(".pth") && !is_installed(line) {
+                let line = line.trim_end();
+                self.note(id::TXT_IMPORT, &format!("`{line}` runs at every start of Python"), Some(at));
+            }
             if is_import(line) && line.contains([';', '(']) {
                 let (mut reader, ending) = read(line, 0);
                 reader.conclude(ending);
@@ -161,6 +166,28 @@ pub(crate) fn is_idle(text: &str) -> bool {
 pub(super) fn is_only_padding(text: &str) -> bool {
     let head = text.get(..text.floor_char_boundary(HEAD_BYTES.min(text.len()))).unwrap_or_default();
     read(head, 0).1.lines == 0
+}
+
+/// Whether a line imports only what comes with Python or with the tools that make environments; what else it does is
+/// judged by itself.
+fn is_installed(line: &str) -> bool {
+    const MODULES: [&str; 12] = [
+        "os",
+        "sys",
+        "types",
+        "site",
+        "importlib",
+        "warnings",
+        "pathlib",
+        "_virtualenv",
+        "_distutils_hack",
+        "coverage",
+        "__editable__",
+        "_editable_impl",
+    ];
+    let names = line.trim_start_matches("import").split(';').next().unwrap_or_default().split(',');
+    let mut roots = names.map(|name| name.trim().split(['.', ' ']).next().unwrap_or_default());
+    roots.all(|root| MODULES.contains(&root) || root.starts_with("__editable__") || root.starts_with("_editable_impl"))
 }
 
 fn read(text: &str, depth: u32) -> (Reader, Ending) {
@@ -401,7 +428,7 @@ impl Reader {
             }
             return;
         }
-        let Some(harm) = harm::of(&path) else { return };
+        let Some(harm) = harm::of(&path) else { return self.foreign(&path, tokens, end, at) };
         let is_called = is_sign(tokens, end, "(");
         let is_passed = end >= tokens.len() || [",", ")", "]"].iter().any(|sign| is_sign(tokens, end, sign));
         let follows = index.checked_sub(1).is_none_or(|before| {
@@ -411,6 +438,17 @@ impl Reader {
         });
         if self.found.len() < FOUND_MAX && (is_called || is_passed && follows) {
             self.harm(harm, &path, tokens, end, at, is_called);
+        }
+    }
+
+    /// R looks like Python for a few lines; `system("…")` is not Python's.
+    fn foreign(&mut self, path: &str, tokens: &[Token], end: usize, at: usize) {
+        if !is_sign(tokens, end, "(") || !matches!(path, "system" | "system2" | "shell") {
+            return;
+        }
+        let (text, _) = constant(tokens, end + 1);
+        if text.is_some_and(|text| links::harmful_command(&text).is_some()) {
+            self.note(id::PYS_CALL, at, format!("starts programs by `{path}`"));
         }
     }
 

@@ -6,7 +6,7 @@
 //! What holds: memory is bounded by the depth of the document and by named constants; a map is judged however late its
 //! fields come, and by the first and the last of two equal keys.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 
 use ringfence_format::document::{Event, Sink};
 
@@ -15,6 +15,7 @@ use crate::{
     audit::Audit,
     pickle::names::{NAMES, Standing, Technique},
     rules::{Rule, id},
+    template::words,
 };
 
 mod schema;
@@ -42,7 +43,7 @@ const ENCODED_MAX: usize = 64;
 const ENCODED_STARTS: [&str; 9] = ["gASV", "gAWV", "gAR9", "gARj", "gANj", "gAN9", "gAJj", "gAJ9", "800495"];
 
 /// Keys whose texts are kept until their map ends.
-const KEPT: [&str; 43] = [
+const KEPT: [&str; 44] = [
     "__class__",
     "__loader__",
     "__module__",
@@ -86,9 +87,10 @@ const KEPT: [&str; 43] = [
     "method",
     "application/javascript",
     "image/svg+xml",
+    "input",
 ];
 /// Keys whose value is the name of something that is called or imported.
-const CALLED: [&str; 12] = [
+const CALLED: [&str; 14] = [
     "_target_",
     "loader_module",
     "parent_library",
@@ -101,6 +103,9 @@ const CALLED: [&str; 12] = [
     "activation_function",
     "custom_objects",
     "_recursive_target_",
+    "megatron_core",
+    // Orbax's handlers.
+    "restore_fn",
 ];
 /// Keys that decide what is loaded: twice the same is an ambiguity that matters.
 const DECIDING: [&str; 10] = [
@@ -118,7 +123,7 @@ const DECIDING: [&str; 10] = [
 /// Words of sums over numbers.
 const SUM_WORDS: [&str; 12] = ["int", "float", "round", "range", "for", "in", "x", "i", "min", "max", "list", "len"];
 /// Keys whose value is a file beside the document.
-const FILES: [&str; 8] = [
+const FILES: [&str; 15] = [
     "filename",
     "weight_map",
     "vocab_file",
@@ -127,10 +132,19 @@ const FILES: [&str; 8] = [
     "python_model",
     "model_file",
     "adapter_filename",
+    // PEFT unpickles what it kept of a model's activations.
+    "cache_file",
+    "covariance_file",
+    // MLflow's parts of a model.
+    "model_data",
+    "pickled_model",
+    "state_dict",
+    "pickle_module_info",
+    "saved_model_dir",
 ];
 
 /// Keys that matter for everything below them.
-const ABOVE: [&str; 9] = [
+const ABOVE: [&str; 13] = [
     "auto_map",
     "custom_pipelines",
     "py/reduce",
@@ -140,7 +154,37 @@ const ABOVE: [&str; 9] = [
     "chat_template",
     "additional_chat_templates",
     "weight_map",
+    "flavors",
+    "artifacts",
+    "custom_imports",
+    "kernel_config",
 ];
+/// Keys under which a model's orders stand, which are no data.
+const PROMPTS: [&str; 6] = [
+    "system_prompt",
+    "default_system_prompt",
+    "system_message",
+    "system_instruction",
+    "system_instructions",
+    "preprompt",
+];
+/// Keys that choose how attention and experts are computed. A repository's name there is fetched and its native code
+/// loaded, whether or not remote code is trusted (transformers, "Loading kernels").
+const KERNELS: [&str; 6] = [
+    "attn_implementation",
+    "_attn_implementation",
+    "_attn_implementation_internal",
+    "_attn_implementation_autoset",
+    "experts_implementation",
+    "_experts_implementation",
+];
+/// Publishers of kernels that transformers itself names.
+const KERNEL_PUBLISHERS: [&str; 3] = ["kernels-community/", "kernels-staging/", "huggingface/"];
+/// Longest value that can be a command, in bytes.
+const COMMAND_BYTES_MAX: usize = 1 << 10;
+/// Most values that references may name, and most references to them.
+const SCALARS_MAX: usize = 4_096;
+const REFERENCES_MAX: usize = 256;
 
 /// One finding before it is told.
 pub(crate) struct Draft {
@@ -199,6 +243,9 @@ pub(crate) struct Config {
     encoded: Vec<(String, u64)>,
     cell_bytes: usize,
     cell_count: usize,
+    /// Values by their path from the root, and values of called keys that refer to them: key, value, place.
+    scalars: HashMap<String, String>,
+    references: Vec<(String, String, u64)>,
 }
 
 impl Sink for Config {
@@ -271,7 +318,13 @@ impl Config {
         let joins = !is_map
             && matches!(
                 key.as_str(),
-                "source" | "text/html" | "application/javascript" | "image/svg+xml" | "template" | "chat_template"
+                "source"
+                    | "input"
+                    | "text/html"
+                    | "application/javascript"
+                    | "image/svg+xml"
+                    | "template"
+                    | "chat_template"
             );
         let above = self.frames.last().map_or(0, |frame| frame.under);
         let under = above | ABOVE.iter().position(|name| *name == key).map_or(0, |bit| 1 << bit);
@@ -380,8 +433,11 @@ impl Config {
         if !frame.is_map || !KEPT.contains(&self.key.as_str()) || frame.fields.len() >= FIELDS_MAX {
             return;
         }
-        let most =
-            if matches!(self.key.as_str(), "source" | "text/html" | "content") { 1 << 20 } else { FIELD_BYTES_MAX };
+        let most = if matches!(self.key.as_str(), "source" | "input" | "text/html" | "content") {
+            1 << 20
+        } else {
+            FIELD_BYTES_MAX
+        };
         let end = text.floor_char_boundary(most.min(text.len()));
         frame.fields.push(Field { key: self.key.clone(), value: text.get(..end).unwrap_or_default().to_owned(), at });
     }
@@ -403,7 +459,36 @@ impl Config {
             return;
         }
         self.keep(text, at);
+        self.scalar(text);
         self.named(text, at);
+    }
+
+    /// Remembers a value that `${a.b}` elsewhere may stand for.
+    fn scalar(&mut self, text: &str) {
+        let is_name =
+            |text: &str| !text.is_empty() && text.len() <= KEY_BYTES_MAX && !text.contains(char::is_whitespace);
+        if self.scalars.len() >= SCALARS_MAX || !is_name(text) || self.frames.iter().any(|frame| !frame.is_map) {
+            return;
+        }
+        let mut path: Vec<&str> = self.frames.iter().skip(1).map(|frame| frame.key.as_str()).collect();
+        path.push(&self.key);
+        self.scalars.insert(path.join("."), text.to_owned());
+    }
+
+    /// What called keys name once their references are put in (OmegaConf, "Variable interpolation"; one step).
+    pub(super) fn resolve(&mut self) {
+        for (key, text, at) in std::mem::take(&mut self.references) {
+            let mut resolved = String::new();
+            let mut rest = text.as_str();
+            while let Some((before, after)) = rest.split_once("${") {
+                let Some((name, behind)) = after.split_once('}') else { break };
+                resolved.push_str(before);
+                resolved.push_str(self.scalars.get(name.trim_start_matches('.')).map_or("", String::as_str));
+                rest = behind;
+            }
+            resolved.push_str(rest);
+            self.called(&key, &resolved, at);
+        }
     }
 
     fn in_list(&mut self, text: &str, at: u64) {
@@ -421,7 +506,15 @@ impl Config {
         self.by_place(&key, text, at);
         if matches!(
             key.as_str(),
-            "dependencies" | "pip" | "pip_dependencies" | "requirements" | "packages" | "channels"
+            "dependencies"
+                | "build_dependencies"
+                | "python_packages"
+                | "pip"
+                | "pip_dependencies"
+                | "pip_packages"
+                | "requirements"
+                | "packages"
+                | "channels"
         ) {
             self.dependency(&key, text, at);
         }
@@ -442,7 +535,7 @@ impl Config {
             || self.key == "template" && self.is_under("additional_chat_templates");
         let has_blocks = text.contains("{%") || text.contains("{{");
         if has_blocks && (is_template || self.cells.is_empty()) {
-            let is_named = is_template && text.contains("{%");
+            let is_named = is_template;
             let known = self.known_templates.insert(super::hash(text));
             let fits = self.template_bytes + text.len() <= TEMPLATE_BYTES_MAX;
             // Templates by name come first: data with braces must not crowd them out.
@@ -482,20 +575,65 @@ impl Config {
                     self.note(id::CFG_CALL, format!("`{key}` {what}"), at);
                 }
             }
+            "index_url" | "extra_index_url" | "index-url" | "extra-index-url" if text.contains("://") => {
+                let (rule, message) = super::packages::index("an index", text);
+                self.note(rule, message, at);
+            }
+            // Paddle's programs as JSON: an operator's name behind its dialect.
+            "#" if text.rsplit('.').next().is_some_and(|name| matches!(name, "py_func" | "py_layer")) => {
+                self.note(id::GRF_PYTHON, format!("the operator `{text}` calls Python"), at);
+            }
+            key if KERNELS.contains(&key) || self.is_under("kernel_config") => {
+                let is_repository = text.split('/').count() == 2 && !text.contains([' ', '\n']);
+                if is_repository && !KERNEL_PUBLISHERS.iter().any(|publisher| text.starts_with(publisher)) {
+                    self.note(id::TXT_REMOTE_CODE, format!("`{key}` fetches native code from `{text}`"), at);
+                }
+            }
+            key if PROMPTS.contains(&key) => {
+                if let Some(what) = words::instruction(text) {
+                    self.note(id::CFG_PROMPT, format!("`{key}` {what}"), at);
+                }
+            }
             _ => {}
         }
+        self.command(&key, text, at);
         self.by_place(&key, text, at);
+        let is_part = self.is_under("flavors") && matches!(key.as_str(), "path" | "data" | "model_path");
         let is_weight_file = self.is_under("weight_map");
-        if (FILES.contains(&key.as_str()) || is_weight_file) && leaves_folder(text) {
+        if (FILES.contains(&key.as_str()) || is_weight_file || is_part) && leaves_folder(text) {
             self.note(id::CFG_PATH, format!("`{key}` names `{text}`"), at);
         }
         if key == "custom_ops_library" {
             self.note(id::TXT_REMOTE_CODE, format!("loads the native library `{text}`"), at);
         }
-        if let Some(what) = links::doubtful(text) {
+        if let Some(host) = links::relay(text) {
+            self.note(id::CFG_RELAY, format!("`{key}` sends to `{host}`, which passes on to anybody"), at);
+        } else if let Some(what) = links::doubtful(text) {
             self.note(id::CFG_LINK, format!("`{key}` holds {what}"), at);
         }
         self.key = key;
+    }
+
+    /// A value that is a command, or one expression of Python that runs something: whoever reads such a key, runs it.
+    fn command(&mut self, key: &str, text: &str, at: u64) {
+        if text.len() > COMMAND_BYTES_MAX {
+            return;
+        }
+        let is_command_key = ["command", "cmd", "hook", "shell", "exec"].iter().any(|end| key.ends_with(end));
+        if let Some(what) = links::harmful_command(text).filter(|_| is_command_key) {
+            self.note(id::CFG_VALUE, format!("`{key}` {what}"), at);
+        }
+        let is_call = ["__import__(", "exec(", "eval(", "os.system(", "os.popen(", "subprocess."]
+            .iter()
+            .any(|start| text.starts_with(start));
+        // Data sets hold code as a matter of course, in lists and under such keys.
+        let is_data = self.frames.iter().any(|frame| !frame.is_map)
+            || ["text", "code", "content", "source", "prompt", "input", "output", "completion", "example", "solution"]
+                .iter()
+                .any(|data| key.ends_with(data));
+        if is_call && !is_data && text.trim_end().ends_with(')') && !text.contains('\n') {
+            self.note(id::CFG_VALUE, format!("`{key}` is the expression `{text}`"), at);
+        }
     }
 
     /// Values that matter for the keys above them.
@@ -510,6 +648,8 @@ impl Config {
                 format!("`custom_pipelines` names code that comes with the model: `{text}`"),
                 at,
             );
+        } else if self.is_under("custom_imports") && key == "imports" {
+            self.note(id::TXT_REMOTE_CODE, format!("`custom_imports` imports `{text}`"), at);
         } else if self.is_under("py/reduce") || self.is_under("py/newargs") {
             self.reference("py/reduce", text, at);
         } else if (self.is_under("scripts") || key == "command" && self.is_under("entry_points"))
@@ -531,16 +671,23 @@ impl Config {
     }
 
     fn called(&mut self, key: &str, path: &str, at: u64) {
+        if path.contains("${") && self.references.len() < REFERENCES_MAX {
+            self.references.push((key.to_owned(), path.to_owned(), at));
+        }
         if key.starts_with("activation") && !path.contains('.') || path.contains("${") || path.is_empty() {
             return;
         }
         let (module, name) = path.rsplit_once([':', '.']).unwrap_or((path, "*"));
         let whole = judge(path, "*");
-        let whole = if matches!(key, "loader_module" | "parent_library") { whole } else { Harm::None };
+        let whole =
+            if matches!(key, "loader_module" | "parent_library" | "megatron_core") { whole } else { Harm::None };
         match judge(module, name).worse(whole) {
             Harm::Runs => self.note(id::CFG_CALL, format!("`{key}` calls `{path}`"), at),
             Harm::Reaches => self.note(id::TXT_CODE, format!("`{key}` names `{path}`"), at),
             Harm::Unknown if key == "parent_library" && !is_library(path) => {
+                self.note(id::TXT_REMOTE_CODE, format!("`{key}` imports `{path}`"), at);
+            }
+            Harm::Unknown if key == "megatron_core" && path != "megatron.core" => {
                 self.note(id::TXT_REMOTE_CODE, format!("`{key}` imports `{path}`"), at);
             }
             Harm::Unknown if key == "loader_module" && !path.starts_with("mlflow.") => {
@@ -638,9 +785,11 @@ pub(super) fn judge(module: &str, name: &str) -> Harm {
         Standing::Gadget(_) if name.split('.').any(|part| RUNNING.contains(&part.trim_start_matches('_'))) => {
             Harm::Runs
         }
+        Standing::Gadget(Technique::Load) if is_framework && name == "load_model" => Harm::Reaches,
         Standing::Gadget(_) if is_framework => Harm::Unknown,
         Standing::Gadget(Technique::Load | Technique::File | Technique::Network) if DATA_LIBRARIES.contains(&root) => {
-            if matches!(name, "load" | "read_pickle") {
+            let from_hub = root == "torch" && module.contains("hub") || name == "load_url";
+            if from_hub || matches!(name, "load" | "read_pickle" | "load_state_dict_from_url") {
                 Harm::Reaches
             } else {
                 Harm::Unknown
@@ -711,6 +860,7 @@ impl Audit<'_> {
     /// Tells what `config` found, and judges the templates and cells in it.
     pub(crate) fn configuration(&mut self, mut config: Config) {
         config.evaluated(None);
+        config.resolve();
         for draft in &config.drafts {
             self.note(draft.rule, &draft.message, Some(draft.at));
         }

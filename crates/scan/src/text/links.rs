@@ -61,6 +61,10 @@ const THROWAWAY: [&str; 24] = [
     "beeceptor.com",
     "requestcatcher.com",
 ];
+/// Those of them that people also read.
+const PASTES: [&str; 6] = ["pastebin.com", "paste.ee", "hastebin.com", "transfer.sh", "termbin.com", "0x0.st"];
+/// Longest address, in bytes.
+const ADDRESS_BYTES_MAX: usize = 2_048;
 /// What a harmful command holds, and what to call it.
 const COMMANDS: [(&str, &str); 16] = [
     ("/dev/tcp/", "opens a connection from the shell"),
@@ -118,6 +122,13 @@ pub(crate) fn is_bare_address(host: &str) -> bool {
     parts.next().is_none() && !matches!((first, second), (0 | 10 | 127, _) | (192, 168) | (169, 254) | (172, 16..=31))
 }
 
+/// The tunnel or request catcher that the address `text` leads to. Texts that merely mention one are no addresses.
+pub(crate) fn relay(text: &str) -> Option<&str> {
+    let is_address = text.len() < ADDRESS_BYTES_MAX && text.contains("://") && !text.contains(char::is_whitespace);
+    let host = host(text).filter(|_| is_address)?;
+    (is_of(host, &THROWAWAY) && !PASTES.iter().any(|paste| host.ends_with(paste))).then_some(host)
+}
+
 /// What is doubtful about the addresses in `text`.
 pub(crate) fn doubtful(text: &str) -> Option<String> {
     if text.starts_with("data:") && text.contains(";base64,") && !text.starts_with("data:image/") {
@@ -142,8 +153,25 @@ pub(crate) fn harmful_command(line: &str) -> Option<&'static str> {
     let lower = line.to_ascii_lowercase();
     let fetches = ["curl ", "wget ", "iwr ", "invoke-webrequest"].iter().any(|tool| lower.contains(tool));
     let pipes = [
-        "| sh", "|sh", "| bash", "|bash", "| python", "|python", "| sudo", "| zsh", "-o /tmp/", "-o/tmp/", "$(curl",
-        "$(wget", "iex",
+        "| sh",
+        "|sh",
+        "| bash",
+        "|bash",
+        "| python",
+        "|python",
+        "| sudo",
+        "| zsh",
+        "-o /tmp/",
+        "-o/tmp/",
+        "$(curl",
+        "$(wget",
+        "iex",
+        "&& python",
+        "; python",
+        "&& bash",
+        "; bash",
+        "&& sh ",
+        "; sh ",
     ];
     if fetches && (pipes.iter().any(|pipe| lower.contains(pipe)) || doubtful(line).is_some()) {
         return Some("fetches something and runs it");

@@ -116,7 +116,10 @@ impl Audit<'_> {
                 line.clone_into(&mut section);
             }
             if !line.starts_with('#') && found < FOUND_MAX {
-                for (rule, message) in setting(&section, line) {
+                // `setup.cfg` lists requirements without quotes.
+                let plain = line.contains(" @ ") && !line.contains(['"', '\'']);
+                let unquoted = if plain && section.starts_with("[options") { self::line(line) } else { None };
+                for (rule, message) in setting(&section, line).into_iter().chain(unquoted) {
                     found += 1;
                     self.note(rule, &message, Some(offset));
                 }
@@ -219,7 +222,7 @@ pub(crate) fn line(text: &str) -> Option<(&'static Rule, String)> {
     None
 }
 
-fn index(what: &str, address: &str) -> (&'static Rule, String) {
+pub(super) fn index(what: &str, address: &str) -> (&'static Rule, String) {
     let rule = if links::is_known_index(address) || address.contains("${") { id::REQ_KNOWN } else { id::REQ_SOURCE };
     (rule, format!("packages come from {what}, `{address}`"))
 }

@@ -35,7 +35,8 @@ pub(crate) fn all() -> Vec<PathBuf> {
 }
 
 fn scan(path: &Path) -> FileReport {
-    scan_file("sample", &mut File::open(path).unwrap(), &Limits::default())
+    let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    scan_file(&name, &mut File::open(path).unwrap(), &Limits::default())
 }
 
 fn summary(report: &FileReport) -> String {

@@ -1,7 +1,7 @@
 //! Maps that some framework knows by their fields, judged when they end.
 
 use super::{CELL_BYTES_MAX, CELLS_MAX, Cell, Config, Field, Frame, Harm, judge};
-use crate::{rules::id, template::words};
+use crate::{rules::id, script, template::words};
 
 /// Libraries whose classes a diffusers pipeline may name without bringing code along.
 const PIPELINE_LIBRARIES: [&str; 9] = [
@@ -134,6 +134,9 @@ impl Config {
             return;
         };
         let in_outer_list = matches!(self.frames.as_slice(), [list] if !list.is_map);
+        if let Some(path) = frame.field("path").filter(|path| in_outer_list && super::leaves_folder(&path.value)) {
+            self.note(id::CFG_PATH, format!("a module is read from `{}`", path.value), path.at);
+        }
         let Some((module, name)) = kind.value.rsplit_once('.').filter(|_| in_outer_list) else { return };
         if module.starts_with("sentence_transformers") {
             return;
@@ -158,6 +161,10 @@ impl Config {
             return;
         }
         for (key, [library, class], _) in frame.pairs.iter().filter(|(key, ..)| !key.starts_with('_')) {
+            // A part is read from the folder of its name.
+            if super::leaves_folder(key) {
+                self.note(id::CFG_PATH, format!("a part is read from `{key}`"), at);
+            }
             let root = library.split('.').next().unwrap_or_default();
             if PIPELINE_LIBRARIES.contains(&root) || judge(library, class) == Harm::None || is_pipeline_folder(library)
             {
@@ -233,6 +240,14 @@ impl Config {
     fn hydra(&mut self, frame: &Frame) {
         let path =
             frame.field("path").filter(|_| frame.value("_target_").is_some_and(|target| target.starts_with("hydra.")));
+        // A node of an exported graph calls `torch.ops.SPACE.NAME.OVERLOAD`.
+        let target = frame.field("target").filter(|_| frame.key == "nodes");
+        if let Some(target) = target
+            && let Some(operator) = target.value.strip_prefix("torch.ops.")
+            && script::of_operator(operator) == Some(script::Use::Custom)
+        {
+            self.note(id::TCH_CUSTOM, format!("a node calls `{}`", target.value), target.at);
+        }
         for field in path.into_iter().chain(frame.field("target")) {
             let Some((module, name)) = field.value.rsplit_once('.') else { continue };
             match judge(module, name) {
@@ -263,7 +278,8 @@ impl Config {
             }
         }
         let Some(kind) = frame.value("cell_type") else { return };
-        if let Some(source) = frame.value("source").filter(|_| kind == "code") {
+        // Version 3 of the format called it `input`.
+        if let Some(source) = frame.value("source").or(frame.value("input")).filter(|_| kind == "code") {
             keep(self, source, true);
         }
         let is_active =

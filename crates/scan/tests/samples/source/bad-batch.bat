@@ -1,0 +1,3 @@
+@echo off
+rem prepare
+start true

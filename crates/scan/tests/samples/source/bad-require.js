@@ -1,0 +1,2 @@
+const run = require("child_process");
+run.exec("true");
