@@ -53,5 +53,5 @@ libfuzzer_sys::fuzz_target!(|data: &[u8]| {
         ("archive/version", b"3\n"),
     ]);
     let report = ringfence_scan::scan_file("fuzz.pt", &mut Cursor::new(&bytes), &ringfence_scan::Limits::default());
-    assert_eq!(report.format, "torch");
+    assert_eq!(report.format, "pytorch-zip");
 });
