@@ -1,6 +1,9 @@
 //! Maps that some framework knows by their fields, judged when they end.
 
-use super::{CELL_BYTES_MAX, CELLS_MAX, Cell, Config, Field, Frame, Harm, judge};
+use super::{
+    CELL_BYTES_MAX, CELLS_MAX, Cell, Config, Field, Frame,
+    names::{Harm, judge, leaves_folder},
+};
 use crate::{rules::id, script, template::words};
 
 /// Libraries whose classes a diffusers pipeline may name without bringing code along.
@@ -88,7 +91,7 @@ impl Config {
             }
             return;
         };
-        if let Some(file) = frame.field("file").filter(|file| super::leaves_folder(&file.value)) {
+        if let Some(file) = frame.field("file").filter(|file| leaves_folder(&file.value)) {
             self.note(id::CFG_PATH, format!("the node `{loader}` reads `{}`", file.value), file.at);
         }
         if matches!(loader, "OperatorFuncNode" | "MethodNode" | "MethodcallerNode") {
@@ -134,7 +137,7 @@ impl Config {
             return;
         };
         let in_outer_list = matches!(self.frames.as_slice(), [list] if !list.is_map);
-        if let Some(path) = frame.field("path").filter(|path| in_outer_list && super::leaves_folder(&path.value)) {
+        if let Some(path) = frame.field("path").filter(|path| in_outer_list && leaves_folder(&path.value)) {
             self.note(id::CFG_PATH, format!("a module is read from `{}`", path.value), path.at);
         }
         let Some((module, name)) = kind.value.rsplit_once('.').filter(|_| in_outer_list) else { return };
@@ -162,7 +165,7 @@ impl Config {
         }
         for (key, [library, class], _) in frame.pairs.iter().filter(|(key, ..)| !key.starts_with('_')) {
             // A part is read from the folder of its name.
-            if super::leaves_folder(key) {
+            if leaves_folder(key) {
                 self.note(id::CFG_PATH, format!("a part is read from `{key}`"), at);
             }
             let root = library.split('.').next().unwrap_or_default();
@@ -206,7 +209,7 @@ impl Config {
         if !HANDLERS.contains(&handler.value.as_str()) {
             self.note(id::TXT_REMOTE_CODE, format!("the handler is the code `{}`", handler.value), handler.at);
         }
-        if super::leaves_folder(&handler.value) {
+        if leaves_folder(&handler.value) {
             self.note(id::CFG_PATH, format!("the handler is `{}`", handler.value), handler.at);
         }
     }
@@ -217,7 +220,7 @@ impl Config {
             return;
         }
         for field in ["data", "model_path"].into_iter().filter_map(|key| frame.field(key)) {
-            if super::leaves_folder(&field.value) {
+            if leaves_folder(&field.value) {
                 self.note(id::CFG_PATH, format!("`{}` names `{}`", field.key, field.value), field.at);
             }
         }
@@ -225,7 +228,7 @@ impl Config {
             self.note(id::TXT_REMOTE_CODE, format!("the model is the code `{}`", code.value), code.at);
         }
         let Some(code) = frame.field("code") else { return };
-        if super::leaves_folder(&code.value) {
+        if leaves_folder(&code.value) {
             self.note(id::CFG_PATH, format!("`code` names `{}`", code.value), code.at);
         } else if !code.value.is_empty() {
             self.note(
