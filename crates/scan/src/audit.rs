@@ -25,6 +25,10 @@ pub(crate) struct Audit<'l> {
     overflow: bool,
     /// Bytes inflated so far.
     pub(crate) inflated: u64,
+    /// Size of the whole file.
+    pub(crate) size: u64,
+    /// Bytes looked at so far, those of parts that overlap as often as they were.
+    pub(crate) looked: u64,
     /// Bytes of weights searched so far.
     pub(crate) searched: u64,
     /// Whether an archive was called a bomb: of what expands only samples are looked at from then on.
@@ -41,6 +45,8 @@ impl<'l> Audit<'l> {
             verdict: Verdict::Clean,
             overflow: false,
             inflated: 0,
+            size: 0,
+            looked: 0,
             searched: 0,
             is_bomb: false,
         }

@@ -13,6 +13,15 @@ use crate::{
     text::{code, links, shell},
 };
 
+/// How often each byte of a file, and of what its parts expand to, is looked at.
+const LOOKS: u64 = 8;
+/// Bytes that are looked at in any file.
+const LOOKED_BYTES_MIN: u64 = 512 << 20;
+/// What a look costs at least, in bytes.
+const LOOK_BYTES: u64 = 4 << 10;
+/// What a file's parts may expand to all together, as a multiple of its size, and in any file: more is a bomb.
+const EXPANSION_MAX: u64 = 200;
+const EXPANDED_BYTES_MIN: u64 = 128 << 20;
 /// How much of an unknown content is searched for pickles, in bytes.
 const CARVE_BYTES_MAX: u64 = 4 << 20;
 
@@ -53,6 +62,9 @@ impl Audit<'_> {
             self.too_deep(source);
             return "unknown";
         }
+        if self.is_too_much(source) {
+            return "unknown";
+        }
         match self.inspect_known(source) {
             Ok(format) => format,
             Err(error) => {
@@ -60,6 +72,20 @@ impl Audit<'_> {
                 "unknown"
             }
         }
+    }
+
+    /// Parts may stand inside each other at every depth, and each may be named a thousand times: what is looked at is
+    /// counted, and where it has nothing to do with what is there any more, the rest is left.
+    fn is_too_much(&mut self, source: &mut dyn Source) -> bool {
+        let most = self.size.saturating_add(self.inflated).saturating_mul(LOOKS).saturating_add(LOOKED_BYTES_MIN);
+        let before = self.looked;
+        let bytes = length(source).unwrap_or(0).max(LOOK_BYTES);
+        self.looked = before.saturating_add(bytes);
+        if self.looked > most && before <= most {
+            let message = format!("its parts overlap: {before} bytes were looked at, and the file has {}", self.size);
+            self.note(id::GEN_NESTED, &message, None);
+        }
+        self.looked > most
     }
 
     /// No model needs an archive that deep: it is there so that a scanner gives up.
@@ -288,6 +314,7 @@ impl Audit<'_> {
 
     /// How many bytes the next compressed member may inflate to.
     pub(crate) fn room(&self) -> u64 {
-        self.limits.member_bytes_max.min(self.limits.inflated_bytes_max.saturating_sub(self.inflated))
+        let most = self.size.saturating_mul(EXPANSION_MAX).max(EXPANDED_BYTES_MIN).min(self.limits.inflated_bytes_max);
+        self.limits.member_bytes_max.min(most.saturating_sub(self.inflated))
     }
 }

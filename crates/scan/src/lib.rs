@@ -107,6 +107,7 @@ impl Default for Limits {
 pub fn scan_file(path: &str, file: &mut (impl Read + Seek), limits: &Limits) -> FileReport {
     let mut audit = audit::Audit::new(path, limits);
     let size = file.seek(SeekFrom::End(0)).unwrap_or(0);
+    audit.size = size;
     let format = audit.inspect(file);
     audit.report(format, size)
 }

@@ -535,6 +535,18 @@ def _():
     for level in range(8):
         data = zip_of({f"{level}.zip": data})
     return data
+@case("zip/bad-overlap.zip")
+def _():
+    """Six levels of forty members that are the same bytes: four thousand million looks at thirteen kilobytes."""
+    content = b"hello"
+    for _level in range(6):
+        sums = struct.pack("<III", zlib.crc32(content), len(content), len(content))
+        local = b"PK\x03\x04" + struct.pack("<HHHHH", 20, 0, 0, 0, 0) + sums + struct.pack("<HH", 5, 0) + b"m.zip" + content
+        entry = b"PK\x01\x02" + struct.pack("<HHHHHH", 20, 20, 0, 0, 0, 0) + sums + struct.pack("<HHHHHII", 9, 0, 0, 0, 0, 0, 0)
+        listed = b"".join(entry + b"m%04d.zip" % number for number in range(40))
+        end = b"PK\x05\x06" + struct.pack("<HHHHIIH", 0, 0, 40, 40, len(listed), len(local), 0)
+        content = local + listed + end
+    return content
 @case("zip/bad-comment.zip")
 def _():
     data = zip_of({"notes.txt": b"nothing here\n"})
