@@ -26,6 +26,7 @@ const LAYERS: &[(&str, &[&str])] = &[
     ("scan", &["schema", "format"]),
     ("nn", &["format"]),
     ("sandbox", &["schema"]),
+    ("watch", &["schema"]),
     ("screen", &["schema", "format", "nn"]),
     ("attack", &["schema", "nn"]),
     ("store", &["schema", "trust"]),
@@ -34,8 +35,8 @@ const LAYERS: &[(&str, &[&str])] = &[
     (
         "engine",
         &[
-            "schema", "format", "trust", "access", "scan", "nn", "sandbox", "screen", "attack", "store", "reach",
-            "catalog",
+            "schema", "format", "trust", "access", "scan", "nn", "sandbox", "watch", "screen", "attack", "store",
+            "reach", "catalog",
         ],
     ),
     ("cli", &["engine"]),

@@ -29,8 +29,9 @@ impl Telemetry {
                 }
                 Some(text.chars().take(60).collect())
             }
-            Source::Observed(Observed::Sample { cpu_ms, memory_bytes, .. }) => {
-                Some(format!("{:.1} CPU-s, {:.0} MiB", *cpu_ms as f64 / 1e3, *memory_bytes as f64 / f64::from(1 << 20)))
+            Source::Observed(Observed::Sample(usage)) => {
+                let (cpu, memory) = (usage.cpu_ms as f64 / 1e3, usage.memory_bytes as f64 / f64::from(1 << 20));
+                Some(format!("{cpu:.1} CPU-s, {memory:.0} MiB"))
             }
             _ => None,
         }

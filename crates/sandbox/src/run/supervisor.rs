@@ -15,7 +15,10 @@ use nix::{
     poll::{PollFd, PollFlags, PollTimeout, poll},
     sys::{prctl, signal::Signal},
 };
-use ringfence_schema::{event::Observed, finding::printable};
+use ringfence_schema::{
+    event::{Observed, Usage},
+    finding::printable,
+};
 
 use super::{
     Demand, Ending, FILES_MAX, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
@@ -552,13 +555,14 @@ enum Spring {
 }
 
 fn observed(sample: Sample) -> Observed {
-    Observed::Sample {
+    Observed::Sample(Usage {
         cpu_ms: sample.cpu_ms,
         memory_bytes: sample.memory_bytes,
         processes: sample.processes,
         read_bytes: sample.read_bytes,
         written_bytes: sample.written_bytes,
-    }
+        ..Usage::default()
+    })
 }
 
 /// How long a job that fills memory on all cores needs for `room` bytes.
