@@ -5,7 +5,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Digest, Hasher, Severity, Timestamp};
+use crate::{Digest, Hasher, Severity, Timestamp, event::RunEvent};
 
 /// Something stopped looking normal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -125,4 +125,17 @@ pub struct Access {
     pub bytes: u64,
     /// Whether it was allowed.
     pub allowed: bool,
+}
+
+/// One line of a run's telemetry: what happened, or what was made of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum TelemetryLine {
+    /// An event of the run.
+    Event(RunEvent),
+    /// An alert raised over it.
+    Alert {
+        /// The alert.
+        alert: Box<Alert>,
+    },
 }
