@@ -66,6 +66,13 @@ pub struct Settings {
     /// Evidence older than this does not count, whatever its own expiry says.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub evidence_max_age_days: Option<u32>,
+    /// Hosts that plans may ask for: names, `*.example.org` for all below, `*` for any. By default any in solo vaults and
+    /// none in shared ones.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub egress_hosts: Option<Vec<String>>,
+    /// Private networks that allowed hosts may lie in, in CIDR notation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub egress_networks: Vec<String>,
 }
 
 impl Settings {
@@ -77,6 +84,12 @@ impl Settings {
     /// Whether the exemption from screening is open to a vault in these hands.
     pub fn allows_no_screen(&self, custody: Custody) -> bool {
         self.allow_no_screen.unwrap_or(custody == Custody::Solo)
+    }
+
+    /// The hosts that plans may ask for.
+    pub fn egress_hosts(&self, custody: Custody) -> Vec<String> {
+        let default = || if custody == Custody::Solo { vec!["*".to_owned()] } else { Vec::new() };
+        self.egress_hosts.clone().unwrap_or_else(default)
     }
 
     /// The oldest age of evidence that counts, in milliseconds.

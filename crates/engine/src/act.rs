@@ -110,6 +110,20 @@ impl Blob {
     }
 }
 
+/// Kind, id and sealed bytes of a blob.
+type SealedBlob = (&'static str, String, Vec<u8>);
+
+fn put_blobs(tx: &mut Tx<'_>, blobs: &[SealedBlob]) -> Result<(), CatalogError> {
+    for (kind, id, bytes) in blobs {
+        match tx.put_blob(kind, id, bytes) {
+            // Named by content: the same bytes are there already.
+            Err(CatalogError::BlobExists { .. }) => {}
+            other => other?,
+        }
+    }
+    Ok(())
+}
+
 /// An index that is filled in when the outcome is committed.
 pub(crate) const PENDING: u64 = u64::MAX;
 
@@ -139,12 +153,30 @@ pub(crate) fn genesis(
     written.map_err(|error: CatalogError| catalog_error(&error))
 }
 
+/// What is committed with the outcome of an effect that failed: what was seen on the way.
+#[derive(Default)]
+pub(crate) struct Salvage {
+    /// Sealed on commit and stored under kind and id.
+    pub(crate) blobs: Vec<Blob>,
+    /// Committed to by the outcome, by name.
+    pub(crate) openings: BTreeMap<String, Value>,
+}
+
 impl Vault<'_> {
     /// Decides, records, does, records. Returns the value and the index of the outcome's entry.
     pub(crate) fn act<T>(
         &self,
         act: Act,
         effect: impl FnOnce() -> Result<Effect<T>, EngineError>,
+    ) -> Result<(T, u64), EngineError> {
+        self.act_salvaging(act, |_| effect())
+    }
+
+    /// The same for an effect that leaves something worth keeping even where it fails.
+    pub(crate) fn act_salvaging<T>(
+        &self,
+        act: Act,
+        effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
         let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
         let openings = intent_openings(&act, &decisions)?;
@@ -154,7 +186,8 @@ impl Vault<'_> {
             return Err(refusal(&act, &decisions));
         }
         let intent = self.record(EntryKind::Intent, &act, None, &openings)?;
-        let done = match effect() {
+        let mut salvage = Salvage::default();
+        let done = match effect(&mut salvage) {
             Ok(effect) => self.commit(&act, intent, effect),
             Err(error) => Err(error),
         };
@@ -164,10 +197,8 @@ impl Vault<'_> {
                 Ok(done)
             }
             Err(error) => {
-                let openings = BTreeMap::from([("error".to_owned(), json!(error.to_string()))]);
                 // What stopped the effect may stop the record too (a full disk): the next start closes the intent then.
-                let recorded = self.record(EntryKind::Outcome, &act, Some((intent, Outcome::Failed)), &openings);
-                let _ = recorded.and_then(|_| self.hold());
+                let _ = self.record_failure(&act, intent, salvage, &error).and_then(|()| self.hold());
                 Err(error)
             }
         }
@@ -228,6 +259,18 @@ impl Vault<'_> {
         Ok((draft, sealed))
     }
 
+    fn record_failure(&self, act: &Act, intent: u64, salvage: Salvage, error: &EngineError) -> Result<(), EngineError> {
+        let Salvage { blobs, mut openings } = salvage;
+        openings.insert("error".to_owned(), json!(error.to_string()));
+        let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Failed)), &openings)?;
+        let blobs = self.seal_blobs(blobs)?;
+        let appended = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, CatalogError> {
+            put_blobs(tx, &blobs)?;
+            tx.append(draft, Some(&entry), Vec::new())
+        });
+        appended.map(|_| ()).map_err(|error| catalog_error(&error))
+    }
+
     /// One transaction: keys, blobs, rows, outcome.
     fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
         let Effect { value, sealed, blobs, mut openings, versions, removed } = effect;
@@ -235,10 +278,7 @@ impl Vault<'_> {
         let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
-        let blobs = blobs
-            .into_iter()
-            .map(|blob| Ok((blob.kind, blob.id.clone(), self.seal_blob(blob.kind, &blob.id, &blob.bytes)?)))
-            .collect::<Result<Vec<_>, EngineError>>()?;
+        let blobs = self.seal_blobs(blobs)?;
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
             for key in &relied {
                 if tx.view().key(*key)?.is_none_or(|key| key.wraps.is_empty()) {
@@ -249,13 +289,7 @@ impl Vault<'_> {
                 }
             }
             keys.iter().try_for_each(|key| tx.put_key(key))?;
-            for (kind, id, bytes) in &blobs {
-                match tx.put_blob(kind, id, bytes) {
-                    // Named by content: the same bytes are there already.
-                    Err(CatalogError::BlobExists { .. }) => {}
-                    other => other?,
-                }
-            }
+            put_blobs(tx, &blobs)?;
             let index = tx.next_index();
             let mut rows = Vec::new();
             for version in versions {
@@ -288,6 +322,11 @@ impl Vault<'_> {
     /// Opaque key of a version's row.
     fn row_key(&self, name: &str) -> Vec<u8> {
         ident::chunk_id(&self.keys.names, name.as_bytes()).0.as_bytes().to_vec()
+    }
+
+    fn seal_blobs(&self, blobs: Vec<Blob>) -> Result<Vec<SealedBlob>, EngineError> {
+        let seal = |blob: Blob| Ok((blob.kind, blob.id.clone(), self.seal_blob(blob.kind, &blob.id, &blob.bytes)?));
+        blobs.into_iter().map(seal).collect()
     }
 
     fn seal_blob(&self, kind: &str, id: &str, bytes: &[u8]) -> Result<Vec<u8>, EngineError> {

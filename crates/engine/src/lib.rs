@@ -6,6 +6,7 @@
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
+//! * [`history`]: what runs looked like.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
@@ -23,6 +24,7 @@ mod chart;
 pub mod doctor;
 mod error;
 pub mod files;
+pub mod history;
 mod keep;
 mod look;
 mod newer;
@@ -59,7 +61,11 @@ pub use ringfence_reach as reach;
 pub use ringfence_sandbox::supervisor_main;
 pub use ringfence_schema as schema;
 pub use ringfence_trust::{Passphrase, feed::Feed, pins::Pins, sign::VerifyingKey};
-pub use run::{RunEnd, RunOptions};
+pub use ringfence_watch as watch;
+pub use run::{
+    RunEnd, RunOptions,
+    live::{Follow, Order, follow, live_runs, order},
+};
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::ShownEvidence;
 pub use vault::{Protection, Vault, pins};

@@ -4,6 +4,8 @@
 //! stay inside what the user may read; sizes and durations carry their unit (`2 GiB`, `10 min`). Unknown keys are refused,
 //! because a misspelt limit is no limit.
 
+mod egress;
+
 use std::{
     collections::BTreeMap,
     fmt, fs,
@@ -14,6 +16,7 @@ use ringfence_attack::HardenPlan;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::EngineError;
+pub use egress::{AllowedHost, EgressTable, covers};
 
 /// Largest plan that is read.
 const PLAN_BYTES_MAX: u64 = 1 << 20;
@@ -73,6 +76,9 @@ pub struct RunTable {
     /// Limits.
     #[serde(default)]
     pub limits: LimitTable,
+    /// What it may reach; nothing without it.
+    #[serde(default)]
+    pub egress: EgressTable,
     /// Settings of the built-in trainer.
     #[serde(default)]
     pub harden: HardenPlan,
@@ -347,6 +353,7 @@ impl PlanFile {
             }
             (None, Some(_)) => {}
         }
+        self.run.egress.check()?;
         for (role, data) in &self.data {
             check_role("data", role)?;
             if !(data.scale.is_finite() && data.scale != 0.0) {

@@ -1,27 +1,27 @@
-//! What is kept of a run's events.
+//! What is kept of a run's events, and what of them is worth showing while it goes on.
 
 use ringfence_schema::{
-    Digest,
+    alert::TelemetryLine,
     event::{Claimed, Observed, RunEvent, Source},
 };
 
-/// The events of a run as JSON lines, bounded.
-#[derive(Default)]
-pub(super) struct Telemetry {
-    lines: Vec<u8>,
+use super::live::Live;
+
+/// The events of a run: to whoever follows, and kept for the record.
+pub(super) struct Telemetry<'a> {
+    live: &'a Live,
     last: Vec<String>,
 }
 
-impl Telemetry {
+impl<'a> Telemetry<'a> {
+    /// Keeps lines in `live`.
+    pub(super) fn new(live: &'a Live) -> Self {
+        Self { live, last: Vec::new() }
+    }
+
     /// Keeps an event; a line for the progress display, if it has one.
-    pub(super) fn take(&mut self, event: &RunEvent) -> Option<String> {
-        if let Ok(line) = serde_json::to_vec(event)
-            && self.lines.len() + line.len() < TELEMETRY_BYTES_MAX
-        {
-            self.lines.extend(line);
-            self.lines.push(b'\n');
-        }
-        match &event.source {
+    pub(super) fn take(&mut self, event: RunEvent) -> Option<String> {
+        let shown = match &event.source {
             Source::Claimed(Claimed::Line { text, .. }) => {
                 self.last.push(text.clone());
                 if self.last.len() > LAST_LINES {
@@ -34,15 +34,9 @@ impl Telemetry {
                 Some(format!("{cpu:.1} CPU-s, {memory:.0} MiB"))
             }
             _ => None,
-        }
-    }
-
-    pub(super) fn bytes(&self) -> Vec<u8> {
-        self.lines.clone()
-    }
-
-    pub(super) fn digest(&self) -> Digest {
-        Digest::of(&self.lines)
+        };
+        self.live.add(&TelemetryLine::Event(event));
+        shown
     }
 
     pub(super) fn last_lines(&self) -> &[String] {
@@ -50,7 +44,5 @@ impl Telemetry {
     }
 }
 
-/// Most telemetry that is kept of a run, in bytes.
-const TELEMETRY_BYTES_MAX: usize = 32 << 20;
 /// Lines of a failed command that its error quotes.
 const LAST_LINES: usize = 5;

@@ -18,9 +18,9 @@ use ringfence_trust::{
 };
 use serde_json::{Value, json};
 
-use super::{HARDEN_REPORT, Inputs, MODEL_FILE, RunOptions, telemetry::Telemetry};
+use super::{HARDEN_REPORT, Inputs, MODEL_FILE, RunOptions, live::Live, telemetry::Telemetry};
 use crate::{
-    act::{Act, Blob, Effect, Reach},
+    act::{Act, Blob, Effect, Reach, Salvage},
     admit::{fill_index, resource},
     error::EngineError,
     plan::{DemandedLevel, Plan, Trainer},
@@ -70,10 +70,10 @@ impl Vault<'_> {
             subject: format!("{name}@{number}"),
             reach: Reach::Inside,
         };
-        let (mut candidate, index) = self.act(act, || {
+        let (mut candidate, index) = self.act_salvaging(act, |salvage| {
             let job = self.job(plan, &id, &command, demand, &all)?;
             let work = Work { id: &id, plan, command: &command, used: &used, name: &name, number };
-            self.supervise(job, &work)
+            self.supervise(job, &work, salvage)
         })?;
         fill_index(&mut candidate.version, index);
         self.settings.progress.note(&format!("trained    {}", candidate.version.reference()));
@@ -156,18 +156,31 @@ impl Vault<'_> {
     }
 
     /// Runs the job under a keyless supervisor and takes its outputs back through quarantine.
-    fn supervise(&self, job: SandboxJob, work: &Work<'_>) -> Result<Effect<Candidate>, EngineError> {
+    fn supervise(
+        &self,
+        job: SandboxJob,
+        work: &Work<'_>,
+        salvage: &mut Salvage,
+    ) -> Result<Effect<Candidate>, EngineError> {
         let limits = serde_json::to_value(job.limits).unwrap_or(Value::Null);
         let started = (self.settings.now)();
         let mut writer = self.writer(Namespace::Quarantine)?;
         let mut training = None;
-        let mut telemetry = Telemetry::default();
         let progress = self.settings.progress;
+        let stop = Stop::new();
+        let pulled = stop.clone();
+        let (live, unheard) = Live::begin(&self.settings.vault, work.id, move |_| pulled.stop());
+        if let Some(error) = unheard {
+            progress.note(&format!("run {} cannot be followed from elsewhere: {error}", work.id));
+        }
+        let mut telemetry = Telemetry::new(&live);
+        progress.note(&format!("running    {}", work.id));
         progress.begin("training", None);
         let ran = {
             let mut events = |event: RunEvent| {
-                if let Some(line) = telemetry.take(&event) {
-                    progress.advance(event.at_ms / 1_000, &line);
+                let seconds = event.at_ms / 1_000;
+                if let Some(line) = telemetry.take(event) {
+                    progress.advance(seconds, &line);
                 }
             };
             let mut collect = |path: &str, content: &mut dyn std::io::Read| -> std::io::Result<()> {
@@ -185,12 +198,21 @@ impl Vault<'_> {
                 &self.settings.program,
                 &["__supervise"],
                 job,
-                &Stop::new(),
+                &stop,
                 &mut events,
                 &mut collect,
             )
         };
         progress.end("");
+        let kept = live.bytes();
+        if live.dropped() > 0 {
+            progress.note(&format!("telemetry  {} lines beyond the limit were not kept", live.dropped()));
+        }
+        let kept_digest = Digest::of(&kept);
+        salvage.openings.insert("run".into(), json!(work.id));
+        salvage.openings.insert("telemetry".into(), json!(kept_digest));
+        salvage.openings.insert("subject".into(), json!(format!("{}@{}", work.name, work.number)));
+        salvage.blobs.push(Blob::new("run", kept));
         let result = ran.map_err(|error| match error {
             SandboxError::Command { command, detail } => EngineError::incomplete(
                 format!("command `{command}`"),
@@ -222,7 +244,7 @@ impl Vault<'_> {
             measures: &result.measures,
             environment: provenance::environment(work.command),
             policy: self.policies.digest(),
-            telemetry: telemetry.digest(),
+            telemetry: kept_digest,
             program: self.own_digest()?,
             exit_code,
             started,
@@ -251,8 +273,8 @@ impl Vault<'_> {
         };
         let mut effect = Effect::of(());
         signed.into_effect(&mut version, &mut effect);
-        effect.blobs.push(Blob::new("run", telemetry.bytes()));
-        effect.openings.insert("telemetry".into(), json!(telemetry.digest()));
+        effect.blobs.append(&mut salvage.blobs);
+        effect.openings.append(&mut salvage.openings);
         effect.sealed.push(sealed);
         let observed = observed(&result, work.id);
         Ok(effect.replace(Candidate { version, training, observed }))
@@ -315,7 +337,7 @@ fn quote(word: &str) -> String {
 }
 
 /// The exit code of a job that ended well, or why it did not.
-fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry) -> Result<i32, EngineError> {
+fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry<'_>) -> Result<i32, EngineError> {
     let why = match &result.ending {
         Ending::Exited(0) => return Ok(0),
         Ending::Exited(code) => format!("exit code {code}"),
