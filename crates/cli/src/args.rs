@@ -1,5 +1,7 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
+pub(crate) mod watch;
+
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
@@ -35,7 +37,7 @@ pub(crate) struct Cli {
 const GROUPS: [(&str, &[&str]); 4] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
-    ("Run", &["run", "attack", "harden", "release"]),
+    ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
     ("Operate", &["trail", "doctor", "completions"]),
 ];
 
@@ -176,6 +178,16 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: TrailAction,
     },
+    /// Watch a run, list runs, score a series of measurements
+    #[command(
+        after_help = "Examples:\n  ringfence watch\n  ringfence watch r-1f0c2a9d5e7b4386\n  ringfence watch history r-1f0c2a9d5e7b4386 --out run.html\n  ringfence watch replay cpu.csv --format json"
+    )]
+    Watch(watch::WatchArgs),
+    /// Stop a run that goes on, or halt it
+    #[command(
+        after_help = "Examples:\n  ringfence stop r-1f0c2a9d5e7b4386\n  ringfence stop r-1f0c2a9d5e7b4386 --freeze"
+    )]
+    Stop(watch::StopArgs),
     /// Say what works on this machine, what does not, and what to do
     Doctor,
     /// Print completions for a shell

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use ringfence_engine::{EngineError, ExitClass, Settings};
 
 use crate::{
-    args::{self, Cli, Command, Format, SignAction},
+    args::{
+        self, Cli, Command, Format, SignAction,
+        watch::{WatchAction, WatchArgs},
+    },
     output::Printer,
     place,
     progress::Terminal,
@@ -17,6 +20,7 @@ mod show;
 mod supply;
 mod trail;
 mod vault;
+mod watch;
 
 /// Runs the command and says how it ended.
 pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineError> {
@@ -60,6 +64,8 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Show(args) => show::show(&settings, printer, &args),
         Command::Verify(args) => trail::verify(&settings, printer, &args),
         Command::Trail { action } => trail::trail(&settings, printer, &action),
+        Command::Watch(args) => watch::watch(&settings, printer, &args),
+        Command::Stop(args) => watch::stop(&settings, printer, &args),
         Command::Doctor => show::doctor(&settings, printer),
         Command::Completions { shell } => completions(printer, shell),
     }
@@ -100,7 +106,8 @@ impl Places {
                 | Command::Attack(_)
                 | Command::Harden(_)
                 | Command::Sign { action: SignAction::Model(_) }
-                | Command::Completions { .. },
+                | Command::Completions { .. }
+                | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),
             ) => true,
             Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),
             // Pins, if there are any, say whose waivers count.

@@ -1,0 +1,226 @@
+//! Runs seen while they go on and afterwards, and series scored.
+
+mod screen;
+
+use std::{
+    fs::File,
+    io::{self, BufRead, BufReader, IsTerminal as _},
+    path::Path,
+};
+
+use ringfence_engine::{
+    EngineError, ExitClass, Order, Settings, Vault, follow,
+    history::{clock, history_page},
+    live_runs, order,
+    schema::alert::{Basis, TelemetryLine},
+    watch::{
+        record::{MarkKind, Record},
+        replay::{self, RowError},
+        series::Detector,
+    },
+};
+use serde_json::json;
+
+use crate::{
+    args::{
+        Format,
+        watch::{StopArgs, WatchAction, WatchArgs},
+    },
+    output::{Printer, Style, table},
+};
+
+/// `watch`.
+pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs) -> Result<ExitClass, EngineError> {
+    match (&args.action, &args.run) {
+        (Some(WatchAction::Replay { file }), _) => score(printer, file),
+        (Some(WatchAction::History { run, out }), _) => {
+            let record = Vault::open(settings)?.run_record(run)?;
+            let path = out.clone().unwrap_or_else(|| format!("{run}.html").into());
+            std::fs::write(&path, history_page(run, &record)).map_err(EngineError::io(&path))?;
+            if printer.for_people() {
+                printer.line(path.display().to_string())?;
+            } else {
+                printer.document("ringfence.history/1", &json!({"run": run, "page": path}))?;
+            }
+            Ok(ExitClass::Done)
+        }
+        (None, Some(run)) => look_at(settings, printer, run),
+        (None, None) => list(settings, printer),
+    }
+}
+
+/// `stop`.
+pub(crate) fn stop(settings: &Settings<'_>, printer: Printer, args: &StopArgs) -> Result<ExitClass, EngineError> {
+    let (what, done) = match (args.freeze, args.thaw) {
+        (true, _) => (Order::Freeze, "frozen"),
+        (_, true) => (Order::Thaw, "going on"),
+        _ => (Order::Stop, "stopped"),
+    };
+    order(&settings.vault, &args.run, what)?;
+    if printer.for_people() {
+        printer.line(format!("{done}  {}", args.run))?;
+    } else {
+        printer.document("ringfence.stop/1", &json!({"run": args.run, "state": done}))?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn list(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
+    let runs = Vault::open(settings)?.runs()?;
+    if !printer.for_people() {
+        printer.document("ringfence.runs/1", &json!({"runs": runs}))?;
+        return Ok(ExitClass::Done);
+    }
+    if runs.is_empty() {
+        printer.say("no runs yet: `ringfence run PLAN` starts one");
+        return Ok(ExitClass::Done);
+    }
+    let rows: Vec<Vec<String>> = runs
+        .into_iter()
+        .map(|line| {
+            let ended = line.ended.map(|time| time.to_string()).unwrap_or_default();
+            vec![line.run, line.state.to_owned(), line.subject, ended, line.error.unwrap_or_default()]
+        })
+        .collect();
+    printer.line(table(&rows).trim_end())?;
+    Ok(ExitClass::Done)
+}
+
+/// A terminal gets the view; pipes and programs get lines.
+fn look_at(settings: &Settings<'_>, printer: Printer, run: &str) -> Result<ExitClass, EngineError> {
+    let is_live = live_runs(&settings.vault).iter().any(|live| live == run);
+    let on_terminal = printer.format == Format::Human && io::stdout().is_terminal() && io::stdin().is_terminal();
+    if on_terminal {
+        let record = if is_live { Record::new() } else { Vault::open(settings)?.run_record(run)? };
+        let lines = if is_live { Some(follow(&settings.vault, run)?) } else { None };
+        screen::show(&settings.vault, run, record, lines)?;
+        return Ok(ExitClass::Done);
+    }
+    if is_live {
+        let mut record = Record::new();
+        for line in follow(&settings.vault, run)? {
+            let line = line?;
+            if printer.for_people() {
+                let before = record.marks().len();
+                record.take(&line);
+                print_marks(printer, &record, before)?;
+            } else {
+                print_line(printer, &line)?;
+            }
+        }
+        if printer.for_people() {
+            print_signals(printer, &record)?;
+        }
+        return Ok(ExitClass::Done);
+    }
+    let vault = Vault::open(settings)?;
+    if printer.for_people() {
+        let record = vault.run_record(run)?;
+        print_marks(printer, &record, 0)?;
+        print_signals(printer, &record)?;
+    } else {
+        vault.run_lines(run)?.iter().try_for_each(|line| print_line(printer, line))?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn print_line(printer: Printer, line: &TelemetryLine) -> Result<(), EngineError> {
+    let text = serde_json::to_string(line).map_err(|error| EngineError::incomplete("standard output", error))?;
+    printer.line(text)
+}
+
+fn print_marks(printer: Printer, record: &Record, from: usize) -> Result<(), EngineError> {
+    for mark in record.marks().iter().skip(from) {
+        let (word, style) = word(mark.kind);
+        let line = format!("{:>8}  {}  {}", clock(mark.at_ms), printer.strong(word, style), mark.text);
+        printer.line(line)?;
+    }
+    Ok(())
+}
+
+/// One line per signal: whose word, name, newest value, range.
+fn print_signals(printer: Printer, record: &Record) -> Result<(), EngineError> {
+    let rows: Vec<Vec<String>> = record
+        .signals()
+        .map(|signal| {
+            let low = signal.points.iter().map(|point| point.low).fold(f64::INFINITY, f64::min);
+            let high = signal.points.iter().map(|point| point.high).fold(f64::NEG_INFINITY, f64::max);
+            let value = |value: f64| format!("{value:.4} {}", signal.unit).trim_end().to_owned();
+            vec![
+                short_whose(signal.basis).to_owned(),
+                signal.name.to_owned(),
+                signal.latest().map(value).unwrap_or_default(),
+                format!("{low:.4} to {high:.4}"),
+            ]
+        })
+        .collect();
+    printer.line(table(&rows).trim_end())
+}
+
+/// Whose word a signal is, in one word.
+fn short_whose(basis: Basis) -> &'static str {
+    match basis {
+        Basis::Observed => "kernel",
+        Basis::Claimed => "claim",
+        Basis::Both => "both",
+    }
+}
+
+fn word(kind: MarkKind) -> (&'static str, Style) {
+    match kind {
+        MarkKind::Phase => ("phase  ", Style::Quiet),
+        MarkKind::Checkpoint => ("file   ", Style::Good),
+        MarkKind::Refusal => ("refused", Style::Warn),
+        MarkKind::Limit => ("limit  ", Style::Bad),
+        MarkKind::Alert(_) => ("alert  ", Style::Bad),
+    }
+}
+
+fn score(printer: Printer, file: &Path) -> Result<ExitClass, EngineError> {
+    let input: Box<dyn BufRead> = if file == Path::new("-") {
+        Box::new(io::stdin().lock())
+    } else {
+        Box::new(BufReader::new(File::open(file).map_err(EngineError::io(file))?))
+    };
+    let mut detector = Detector::new();
+    let mut out = String::new();
+    let mut unread = 0_u64;
+    for row in replay::Rows::new(input) {
+        let row = match row {
+            Ok(row) => row,
+            // One bad row is named and passed over; without columns or a file there is nothing to go on with.
+            Err(error @ (RowError::Read { .. } | RowError::NoColumn { .. })) => {
+                return Err(EngineError::incomplete(file.display().to_string(), error));
+            }
+            Err(error) => {
+                unread += 1;
+                if unread <= UNREAD_SAID_MAX {
+                    printer.say(format!("{}: {error}", file.display()));
+                }
+                continue;
+            }
+        };
+        let score = detector.push(row.at_s, row.value);
+        if printer.for_people() {
+            out.push_str(&format!("{}  {}  {score:.4}\n", row.timestamp, row.value));
+        } else {
+            let line = json!({"timestamp": row.timestamp, "value": row.value, "score": score});
+            out.push_str(&line.to_string());
+            out.push('\n');
+        }
+        if out.len() >= OUT_BYTES {
+            printer.raw(out.as_bytes())?;
+            out.clear();
+        }
+    }
+    printer.raw(out.as_bytes())?;
+    if unread > 0 {
+        return Err(EngineError::incomplete(file.display().to_string(), format!("{unread} rows could not be read")));
+    }
+    Ok(ExitClass::Done)
+}
+
+/// Rows that could not be read and are named one by one.
+const UNREAD_SAID_MAX: u64 = 10;
+/// Bytes that are written at a time.
+const OUT_BYTES: usize = 32 << 10;
