@@ -118,7 +118,8 @@ impl Claims {
     /// Listens on `parts`, and looks below `output`, the folder of outputs.
     pub(super) fn new(output: Option<BorrowedFd<'_>>, parts: Vec<(Part, OwnedFd)>, now: Instant) -> Self {
         let mut channel = Channel::new(now);
-        let mut folders: Vec<_> = output.and_then(|output| Folder::new(output, folder::Kind::Output)).into_iter().collect();
+        let mut folders: Vec<_> =
+            output.and_then(|output| Folder::new(output, folder::Kind::Output)).into_iter().collect();
         for (part, descriptor) in parts {
             match part {
                 Part::Scratch => {

@@ -116,7 +116,7 @@ mod tests {
         let mut texts = Vec::new();
         let mut emit = |claimed| match claimed {
             Claimed::Line { text, .. } => texts.push(text),
-            Claimed::Dropped { .. } => unreachable!(),
+            other => panic!("{other:?}"),
         };
         for piece in pieces {
             lines.push(piece, &mut budget, &mut |_| (), &mut emit);

@@ -4,6 +4,7 @@
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
 mod claims;
+mod drills;
 mod escape;
 mod limits;
 mod runs;

@@ -55,11 +55,8 @@ pub(in crate::run) fn make(folder: &Path, group: Option<u32>, sockets: Sockets) 
         fs::set_permissions(&pipe_path, fs::Permissions::from_mode(0o620))?;
     }
     // For writing too: then there is always a writer, and the end of one is not the end of the channel.
-    let pipe = OpenOptions::new()
-        .read(true)
-        .write(true)
-        .custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW)
-        .open(&pipe_path)?;
+    let pipe =
+        OpenOptions::new().read(true).write(true).custom_flags(libc::O_NONBLOCK | libc::O_NOFOLLOW).open(&pipe_path)?;
     let (mut socket_path, mut socket) = (None, None);
     if sockets == Sockets::Allowed {
         let path = folder.join(SOCKET_NAME);

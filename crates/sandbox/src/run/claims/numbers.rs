@@ -115,7 +115,10 @@ fn number(text: &str) -> Option<(Token<'_>, &str)> {
     if written.len() > NUMBER_BYTES_MAX || !ends_number(tail) {
         return None;
     }
-    if !measured && !negative && let Some(ratio) = ratio(written, tail) {
+    if !measured
+        && !negative
+        && let Some(ratio) = ratio(written, tail)
+    {
         return Some(ratio);
     }
     let value: f64 = written.replace(',', "").parse().ok()?;

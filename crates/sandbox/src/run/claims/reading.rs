@@ -136,6 +136,8 @@ struct Pairs<'a> {
     /// A loss was named, its number has yet to come: `loss at step 3: 0.5`.
     pending: Option<Meaning>,
     answers: bool,
+    /// CatBoost: `learn:` is the loss, and `test:` the one on held-out data.
+    learns: bool,
 }
 
 impl<'a> Pairs<'a> {
@@ -156,6 +158,7 @@ impl<'a> Pairs<'a> {
             Token::Mark('\'' | '"' | '#' | '[') => {}
             Token::Mark('(') => self.note_pending(),
             Token::Mark('|' | '│' | '┃') if !self.phrase.is_empty() && !self.separated => self.separated = true,
+            Token::Mark(')') => self.close(),
             Token::Mark(_) => self.reset(),
             Token::Other => {
                 self.phrase.clear();
@@ -181,7 +184,10 @@ impl<'a> Pairs<'a> {
             if leads {
                 self.reading.lead = self.reading.lead.or(number.count());
             }
+        } else if self.phrase == ["test"] && self.learns {
+            self.reading.take(Meaning::EvaluationLoss(Rank::Plain), number, self.separated);
         } else if let Some((meaning, known)) = self.resolve() {
+            self.learns |= self.phrase == ["learn"];
             let sure = known && (self.separated || number.measured);
             self.reading.take(meaning, number, sure);
         }
@@ -244,6 +250,18 @@ impl<'a> Pairs<'a> {
     fn heading(&mut self) {
         if let Some(section) = names::words(&self.phrase.join(" ")).and_then(|words| names::section(&words)) {
             self.reading.evaluation = Some(section);
+        }
+    }
+
+    /// `Epoch(train)  [1]`: what stands in parentheses says of what data the word before is.
+    fn close(&mut self) {
+        let last = self.phrase.last().and_then(|word| names::section(&names::words(word)?));
+        match last {
+            Some(section) if self.phrase.len() > 1 && !self.separated => {
+                self.reading.evaluation = Some(section);
+                self.phrase.pop();
+            }
+            _ => self.reset(),
         }
     }
 

@@ -197,7 +197,9 @@ mod tests {
 
     #[test]
     fn what_is_no_number_has_diverged() {
-        for text in [r#"{"loss": NaN, "step": 3}"#, r#"{"loss": -Infinity}"#, r#"{"loss":"nan"}"#, r#"{"grad_norm":Infinity}"#] {
+        for text in
+            [r#"{"loss": NaN, "step": 3}"#, r#"{"loss": -Infinity}"#, r#"{"loss":"nan"}"#, r#"{"grad_norm":Infinity}"#]
+        {
             assert!(line(text.as_bytes()).unwrap().diverged, "{text}");
         }
         assert_eq!(line(br#"{"note":"NaN \" NaN","step":3}"#).unwrap().step, Some(3));

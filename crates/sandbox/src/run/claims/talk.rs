@@ -152,7 +152,7 @@ impl Talk {
         let mut step = reading.step;
         let mut moved = false;
         if counts && reading.step.is_none() {
-            if reading.epoch.is_some() {
+            if label.iter().any(|word| word == "epoch") && reading.epoch.is_some() {
                 self.note_epoch(&reading);
                 reading.batch = Some((drawn.at, drawn.total));
                 step = self.step_of(&reading);
@@ -231,7 +231,9 @@ impl Table {
     fn heading(text: &str) -> Option<Self> {
         let cut = [Cut::Pipe, Cut::Wide, Cut::Comma, Cut::Space].into_iter().find(|cut| cut.cells(text).len() > 1)?;
         let cells = cut.cells(text);
-        if cells.len() > COLUMNS_MAX || cells.iter().any(|cell| cell.parse::<f64>().is_ok()) {
+        // Words only: `epoch=3 loss=0.5` is a record, not a heading.
+        let heading = |cell: &&str| cell.chars().all(|each| each.is_alphabetic() || " _-/.()%#".contains(each));
+        if cells.len() > COLUMNS_MAX || !cells.iter().all(heading) {
             return None;
         }
         let columns: Vec<_> = cells.iter().map(|cell| names::meaning(cell)).collect();
