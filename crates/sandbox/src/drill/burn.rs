@@ -1,8 +1,9 @@
 //! Drills that take more than they should, or stay longer.
 
 use std::{
-    env, fs, hint,
+    env, fs, hint, io,
     path::PathBuf,
+    process::{Child, Command},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
     thread,
     time::{Duration, Instant},
@@ -12,7 +13,6 @@ use nix::{sys::signal::SigSet, unistd::setsid};
 use ringfence_schema::Hasher;
 
 use super::{Outcome, say};
-use crate::sys::{self, Side};
 
 pub(super) fn miner(arguments: &[String]) -> Outcome {
     let tried = mine(arguments, &mut || ());
@@ -62,33 +62,43 @@ fn mine(arguments: &[String], each: &mut dyn FnMut()) -> u64 {
 
 pub(super) fn fork_bomb(_arguments: &[String]) -> Outcome {
     let deadline = Instant::now() + FORK_TIME;
-    let (made, refused) = breed(0, deadline);
-    if refused > 0 {
-        return Outcome::Held(format!("{refused} times a process could not be made, {made} times it could"));
-    }
-    Outcome::Out(format!("{made} processes were made by the first one alone, none was refused"))
-}
-
-/// Makes children that do the same; each level ends by itself. Counts are those of this process.
-fn breed(generation: u32, deadline: Instant) -> (u64, u64) {
-    let (mut made, mut refused) = (0, 0);
-    while Instant::now() < deadline && generation < GENERATIONS_MAX {
-        if made < CHILDREN_MAX {
-            match sys::clone_process(0) {
-                Ok(Side::Parent(_)) => made += 1,
-                Ok(Side::Child) => {
-                    breed(generation + 1, deadline);
-                    std::process::exit(0)
-                }
-                Err(_) => refused += 1,
+    let generation = generation();
+    let (mut made, mut refused) = (0_u64, 0_u64);
+    let mut children = Vec::new();
+    while Instant::now() < deadline && generation < GENERATIONS_MAX && made < CHILDREN_MAX {
+        match again(generation + 1) {
+            Ok(child) => {
+                made += 1;
+                children.push(child);
             }
+            Err(_) => refused += 1,
         }
         thread::sleep(FORK_PAUSE);
     }
     while Instant::now() < deadline {
-        thread::sleep(FORK_PAUSE);
+        thread::sleep(STEP_TIME);
     }
-    (made, refused)
+    if generation > 0 {
+        std::process::exit(i32::from(refused > 0));
+    }
+    // A child that was refused one, or was killed, says so by its end.
+    let ends = children.iter_mut().map(|child| child.wait().is_ok_and(|status| status.success()));
+    let failed = ends.filter(|well| !well).count();
+    if refused > 0 || failed > 0 {
+        return Outcome::Held(format!("of {made} processes {failed} could not make theirs, {refused} were not made"));
+    }
+    Outcome::Out(format!("{made} processes were made by the first one, and all made theirs"))
+}
+
+/// Starts this executable again as it was started, one generation later.
+fn again(generation: u32) -> io::Result<Child> {
+    let mut command = Command::new(env::current_exe()?);
+    command.args(env::args_os().skip(1)).env(GENERATION_VARIABLE, generation.to_string()).spawn()
+}
+
+/// How many drills started one another before this one.
+fn generation() -> u32 {
+    env::var(GENERATION_VARIABLE).ok().and_then(|text| text.parse().ok()).unwrap_or(0)
 }
 
 pub(super) fn memory_bomb(_arguments: &[String]) -> Outcome {
@@ -106,27 +116,21 @@ pub(super) fn memory_bomb(_arguments: &[String]) -> Outcome {
 }
 
 pub(super) fn outlive(arguments: &[String]) -> Outcome {
-    let heartbeat = env::var_os("RINGFENCE_OUT").map(|folder| PathBuf::from(folder).join("heartbeat"));
-    match sys::clone_process(0) {
-        Err(error) => return Outcome::Held(format!("no process could be made: {error}")),
-        Ok(Side::Parent(_)) => {}
-        Ok(Side::Child) => {
+    match generation() {
+        0 => {}
+        // In between: its end leaves the next one without a parent.
+        1 => {
             let _ = setsid();
-            if let Ok(Side::Child) = sys::clone_process(0) {
-                let _ = SigSet::all().thread_block();
-                let deadline = Instant::now() + OUTLIVE_TIME;
-                let mut beat = 0_u64;
-                while Instant::now() < deadline {
-                    beat += 1;
-                    say(&format!("outliving {beat}"));
-                    if let Some(path) = &heartbeat {
-                        let _ = fs::write(path, beat.to_string());
-                    }
-                    thread::sleep(STEP_TIME);
-                }
-            }
+            let _ = again(2);
             std::process::exit(0)
         }
+        _ => {
+            beat();
+            std::process::exit(0)
+        }
+    }
+    if let Err(error) = again(1).and_then(|mut child| child.wait()) {
+        return Outcome::Held(format!("no process could be made: {error}"));
     }
     // Long enough for the heir to be on its own.
     thread::sleep(STEP_TIME * 5);
@@ -134,6 +138,22 @@ pub(super) fn outlive(arguments: &[String]) -> Outcome {
         thread::sleep(OUTLIVE_TIME);
     }
     Outcome::Unclear("a process was left behind: nothing may come from it after this".to_owned())
+}
+
+/// Shows that it is alive, deaf to all signals that a process may be deaf to.
+fn beat() {
+    let _ = SigSet::all().thread_block();
+    let path = env::var_os("RINGFENCE_OUT").map(|folder| PathBuf::from(folder).join("heartbeat"));
+    let deadline = Instant::now() + OUTLIVE_TIME;
+    let mut beats = 0_u64;
+    while Instant::now() < deadline {
+        beats += 1;
+        say(&format!("outliving {beats}"));
+        if let Some(path) = &path {
+            let _ = fs::write(path, beats.to_string());
+        }
+        thread::sleep(STEP_TIME);
+    }
 }
 
 /// How long a miner works by default, in seconds.
@@ -144,6 +164,8 @@ const MINE_SECONDS_MAX: u64 = 600;
 const CORES_MAX: usize = 256;
 /// Between two steps, or what looks like steps.
 const STEP_TIME: Duration = Duration::from_millis(100);
+/// Tells a process which generation it is.
+const GENERATION_VARIABLE: &str = "DRILL_GENERATION";
 /// How long a fork bomb lasts.
 const FORK_TIME: Duration = Duration::from_secs(8);
 /// Between two attempts to make a process.

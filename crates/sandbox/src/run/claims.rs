@@ -135,7 +135,7 @@ impl Claims {
             reading: Bucket::new(OUTPUT_BYTES_PER_SECOND, OUTPUT_BYTES_PER_SECOND * 4, now),
             channel,
             folders,
-            queue: Queue::new(now),
+            queue: Queue::new(),
             complaints: BTreeMap::new(),
             complained: None,
         }
@@ -230,7 +230,7 @@ pub fn merge(before: &mut Progress, next: Progress) {
 }
 
 /// Bytes of output per second that are read for progress; four times as many at once.
-const OUTPUT_BYTES_PER_SECOND: u64 = 1 << 20;
+const OUTPUT_BYTES_PER_SECOND: u64 = 256 << 10;
 /// What a line costs beside its text.
 const LINE_COST_BYTES: u64 = 64;
 /// How often a growing number of complaints is told.

@@ -157,7 +157,7 @@ fn take(
     let mut buffer = vec![0; PIECE_BYTES];
     // Not for ever: who writes without end must not keep the supervisor from its other duties.
     for _ in 0..READS_AT_A_TIME {
-        if !taken.take(PIECE_BYTES as u64, now) {
+        if taken.level(now) < PIECE_BYTES as u64 {
             break;
         }
         match source.read(&mut buffer) {
@@ -165,7 +165,10 @@ fn take(
                 partial.end(each);
                 return Rest::End;
             }
-            Ok(count) => partial.push(buffer.get(..count).unwrap_or_default(), lines, now, each),
+            Ok(count) => {
+                taken.take((count as u64).max(READ_COST_BYTES), now);
+                partial.push(buffer.get(..count).unwrap_or_default(), lines, now, each);
+            }
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
             Err(_) => return Rest::End,
@@ -224,5 +227,7 @@ const LINES_BYTES_PER_SECOND: u64 = 256 << 10;
 const TAKEN_BYTES_PER_SECOND: u64 = 16 << 20;
 /// One read.
 const PIECE_BYTES: usize = 64 << 10;
+/// What a read costs at least, so that many small ones are not free.
+const READ_COST_BYTES: u64 = 1 << 10;
 /// Reads of one source before the supervisor looks elsewhere.
 const READS_AT_A_TIME: usize = 8;

@@ -63,6 +63,16 @@ pub(super) fn labels_training(words: &[String]) -> bool {
     words.iter().all(|word| is_in(TRAINING, word) || is_in(BAR, word))
 }
 
+/// Whether `word` may be part of a name in the table: a quick look, so that most words are not cut.
+pub(super) fn hints(word: &str) -> bool {
+    HINTS.iter().any(|hint| word.as_bytes().windows(hint.len()).any(|window| window.eq_ignore_ascii_case(hint)))
+}
+
+/// Whether a heading may begin with `word`.
+pub(super) fn hints_section(word: &str) -> bool {
+    word.as_bytes().first().is_some_and(|first| b"tvedhfl".contains(&first.to_ascii_lowercase()))
+}
+
 /// Whether `word` before a name makes it another thing: `best loss`, `max steps`.
 pub(super) fn changes_meaning(word: &str) -> bool {
     is_in(OTHERWISE, word)
@@ -121,6 +131,9 @@ enum Qualified {
 
 impl Quantity {
     fn read(&self, words: &[String]) -> Option<Meaning> {
+        if words.len() > WORDS_MAX {
+            return None;
+        }
         let core = self.cores.iter().find(|core| {
             words.windows(core.len()).any(|window| window.iter().zip(core.iter()).all(|(word, core)| word == core))
         })?;
@@ -319,7 +332,7 @@ const QUANTITIES: &[Quantity] = &[
     },
     Quantity {
         meaning: Meaning::Epoch,
-        cores: &[&["epoch"]],
+        cores: &[&["epoch"], &["ep"]],
         beside: &["current", "at", "epoch"],
         qualified: Qualified::May,
     },
@@ -352,9 +365,10 @@ const EVALUATION: &[&str] = &[
     "dev",
     "heldout",
     "holdout",
+    "va",
 ];
 /// Words for data that is.
-const TRAINING: &[&str] = &["train", "training", "trainer", "finetune", "finetuning", "learn"];
+const TRAINING: &[&str] = &["train", "training", "trainer", "finetune", "finetuning", "learn", "tr", "trn"];
 /// Words beside those in headings.
 const SECTION: &[&str] = &["set", "results", "result", "metrics", "phase", "step", "split", "stats"];
 /// Further words in the labels of bars that count training.
@@ -428,6 +442,31 @@ const OTHERWISE: &[&str] = &[
 ];
 /// Words that end in a digit.
 const NUMBERED: &[&str] = &["l1", "l2"];
+/// Every core of the table contains one of these.
+const HINTS: &[&[u8]] = &[
+    b"loss",
+    b"lr",
+    b"rate",
+    b"norm",
+    b"step",
+    b"iter",
+    b"ep",
+    b"batch",
+    b"learn",
+    b"update",
+    b"rms",
+    b"mae",
+    b"mse",
+    b"mape",
+    b"l1",
+    b"l2",
+    b"error",
+    b"entropy",
+    b"huber",
+    b"quantile",
+    b"poisson",
+    b"deviance",
+];
 /// Most words in a name.
 const WORDS_MAX: usize = 8;
 /// Longest name in characters; the rest is not looked at.
@@ -457,6 +496,16 @@ mod tests {
         }
         assert_eq!(meaning("valid_0's l2"), Some(Meaning::EvaluationLoss(Rank::Metric)));
         assert_eq!(meaning("train-rmse"), Some(Meaning::Loss(Rank::Metric)));
+    }
+
+    #[test]
+    fn every_core_is_hinted_at() {
+        for core in QUANTITIES.iter().flat_map(|quantity| quantity.cores) {
+            assert!(core.iter().any(|word| hints(word)), "{core:?}");
+        }
+        for word in EVALUATION.iter().chain(TRAINING) {
+            assert!(hints_section(word), "{word}");
+        }
     }
 
     #[test]

@@ -48,52 +48,63 @@ impl Bucket {
 /// Events on their way to the caller.
 pub(super) struct Queue {
     ready: VecDeque<Claimed>,
+    places: BTreeMap<Told, Place>,
+}
+
+/// What is told in one place: a flood in one takes nothing from the others.
+struct Place {
     events: Bucket,
     checkpoints: Bucket,
-    waiting: BTreeMap<Told, Progress>,
+    waiting: Option<Progress>,
+}
+
+impl Place {
+    fn new(now: Instant) -> Self {
+        Self {
+            events: Bucket::new(EVENTS_PER_SECOND, EVENTS_AT_ONCE, now),
+            checkpoints: Bucket::new(CHECKPOINTS_PER_SECOND, CHECKPOINTS_AT_ONCE, now),
+            waiting: None,
+        }
+    }
 }
 
 impl Queue {
     /// An empty queue.
-    pub(super) fn new(now: Instant) -> Self {
-        Self {
-            ready: VecDeque::new(),
-            events: Bucket::new(EVENTS_PER_SECOND, EVENTS_AT_ONCE, now),
-            checkpoints: Bucket::new(CHECKPOINTS_PER_SECOND, CHECKPOINTS_AT_ONCE, now),
-            waiting: BTreeMap::new(),
-        }
+    pub(super) fn new() -> Self {
+        Self { ready: VecDeque::new(), places: BTreeMap::new() }
     }
 
     /// Takes one more; it is ready now, or later together with others from the same place.
     pub(super) fn add(&mut self, progress: Progress, now: Instant) {
-        let told = progress.told;
+        let room = self.ready.len() < READY_MAX;
+        let place = self.places.entry(progress.told).or_insert_with(|| Place::new(now));
         // Digests of checkpoints cannot be put together, so they have an allowance of their own.
-        let alone = progress.checkpoint.is_some() && self.has_room() && self.checkpoints.take(1, now);
-        if alone || (!self.waiting.contains_key(&told) && self.has_room() && self.events.take(1, now)) {
-            if let Some(before) = self.waiting.remove(&told) {
-                self.ready.push_back(Claimed::Progress(before));
-            }
+        let alone = progress.checkpoint.is_some() && room && place.checkpoints.take(1, now);
+        if alone || (place.waiting.is_none() && room && place.events.take(1, now)) {
+            self.ready.extend(place.waiting.take().map(Claimed::Progress));
             self.ready.push_back(Claimed::Progress(progress));
             return;
         }
-        match self.waiting.get_mut(&told) {
+        match &mut place.waiting {
             Some(before) => merge(before, progress),
-            None => drop(self.waiting.insert(told, progress)),
+            none => *none = Some(progress),
         }
         self.due(now);
     }
 
     /// Makes ready what waits, as far as the rate allows.
     pub(super) fn due(&mut self, now: Instant) {
-        while self.has_room() && !self.waiting.is_empty() && self.events.take(1, now) {
-            self.ready.extend(self.waiting.pop_first().map(|(_, progress)| Claimed::Progress(progress)));
+        for place in self.places.values_mut() {
+            if self.ready.len() < READY_MAX && place.waiting.is_some() && place.events.take(1, now) {
+                self.ready.extend(place.waiting.take().map(Claimed::Progress));
+            }
         }
     }
 
     /// Makes ready what waits.
     pub(super) fn flush(&mut self) {
-        let waiting = std::mem::take(&mut self.waiting);
-        self.ready.extend(waiting.into_values().map(Claimed::Progress));
+        let waiting = self.places.values_mut().filter_map(|place| place.waiting.take());
+        self.ready.extend(waiting.map(Claimed::Progress));
     }
 
     /// Passes on what is not progress.
@@ -104,10 +115,6 @@ impl Queue {
     /// Everything that is ready.
     pub(super) fn drain(&mut self) -> VecDeque<Claimed> {
         std::mem::take(&mut self.ready)
-    }
-
-    fn has_room(&self) -> bool {
-        self.ready.len() < READY_MAX
     }
 }
 
@@ -146,7 +153,7 @@ pub(super) fn merge(before: &mut Progress, next: Progress) {
     }
 }
 
-/// Events per second in the long run.
+/// Events per second in the long run, from each place.
 const EVENTS_PER_SECOND: u64 = 50;
 /// Events at once, as when a checkpoint brings its history.
 const EVENTS_AT_ONCE: u64 = 1_000;
@@ -155,7 +162,7 @@ const CHECKPOINTS_PER_SECOND: u64 = 2;
 /// Checkpoints at once.
 const CHECKPOINTS_AT_ONCE: u64 = 64;
 /// Most events that are ready while the caller takes none.
-const READY_MAX: usize = 2_000;
+const READY_MAX: usize = 4_000;
 
 #[cfg(test)]
 mod tests {
@@ -168,7 +175,7 @@ mod tests {
     #[test]
     fn what_comes_too_fast_is_put_together_and_nothing_of_its_sums_is_lost() {
         let start = Instant::now();
-        let mut queue = Queue::new(start);
+        let mut queue = Queue::new();
         for number in 0..10_000 {
             queue.add(step(number), start);
         }

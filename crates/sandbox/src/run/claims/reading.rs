@@ -138,11 +138,15 @@ struct Pairs<'a> {
     answers: bool,
     /// CatBoost: `learn:` is the loss, and `test:` the one on held-out data.
     learns: bool,
+    /// Numbers whose names were looked up.
+    resolved: usize,
 }
 
 impl<'a> Pairs<'a> {
     fn token(&mut self, index: usize, token: Token<'a>, before: Option<Token<'_>>, after: Option<Token<'_>>) {
         match token {
+            Token::Word(word) if is_in(WRAPPERS, word) && after == Some(Token::Mark('(')) => {}
+            Token::Word(word) if is_in(EQUALS, word) && !self.phrase.is_empty() => {}
             Token::Word(word) => {
                 if self.separated {
                     self.reset();
@@ -156,7 +160,8 @@ impl<'a> Pairs<'a> {
             Token::Mark(':' | '=') if self.phrase.is_empty() => self.answers = self.pending.is_some(),
             Token::Mark(':' | '=') => self.separated = true,
             Token::Mark('\'' | '"' | '#' | '[') => {}
-            Token::Mark('(') => self.note_pending(),
+            Token::Mark('(') if matches!(before, Some(Token::Word(_))) => self.note_pending(),
+            Token::Mark('(') => {}
             Token::Mark('|' | '│' | '┃') if !self.phrase.is_empty() && !self.separated => self.separated = true,
             Token::Mark(')') => self.close(),
             Token::Mark(_) => self.reset(),
@@ -188,7 +193,7 @@ impl<'a> Pairs<'a> {
             self.reading.take(Meaning::EvaluationLoss(Rank::Plain), number, self.separated);
         } else if let Some((meaning, known)) = self.resolve() {
             self.learns |= self.phrase == ["learn"];
-            let sure = known && (self.separated || number.measured);
+            let sure = known && number.measured;
             self.reading.take(meaning, number, sure);
         }
         self.phrase.clear();
@@ -221,18 +226,31 @@ impl<'a> Pairs<'a> {
 
     /// What the words before a number mean, and whether all of them are known.
     fn resolve(&mut self) -> Option<(Meaning, bool)> {
-        let (start, meaning, words) = (0..self.phrase.len()).find_map(|start| {
-            let words = names::words(&self.phrase.get(start..)?.join(" "))?;
-            Some((start, names::of_words(&words)?, words))
+        if !self.phrase.iter().any(|word| names::hints(word)) || self.resolved == RESOLVED_MAX {
+            return None;
+        }
+        self.resolved += 1;
+        let (mut words, mut starts) = (Vec::new(), Vec::new());
+        for word in &self.phrase {
+            starts.push(words.len());
+            words.extend(names::words(word).unwrap_or_else(|| vec![UNKNOWN.to_owned()]));
+        }
+        let (start, meaning, own) = starts.iter().enumerate().find_map(|(start, first)| {
+            let own = words.get(*first..)?;
+            Some((start, names::of_words(own)?, own))
         })?;
         let before = self.phrase.get(..start).unwrap_or_default();
         if before.last().is_some_and(|word| names::changes_meaning(&word.to_ascii_lowercase())) {
             return None;
         }
-        let unknown: Vec<&str> = before.iter().copied().filter(|word| !is_filler(word)).collect();
-        if matches!(meaning, Meaning::Step | Meaning::Epoch | Meaning::Batch) {
-            self.pending = names::meaning(&unknown.join(" ")).filter(is_loss).or(self.pending);
-            self.reading.evaluation = names::of_data(&words).or(self.reading.evaluation);
+        let unknown: Vec<&str> = before.iter().copied().filter(|word| !is_in(FILLERS, word)).collect();
+        match meaning {
+            Meaning::Step | Meaning::Epoch | Meaning::Batch => {
+                self.pending = loss_in(&unknown).or(self.pending);
+                self.reading.evaluation = names::of_data(own).or(self.reading.evaluation);
+            }
+            Meaning::Loss(_) | Meaning::EvaluationLoss(_) => self.pending = None,
+            Meaning::LearningRate | Meaning::GradientNorm(_) => {}
         }
         Some((meaning, unknown.is_empty()))
     }
@@ -248,16 +266,16 @@ impl<'a> Pairs<'a> {
 
     /// `Test set:`, `valid |`: what follows is about other data.
     fn heading(&mut self) {
-        if let Some(section) = names::words(&self.phrase.join(" ")).and_then(|words| names::section(&words)) {
+        if let Some(section) = section_in(&self.phrase) {
             self.reading.evaluation = Some(section);
         }
     }
 
     /// `Epoch(train)  [1]`: what stands in parentheses says of what data the word before is.
     fn close(&mut self) {
-        let last = self.phrase.last().and_then(|word| names::section(&names::words(word)?));
+        let last = self.phrase.split_last().and_then(|(last, before)| Some((section_in(&[last])?, before)));
         match last {
-            Some(section) if self.phrase.len() > 1 && !self.separated => {
+            Some((section, before)) if !before.is_empty() && !self.separated => {
                 self.reading.evaluation = Some(section);
                 self.phrase.pop();
             }
@@ -266,7 +284,7 @@ impl<'a> Pairs<'a> {
     }
 
     fn note_pending(&mut self) {
-        if let Some(loss) = names::meaning(&self.phrase.join(" ")).filter(is_loss) {
+        if let Some(loss) = loss_in(&self.phrase) {
             self.pending = Some(loss);
         }
     }
@@ -286,18 +304,38 @@ impl<'a> Pairs<'a> {
     }
 }
 
-fn is_loss(meaning: &Meaning) -> bool {
-    matches!(meaning, Meaning::Loss(_) | Meaning::EvaluationLoss(_))
+/// The loss that these words name, if they name nothing else.
+fn loss_in(phrase: &[&str]) -> Option<Meaning> {
+    let named = phrase.iter().any(|word| names::hints(word)).then(|| names::meaning(&phrase.join(" ")))??;
+    matches!(named, Meaning::Loss(_) | Meaning::EvaluationLoss(_)).then_some(named)
 }
 
-fn is_filler(word: &str) -> bool {
-    FILLERS.contains(&word.to_ascii_lowercase().as_str())
+/// The section that these words begin, if they are a heading.
+fn section_in(phrase: &[&str]) -> Option<bool> {
+    let first = phrase.first().filter(|first| names::hints_section(first))?;
+    if phrase.len() == 1 {
+        names::section(&names::words(first)?)
+    } else {
+        names::section(&names::words(&phrase.join(" "))?)
+    }
+}
+
+fn is_in(list: &[&str], word: &str) -> bool {
+    list.iter().any(|listed| listed.eq_ignore_ascii_case(word))
 }
 
 /// Words before a name that leave its meaning as it is.
 const FILLERS: &[&str] =
     &["info", "debug", "at", "after", "in", "for", "on", "and", "with", "is", "now", "the", "done", "rank", "end"];
+/// Words that stand where others write `=`.
+const EQUALS: &[&str] = &["is", "was", "became"];
+/// What libraries write around a number.
+const WRAPPERS: &[&str] = &["tensor", "array", "float", "np.float32", "np.float64", "numpy.float32", "numpy.float64"];
+/// Stands for a word that cannot be cut.
+const UNKNOWN: &str = "?";
 /// Words before a number that are looked at.
 const PHRASE_WORDS_MAX: usize = 5;
+/// Most numbers of a line whose names are looked up.
+const RESOLVED_MAX: usize = 64;
 /// A line with this word sums up a training (Hugging Face's trainer writes it last).
 const SUMMARY_WORD: &str = "train_runtime";

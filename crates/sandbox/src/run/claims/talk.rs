@@ -229,11 +229,14 @@ fn counts_batches(inside: &str) -> bool {
 impl Table {
     /// The columns, if `text` is the heading of a table of training.
     fn heading(text: &str) -> Option<Self> {
+        // Words only: `epoch=3 loss=0.5` is a record, not a heading.
+        let worded = |each: char| each.is_alphabetic() || "| \t,_-/.()%#".contains(each);
+        if !text.chars().all(worded) {
+            return None;
+        }
         let cut = [Cut::Pipe, Cut::Wide, Cut::Comma, Cut::Space].into_iter().find(|cut| cut.cells(text).len() > 1)?;
         let cells = cut.cells(text);
-        // Words only: `epoch=3 loss=0.5` is a record, not a heading.
-        let heading = |cell: &&str| cell.chars().all(|each| each.is_alphabetic() || " _-/.()%#".contains(each));
-        if cells.len() > COLUMNS_MAX || !cells.iter().all(heading) {
+        if cells.len() > COLUMNS_MAX {
             return None;
         }
         let columns: Vec<_> = cells.iter().map(|cell| names::meaning(cell)).collect();
@@ -290,16 +293,20 @@ impl Cut {
 
 /// The path in `Saving model checkpoint to /out/checkpoint-500`.
 fn checkpoint(text: &str) -> Option<String> {
+    if !text.as_bytes().windows(2).any(|pair| matches!(pair, [b's' | b'S' | b'w' | b'W', b'a' | b'r'])) {
+        return None;
+    }
     let lower = text.to_ascii_lowercase();
     let words = || lower.split_ascii_whitespace().map(|word| word.trim_matches(|mark: char| !mark.is_alphanumeric()));
     if !words().any(|word| SAVING.contains(&word)) || !words().any(|word| SAVED.contains(&word)) {
         return None;
     }
-    let place = words().position(|word| matches!(word, "to" | "in" | "at" | "as" | "into"))?;
-    let path = text.split_ascii_whitespace().nth(place + 1)?;
-    let path = path.trim_matches(['"', '\'', '`', ',', ';', ':', '(', ')']).trim_end_matches('.');
-    let plain = path.contains(['/', '.']) && !path.contains("://") && path.parse::<f64>().is_err();
-    plain.then(|| printable(path, PATH_CHARS_MAX))
+    let paths = words().zip(text.split_ascii_whitespace().skip(1)).filter_map(|(word, path)| {
+        let path = path.trim_matches(['"', '\'', '`', ',', ';', ':', '(', ')']).trim_end_matches('.');
+        let plain = path.contains(['/', '.']) && !path.contains("://") && path.parse::<f64>().is_err();
+        (plain && matches!(word, "to" | "in" | "at" | "as" | "into")).then_some(path)
+    });
+    paths.last().map(|path| printable(path, PATH_CHARS_MAX))
 }
 
 /// `line` without escape sequences (ECMA-48) and other control characters but tabs.
