@@ -1,5 +1,5 @@
 //! The executable that the tests start: supervisor, workers of several kinds, and a driver that runs one job and prints
-//! what came of it as one JSON document, so that a test can run it as another user.
+//! what came of it as one JSON document, so that a test can run it as another user. Inside of a run it is the drills.
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stdout, reason = "the driver's document goes to standard output")]
 
@@ -14,7 +14,7 @@ use std::{
 };
 
 use ringfence_sandbox::{
-    Demand, Job, RunLimits, Source, Stop, probe, run_keyless, supervisor_main, sweep_stale,
+    Demand, Job, RunLimits, Source, Stop, drill_main, probe, run_keyless, supervisor_main, sweep_stale,
     worker::{self, Emit, Limits},
 };
 use seccompiler::{
@@ -39,6 +39,7 @@ fn main() -> ExitCode {
             ExitCode::SUCCESS
         }
         ["victim"] => victim(),
+        ["drill", name, rest @ ..] => drill_main(name, &rest.iter().map(ToString::to_string).collect::<Vec<_>>()),
         ["sweep"] => {
             println!("{}", sweep_stale().unwrap());
             ExitCode::SUCCESS

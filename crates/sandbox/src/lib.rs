@@ -5,6 +5,7 @@
 //! * [`run`]: a stranger's command in a sandbox. [`run_keyless`] starts the supervisor (our own executable again, which
 //!   calls [`supervisor_main`]) and relays what it tells; [`probe`] says which [`Level`] this host offers;
 //!   [`sweep_stale`] removes what a killed supervisor left behind.
+//! * [`drill`]: known bad jobs, to be run in there on purpose.
 //!
 //! What must stay true: foreign bytes are never parsed beside keys; a run's outputs are looked at only after everything
 //! of the run is dead; what the kernel told ([`ringfence_schema::event::Observed`]) and what the job said never mix; no
@@ -17,6 +18,7 @@
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringfence-sandbox confines processes with Linux namespaces, Landlock and seccomp; it needs Linux");
 
+pub mod drill;
 mod filter;
 mod frame;
 mod memfd;
@@ -24,6 +26,7 @@ pub mod run;
 mod sys;
 pub mod worker;
 
+pub use drill::{DRILLS, Drill, drill_main};
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
     Demand, Ending, Job, Level, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe, run_keyless,

@@ -3,7 +3,8 @@
 //! Four processes, each able to do less than the one before:
 //! 1. the caller, which holds keys: [`run_keyless`] (`client`);
 //! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`),
-//!    hears of refused calls (`notices`), cuts output into lines (`lines`) and collects `/out` (`collect`);
+//!    hears of refused calls (`notices`), cuts output into lines (`lines`), hears what the job says of its training
+//!    ([`claims`]) and collects `/out` (`collect`);
 //! 3. the keeper, the first process of the sandbox (`keeper`), which builds its file system (`full`, `landlocked`), loads
 //!    the inputs and waits for the job;
 //! 4. the job itself, which gives up everything else just before exec (`job`, `rules`, `calls`).
@@ -18,6 +19,7 @@ use ringfence_schema::event::RunEvent;
 use serde::{Deserialize, Serialize};
 
 mod calls;
+pub mod claims;
 mod client;
 mod collect;
 mod control;

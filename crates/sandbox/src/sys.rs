@@ -158,6 +158,24 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     if clean { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
 
+/// Whether a seccomp filter is in force for this thread.
+#[expect(unsafe_code, reason = "PR_GET_SECCOMP has no safe wrapper in nix")]
+pub(crate) fn has_filter() -> io::Result<bool> {
+    // SAFETY: plain integers.
+    let mode = check(libc::c_long::from(unsafe { libc::prctl(libc::PR_GET_SECCOMP, 0, 0, 0, 0) }))?;
+    Ok(mode == libc::c_long::from(libc::SECCOMP_MODE_FILTER))
+}
+
+/// Whether this thread has, or could take, any capability.
+#[expect(unsafe_code, reason = "capget(2) has no safe wrapper in nix")]
+pub(crate) fn holds_capability() -> io::Result<bool> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads a header and writes two sets; both outlive the call.
+    check(unsafe { libc::syscall(libc::SYS_capget, std::ptr::from_ref(&header), sets.as_mut_ptr()) })?;
+    Ok(sets.iter().any(|set| set.effective != 0 || set.permitted != 0))
+}
+
 /// Installs a seccomp program for the calling thread; with `Listener::Wanted`, returns the descriptor on which refused
 /// calls are announced. Needs no_new_privs.
 #[expect(unsafe_code, reason = "seccompiler cannot ask for a listener")]

@@ -212,6 +212,15 @@ pub enum Claimed {
     },
     /// How training goes.
     Progress(Progress),
+    /// Where progress is told there was something that could not be read as such.
+    Nonsense {
+        /// Where.
+        told: Told,
+        /// What was wrong with it.
+        detail: String,
+        /// How often so far.
+        count: u64,
+    },
 }
 
 /// How training goes, by the job's own account. What it did not say is absent.

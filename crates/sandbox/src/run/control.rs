@@ -18,7 +18,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::SandboxError;
+use super::{SandboxError, claims::Part};
 use crate::sys;
 
 /// One end of the socket pair.
@@ -29,6 +29,8 @@ pub(super) struct Control {
 /// What the keeper and the job to be report.
 #[derive(Debug, Serialize, Deserialize)]
 pub(super) enum Report {
+    /// Before [`Report::Ready`]: something on which the job's claims are heard; comes with its descriptor.
+    Claims(Part),
     /// The sandbox stands; comes with a descriptor of the output folder.
     Ready {
         /// What confines it.

@@ -22,7 +22,13 @@ use nix::{
     unistd::{Gid, Uid, chdir, pivot_root, sethostname, setresgid, setresuid},
 };
 
-use super::{Plan, control::Control, keeper::Room, rules::Reach};
+use super::{
+    Plan,
+    claims::channel::{self, Sockets},
+    control::Control,
+    keeper::Room,
+    rules::Reach,
+};
 use crate::sys;
 
 /// The namespaces of a run, made with its keeper.
@@ -75,9 +81,13 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
     for path in [c"/tmp", c"/dev/shm"] {
         memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
     }
+    step("make /run/ringfence", fs::create_dir_all(CHANNEL_FOLDER))?;
+    let channel = channel::make(Path::new(CHANNEL_FOLDER), None, Sockets::Allowed);
+    let channel = step("make the progress channel", channel)?;
     step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
     step("name the host", sethostname("ringfence"))?;
     let output = step("open /out", fs::File::open("/out"))?;
+    let scratch_folder = step("open /tmp", fs::File::open("/tmp"))?.into();
     Ok(Room {
         input: "/in".into(),
         program: "/program".into(),
@@ -85,7 +95,9 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
         output_path: "/out".into(),
         output: output.into(),
         _lock: None,
-        reach: reach(&plan.readable),
+        reach: reach(&plan.readable, &channel),
+        scratch_folder,
+        channel,
         search: "/usr/local/bin:/usr/bin:/bin".to_owned(),
         measures: MEASURES.iter().map(|&measure| measure.to_owned()).collect(),
     })
@@ -99,13 +111,14 @@ pub(super) fn seal() -> io::Result<()> {
     Ok(())
 }
 
-fn reach(readable: &[PathBuf]) -> Reach {
+fn reach(readable: &[PathBuf], channel: &channel::Ends) -> Reach {
     let fixed = ["/etc", "/proc", "/in", "/program"].map(PathBuf::from);
     let read = SYSTEM_FOLDERS.iter().map(PathBuf::from).chain(fixed).chain(readable.iter().cloned()).collect();
     Reach {
         read,
         write: ["/out", "/tmp", "/dev/shm"].map(PathBuf::from).to_vec(),
         devices: DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect(),
+        channels: std::iter::once(&channel.pipe_path).chain(&channel.socket_path).cloned().collect(),
     }
 }
 
@@ -247,6 +260,8 @@ const SYSTEM_FOLDERS: &[&str] =
     &["/usr", "/bin", "/sbin", "/lib", "/lib32", "/lib64", "/libx32", "/etc/alternatives", "/nix/store", "/gnu/store"];
 /// The only devices.
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
+/// Where the job finds the channel for its progress.
+const CHANNEL_FOLDER: &str = "/run/ringfence";
 /// Folders on which the new root may be prepared; nothing outside the run's namespace sees it.
 const STAGING: &[&str] = &["/tmp", "/dev/shm", "/var/tmp", "/mnt"];
 /// Entries of `/proc` that tell about the host.

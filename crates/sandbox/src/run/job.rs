@@ -191,6 +191,7 @@ fn invocation(setup: &Setup<'_>) -> Result<(Vec<CString>, Vec<CString>, CString)
 fn environment(setup: &Setup<'_>) -> Vec<(String, String)> {
     let room = setup.room;
     let path = |path: &std::path::Path| path.display().to_string();
+    let socket = room.channel.socket_path.as_ref().map(|socket| ("RINGFENCE_PROGRESS_SOCKET", path(socket)));
     let fixed = [
         ("PATH", room.search.clone()),
         ("HOME", path(&room.scratch)),
@@ -201,9 +202,10 @@ fn environment(setup: &Setup<'_>) -> Vec<(String, String)> {
         ("RINGFENCE_IN", path(&room.input)),
         ("RINGFENCE_OUT", path(&room.output_path)),
         ("RINGFENCE_PROGRAM", path(&room.program)),
+        ("RINGFENCE_PROGRESS", path(&room.channel.pipe_path)),
     ];
     let granted = &setup.plan.environment;
-    let kept = fixed.into_iter().filter(|(name, _)| granted.iter().all(|(granted, _)| granted != name));
+    let kept = fixed.into_iter().chain(socket).filter(|(name, _)| granted.iter().all(|(granted, _)| granted != name));
     kept.map(|(name, value)| (name.to_owned(), value)).chain(granted.iter().cloned()).collect()
 }
 

@@ -26,6 +26,7 @@ use ringfence_schema::tree::is_safe_path;
 use super::{
     FILES_MAX, FileHeader, Level, ORDER_BYTES_MAX, Place, Plan, SandboxError,
     calls::MemoryControl,
+    claims::{Part, channel},
     control::{Control, Report},
     full,
     identity::Identity,
@@ -79,6 +80,10 @@ pub(super) struct Room {
     pub(super) output_path: PathBuf,
     /// Outputs, to be collected from outside.
     pub(super) output: OwnedFd,
+    /// Temporary files, to be looked at from outside.
+    pub(super) scratch_folder: OwnedFd,
+    /// Where the job may tell its progress.
+    pub(super) channel: channel::Ends,
     /// Held while anything of the run lives (level `landlock`).
     pub(super) _lock: Option<OwnedFd>,
     /// What Landlock will allow.
@@ -124,6 +129,12 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     prctl::set_dumpable(false).map_err(|error| failed("core dumps", &error.into()))?;
     let tell =
         |report: &Report, descriptor| control.report(report, descriptor).map_err(|error| failed("supervisor", &error));
+    let socket = room.channel.socket.as_ref().map(|socket| (Part::Socket, socket));
+    for (part, descriptor) in
+        [(Part::Scratch, &room.scratch_folder), (Part::Pipe, &room.channel.pipe)].into_iter().chain(socket)
+    {
+        tell(&Report::Claims(part), Some(descriptor.as_fd()))?;
+    }
     tell(&Report::Ready { measures: room.measures.clone() }, Some(room.output.as_fd()))?;
     if purpose == Purpose::Probe {
         return Ok(());

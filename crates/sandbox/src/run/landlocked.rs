@@ -32,6 +32,7 @@ use nix::{
 
 use super::{
     Plan,
+    claims::channel::{self, Sockets},
     control::Control,
     full::Step,
     identity::{Identity, LEAST_JOB_ID, Owned, all_processes, user_of},
@@ -57,11 +58,16 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
     let lock = make_folder(&folder, identity).map_err(|error| step("make the run's folder", error))?;
     let [input, program, output_path, scratch] = PARTS.map(|name| folder.join(name));
     let output = File::open(&output_path).map_err(|error| step("open the output folder", error))?;
+    let scratch_folder = File::open(&scratch).map_err(|error| step("open the temporary folder", error))?.into();
+    let group = identity.own_uid().map(|_| identity.gid);
+    let channel = channel::make(&folder, group, Sockets::Refused);
+    let channel = channel.map_err(|error| step("make the progress channel", error))?;
     let fixed = SYSTEM.iter().map(PathBuf::from).chain([input.clone(), program.clone()]);
     let reach = Reach {
         read: fixed.chain(plan.readable.iter().cloned()).collect(),
         write: vec![output_path.clone(), scratch.clone()],
         devices: DEVICES.iter().map(PathBuf::from).collect(),
+        channels: vec![channel.pipe_path.clone()],
     };
     let who = match identity.owned {
         Owned::Alone => format!("own user id {}", identity.uid),
@@ -77,6 +83,8 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
         scratch,
         output_path,
         output: output.into(),
+        scratch_folder,
+        channel,
         _lock: Some(lock),
         reach,
         search: "/usr/local/bin:/usr/bin:/bin".to_owned(),

@@ -1,4 +1,7 @@
 //! Turns what a job writes into bounded, printable lines. Everything here is a claim of the job.
+//!
+//! A carriage return starts the line over, as at a terminal: what stood there (a progress bar) is heard for what it says of
+//! progress, and only the last state of the line is kept.
 #![deny(clippy::indexing_slicing)]
 
 use ringfence_schema::{event::Claimed, finding::printable};
@@ -9,6 +12,8 @@ pub(super) struct Lines {
     partial: Vec<u8>,
     /// Bytes of the present line that did not fit.
     cut: u64,
+    /// The present line ended with a carriage return: what comes next starts it over, unless it is a newline.
+    returned: bool,
 }
 
 /// What all streams of a run may still emit.
@@ -37,34 +42,52 @@ impl Budget {
 impl Lines {
     /// A cutter for `stream`.
     pub(super) fn new(stream: &'static str) -> Self {
-        Self { stream, partial: Vec::new(), cut: 0 }
+        Self { stream, partial: Vec::new(), cut: 0, returned: false }
     }
 
-    /// Takes more bytes; whole lines go to `emit`.
-    pub(super) fn push(&mut self, bytes: &[u8], budget: &mut Budget, emit: &mut dyn FnMut(Claimed)) {
-        for piece in bytes.split_inclusive(|byte| *byte == b'\n') {
-            let (text, ended) = match piece.split_last() {
-                Some((b'\n', text)) => (text, true),
-                _ => (piece, false),
+    /// Takes more bytes; whole lines go to `emit`, and to `hear` as they are, with those that are overwritten.
+    pub(super) fn push(
+        &mut self,
+        bytes: &[u8],
+        budget: &mut Budget,
+        hear: &mut dyn FnMut(&str),
+        emit: &mut dyn FnMut(Claimed),
+    ) {
+        for piece in bytes.split_inclusive(|byte| matches!(byte, b'\n' | b'\r')) {
+            let (text, end) = match piece.split_last() {
+                Some((end @ (b'\n' | b'\r'), text)) => (text, Some(end)),
+                _ => (piece, None),
             };
+            if std::mem::take(&mut self.returned) && piece != b"\n" {
+                self.start_over(budget, hear);
+            }
             let room = LINE_BYTES_MAX.saturating_sub(self.partial.len()).min(text.len());
             let (kept, cut) = text.split_at_checked(room).unwrap_or((text, &[]));
             self.partial.extend_from_slice(kept);
             self.cut = self.cut.saturating_add(cut.len() as u64);
-            if ended {
-                self.finish(budget, emit);
+            match end {
+                Some(b'\n') => self.finish(budget, hear, emit),
+                Some(_) => self.returned = true,
+                None => {}
             }
         }
     }
 
     /// Emits the last line, if it had no end.
-    pub(super) fn end(&mut self, budget: &mut Budget, emit: &mut dyn FnMut(Claimed)) {
+    pub(super) fn end(&mut self, budget: &mut Budget, hear: &mut dyn FnMut(&str), emit: &mut dyn FnMut(Claimed)) {
         if !self.partial.is_empty() {
-            self.finish(budget, emit);
+            self.finish(budget, hear, emit);
         }
     }
 
-    fn finish(&mut self, budget: &mut Budget, emit: &mut dyn FnMut(Claimed)) {
+    fn start_over(&mut self, budget: &mut Budget, hear: &mut dyn FnMut(&str)) {
+        budget.drop_bytes(std::mem::take(&mut self.cut));
+        hear(&String::from_utf8_lossy(&self.partial));
+        self.partial.clear();
+    }
+
+    fn finish(&mut self, budget: &mut Budget, hear: &mut dyn FnMut(&str), emit: &mut dyn FnMut(Claimed)) {
+        hear(&String::from_utf8_lossy(&self.partial));
         let bytes = self.partial.len() as u64 + LINE_COST_BYTES;
         budget.drop_bytes(std::mem::take(&mut self.cut));
         if bytes > budget.left {
@@ -93,12 +116,12 @@ mod tests {
         let mut texts = Vec::new();
         let mut emit = |claimed| match claimed {
             Claimed::Line { text, .. } => texts.push(text),
-            Claimed::Dropped { .. } => unreachable!(),
+            other => panic!("{other:?}"),
         };
         for piece in pieces {
-            lines.push(piece, &mut budget, &mut emit);
+            lines.push(piece, &mut budget, &mut |_| (), &mut emit);
         }
-        lines.end(&mut budget, &mut emit);
+        lines.end(&mut budget, &mut |_| (), &mut emit);
         (texts, budget.dropped())
     }
 
@@ -107,6 +130,20 @@ mod tests {
         let (texts, dropped) = cut(&[b"a\x1b[2J", b"b\nlast\xff"], 1_000);
         assert_eq!(texts, ["a\\u{1b}[2Jb", "last\u{fffd}"]);
         assert_eq!(dropped, None);
+    }
+
+    #[test]
+    fn a_carriage_return_starts_the_line_over() {
+        let (mut lines, mut budget) = (Lines::new("stderr"), Budget::new(1_000));
+        let (mut heard, mut kept) = (Vec::new(), Vec::new());
+        for piece in [&b"\r1%\r2"[..], b"%\r", b"\r100%\n", b"windows\r", b"\nend\r"] {
+            lines.push(piece, &mut budget, &mut |text| heard.push(text.to_owned()), &mut |claimed| kept.push(claimed));
+        }
+        lines.end(&mut budget, &mut |text| heard.push(text.to_owned()), &mut |claimed| kept.push(claimed));
+        heard.retain(|text| !text.is_empty());
+        assert_eq!(heard, ["1%", "2%", "100%", "windows", "end"]);
+        let line = |text: &str| Claimed::Line { stream: "stderr".to_owned(), text: text.to_owned() };
+        assert_eq!(kept, ["100%", "windows", "end"].map(line));
     }
 
     #[test]

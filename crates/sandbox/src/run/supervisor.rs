@@ -24,6 +24,7 @@ use super::{
     Demand, Ending, FILES_MAX, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
     Totals,
     calls::MemoryControl,
+    claims::{self, Claims},
     collect::{self, Entry},
     control::Report,
     from_supervisor,
@@ -151,6 +152,7 @@ struct Watch<'a> {
     stdout: Stream,
     stderr: Stream,
     budget: Budget,
+    claims: Claims,
     measures: Vec<String>,
     phase: Phase,
     ending: Option<Ending>,
@@ -161,6 +163,7 @@ struct Watch<'a> {
 
 /// One output pipe of the job.
 struct Stream {
+    which: claims::Stream,
     lines: Lines,
     open: bool,
 }
@@ -179,12 +182,14 @@ enum Phase {
 }
 
 impl<'a> Watch<'a> {
-    fn new(plan: &'a Plan, tree: Tree, input: &'a File, outbox: &'a mut Outbox) -> Result<Self, SandboxError> {
+    fn new(plan: &'a Plan, mut tree: Tree, input: &'a File, outbox: &'a mut Outbox) -> Result<Self, SandboxError> {
         // Nothing of this process is for the job's eyes.
         prctl::set_dumpable(false).map_err(|error| failure("core dumps", &error))?;
         for pipe in [&tree.stdout, &tree.stderr] {
             sys::set_nonblocking(pipe).map_err(|error| failure("pipe", &error))?;
         }
+        let parts = std::mem::take(&mut tree.claims);
+        let claims = Claims::new(tree.output.as_ref().map(AsFd::as_fd), parts, Instant::now());
         Ok(Self {
             plan,
             measures: Vec::new(),
@@ -192,9 +197,10 @@ impl<'a> Watch<'a> {
             input,
             outbox,
             notices: Notices::default(),
-            stdout: Stream { lines: Lines::new("stdout"), open: true },
-            stderr: Stream { lines: Lines::new("stderr"), open: true },
+            stdout: Stream { which: claims::Stream::Output, lines: Lines::new("stdout"), open: true },
+            stderr: Stream { which: claims::Stream::Error, lines: Lines::new("stderr"), open: true },
             budget: Budget::new(plan.limits.line_bytes),
+            claims,
             phase: Phase::Loading,
             ending: None,
             totals: Totals::default(),
@@ -229,6 +235,7 @@ impl<'a> Watch<'a> {
                 Spring::Stdout | Spring::Stderr => {
                     self.read_stream(spring).map_err(|error| failure("job's output", &error))?;
                 }
+                Spring::Claims => self.claims.hear(Instant::now()),
                 Spring::Caller => self.hear_caller()?,
                 Spring::Keeper => {
                     if let Some(ending) = self.hear_keeper()? {
@@ -238,11 +245,21 @@ impl<'a> Watch<'a> {
             }
         }
         self.look().map_err(|error| failure("telemetry", &error))?;
+        self.pass_claims().map_err(|error| failure("caller", &error))?;
         Ok(None)
     }
 
+    /// Passes on what the job said of its training, while the caller keeps up.
+    fn pass_claims(&mut self) -> io::Result<()> {
+        if self.outbox.is_full() {
+            return Ok(());
+        }
+        self.claims.drain().try_for_each(|claimed| self.outbox.claim(claimed))
+    }
+
     /// What has something to say, at the latest when the next look is due.
-    fn wait(&self) -> io::Result<Vec<Spring>> {
+    fn wait(&mut self) -> io::Result<Vec<Spring>> {
+        let time = PollTimeout::try_from(self.until_next_look()).unwrap_or(PollTimeout::MAX);
         let mut springs = vec![(Spring::Keeper, self.tree.control.as_fd(), PollFlags::POLLIN)];
         let mut add = |wanted: bool, spring, fd, flags| {
             if wanted {
@@ -256,8 +273,10 @@ impl<'a> Watch<'a> {
         if let Some(listener) = self.notices.as_fd() {
             add(true, Spring::Notice, listener, PollFlags::POLLIN);
         }
+        for descriptor in self.claims.descriptors(Instant::now()) {
+            add(true, Spring::Claims, descriptor, PollFlags::POLLIN);
+        }
         let mut waits: Vec<_> = springs.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
-        let time = PollTimeout::try_from(self.until_next_look()).unwrap_or(PollTimeout::MAX);
         match poll(&mut waits, time) {
             Ok(_) | Err(nix::errno::Errno::EINTR) => {}
             Err(error) => return Err(error.into()),
@@ -347,7 +366,7 @@ impl<'a> Watch<'a> {
             Spring::Stderr => (&mut self.stderr, &mut self.tree.stderr),
             _ => (&mut self.stdout, &mut self.tree.stdout),
         };
-        read_stream(stream, pipe, &mut self.budget, self.outbox)
+        read_stream(stream, pipe, &mut self.budget, &mut self.claims, self.outbox)
     }
 
     /// Telemetry once a second, limits more often.
@@ -365,6 +384,7 @@ impl<'a> Watch<'a> {
         if let Some(sample) = telemetry {
             self.record(sample);
             self.outbox.observe(observed(sample))?;
+            self.claims.look(Instant::now());
         }
         let Some(sample) = guard else { return Ok(()) };
         self.record(sample);
@@ -427,13 +447,16 @@ impl<'a> Watch<'a> {
         }
         let outbox = &mut *self.outbox;
         for stream in [&mut self.stdout, &mut self.stderr] {
-            let mut claims = Vec::new();
-            stream.lines.end(&mut self.budget, &mut |claimed| claims.push(claimed));
-            claims.into_iter().try_for_each(|claimed| outbox.claim(claimed))?;
+            let mut lines = Vec::new();
+            let mut hear = |text: &str| self.claims.line(stream.which, text, Instant::now());
+            stream.lines.end(&mut self.budget, &mut hear, &mut |claimed| lines.push(claimed));
+            lines.into_iter().try_for_each(|claimed| outbox.claim(claimed))?;
         }
         if let Some(dropped) = self.budget.dropped() {
             outbox.claim(dropped)?;
         }
+        self.claims.finish(Instant::now());
+        self.claims.drain().try_for_each(|claimed| outbox.claim(claimed))?;
         self.record(Sample { cpu_ms: usage::ended_cpu_ms(), ..last });
         let totals = self.totals;
         let outbox = &mut *self.outbox;
@@ -512,7 +535,13 @@ fn send_output(outbox: &mut Outbox, path: &str, size: u64, file: &mut File) -> i
     outbox.bytes(from_supervisor::OUTPUT_END, &[])
 }
 
-fn read_stream(stream: &mut Stream, pipe: &mut File, budget: &mut Budget, outbox: &mut Outbox) -> io::Result<()> {
+fn read_stream(
+    stream: &mut Stream,
+    pipe: &mut File,
+    budget: &mut Budget,
+    claims: &mut Claims,
+    outbox: &mut Outbox,
+) -> io::Result<()> {
     let mut buffer = vec![0; frame::PIECE_BYTES];
     // Not for ever: a job that writes without end must not keep the supervisor from its other duties.
     for _ in 0..READS_AT_A_TIME {
@@ -526,13 +555,16 @@ fn read_stream(stream: &mut Stream, pipe: &mut File, budget: &mut Budget, outbox
             Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
             Err(error) => return Err(error),
         };
+        let mut lines = Vec::new();
+        let mut hear = |text: &str| claims.line(stream.which, text, Instant::now());
         if outbox.is_full() {
+            // What it says of progress is heard all the same: that is put together until the caller takes more.
             budget.drop_bytes(bytes.len() as u64);
+            stream.lines.push(bytes, &mut Budget::new(0), &mut hear, &mut |_| ());
             continue;
         }
-        let mut claims = Vec::new();
-        stream.lines.push(bytes, budget, &mut |claimed| claims.push(claimed));
-        claims.into_iter().try_for_each(|claimed| outbox.claim(claimed))?;
+        stream.lines.push(bytes, budget, &mut hear, &mut |claimed| lines.push(claimed));
+        lines.into_iter().try_for_each(|claimed| outbox.claim(claimed))?;
     }
     Ok(())
 }
@@ -546,6 +578,8 @@ enum Spring {
     Stdout,
     /// The job's standard error.
     Stderr,
+    /// The job says how its training goes.
+    Claims,
     /// The caller says stop, or is dead.
     Caller,
     /// The caller takes more.

@@ -17,6 +17,7 @@ use nix::{
 
 use super::{
     Demand, Level, Plan, SandboxError,
+    claims::Part,
     control::{Control, Report},
     full,
     identity::Identity,
@@ -74,6 +75,8 @@ pub(super) struct Tree {
     pub(super) groups: Groups,
     /// The output folder.
     pub(super) output: Option<OwnedFd>,
+    /// On what its claims are heard.
+    pub(super) claims: Vec<(Part, OwnedFd)>,
     /// What the job writes to standard output.
     pub(super) stdout: File,
     /// What the job writes to standard error.
@@ -121,6 +124,7 @@ impl Tree {
             control: ours,
             groups,
             output: None,
+            claims: Vec::new(),
             stdout: stdout.into(),
             stderr: stderr.into(),
             measures: Vec::new(),
@@ -143,7 +147,12 @@ impl Tree {
         if !kernel("keeper", self.control.wait(SETUP_TIME))? {
             return Err(Start::Failed(SandboxError::Supervisor { detail: "the sandbox was not built in time".into() }));
         }
-        match kernel("keeper", self.control.receive())? {
+        let mut report = kernel("keeper", self.control.receive())?;
+        while let Some((Report::Claims(part), descriptor)) = report {
+            self.claims.extend(descriptor.map(|descriptor| (part, descriptor)));
+            report = kernel("keeper", self.control.receive())?;
+        }
+        match report {
             Some((Report::Ready { measures }, output)) => {
                 self.measures = measures;
                 self.output = output;
