@@ -9,10 +9,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ringfence_schema::address::{Zone, zone};
 use serde::{Deserialize, Serialize, de};
 
 use crate::{
-    address::{Zone, zone},
     url::{Scheme, Url, host_address, is_host},
 };
 

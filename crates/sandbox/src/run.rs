@@ -3,7 +3,8 @@
 //! Four processes, each able to do less than the one before:
 //! 1. the caller, which holds keys: [`run_keyless`] (`client`);
 //! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`),
-//!    hears of refused calls (`notices`), cuts output into lines (`lines`) and collects `/out` (`collect`);
+//!    hears of refused calls (`notices`), cuts output into lines (`lines`), lets the job reach what it may (`egress`) and
+//!    collects `/out` (`collect`);
 //! 3. the keeper, the first process of the sandbox (`keeper`), which builds its file system (`full`, `landlocked`), loads
 //!    the inputs and waits for the job;
 //! 4. the job itself, which gives up everything else just before exec (`job`, `rules`, `calls`).
@@ -21,6 +22,7 @@ mod calls;
 mod client;
 mod collect;
 mod control;
+pub mod egress;
 mod full;
 mod identity;
 mod job;
@@ -35,6 +37,7 @@ mod tree;
 mod usage;
 
 pub use client::{Stop, probe, run_keyless};
+pub use egress::{Allowed, EgressPolicy, HostPattern, Network};
 pub use landlocked::sweep_stale;
 pub use supervisor::supervisor_main;
 
@@ -56,6 +59,8 @@ pub struct Job {
     pub limits: RunLimits,
     /// The least level that will do.
     pub demand: Demand,
+    /// What it may reach; by default nothing. Anything needs [`Level::Full`].
+    pub egress: EgressPolicy,
 }
 
 /// A file for the sandbox.
@@ -196,6 +201,12 @@ pub struct Totals {
     pub read_bytes: u64,
     /// Bytes written to storage.
     pub written_bytes: u64,
+    /// Bytes sent to allowed hosts.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes received from allowed hosts.
+    #[serde(default)]
+    pub received_bytes: u64,
 }
 
 /// Why there was no run, or why its outcome is unknown.
@@ -206,6 +217,12 @@ pub enum SandboxError {
     /// The host does not offer the level that is demanded.
     #[error("level `full` is demanded, but this host does not offer it: {reason}")]
     FullUnavailable {
+        /// Which step failed.
+        reason: String,
+    },
+    /// Something may be reached, but only level `full` can tell it from everything else.
+    #[error("egress needs level `full`, which this host does not offer: {reason}")]
+    EgressUnavailable {
         /// Which step failed.
         reason: String,
     },
@@ -298,6 +315,7 @@ struct Plan {
     file_bytes: u64,
     limits: RunLimits,
     demand: Demand,
+    egress: EgressPolicy,
 }
 
 /// Announces one file on the way into the sandbox.

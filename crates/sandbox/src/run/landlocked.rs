@@ -62,6 +62,7 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
         read: fixed.chain(plan.readable.iter().cloned()).collect(),
         write: vec![output_path.clone(), scratch.clone()],
         devices: DEVICES.iter().map(PathBuf::from).collect(),
+        network: rules::Network::Refused,
     };
     let who = match identity.owned {
         Owned::Alone => format!("own user id {}", identity.uid),

@@ -1,6 +1,6 @@
 //! The supervisor: a process of its own, without keys, that starts one run, watches it and collects its outputs.
 //!
-//! It has one thread. It speaks frames: an [`Order`] and files come on standard input, events, outputs and the result go
+//! It has one thread, and more for the connections of a run that has egress. It speaks frames: an [`Order`] and files come on standard input, events, outputs and the result go
 //! to standard output. The end of standard input kills the run.
 
 use std::{
@@ -26,6 +26,7 @@ use super::{
     calls::MemoryControl,
     collect::{self, Entry},
     control::Report,
+    egress::{Egress, EgressPolicy},
     from_supervisor,
     keeper::Purpose,
     landlocked,
@@ -75,6 +76,7 @@ fn probe_levels(input: &File) -> Probe {
         file_bytes: 0,
         limits: super::RunLimits::default(),
         demand: Demand::Any,
+        egress: EgressPolicy::default(),
     };
     let mut reasons: Vec<String> = Vec::new();
     for level in [Level::Full, Level::Landlock] {
@@ -105,6 +107,7 @@ fn probe_levels(input: &File) -> Probe {
 /// Runs `plan` to its end.
 fn supervise(plan: &Plan, input: &File, outbox: &mut Outbox) -> Result<RunResult, SandboxError> {
     check(plan)?;
+    plan.egress.check().map_err(|fault| SandboxError::Job { detail: format!("egress: {fault}") })?;
     let (tree, refusals) = start_best_level(plan, input)?;
     let mut watch = Watch::new(plan, tree, input, outbox)?;
     watch.measures.extend(refusals);
@@ -148,6 +151,7 @@ struct Watch<'a> {
     input: &'a File,
     outbox: &'a mut Outbox,
     notices: Notices,
+    egress: Egress,
     stdout: Stream,
     stderr: Stream,
     budget: Budget,
@@ -179,15 +183,17 @@ enum Phase {
 }
 
 impl<'a> Watch<'a> {
-    fn new(plan: &'a Plan, tree: Tree, input: &'a File, outbox: &'a mut Outbox) -> Result<Self, SandboxError> {
+    fn new(plan: &'a Plan, mut tree: Tree, input: &'a File, outbox: &'a mut Outbox) -> Result<Self, SandboxError> {
         // Nothing of this process is for the job's eyes.
         prctl::set_dumpable(false).map_err(|error| failure("core dumps", &error))?;
         for pipe in [&tree.stdout, &tree.stderr] {
             sys::set_nonblocking(pipe).map_err(|error| failure("pipe", &error))?;
         }
+        let egress = Egress::start(&plan.egress, tree.doors.take()).map_err(|error| failure("egress", &error))?;
         Ok(Self {
             plan,
-            measures: Vec::new(),
+            measures: egress.measures().to_vec(),
+            egress,
             tree,
             input,
             outbox,
@@ -214,6 +220,7 @@ impl<'a> Watch<'a> {
         let last = usage::sample(self.tree.keeper, &self.tree.groups);
         self.tree.end();
         self.notices.close();
+        self.egress.end(self.outbox).map_err(|error| failure("caller", &error))?;
         let ending = outcome?;
         self.finish(ending, last).map_err(|error| failure("caller", &error))
     }
@@ -229,6 +236,7 @@ impl<'a> Watch<'a> {
                 Spring::Stdout | Spring::Stderr => {
                     self.read_stream(spring).map_err(|error| failure("job's output", &error))?;
                 }
+                Spring::Egress => self.egress.tell(self.outbox).map_err(|error| failure("caller", &error))?,
                 Spring::Caller => self.hear_caller()?,
                 Spring::Keeper => {
                     if let Some(ending) = self.hear_keeper()? {
@@ -255,6 +263,9 @@ impl<'a> Watch<'a> {
         add(self.outbox.is_waiting(), Spring::Outbox, self.outbox.as_fd(), PollFlags::POLLOUT);
         if let Some(listener) = self.notices.as_fd() {
             add(true, Spring::Notice, listener, PollFlags::POLLIN);
+        }
+        if let Some(bell) = self.egress.as_fd() {
+            add(true, Spring::Egress, bell, PollFlags::POLLIN);
         }
         let mut waits: Vec<_> = springs.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
         let time = PollTimeout::try_from(self.until_next_look()).unwrap_or(PollTimeout::MAX);
@@ -364,7 +375,8 @@ impl<'a> Watch<'a> {
         let guard = self.guard.due(|| telemetry.unwrap_or_else(|| usage::sample(keeper, groups)));
         if let Some(sample) = telemetry {
             self.record(sample);
-            self.outbox.observe(observed(sample))?;
+            self.egress.tell(self.outbox)?;
+            self.outbox.observe(observed(sample, self.egress.bytes()))?;
         }
         let Some(sample) = guard else { return Ok(()) };
         self.record(sample);
@@ -435,15 +447,17 @@ impl<'a> Watch<'a> {
             outbox.claim(dropped)?;
         }
         self.record(Sample { cpu_ms: usage::ended_cpu_ms(), ..last });
+        (self.totals.sent_bytes, self.totals.received_bytes) = self.egress.bytes();
         let totals = self.totals;
         let outbox = &mut *self.outbox;
-        outbox.observe(observed(Sample {
+        let last = Sample {
             cpu_ms: totals.cpu_ms,
             memory_bytes: totals.memory_bytes,
             processes: 0,
             read_bytes: totals.read_bytes,
             written_bytes: totals.written_bytes,
-        }))?;
+        };
+        outbox.observe(observed(last, self.egress.bytes()))?;
         for detail in self.limits_hit() {
             self.outbox.observe(Observed::Limit { detail })?;
         }
@@ -552,10 +566,14 @@ enum Spring {
     Outbox,
     /// A call was refused.
     Notice,
+    /// The job reached out, or tried to.
+    Egress,
 }
 
-fn observed(sample: Sample) -> Observed {
+fn observed(sample: Sample, (sent_bytes, received_bytes): (u64, u64)) -> Observed {
     Observed::Sample(Usage {
+        sent_bytes,
+        received_bytes,
         cpu_ms: sample.cpu_ms,
         memory_bytes: sample.memory_bytes,
         processes: sample.processes,

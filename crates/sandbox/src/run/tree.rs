@@ -18,6 +18,7 @@ use nix::{
 use super::{
     Demand, Level, Plan, SandboxError,
     control::{Control, Report},
+    egress::Doors,
     full,
     identity::Identity,
     keeper::{self, Brief, Purpose},
@@ -41,6 +42,9 @@ pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Optio
         Err(Start::Failed(error)) => return Err(error),
         Err(Start::Refused(reason)) => reason,
     };
+    if !plan.egress.is_empty() {
+        return Err(SandboxError::EgressUnavailable { reason });
+    }
     if plan.demand == Demand::Full {
         return Err(SandboxError::FullUnavailable { reason });
     }
@@ -74,6 +78,8 @@ pub(super) struct Tree {
     pub(super) groups: Groups,
     /// The output folder.
     pub(super) output: Option<OwnedFd>,
+    /// The doors of its network, if it has one.
+    pub(super) doors: Option<(Doors, Vec<OwnedFd>)>,
     /// What the job writes to standard output.
     pub(super) stdout: File,
     /// What the job writes to standard error.
@@ -121,6 +127,7 @@ impl Tree {
             control: ours,
             groups,
             output: None,
+            doors: None,
             stdout: stdout.into(),
             stderr: stderr.into(),
             measures: Vec::new(),
@@ -143,10 +150,12 @@ impl Tree {
         if !kernel("keeper", self.control.wait(SETUP_TIME))? {
             return Err(Start::Failed(SandboxError::Supervisor { detail: "the sandbox was not built in time".into() }));
         }
-        match kernel("keeper", self.control.receive())? {
-            Some((Report::Ready { measures }, output)) => {
+        match kernel("keeper", self.control.receive_with())? {
+            Some((Report::Ready { measures, doors }, descriptors)) => {
+                let mut descriptors = descriptors.into_iter();
                 self.measures = measures;
-                self.output = output;
+                self.output = descriptors.next();
+                self.doors = doors.map(|doors| (doors, descriptors.collect()));
             }
             Some((Report::Refused { reason }, _)) => return Err(Start::Refused(reason)),
             Some((Report::Failed(error), _)) => return Err(Start::Failed(error)),
