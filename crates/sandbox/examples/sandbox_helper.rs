@@ -75,9 +75,8 @@ fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>) {
 
 /// A kernel without nftables, as far as this process and its children are concerned.
 fn forbid_netfilter() {
-    let condition = |argument, value| {
-        SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap()
-    };
+    let condition =
+        |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
     let netlink = condition(0, u64::from(nix::libc::AF_NETLINK.unsigned_abs()));
     let netfilter = condition(2, u64::from(nix::libc::NETLINK_NETFILTER.unsigned_abs()));
     refuse(BTreeMap::from([(nix::libc::SYS_socket, vec![SeccompRule::new(vec![netlink, netfilter]).unwrap()])]));

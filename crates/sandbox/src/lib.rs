@@ -28,6 +28,6 @@ pub mod worker;
 
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
-    Allowed, Demand, EgressPolicy, Ending, HostPattern, Job, Level, Network, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe, run_keyless,
-    supervisor_main, sweep_stale,
+    Allowed, Demand, EgressPolicy, Ending, HostPattern, Job, Level, Network, Probe, RunLimits, RunResult, SandboxError,
+    Source, Stop, Totals, probe, run_keyless, supervisor_main, sweep_stale,
 };

@@ -119,9 +119,9 @@ fn carried(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
         [0x2001, 0, high, low, _, _, inverted_high, inverted_low] => {
             [pair(high, low), pair(!inverted_high, !inverted_low)]
         }
-        [0x64, 0xff9b, .., high, low]
-        | [0, 0, 0, 0, 0, 0 | 0xffff, high, low]
-        | [.., 0 | 0x200, 0x5efe, high, low] => [pair(high, low), None],
+        [0x64, 0xff9b, .., high, low] | [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [.., 0 | 0x200, 0x5efe, high, low] => {
+            [pair(high, low), None]
+        }
         _ => [None, None],
     }
 }
@@ -153,7 +153,8 @@ mod tests {
         ] {
             assert!(is_metadata(text.parse().expect("an address")), "{text}");
         }
-        for text in ["8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.1.1", "::1", "fe80::1", "2606:4700::1111", "fd00::1"] {
+        for text in ["8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.1.1", "::1", "fe80::1", "2606:4700::1111", "fd00::1"]
+        {
             assert!(!is_metadata(text.parse().expect("an address")), "{text}");
         }
     }

@@ -120,8 +120,7 @@ fn split(job: Job) -> Result<(Plan, Vec<(Place, Source)>), SandboxError> {
         return Err(SandboxError::InputsTooLarge { bytes: file_bytes, limit: limits.memory_bytes });
     }
     let files_count = files.len() as u64;
-    let plan =
-        Plan { run_id, command, environment, readable, files: files_count, file_bytes, limits, demand, egress };
+    let plan = Plan { run_id, command, environment, readable, files: files_count, file_bytes, limits, demand, egress };
     Ok((plan, files))
 }
 

@@ -112,7 +112,10 @@ impl Egress {
     }
 }
 
-fn tell((attempts, spent): (Vec<ringfence_schema::event::Egress>, Option<String>), outbox: &mut Outbox) -> io::Result<()> {
+fn tell(
+    (attempts, spent): (Vec<ringfence_schema::event::Egress>, Option<String>),
+    outbox: &mut Outbox,
+) -> io::Result<()> {
     attempts.into_iter().try_for_each(|attempt| outbox.observe(Observed::Egress(attempt)))?;
     spent.map_or(Ok(()), |detail| outbox.observe(Observed::Limit { detail }))
 }

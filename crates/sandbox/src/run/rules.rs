@@ -36,9 +36,7 @@ pub(super) enum Network {
 pub(super) fn restrict(reach: &Reach) -> Result<String, RulesetError> {
     let everything = AccessFs::from_all(ABI::V9);
     let device_nodes = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
-    let mut ruleset = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)?;
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything)?;
     if reach.network == Network::Refused {
         ruleset = ruleset.handle_access(AccessNet::from_all(ABI::V9))?;
     }

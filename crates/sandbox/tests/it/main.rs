@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod egress;
 mod escape;
 mod limits;
 mod runs;

@@ -28,11 +28,11 @@ pub(super) fn dial(policy: &EgressPolicy, name: &str, port: u16) -> Result<TcpSt
             }
             Ok(stream) => return Ok(stream),
             Err(error) => {
-                refusal.get_or_insert(format!("{address} cannot be connected to: {error}"));
+                refusal.get_or_insert(format!("not reached: {address}: {error}"));
             }
         }
     }
-    Err(refusal.unwrap_or_else(|| "no address could be connected to in time".to_owned()))
+    Err(refusal.unwrap_or_else(|| "not reached: no address answered in time".to_owned()))
 }
 
 fn resolve(policy: &EgressPolicy, name: &str, port: u16) -> Result<Vec<IpAddr>, String> {
@@ -42,7 +42,7 @@ fn resolve(policy: &EgressPolicy, name: &str, port: u16) -> Result<Vec<IpAddr>, 
     }
     // With a dot at its end a name is whole: the host's search list must not make another one of it.
     let found = (format!("{name}.").as_str(), port).to_socket_addrs();
-    let found = found.map_err(|error| format!("its address was not found: {error}"))?;
+    let found = found.map_err(|error| format!("not reached: {error}"))?;
     Ok(found.map(|found| found.ip()).take(ADDRESSES_MAX).collect())
 }
 

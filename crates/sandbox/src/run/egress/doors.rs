@@ -121,11 +121,7 @@ fn open_redirected(families: Families, doors: &mut Vec<(Door, OwnedFd)>) -> io::
     Ok(())
 }
 
-fn open_any_address(
-    families: Families,
-    policy: &EgressPolicy,
-    doors: &mut Vec<(Door, OwnedFd)>,
-) -> io::Result<()> {
+fn open_any_address(families: Families, policy: &EgressPolicy, doors: &mut Vec<(Door, OwnedFd)>) -> io::Result<()> {
     open_dns((JOB_V4, DNS_PORT).into(), doors)?;
     if families == Families::Both {
         open_dns((JOB_V6, DNS_PORT).into(), doors)?;

@@ -150,9 +150,9 @@ impl Requests {
             State::ChunkEnd if line.is_empty() => State::ChunkSize,
             State::ChunkEnd => return Err("an HTTP chunk that is longer than its size"),
             _ => {
-                let digits = std::str::from_utf8(line).ok().filter(|text| {
-                    (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit())
-                });
+                let digits = std::str::from_utf8(line)
+                    .ok()
+                    .filter(|text| (1..=15).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_hexdigit()));
                 let size = digits.and_then(|text| u64::from_str_radix(text, 16).ok());
                 match size.ok_or("an HTTP chunk without a plain size")? {
                     0 => State::Trailers,

@@ -61,7 +61,9 @@ mod tests {
         assert_eq!(names.name(second.0.into()), Some("b.org"));
         assert_eq!(names.name(second.1.into()), Some("b.org"));
         assert_eq!(names.name(first.0.to_ipv6_mapped().into()), Some("a.org"));
-        for other in ["198.18.0.1", "198.18.1.2", "8.8.8.8", "::1", "fd72:696e:6766::1", "fd72:696e:6766:1::2", "ffff::"] {
+        for other in
+            ["198.18.0.1", "198.18.1.2", "8.8.8.8", "::1", "fd72:696e:6766::1", "fd72:696e:6766:1::2", "ffff::"]
+        {
             assert_eq!(names.name(other.parse().unwrap()), None, "{other}");
         }
         for index in 2..NAMES_MAX {

@@ -52,11 +52,12 @@ impl Batch {
         let start = self.bytes.len();
         let sequence = u32::try_from(self.steps.len()).unwrap_or(u32::MAX);
         let mut body = Body { bytes: &mut self.bytes };
-        body.put(&0_u32.to_ne_bytes());
-        body.put(&kind.to_ne_bytes());
-        body.put(&flags.to_ne_bytes());
-        body.put(&sequence.to_ne_bytes());
-        body.put(&0_u32.to_ne_bytes());
+        // Length (written below), kind, flags, sequence number, and the sender, which the kernel fills in.
+        body.bytes.extend([0; 4]);
+        body.bytes.extend(kind.to_ne_bytes());
+        body.bytes.extend(flags.to_ne_bytes());
+        body.bytes.extend(sequence.to_ne_bytes());
+        body.bytes.extend([0; 4]);
         fill(&mut body);
         let length = u32::try_from(self.bytes.len() - start).unwrap_or(u32::MAX);
         write_at(&mut self.bytes, start, &length.to_ne_bytes());

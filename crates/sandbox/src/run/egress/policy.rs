@@ -38,12 +38,7 @@ pub struct EgressPolicy {
 
 impl Default for EgressPolicy {
     fn default() -> Self {
-        Self {
-            allow: Vec::new(),
-            sent_bytes_max: SENT_BYTES_DEFAULT,
-            networks: Vec::new(),
-            pins: Vec::new(),
-        }
+        Self { allow: Vec::new(), sent_bytes_max: SENT_BYTES_DEFAULT, networks: Vec::new(), pins: Vec::new() }
     }
 }
 
@@ -283,7 +278,8 @@ mod tests {
     fn names_match_whole_labels() {
         let exact: HostPattern = "Hub.Example.org".parse().unwrap();
         assert!(exact.matches("hub.example.org"));
-        for other in ["example.org", "x.hub.example.org", "hub.example.org.", "hubxexample.org", "hub.example.org.evil"] {
+        for other in ["example.org", "x.hub.example.org", "hub.example.org.", "hubxexample.org", "hub.example.org.evil"]
+        {
             assert!(!exact.matches(other), "{other}");
         }
         let family: HostPattern = "*.example.org".parse().unwrap();
@@ -293,7 +289,8 @@ mod tests {
         for name in ["example.org", ".example.org", "aexample.org", "example.org.a"] {
             assert!(!family.matches(name), "{name}");
         }
-        for text in ["", "*", "*.", "a..b", "a.*.b", "10.0.0.1", "1.2", "[::1]", "::1", "a b", "a/b", "é.org", "a.b."] {
+        for text in ["", "*", "*.", "a..b", "a.*.b", "10.0.0.1", "1.2", "[::1]", "::1", "a b", "a/b", "é.org", "a.b."]
+        {
             assert!(text.parse::<HostPattern>().is_err(), "{text}");
         }
     }

@@ -156,8 +156,7 @@ fn answer_stream(shared: &Shared, mut job: TcpStream) -> io::Result<()> {
 fn answer(shared: &Shared, query: &[u8]) -> Option<Vec<u8>> {
     let question = dns::parse(query)?;
     let name = question.host().filter(|name| shared.policy.names(name));
-    let addresses =
-        name.and_then(|name| shared.names.lock().unwrap_or_else(PoisonError::into_inner).addresses(name));
+    let addresses = name.and_then(|name| shared.names.lock().unwrap_or_else(PoisonError::into_inner).addresses(name));
     let (answer, refused) = match (name, addresses) {
         (_, Some((v4, v6))) => (dns::Answer::Addresses(v4, shared.has_v6.then_some(v6)), None),
         (Some(_), None) => (dns::Answer::NoName, Some("too many names")),
