@@ -38,7 +38,6 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
-pub mod address;
 mod client;
 mod error;
 mod fetch;

@@ -9,12 +9,10 @@
 
 use std::{fmt, net::IpAddr, str::FromStr};
 
+use ringfence_schema::address::{Zone, zone};
 use serde::{Deserialize, Serialize, de};
 
-use crate::{
-    address::{Zone, zone},
-    url::{Scheme, Url, host_address, is_host},
-};
+use crate::url::{Scheme, Url, host_address, is_host};
 
 /// Most rules of one policy.
 pub(crate) const RULES_MAX: usize = 1_024;

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, Ending, Job, RunLimits, Source, Stop, run_keyless, supervisor_main};
+use ringfence_sandbox::{Demand, EgressPolicy, Ending, Job, RunLimits, Source, Stop, run_keyless, supervisor_main};
 use ringfence_schema::event::{Claimed, Observed, RunEvent, Source as EventSource};
 use serde_json::{Value, json};
 
@@ -153,6 +153,7 @@ fn run(supervisor: &str, command: &[&str], stop: &Stop, watch: &mut dyn FnMut(&R
         program,
         limits: RunLimits::default(),
         demand: Demand::Any,
+        egress: EgressPolicy::default(),
     };
     let mut lines = Vec::new();
     let mut events = |event: RunEvent| {

@@ -14,7 +14,7 @@ use std::{
 };
 
 use ringfence_sandbox::{
-    Demand, Job, RunLimits, Source, Stop, drill_main, probe, run_keyless, supervisor_main, sweep_stale,
+    Demand, EgressPolicy, Job, RunLimits, Source, Stop, drill_main, probe, run_keyless, supervisor_main, sweep_stale,
     worker::{self, Emit, Limits},
 };
 use seccompiler::{
@@ -29,6 +29,10 @@ fn main() -> ExitCode {
         ["supervise"] => supervisor_main(),
         ["supervise-without-namespaces"] => {
             forbid_namespaces();
+            supervisor_main()
+        }
+        ["supervise-without-netfilter"] => {
+            forbid_netfilter();
             supervisor_main()
         }
         ["worker", kind, rest @ ..] => serve(kind, rest),
@@ -59,11 +63,24 @@ fn forbid_namespaces() {
         (nix::libc::SYS_clone, vec![SeccompRule::new(vec![new_user]).unwrap()]),
         (nix::libc::SYS_unshare, Vec::new()),
     ]);
+    refuse(rules);
+}
+
+fn refuse(rules: BTreeMap<i64, Vec<SeccompRule>>) {
     let refuse = SeccompAction::Errno(nix::libc::EPERM.unsigned_abs());
     let architecture = env::consts::ARCH.try_into().unwrap();
     let filter = SeccompFilter::new(rules, SeccompAction::Allow, refuse, architecture).unwrap();
     let program: BpfProgram = filter.try_into().unwrap();
     seccompiler::apply_filter(&program).unwrap();
+}
+
+/// A kernel without nftables, as far as this process and its children are concerned.
+fn forbid_netfilter() {
+    let condition =
+        |argument, value| SeccompCondition::new(argument, SeccompCmpArgLen::Dword, SeccompCmpOp::Eq, value).unwrap();
+    let netlink = condition(0, u64::from(nix::libc::AF_NETLINK.unsigned_abs()));
+    let netfilter = condition(2, u64::from(nix::libc::NETLINK_NETFILTER.unsigned_abs()));
+    refuse(BTreeMap::from([(nix::libc::SYS_socket, vec![SeccompRule::new(vec![netlink, netfilter]).unwrap()])]));
 }
 
 /// A process that a job must not reach, with a segment that everybody may attach; lives until its input ends.
@@ -169,6 +186,8 @@ struct Order {
     #[serde(default)]
     program_files: Vec<PathBuf>,
     limits: RunLimits,
+    #[serde(default)]
+    egress: EgressPolicy,
     /// Stop at the first line that the job writes.
     #[serde(default)]
     stop_at_line: bool,
@@ -197,6 +216,7 @@ fn drive(order: &str) -> ExitCode {
         program: program.collect(),
         limits: order.limits,
         demand: if order.demand_full { Demand::Full } else { Demand::Any },
+        egress: order.egress,
     };
     let stop = Stop::new();
     let (mut events, mut outputs) = (Vec::new(), BTreeMap::new());

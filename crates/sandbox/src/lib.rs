@@ -13,7 +13,9 @@
 //!
 //! `unsafe` is confined to the kernel calls in `sys`, and to one `pre_exec` closure each in `worker` and `run`.
 //!
-//! Absent on purpose: egress (a run has no network at all), GPUs, and any system but Linux.
+//! A run has no network at all unless [`EgressPolicy`] names what it may reach.
+//!
+//! Absent on purpose: GPUs, and any system but Linux.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringfence-sandbox confines processes with Linux namespaces, Landlock and seccomp; it needs Linux");
@@ -29,6 +31,6 @@ pub mod worker;
 pub use drill::{DRILLS, Drill, drill_main};
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
-    Demand, Ending, Job, Level, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe, run_keyless,
-    supervisor_main, sweep_stale,
+    Allowed, Demand, EgressPolicy, Ending, HostPattern, Job, Level, Network, Probe, RunLimits, RunResult, SandboxError,
+    Source, Stop, Totals, probe, run_keyless, supervisor_main, sweep_stale,
 };

@@ -4,7 +4,7 @@
 //! 1. the caller, which holds keys: [`run_keyless`] (`client`);
 //! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`),
 //!    hears of refused calls (`notices`), cuts output into lines (`lines`), hears what the job says of its training
-//!    ([`claims`]) and collects `/out` (`collect`);
+//!    ([`claims`]), lets the job reach what it may (`egress`) and collects `/out` (`collect`);
 //! 3. the keeper, the first process of the sandbox (`keeper`), which builds its file system (`full`, `landlocked`), loads
 //!    the inputs and waits for the job;
 //! 4. the job itself, which gives up everything else just before exec (`job`, `rules`, `calls`).
@@ -23,6 +23,7 @@ pub mod claims;
 mod client;
 mod collect;
 mod control;
+pub mod egress;
 mod full;
 mod identity;
 mod job;
@@ -37,6 +38,7 @@ mod tree;
 mod usage;
 
 pub use client::{Stop, probe, run_keyless};
+pub use egress::{Allowed, EgressPolicy, HostPattern, Network};
 pub use landlocked::sweep_stale;
 pub use supervisor::supervisor_main;
 
@@ -58,6 +60,8 @@ pub struct Job {
     pub limits: RunLimits,
     /// The least level that will do.
     pub demand: Demand,
+    /// What it may reach; by default nothing. Anything needs [`Level::Full`].
+    pub egress: EgressPolicy,
 }
 
 /// A file for the sandbox.
@@ -198,6 +202,12 @@ pub struct Totals {
     pub read_bytes: u64,
     /// Bytes written to storage.
     pub written_bytes: u64,
+    /// Bytes sent to allowed hosts.
+    #[serde(default)]
+    pub sent_bytes: u64,
+    /// Bytes received from allowed hosts.
+    #[serde(default)]
+    pub received_bytes: u64,
 }
 
 /// Why there was no run, or why its outcome is unknown.
@@ -208,6 +218,12 @@ pub enum SandboxError {
     /// The host does not offer the level that is demanded.
     #[error("level `full` is demanded, but this host does not offer it: {reason}")]
     FullUnavailable {
+        /// Which step failed.
+        reason: String,
+    },
+    /// Something may be reached, but only level `full` can tell it from everything else.
+    #[error("egress needs level `full`, which this host does not offer: {reason}")]
+    EgressUnavailable {
         /// Which step failed.
         reason: String,
     },
@@ -300,6 +316,7 @@ struct Plan {
     file_bytes: u64,
     limits: RunLimits,
     demand: Demand,
+    egress: EgressPolicy,
 }
 
 /// Announces one file on the way into the sandbox.

@@ -129,7 +129,7 @@ pub struct GpuUsage {
     pub memory_bytes: u64,
 }
 
-/// One attempt to reach something outside.
+/// Attempts to reach something outside: one, or several alike within a short time where a job floods.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Egress {
     /// How.
@@ -145,12 +145,24 @@ pub struct Egress {
     /// Why it was refused; allowed without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused: Option<String>,
-    /// Bytes sent.
+    /// Bytes sent, of all of them together.
     pub sent_bytes: u64,
-    /// Bytes received.
+    /// Bytes received, of all of them together.
     pub received_bytes: u64,
-    /// How long it lasted, in milliseconds.
+    /// How long it lasted, in milliseconds; the longest of several.
     pub lasted_ms: u64,
+    /// How many attempts this stands for.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub count: u64,
+}
+
+const fn one() -> u64 {
+    1
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+const fn is_one(count: &u64) -> bool {
+    *count == 1
 }
 
 /// The way of an attempt to reach something.

@@ -4,6 +4,7 @@
 //! * [`reference`]: how people name artifacts, versions and digests.
 //! * [`finding`]: one problem with its place; [`report`]: what `scan`, `screen`, `attack` and `verify` answer.
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
+//! * [`address`]: which network an address belongs to.
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
 //! * [`trail`]: the leaves of the append-only log.
 //! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
@@ -15,6 +16,7 @@
 
 #![forbid(unsafe_code)]
 
+pub mod address;
 pub mod alert;
 pub mod canon;
 pub mod cyclonedx;

@@ -152,6 +152,7 @@ impl Vault<'_> {
                 ..RunLimits::default()
             },
             demand,
+            egress: ringfence_sandbox::EgressPolicy::default(),
         })
     }
 

@@ -5,7 +5,7 @@
 
 use nix::libc;
 
-use super::{Level, NAMESPACE_FLAGS, identity::Owned};
+use super::{Level, NAMESPACE_FLAGS, identity::Owned, rules::Network};
 use crate::filter::{Filter, X32_CALL_BIT, bits, is, is_not, is_not_null};
 
 /// What the list depends on.
@@ -19,6 +19,8 @@ pub(super) struct Circumstances {
     pub(super) memory: MemoryControl,
     /// Whether Landlock keeps signals within the job.
     pub(super) signals: SignalScope,
+    /// Whether the run has a network of its own.
+    pub(super) network: Network,
 }
 
 /// Whether a memory controller counts everything of the run.
@@ -59,7 +61,12 @@ pub(super) fn filter(circumstances: Circumstances) -> Filter {
         }
     }
     match circumstances.level {
-        Level::Full => refuse_foreign_families(&mut filter),
+        Level::Full => {
+            refuse_foreign_families(&mut filter);
+            if circumstances.network == Network::OwnNamespace {
+                refuse_other_kinds(&mut filter);
+            }
+        }
         Level::Landlock => refuse_shared_objects(&mut filter, circumstances),
     }
     filter
@@ -73,6 +80,17 @@ fn refuse_foreign_families(filter: &mut Filter) {
         filter.call_if(libc::SYS_socket, &[is(0, family), bits(1, SOCKET_TYPE_MASK, libc::SOCK_RAW.unsigned_abs())]);
     }
     filter.call_if(libc::SYS_socketpair, &[is_not(0, local)]);
+}
+
+/// With a way to hosts, IP sockets are streams and datagrams and nothing else: every further protocol would be one more
+/// parser between job and kernel.
+fn refuse_other_kinds(filter: &mut Filter) {
+    let [stream, datagram] = [libc::SOCK_STREAM, libc::SOCK_DGRAM].map(i32::unsigned_abs);
+    for family in [libc::AF_INET, libc::AF_INET6].map(i32::unsigned_abs) {
+        for kind in (0..=SOCKET_TYPE_MASK).filter(|kind| ![stream, datagram].contains(kind)) {
+            filter.call_if(libc::SYS_socket, &[is(0, family), bits(1, SOCKET_TYPE_MASK, kind)]);
+        }
+    }
 }
 
 /// Without namespaces the job shares the host's sockets, IPC objects and, without an own user, processes and files.

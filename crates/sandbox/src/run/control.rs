@@ -18,7 +18,7 @@ use nix::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{SandboxError, claims::Part};
+use super::{SandboxError, claims::Part, egress::Doors};
 use crate::sys;
 
 /// One end of the socket pair.
@@ -31,10 +31,12 @@ pub(super) struct Control {
 pub(super) enum Report {
     /// Before [`Report::Ready`]: something on which the job's claims are heard; comes with its descriptor.
     Claims(Part),
-    /// The sandbox stands; comes with a descriptor of the output folder.
+    /// The sandbox stands; comes with a descriptor of the output folder, and those of the doors.
     Ready {
         /// What confines it.
         measures: Vec<String>,
+        /// The doors of its network, if it has one.
+        doors: Option<Doors>,
     },
     /// This level cannot be had here.
     Refused {
@@ -73,19 +75,29 @@ impl Control {
 
     /// Sends a report, with at most one descriptor.
     pub(super) fn report(&self, report: &Report, descriptor: Option<BorrowedFd<'_>>) -> io::Result<()> {
+        self.report_with(report, descriptor.as_slice())
+    }
+
+    /// Sends a report, with at most [`DESCRIPTORS_MAX`] descriptors.
+    pub(super) fn report_with(&self, report: &Report, descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let bytes = serde_json::to_vec(report)?;
         let bytes = bytes.get(..MESSAGE_BYTES_MAX).unwrap_or(&bytes);
-        let numbers: Vec<RawFd> = descriptor.iter().map(AsRawFd::as_raw_fd).collect();
+        let numbers: Vec<RawFd> = descriptors.iter().map(AsRawFd::as_raw_fd).collect();
         let rights = [ControlMessage::ScmRights(&numbers)];
         let extra = if numbers.is_empty() { &rights[..0] } else { &rights[..] };
         sendmsg::<()>(self.socket.as_raw_fd(), &[IoSlice::new(bytes)], extra, MsgFlags::MSG_NOSIGNAL, None)?;
         Ok(())
     }
 
-    /// Waits for a report; `None` when the other side is dead.
+    /// Waits for a report and its descriptor; `None` when the other side is dead.
     pub(super) fn receive(&self) -> io::Result<Option<(Report, Option<OwnedFd>)>> {
+        Ok(self.receive_with()?.map(|(report, descriptors)| (report, descriptors.into_iter().next())))
+    }
+
+    /// Waits for a report and its descriptors; `None` when the other side is dead.
+    pub(super) fn receive_with(&self) -> io::Result<Option<(Report, Vec<OwnedFd>)>> {
         let mut buffer = vec![0; MESSAGE_BYTES_MAX];
-        let mut space = cmsg_space!(RawFd);
+        let mut space = cmsg_space!([RawFd; DESCRIPTORS_MAX]);
         let mut slices = [IoSliceMut::new(&mut buffer)];
         let (length, numbers) = loop {
             match recvmsg::<()>(self.socket.as_raw_fd(), &mut slices, Some(&mut space), MsgFlags::MSG_CMSG_CLOEXEC) {
@@ -108,7 +120,7 @@ impl Control {
         }
         let descriptors = numbers.into_iter().map(sys::adopt).collect::<io::Result<Vec<_>>>()?;
         let report = serde_json::from_slice(buffer.get(..length).unwrap_or_default())?;
-        Ok(Some((report, descriptors.into_iter().next())))
+        Ok(Some((report, descriptors)))
     }
 
     /// Whether something arrives (or the other side dies) within `time`.
@@ -144,5 +156,7 @@ impl Control {
     }
 }
 
+/// Most descriptors beside one message (`SCM_MAX_FD`).
+const DESCRIPTORS_MAX: usize = 253;
 /// Longest message in bytes.
 const MESSAGE_BYTES_MAX: usize = 64 << 10;

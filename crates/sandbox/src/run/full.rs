@@ -19,6 +19,7 @@ use nix::{
     libc,
     mount::{MntFlags, MsFlags, mount, umount2},
     sched::{CloneFlags, unshare},
+    sys::stat::{SFlag, fstat},
     unistd::{Gid, Uid, chdir, pivot_root, sethostname, setresgid, setresuid},
 };
 
@@ -27,7 +28,7 @@ use super::{
     claims::channel::{self, Sockets},
     control::Control,
     keeper::Room,
-    rules::Reach,
+    rules::{Network, Reach},
 };
 use crate::sys;
 
@@ -57,7 +58,9 @@ fn step<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Result<T, St
 
 /// Builds the file system. The user and group maps must be written already.
 pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
-    let host = step("copy the host's mounts", HostTrees::take(&plan.readable))?;
+    let egress = !plan.egress.is_empty();
+    let shown = SYSTEM_FOLDERS.iter().chain(if egress { AUTHORITY_FOLDERS } else { &[] });
+    let host = step("copy the host's mounts", HostTrees::take(shown, &plan.readable))?;
     step("become the job's user", become_inside_user())?;
     // A change of user cancels the parent-death signal: ask again, then make sure that it was not too late.
     step("parent-death signal", sys::die_with_parent())?;
@@ -69,7 +72,7 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
     step("let go of the host", umount2(c"/host", MntFlags::MNT_DETACH))?;
     step("let go of the host", fs::remove_dir("/host"))?;
     host.place()?;
-    step("write /etc", write_etc())?;
+    step("write /etc", write_etc(if egress { ETC_FILES_WITH_NAMES } else { ETC_FILES }))?;
     step("fill /dev", fill_dev())?;
     mask_proc()?;
     let room_for_inputs = plan.file_bytes.saturating_add(plan.files.saturating_mul(8_192)).saturating_add(1 << 20);
@@ -95,11 +98,12 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
         output_path: "/out".into(),
         output: output.into(),
         _lock: None,
-        reach: reach(&plan.readable, &channel),
+        reach: reach(&plan.readable, &channel, if egress { Network::OwnNamespace } else { Network::Refused }),
         scratch_folder,
         channel,
         search: "/usr/local/bin:/usr/bin:/bin".to_owned(),
-        measures: MEASURES.iter().map(|&measure| measure.to_owned()).collect(),
+        // With egress, the supervisor says what holds the network.
+        measures: MEASURES.iter().chain(if egress { &[] } else { NO_NETWORK }).map(|&text| text.to_owned()).collect(),
     })
 }
 
@@ -111,7 +115,7 @@ pub(super) fn seal() -> io::Result<()> {
     Ok(())
 }
 
-fn reach(readable: &[PathBuf], channel: &channel::Ends) -> Reach {
+fn reach(readable: &[PathBuf], channel: &channel::Ends, network: Network) -> Reach {
     let fixed = ["/etc", "/proc", "/in", "/program"].map(PathBuf::from);
     let read = SYSTEM_FOLDERS.iter().map(PathBuf::from).chain(fixed).chain(readable.iter().cloned()).collect();
     Reach {
@@ -119,6 +123,7 @@ fn reach(readable: &[PathBuf], channel: &channel::Ends) -> Reach {
         write: ["/out", "/tmp", "/dev/shm"].map(PathBuf::from).to_vec(),
         devices: DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect(),
         channels: std::iter::once(&channel.pipe_path).chain(&channel.socket_path).cloned().collect(),
+        network,
     }
 }
 
@@ -131,9 +136,9 @@ struct HostTrees {
 }
 
 impl HostTrees {
-    fn take(readable: &[PathBuf]) -> io::Result<Self> {
+    fn take<'a>(shown: impl Iterator<Item = &'a &'a str>, readable: &[PathBuf]) -> io::Result<Self> {
         let mut trees = Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None };
-        for name in SYSTEM_FOLDERS {
+        for name in shown {
             let path = PathBuf::from(name);
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_symlink() => trees.links.push((path.clone(), fs::read_link(&path)?)),
@@ -155,11 +160,14 @@ impl HostTrees {
 
     fn place(self) -> Result<(), Step> {
         for (path, target) in &self.links {
+            if let Some(folder) = path.parent() {
+                step("link a system folder", fs::create_dir_all(folder))?;
+            }
             step("link a system folder", symlink(target, path))?;
         }
         for (path, tree) in &self.folders {
             let what = format!("show {}", path.display());
-            step(&what, fs::create_dir_all(path))?;
+            step(&what, make_place(path, tree))?;
             step(&what, c_path(path).and_then(|target| sys::attach_mount(tree.as_fd(), &target)))?;
         }
         step("make /dev", fs::create_dir_all("/dev"))?;
@@ -174,6 +182,16 @@ impl HostTrees {
         }
         Ok(())
     }
+}
+
+/// Something to mount `tree` on: a folder, or an empty file for a file.
+fn make_place(path: &Path, tree: &OwnedFd) -> io::Result<()> {
+    let kind = SFlag::from_bits_truncate(fstat(tree)?.st_mode) & SFlag::S_IFMT;
+    if kind == SFlag::S_IFDIR {
+        return fs::create_dir_all(path);
+    }
+    path.parent().map_or(Ok(()), fs::create_dir_all)?;
+    fs::File::create(path).map(|_| ())
 }
 
 fn read_only_tree(path: &Path) -> io::Result<OwnedFd> {
@@ -225,9 +243,9 @@ fn mask_proc() -> Result<(), Step> {
     step("make /proc read-only", sys::restrict_mount(c"/proc", libc::MOUNT_ATTR_RDONLY))
 }
 
-fn write_etc() -> io::Result<()> {
+fn write_etc(files: &[(&str, &str)]) -> io::Result<()> {
     fs::create_dir_all("/etc")?;
-    for (path, text) in ETC_FILES {
+    for (path, text) in files {
         fs::write(path, text)?;
     }
     Ok(())
@@ -274,12 +292,35 @@ const ETC_FILES: &[(&str, &str)] = &[
     ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
     ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files\n"),
 ];
+/// The same for a run that asks for names.
+const ETC_FILES_WITH_NAMES: &[(&str, &str)] = &[
+    ("/etc/passwd", "root:x:0:0::/:/bin/false\njob:x:1000:1000::/tmp:/bin/sh\n"),
+    ("/etc/group", "root:x:0:\njob:x:1000:\n"),
+    ("/etc/hosts", "127.0.0.1 localhost\n::1 localhost\n"),
+    ("/etc/nsswitch.conf", "passwd: files\ngroup: files\nhosts: files dns\n"),
+    // `egress::net::JOB_V4`: a question to any other address would be answered alike.
+    ("/etc/resolv.conf", "nameserver 198.18.0.1\noptions timeout:5 attempts:2\n"),
+];
+/// Where hosts keep the certificates of authorities, and how they are to be used; shown to runs that have egress.
+const AUTHORITY_FOLDERS: &[&str] = &[
+    "/etc/ssl/certs",
+    "/etc/ssl/cert.pem",
+    "/etc/ssl/ca-bundle.pem",
+    "/etc/ssl/openssl.cnf",
+    "/etc/pki/tls/certs",
+    "/etc/pki/tls/cert.pem",
+    "/etc/pki/tls/openssl.cnf",
+    "/etc/pki/ca-trust/extracted",
+    "/etc/ca-certificates/extracted",
+    "/etc/crypto-policies/back-ends",
+];
 /// What this level is made of.
 const MEASURES: &[&str] = &[
     "own user, mount, pid, network, ipc, uts and cgroup namespaces",
     "own root in memory: the system read-only, inputs read-only, /out and /tmp of bounded size",
-    "no network interface that is up",
 ];
+/// And without egress.
+const NO_NETWORK: &[&str] = &["no network interface that is up"];
 /// Size of the root's own memory file system: `/etc` and mount points.
 const ROOT_BYTES: u64 = 16 << 20;
 /// Files and folders of the root's own memory file system.

@@ -91,8 +91,8 @@ fn install_filter(setup: &Setup<'_>, measures: &mut Vec<String>) -> Result<Optio
     } else {
         SignalScope::Filter
     };
-    let filter =
-        calls::filter(Circumstances { level: setup.level, owned: setup.identity.owned, memory: setup.memory, signals });
+    let (level, owned, memory) = (setup.level, setup.identity.owned, setup.memory);
+    let filter = calls::filter(Circumstances { level, owned, memory, signals, network: setup.room.reach.network });
     match filter.install(Refusal::Announce) {
         Ok(listener) => {
             measures.push("seccomp: refused calls are recorded".to_owned());

@@ -28,6 +28,7 @@ use super::{
     calls::MemoryControl,
     claims::{Part, channel},
     control::{Control, Report},
+    egress::{self, Doors},
     full,
     identity::Identity,
     job, landlocked,
@@ -126,6 +127,7 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
         Level::Landlock => landlocked::build(&plan, &identity),
     };
     let room = built.map_err(|step| Report::Refused { reason: format!("{}: {}", step.what, step.error) })?;
+    let doors = open_doors(level, &plan, purpose)?;
     prctl::set_dumpable(false).map_err(|error| failed("core dumps", &error.into()))?;
     let tell =
         |report: &Report, descriptor| control.report(report, descriptor).map_err(|error| failed("supervisor", &error));
@@ -135,7 +137,7 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     {
         tell(&Report::Claims(part), Some(descriptor.as_fd()))?;
     }
-    tell(&Report::Ready { measures: room.measures.clone() }, Some(room.output.as_fd()))?;
+    announce(control, &room, doors).map_err(|error| failed("supervisor", &error))?;
     if purpose == Purpose::Probe {
         return Ok(());
     }
@@ -165,6 +167,23 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
         Level::Landlock => landlocked::wait_for(first, control).map_err(|error| failed("wait for the job", &error))?,
     };
     tell(&Report::Ended { code, signal }, None)
+}
+
+/// Brings up the network that the plan allows, while this process still may; nothing at all if it allows none.
+fn open_doors(level: Level, plan: &Plan, purpose: Purpose) -> Result<Option<(Doors, Vec<OwnedFd>)>, Report> {
+    if level != Level::Full || purpose != Purpose::Run || plan.egress.is_empty() {
+        return Ok(None);
+    }
+    let refused = |error| Report::Refused { reason: format!("network of the run: {error}") };
+    egress::open(&plan.egress).map(Some).map_err(refused)
+}
+
+/// The sandbox stands: the output folder and the doors go to the supervisor, and no copy stays here.
+fn announce(control: &Control, room: &Room, doors: Option<(Doors, Vec<OwnedFd>)>) -> io::Result<()> {
+    let (doors, sockets) = doors.map_or((None, Vec::new()), |(doors, sockets)| (Some(doors), sockets));
+    let mut descriptors = vec![room.output.as_fd()];
+    descriptors.extend(sockets.iter().map(AsFd::as_fd));
+    control.report_with(&Report::Ready { measures: room.measures.clone(), doors }, &descriptors)
 }
 
 fn failed(step: &str, error: &io::Error) -> Report {

@@ -68,6 +68,7 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
         write: vec![output_path.clone(), scratch.clone()],
         devices: DEVICES.iter().map(PathBuf::from).collect(),
         channels: vec![channel.pipe_path.clone()],
+        network: rules::Network::Refused,
     };
     let who = match identity.owned {
         Owned::Alone => format!("own user id {}", identity.uid),

@@ -20,16 +20,29 @@ pub(super) struct Reach {
     pub(super) devices: Vec<PathBuf>,
     /// FIFOs to write to and sockets to connect to.
     pub(super) channels: Vec<PathBuf>,
+    /// Whether TCP is left to the run's own network namespace.
+    pub(super) network: Network,
+}
+
+/// Who holds TCP.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+pub(super) enum Network {
+    /// Landlock refuses it.
+    #[default]
+    Refused,
+    /// The run's own network namespace, in which it leads to our doors alone.
+    OwnNamespace,
 }
 
 /// Restricts this thread and its children to be; says with what.
 pub(super) fn restrict(reach: &Reach) -> Result<String, RulesetError> {
     let everything = AccessFs::from_all(ABI::V9);
     let device_nodes = AccessFs::MakeChar | AccessFs::MakeBlock | AccessFs::IoctlDev;
-    let status = Ruleset::default()
-        .set_compatibility(CompatLevel::BestEffort)
-        .handle_access(everything)?
-        .handle_access(AccessNet::from_all(ABI::V9))?
+    let mut ruleset = Ruleset::default().set_compatibility(CompatLevel::BestEffort).handle_access(everything)?;
+    if reach.network == Network::Refused {
+        ruleset = ruleset.handle_access(AccessNet::from_all(ABI::V9))?;
+    }
+    let status = ruleset
         .scope(Scope::from_all(ABI::V9))?
         .create()?
         .add_rules(path_beneath_rules(&reach.read, AccessFs::from_read(ABI::V9)))?
@@ -38,15 +51,16 @@ pub(super) fn restrict(reach: &Reach) -> Result<String, RulesetError> {
         .add_rules(path_beneath_rules(&reach.channels, AccessFs::WriteFile | AccessFs::ResolveUnix))?
         .restrict_self()?;
     let version = sys::landlock_version();
+    let tcp = if reach.network == Network::Refused { ", TCP" } else { "" };
     Ok(match status.ruleset {
         RulesetStatus::NotEnforced => "landlock: not offered by this kernel".to_owned(),
         _ if version >= SIGNAL_SCOPE_VERSION => {
             format!(
-                "landlock {version}: files, TCP, signals and abstract sockets (refusals are not told by the kernel)"
+                "landlock {version}: files{tcp}, signals and abstract sockets (refusals are not told by the kernel)"
             )
         }
         _ if version >= NETWORK_VERSION => {
-            format!("landlock {version}: files and TCP (refusals are not told by the kernel)")
+            format!("landlock {version}: files{tcp} (refusals are not told by the kernel)")
         }
         _ => format!("landlock {version}: files (refusals are not told by the kernel)"),
     })

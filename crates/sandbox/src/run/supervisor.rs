@@ -1,6 +1,6 @@
 //! The supervisor: a process of its own, without keys, that starts one run, watches it and collects its outputs.
 //!
-//! It has one thread. It speaks frames: an [`Order`] and files come on standard input, events, outputs and the result go
+//! It has one thread, and more for the connections of a run that has egress. It speaks frames: an [`Order`] and files come on standard input, events, outputs and the result go
 //! to standard output. The end of standard input kills the run.
 
 use std::{
@@ -27,6 +27,7 @@ use super::{
     claims::{self, Claims},
     collect::{self, Entry},
     control::Report,
+    egress::{Egress, EgressPolicy},
     from_supervisor,
     keeper::Purpose,
     landlocked,
@@ -76,6 +77,7 @@ fn probe_levels(input: &File) -> Probe {
         file_bytes: 0,
         limits: super::RunLimits::default(),
         demand: Demand::Any,
+        egress: EgressPolicy::default(),
     };
     let mut reasons: Vec<String> = Vec::new();
     for level in [Level::Full, Level::Landlock] {
@@ -106,6 +108,7 @@ fn probe_levels(input: &File) -> Probe {
 /// Runs `plan` to its end.
 fn supervise(plan: &Plan, input: &File, outbox: &mut Outbox) -> Result<RunResult, SandboxError> {
     check(plan)?;
+    plan.egress.check().map_err(|fault| SandboxError::Job { detail: format!("egress: {fault}") })?;
     let (tree, refusals) = start_best_level(plan, input)?;
     let mut watch = Watch::new(plan, tree, input, outbox)?;
     watch.measures.extend(refusals);
@@ -149,6 +152,7 @@ struct Watch<'a> {
     input: &'a File,
     outbox: &'a mut Outbox,
     notices: Notices,
+    egress: Egress,
     stdout: Stream,
     stderr: Stream,
     budget: Budget,
@@ -190,9 +194,11 @@ impl<'a> Watch<'a> {
         }
         let parts = std::mem::take(&mut tree.claims);
         let claims = Claims::new(tree.output.as_ref().map(AsFd::as_fd), parts, Instant::now());
+        let egress = Egress::start(&plan.egress, tree.doors.take()).map_err(|error| failure("egress", &error))?;
         Ok(Self {
             plan,
-            measures: Vec::new(),
+            measures: egress.measures().to_vec(),
+            egress,
             tree,
             input,
             outbox,
@@ -220,6 +226,7 @@ impl<'a> Watch<'a> {
         let last = usage::sample(self.tree.keeper, &self.tree.groups);
         self.tree.end();
         self.notices.close();
+        self.egress.end(self.outbox).map_err(|error| failure("caller", &error))?;
         let ending = outcome?;
         self.finish(ending, last).map_err(|error| failure("caller", &error))
     }
@@ -236,6 +243,7 @@ impl<'a> Watch<'a> {
                     self.read_stream(spring).map_err(|error| failure("job's output", &error))?;
                 }
                 Spring::Claims => self.claims.hear(Instant::now()),
+                Spring::Egress => self.egress.tell(self.outbox).map_err(|error| failure("caller", &error))?,
                 Spring::Caller => self.hear_caller()?,
                 Spring::Keeper => {
                     if let Some(ending) = self.hear_keeper()? {
@@ -275,6 +283,9 @@ impl<'a> Watch<'a> {
         }
         for descriptor in self.claims.descriptors(Instant::now()) {
             add(true, Spring::Claims, descriptor, PollFlags::POLLIN);
+        }
+        if let Some(bell) = self.egress.as_fd() {
+            add(true, Spring::Egress, bell, PollFlags::POLLIN);
         }
         let mut waits: Vec<_> = springs.iter().map(|(_, fd, flags)| PollFd::new(*fd, *flags)).collect();
         match poll(&mut waits, time) {
@@ -383,7 +394,8 @@ impl<'a> Watch<'a> {
         let guard = self.guard.due(|| telemetry.unwrap_or_else(|| usage::sample(keeper, groups)));
         if let Some(sample) = telemetry {
             self.record(sample);
-            self.outbox.observe(observed(sample))?;
+            self.egress.tell(self.outbox)?;
+            self.outbox.observe(observed(sample, self.egress.bytes()))?;
             self.claims.look(Instant::now());
         }
         let Some(sample) = guard else { return Ok(()) };
@@ -458,15 +470,17 @@ impl<'a> Watch<'a> {
         self.claims.finish(Instant::now());
         self.claims.drain().try_for_each(|claimed| outbox.claim(claimed))?;
         self.record(Sample { cpu_ms: usage::ended_cpu_ms(), ..last });
+        (self.totals.sent_bytes, self.totals.received_bytes) = self.egress.bytes();
         let totals = self.totals;
         let outbox = &mut *self.outbox;
-        outbox.observe(observed(Sample {
+        let last = Sample {
             cpu_ms: totals.cpu_ms,
             memory_bytes: totals.memory_bytes,
             processes: 0,
             read_bytes: totals.read_bytes,
             written_bytes: totals.written_bytes,
-        }))?;
+        };
+        outbox.observe(observed(last, self.egress.bytes()))?;
         for detail in self.limits_hit() {
             self.outbox.observe(Observed::Limit { detail })?;
         }
@@ -586,10 +600,14 @@ enum Spring {
     Outbox,
     /// A call was refused.
     Notice,
+    /// The job reached out, or tried to.
+    Egress,
 }
 
-fn observed(sample: Sample) -> Observed {
+fn observed(sample: Sample, (sent_bytes, received_bytes): (u64, u64)) -> Observed {
     Observed::Sample(Usage {
+        sent_bytes,
+        received_bytes,
         cpu_ms: sample.cpu_ms,
         memory_bytes: sample.memory_bytes,
         processes: sample.processes,

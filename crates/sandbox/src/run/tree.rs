@@ -19,6 +19,7 @@ use super::{
     Demand, Level, Plan, SandboxError,
     claims::Part,
     control::{Control, Report},
+    egress::Doors,
     full,
     identity::Identity,
     keeper::{self, Brief, Purpose},
@@ -42,6 +43,9 @@ pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Optio
         Err(Start::Failed(error)) => return Err(error),
         Err(Start::Refused(reason)) => reason,
     };
+    if !plan.egress.is_empty() {
+        return Err(SandboxError::EgressUnavailable { reason });
+    }
     if plan.demand == Demand::Full {
         return Err(SandboxError::FullUnavailable { reason });
     }
@@ -77,6 +81,8 @@ pub(super) struct Tree {
     pub(super) output: Option<OwnedFd>,
     /// On what its claims are heard.
     pub(super) claims: Vec<(Part, OwnedFd)>,
+    /// The doors of its network, if it has one.
+    pub(super) doors: Option<(Doors, Vec<OwnedFd>)>,
     /// What the job writes to standard output.
     pub(super) stdout: File,
     /// What the job writes to standard error.
@@ -125,6 +131,7 @@ impl Tree {
             groups,
             output: None,
             claims: Vec::new(),
+            doors: None,
             stdout: stdout.into(),
             stderr: stderr.into(),
             measures: Vec::new(),
@@ -147,15 +154,17 @@ impl Tree {
         if !kernel("keeper", self.control.wait(SETUP_TIME))? {
             return Err(Start::Failed(SandboxError::Supervisor { detail: "the sandbox was not built in time".into() }));
         }
-        let mut report = kernel("keeper", self.control.receive())?;
-        while let Some((Report::Claims(part), descriptor)) = report {
-            self.claims.extend(descriptor.map(|descriptor| (part, descriptor)));
-            report = kernel("keeper", self.control.receive())?;
+        let mut report = kernel("keeper", self.control.receive_with())?;
+        while let Some((Report::Claims(part), descriptors)) = report {
+            self.claims.extend(descriptors.into_iter().map(|descriptor| (part, descriptor)));
+            report = kernel("keeper", self.control.receive_with())?;
         }
         match report {
-            Some((Report::Ready { measures }, output)) => {
+            Some((Report::Ready { measures, doors }, descriptors)) => {
+                let mut descriptors = descriptors.into_iter();
                 self.measures = measures;
-                self.output = output;
+                self.output = descriptors.next();
+                self.doors = doors.map(|doors| (doors, descriptors.collect()));
             }
             Some((Report::Refused { reason }, _)) => return Err(Start::Refused(reason)),
             Some((Report::Failed(error), _)) => return Err(Start::Failed(error)),

@@ -5,6 +5,7 @@
 
 mod claims;
 mod drills;
+mod egress;
 mod escape;
 mod limits;
 mod runs;

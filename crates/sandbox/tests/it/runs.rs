@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
+use ringfence_sandbox::{Demand, EgressPolicy, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
 use serde_json::{Value, json};
 
 use crate::stage::{Host, Setting, Stage, User, events, lines, next_run_id, settings, shell};
@@ -124,6 +124,7 @@ fn a_run_can_be_stopped_while_its_inputs_arrive() {
         program: Vec::new(),
         limits: RunLimits::default(),
         demand: Demand::Any,
+        egress: EgressPolicy::default(),
     };
     let began = Instant::now();
     let ended = run_keyless(&stage.helper(), &["supervise"], job, &stop, &mut |_| (), &mut |_, _| Ok(()));
@@ -160,6 +161,7 @@ fn a_source_that_lies_about_its_size_is_named() {
             program: Vec::new(),
             limits: RunLimits::default(),
             demand: Demand::Any,
+            egress: EgressPolicy::default(),
         };
         let ended = run_keyless(&stage.helper(), &["supervise"], job, &Stop::new(), &mut |_| (), &mut |_, _| Ok(()));
         let error = ended.unwrap_err();

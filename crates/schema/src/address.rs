@@ -1,8 +1,8 @@
 //! Which network an address belongs to.
 //!
 //! A name that a stranger chose may resolve to the machine itself, to its neighbours, or to the cloud's metadata service;
-//! [`zone`] says so, also where an IPv4 address is wrapped in an IPv6 one. The ranges are the IANA special-purpose
-//! registries (RFC 6890 and its updates).
+//! [`zone`] says so, also where an IPv4 address is wrapped in an IPv6 one; [`is_metadata`] names the addresses that hand
+//! out credentials, in every disguise. The ranges are the IANA special-purpose registries (RFC 6890 and its updates).
 
 use std::{
     fmt,
@@ -88,9 +88,76 @@ fn zone_v6(address: Ipv6Addr) -> Zone {
     }
 }
 
+/// Whether a cloud's metadata service answers there, also behind an IPv4 address that an IPv6 one carries: mapped
+/// (RFC 4291), NAT64 (RFC 6052, RFC 8215), 6to4 (RFC 3056), Teredo (RFC 4380), ISATAP (RFC 5214).
+pub fn is_metadata(address: IpAddr) -> bool {
+    match address {
+        IpAddr::V4(address) => is_metadata_v4(address),
+        IpAddr::V6(address) => match address.segments() {
+            // OpenStack answers on the same wire.
+            [0xfe80, 0, 0, 0, 0, 0, 0xa9fe, 0xa9fe] => true,
+            _ => zone_v6(address) == Zone::Metadata || carried(address).into_iter().flatten().any(is_metadata_v4),
+        },
+    }
+}
+
+/// Metadata and the credentials of containers are spread over these two networks of the link-local range (AWS, Azure, Google
+/// Cloud, DigitalOcean); the rest is in [`zone_v4`].
+fn is_metadata_v4(address: Ipv4Addr) -> bool {
+    matches!(address.octets(), [169, 254, 169 | 170, _]) || zone_v4(address) == Zone::Metadata
+}
+
+/// The IPv4 addresses that an IPv6 address can carry.
+fn carried(address: Ipv6Addr) -> [Option<Ipv4Addr>; 2] {
+    let pair = |high: u16, low: u16| {
+        let ([a, b], [c, d]) = (high.to_be_bytes(), low.to_be_bytes());
+        Some(Ipv4Addr::new(a, b, c, d))
+    };
+    match address.segments() {
+        [0x2002, high, low, ..] => [pair(high, low), None],
+        // Teredo: the server as it is, the client inverted.
+        [0x2001, 0, high, low, _, _, inverted_high, inverted_low] => {
+            [pair(high, low), pair(!inverted_high, !inverted_low)]
+        }
+        [0x64, 0xff9b, .., high, low] | [0, 0, 0, 0, 0, 0 | 0xffff, high, low] | [.., 0 | 0x200, 0x5efe, high, low] => {
+            [pair(high, low), None]
+        }
+        _ => [None, None],
+    }
+}
+
 #[cfg(test)]
 mod tests {
-    use super::{Zone, zone};
+    use super::{Zone, is_metadata, zone};
+
+    #[test]
+    fn no_disguise_hides_a_metadata_service() {
+        for text in [
+            "169.254.169.254",
+            "169.254.170.2",
+            "169.254.169.123",
+            "168.63.129.16",
+            "100.100.100.200",
+            "192.0.0.192",
+            "fd00:ec2::254",
+            "fd20:ce::254",
+            "fe80::a9fe:a9fe",
+            "::ffff:169.254.169.254",
+            "::169.254.169.254",
+            "64:ff9b::169.254.169.254",
+            "64:ff9b:1::169.254.169.254",
+            "2002:a9fe:a9fe::1",
+            "2001:0:a9fe:a9fe::",
+            "2001:0:1:2:3:4:5601:5601",
+            "2606:4700::5efe:169.254.169.254",
+        ] {
+            assert!(is_metadata(text.parse().expect("an address")), "{text}");
+        }
+        for text in ["8.8.8.8", "10.0.0.1", "127.0.0.1", "169.254.1.1", "::1", "fe80::1", "2606:4700::1111", "fd00::1"]
+        {
+            assert!(!is_metadata(text.parse().expect("an address")), "{text}");
+        }
+    }
 
     #[test]
     fn every_disguise_of_a_neighbour_is_seen() {
