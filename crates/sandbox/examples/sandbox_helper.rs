@@ -14,7 +14,7 @@ use std::{
 };
 
 use ringfence_sandbox::{
-    Demand, Job, RunLimits, Source, Stop, probe, run_keyless, supervisor_main, sweep_stale,
+    Demand, Gpus, Job, RunLimits, Source, Stop, probe, run_keyless, supervisor_main, sweep_stale,
     worker::{self, Emit, Limits},
 };
 use seccompiler::{
@@ -155,14 +155,16 @@ fn flood(emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
 #[derive(Deserialize)]
 struct Order {
     supervisor: String,
-    #[serde(default)]
-    demand_full: bool,
+    #[serde(default = "any")]
+    demand: Demand,
     run_id: String,
     command: Vec<String>,
     #[serde(default)]
     environment: Vec<(String, String)>,
     #[serde(default)]
     readable: Vec<PathBuf>,
+    #[serde(default)]
+    gpus: Gpus,
     #[serde(default)]
     inputs: Vec<(String, String)>,
     #[serde(default)]
@@ -171,6 +173,10 @@ struct Order {
     /// Stop at the first line that the job writes.
     #[serde(default)]
     stop_at_line: bool,
+}
+
+fn any() -> Demand {
+    Demand::Any
 }
 
 fn drive(order: &str) -> ExitCode {
@@ -192,10 +198,11 @@ fn drive(order: &str) -> ExitCode {
         command: order.command,
         environment: order.environment,
         readable: order.readable,
+        gpus: order.gpus,
         inputs: inputs.collect(),
         program: program.collect(),
         limits: order.limits,
-        demand: if order.demand_full { Demand::Full } else { Demand::Any },
+        demand: order.demand,
     };
     let stop = Stop::new();
     let (mut events, mut outputs) = (Vec::new(), BTreeMap::new());

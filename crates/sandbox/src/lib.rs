@@ -26,6 +26,6 @@ pub mod worker;
 
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
-    Demand, Ending, Job, Level, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe, run_keyless,
-    supervisor_main, sweep_stale,
+    Demand, Ending, Gpus, Job, Level, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe,
+    run_keyless, supervisor_main, sweep_stale,
 };

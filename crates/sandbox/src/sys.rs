@@ -20,18 +20,32 @@ pub(crate) enum Side {
     Child,
 }
 
-/// Makes a child with its own copy of memory, in the new namespaces that `namespaces` names (`CLONE_NEW*`).
+/// Makes a child with its own copy of memory, in the new namespaces that `namespaces` names (`CLONE_NEW*`) and, from its
+/// first moment, in the control group (version 2) whose folder `group` is.
 ///
 /// Refuses (`EBUSY`) when this process has more than one thread: the child would inherit locks nobody releases.
-#[expect(unsafe_code, reason = "clone(2) with namespace flags has no safe wrapper")]
-pub(crate) fn clone_process(namespaces: libc::c_int) -> io::Result<Side> {
+#[expect(unsafe_code, reason = "clone3(2) with namespace flags has no safe wrapper")]
+pub(crate) fn clone_process(namespaces: libc::c_int, group: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     if thread_count()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
-    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child continues on a private copy of this
-    // stack. The process has exactly one thread (checked above), so no lock of another thread can be held in the copy.
-    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let result = if let Some(group) = group {
+        let mut request = [0_u64; CLONE_WORDS];
+        let [flags, .., cgroup] = &mut request;
+        *flags = u64::from(namespaces.unsigned_abs()) | CLONE_INTO_CGROUP;
+        *cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+        if let Some(exit_signal) = request.get_mut(CLONE_EXIT_SIGNAL) {
+            *exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        }
+        // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child continues on a private copy of this
+        // stack. The process has exactly one thread (checked above), so no lock of another thread can be held in the
+        // copy. The request has the size given and outlives the call.
+        unsafe { libc::syscall(libc::SYS_clone3, request.as_ptr(), size_of_val(&request)) }
+    } else {
+        let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+        // SAFETY: as above; clone(2) takes plain numbers here.
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) }
+    };
     match check(result)? {
         0 => Ok(Side::Child),
         pid => i32::try_from(pid).map(|pid| Side::Parent(Pid::from_raw(pid))).map_err(io::Error::other),
@@ -296,6 +310,12 @@ struct CapabilitySets {
     inheritable: u32,
 }
 
+/// `CLONE_INTO_CGROUP` of <linux/sched.h>.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// 64-bit words of `struct clone_args`; the last one is the control group (`CLONE_ARGS_SIZE_VER2`).
+const CLONE_WORDS: usize = 11;
+/// Place of the exit signal among them.
+const CLONE_EXIT_SIGNAL: usize = 4;
 /// `_LINUX_CAPABILITY_VERSION_3` of <linux/capability.h>.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 /// Capability numbers are bits of two 32-bit words.

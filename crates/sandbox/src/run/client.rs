@@ -106,7 +106,7 @@ pub fn run_keyless(
 }
 
 fn split(job: Job) -> Result<(Plan, Vec<(Place, Source)>), SandboxError> {
-    let Job { run_id, command, environment, readable, inputs, program, limits, demand } = job;
+    let Job { run_id, command, environment, readable, gpus, inputs, program, limits, demand } = job;
     let inputs = inputs.into_iter().map(|source| (Place::Input, source));
     let files: Vec<_> = inputs.chain(program.into_iter().map(|source| (Place::Program, source))).collect();
     for (_, file) in &files {
@@ -119,7 +119,8 @@ fn split(job: Job) -> Result<(Plan, Vec<(Place, Source)>), SandboxError> {
     if file_bytes > limits.memory_bytes {
         return Err(SandboxError::InputsTooLarge { bytes: file_bytes, limit: limits.memory_bytes });
     }
-    let plan = Plan { run_id, command, environment, readable, files: files.len() as u64, file_bytes, limits, demand };
+    let plan =
+        Plan { run_id, command, environment, readable, gpus, files: files.len() as u64, file_bytes, limits, demand };
     Ok((plan, files))
 }
 

@@ -1,4 +1,4 @@
-//! Level `full`: builds the file system of a run inside its own namespaces.
+//! Levels `full` and `no-cgroup`: builds the file system of a run inside its own namespaces.
 //!
 //! Called in the keeper, which is the first process of the new pid namespace and holds every capability of the new user
 //! namespace, none outside. First detached copies of the host's folders are taken under the caller's own name; then the
@@ -22,7 +22,7 @@ use nix::{
     unistd::{Gid, Uid, chdir, pivot_root, sethostname, setresgid, setresuid},
 };
 
-use super::{Plan, control::Control, keeper::Room, rules::Reach};
+use super::{Plan, control::Control, devices, keeper::Room, rules::Reach};
 use crate::sys;
 
 /// The namespaces of a run, made with its keeper.
@@ -51,7 +51,8 @@ fn step<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Result<T, St
 
 /// Builds the file system. The user and group maps must be written already.
 pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
-    let host = step("copy the host's mounts", HostTrees::take(&plan.readable))?;
+    let gpus = step("graphics processors", devices::nodes(&plan.gpus).map_err(io::Error::other))?;
+    let host = step("copy the host's mounts", HostTrees::take(&plan.readable, &gpus))?;
     step("become the job's user", become_inside_user())?;
     // A change of user cancels the parent-death signal: ask again, then make sure that it was not too late.
     step("parent-death signal", sys::die_with_parent())?;
@@ -65,7 +66,8 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
     host.place()?;
     step("write /etc", write_etc())?;
     step("fill /dev", fill_dev())?;
-    mask_proc()?;
+    step("forbid further namespaces", forbid_namespaces())?;
+    mask_proc(&gpus)?;
     let room_for_inputs = plan.file_bytes.saturating_add(plan.files.saturating_mul(8_192)).saturating_add(1 << 20);
     let inodes = plan.files.saturating_mul(2).saturating_add(64);
     for path in [c"/in", c"/program"] {
@@ -85,7 +87,7 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
         output_path: "/out".into(),
         output: output.into(),
         _lock: None,
-        reach: reach(&plan.readable),
+        reach: reach(&plan.readable, gpus),
         search: "/usr/local/bin:/usr/bin:/bin".to_owned(),
         measures: MEASURES.iter().map(|&measure| measure.to_owned()).collect(),
     })
@@ -99,13 +101,14 @@ pub(super) fn seal() -> io::Result<()> {
     Ok(())
 }
 
-fn reach(readable: &[PathBuf]) -> Reach {
+fn reach(readable: &[PathBuf], gpus: Vec<PathBuf>) -> Reach {
     let fixed = ["/etc", "/proc", "/in", "/program"].map(PathBuf::from);
     let read = SYSTEM_FOLDERS.iter().map(PathBuf::from).chain(fixed).chain(readable.iter().cloned()).collect();
     Reach {
         read,
         write: ["/out", "/tmp", "/dev/shm"].map(PathBuf::from).to_vec(),
         devices: DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect(),
+        gpus,
     }
 }
 
@@ -118,7 +121,7 @@ struct HostTrees {
 }
 
 impl HostTrees {
-    fn take(readable: &[PathBuf]) -> io::Result<Self> {
+    fn take(readable: &[PathBuf], gpus: &[PathBuf]) -> io::Result<Self> {
         let mut trees = Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None };
         for name in SYSTEM_FOLDERS {
             let path = PathBuf::from(name);
@@ -131,8 +134,8 @@ impl HostTrees {
         for path in readable {
             trees.folders.push((path.clone(), read_only_tree(path)?));
         }
-        for name in DEVICES {
-            let path = Path::new("/dev").join(name);
+        let plain = DEVICES.iter().map(|name| Path::new("/dev").join(name));
+        for path in plain.chain(gpus.iter().cloned()) {
             let tree = sys::detach_tree(&c_path(&path)?)?;
             trees.devices.push((path, tree));
         }
@@ -152,6 +155,9 @@ impl HostTrees {
         step("make /dev", fs::create_dir_all("/dev"))?;
         for (path, tree) in &self.devices {
             let what = format!("show {}", path.display());
+            if let Some(parent) = path.parent() {
+                step(&what, fs::create_dir_all(parent))?;
+            }
             step(&what, fs::File::create(path))?;
             step(&what, c_path(path).and_then(|target| sys::attach_mount(tree.as_fd(), &target)))?;
         }
@@ -200,11 +206,32 @@ fn mount_proc() -> io::Result<()> {
     Ok(())
 }
 
-/// Covers what `/proc` tells about the host's kernel, then makes it read-only.
-fn mask_proc() -> Result<(), Step> {
-    for name in MASKED {
+/// Sets the namespace's own limits (namespaces(7), /proc/sys/user) to zero: whatever gets past the filter, nothing in here
+/// makes a namespace. Kernels lack some of the files.
+fn forbid_namespaces() -> io::Result<()> {
+    for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"] {
+        match fs::write(format!("/proc/sys/user/max_{kind}_namespaces"), "0") {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
+
+/// Covers what `/proc` tells about the host, then makes it read-only.
+fn mask_proc(gpus: &[PathBuf]) -> Result<(), Step> {
+    for name in MASKED_FILES {
         let path = format!("/proc/{name}");
         match mount(Some("/dev/null"), path.as_str(), NONE, MsFlags::MS_BIND, NONE) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return step(&format!("cover {path}"), Err(error)),
+        }
+    }
+    for name in MASKED_FOLDERS.iter().filter(|name| **name != DRIVERS || gpus.is_empty()) {
+        let path = format!("/proc/{name}");
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        match mount(Some("tmpfs"), path.as_str(), Some("tmpfs"), flags, Some("mode=0555,nr_inodes=1")) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return step(&format!("cover {path}"), Err(error)),
         }
@@ -249,9 +276,37 @@ const SYSTEM_FOLDERS: &[&str] =
 const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 /// Folders on which the new root may be prepared; nothing outside the run's namespace sees it.
 const STAGING: &[&str] = &["/tmp", "/dev/shm", "/var/tmp", "/mnt"];
-/// Entries of `/proc` that tell about the host.
-const MASKED: &[&str] =
-    &["kcore", "keys", "key-users", "kmsg", "sysrq-trigger", "timer_list", "kallsyms", "modules", "iomem", "ioports"];
+/// Files of `/proc` that tell about the host's kernel, its users' keys, or its command line.
+const MASKED_FILES: &[&str] = &[
+    "bootconfig",
+    "buddyinfo",
+    "cmdline",
+    "config.gz",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "modules",
+    "mtrr",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "softirqs",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+];
+/// Folders of `/proc` that do.
+const MASKED_FOLDERS: &[&str] = &["acpi", "asound", "bus", DRIVERS, "fs", "irq", "scsi", "tty"];
+/// What drivers tell; libraries of graphics processors read it.
+const DRIVERS: &str = "driver";
 /// Our own small `/etc`.
 const ETC_FILES: &[(&str, &str)] = &[
     ("/etc/passwd", "root:x:0:0::/:/bin/false\njob:x:1000:1000::/tmp:/bin/sh\n"),

@@ -33,6 +33,7 @@ use nix::{
 use super::{
     Plan,
     control::Control,
+    devices,
     full::Step,
     identity::{Identity, LEAST_JOB_ID, Owned, all_processes, user_of},
     keeper::{Room, ending_of},
@@ -57,11 +58,13 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
     let lock = make_folder(&folder, identity).map_err(|error| step("make the run's folder", error))?;
     let [input, program, output_path, scratch] = PARTS.map(|name| folder.join(name));
     let output = File::open(&output_path).map_err(|error| step("open the output folder", error))?;
+    let gpus = devices::nodes(&plan.gpus).map_err(|error| step("graphics processors", io::Error::other(error)))?;
     let fixed = SYSTEM.iter().map(PathBuf::from).chain([input.clone(), program.clone()]);
     let reach = Reach {
         read: fixed.chain(plan.readable.iter().cloned()).collect(),
         write: vec![output_path.clone(), scratch.clone()],
         devices: DEVICES.iter().map(PathBuf::from).collect(),
+        gpus,
     };
     let who = match identity.owned {
         Owned::Alone => format!("own user id {}", identity.uid),
@@ -181,7 +184,7 @@ pub(super) fn kill_descendants(uid: Option<u32>) {
 
 /// One stroke against everything of a user who exists for this run alone; no fork can outrun it.
 fn kill_user(uid: u32) {
-    match sys::clone_process(0) {
+    match sys::clone_process(0, None) {
         Ok(Side::Parent(helper)) => {
             let _ = waitpid(helper, Some(WaitPidFlag::__WALL));
         }
@@ -235,7 +238,7 @@ pub fn sweep_stale() -> io::Result<usize> {
             }
         }
     }
-    super::usage::remove_empty_groups();
+    super::groups::remove_empty_groups();
     Ok(removed)
 }
 

@@ -93,7 +93,7 @@ mod tests {
         let mut texts = Vec::new();
         let mut emit = |claimed| match claimed {
             Claimed::Line { text, .. } => texts.push(text),
-            Claimed::Dropped { .. } => unreachable!(),
+            other => unreachable!("{other:?}"),
         };
         for piece in pieces {
             lines.push(piece, &mut budget, &mut emit);

@@ -18,6 +18,8 @@ pub(super) struct Reach {
     pub(super) write: Vec<PathBuf>,
     /// Devices to read and write.
     pub(super) devices: Vec<PathBuf>,
+    /// Devices to read, write and command.
+    pub(super) gpus: Vec<PathBuf>,
 }
 
 /// Restricts this thread and its children to be; says with what.
@@ -33,6 +35,7 @@ pub(super) fn restrict(reach: &Reach) -> Result<String, RulesetError> {
         .add_rules(path_beneath_rules(&reach.read, AccessFs::from_read(ABI::V9)))?
         .add_rules(path_beneath_rules(&reach.write, everything & !device_nodes))?
         .add_rules(path_beneath_rules(&reach.devices, AccessFs::ReadFile | AccessFs::WriteFile))?
+        .add_rules(path_beneath_rules(&reach.gpus, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev))?
         .restrict_self()?;
     let version = sys::landlock_version();
     Ok(match status.ruleset {

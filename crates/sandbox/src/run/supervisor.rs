@@ -21,20 +21,21 @@ use ringfence_schema::{
 };
 
 use super::{
-    Demand, Ending, FILES_MAX, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
+    Demand, Ending, FILES_MAX, Gpus, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
     Totals,
     calls::MemoryControl,
     collect::{self, Entry},
     control::Report,
-    from_supervisor,
+    devices, from_supervisor,
+    groups::{self, Groups},
     keeper::Purpose,
     landlocked,
     lines::{Budget, Lines},
     notices::Notices,
     outbox::Outbox,
     to_supervisor,
-    tree::{Start, Tree, start_best_level},
-    usage::{self, Groups, Pace, Sample},
+    tree::{Start, Tree, best_with_namespaces, start_best_level},
+    usage::{self, Pace, Sample},
 };
 use crate::{frame, sys};
 
@@ -71,13 +72,15 @@ fn probe_levels(input: &File) -> Probe {
         command: Vec::new(),
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         files: 0,
         file_bytes: 0,
         limits: super::RunLimits::default(),
         demand: Demand::Any,
     };
     let mut reasons: Vec<String> = Vec::new();
-    for level in [Level::Full, Level::Landlock] {
+    let best = best_with_namespaces(&Groups::make(&plan.run_id, &plan.limits));
+    for level in [best, Level::Landlock] {
         let started = Tree::start(level, &plan, Groups::default(), input, Purpose::Probe);
         let outcome = match started {
             Ok(mut tree) => {
@@ -90,8 +93,12 @@ fn probe_levels(input: &File) -> Probe {
         match outcome {
             Ok(measures) => {
                 let mut line = format!("level {}: {}", level.name(), measures.join("; "));
-                for reason in &reasons {
+                if level == Level::NoCgroup {
                     line.push_str("; level full cannot be had: ");
+                    line.push_str(groups::NO_MEMORY_CONTROLLER);
+                }
+                for reason in &reasons {
+                    line.push_str("; namespaces cannot be had: ");
                     line.push_str(reason);
                 }
                 return Probe { level: Some(level), line };
@@ -135,6 +142,7 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
             return refuse("a readable folder is not an absolute path below the root");
         }
     }
+    devices::nodes(&plan.gpus)?;
     if plan.file_bytes > plan.limits.memory_bytes {
         return Err(SandboxError::InputsTooLarge { bytes: plan.file_bytes, limit: plan.limits.memory_bytes });
     }
@@ -476,7 +484,7 @@ impl<'a> Watch<'a> {
         if refusals > 0 {
             hit.push(format!("processes: {refusals} could not be made"));
         }
-        if self.tree.level == Level::Full && self.tree.output.as_ref().is_some_and(usage::is_full) {
+        if self.tree.level.has_namespaces() && self.tree.output.as_ref().is_some_and(usage::is_full) {
             hit.push("the output folder is full".to_owned());
         }
         hit

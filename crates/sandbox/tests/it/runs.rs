@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
+use ringfence_sandbox::{Demand, Gpus, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
 use serde_json::{Value, json};
 
 use crate::stage::{Host, Setting, Stage, User, events, lines, next_run_id, settings, shell};
@@ -88,10 +88,16 @@ fn what_cannot_run_is_refused_by_name() {
         let mut outside = shell("true");
         outside["inputs"] = json!([["../x", "y"]]);
         assert!(setting.drive(stage, &outside)["error"]["input"].is_object(), "{setting:?}");
-        let mut demanding = shell("true");
-        demanding["demand_full"] = json!(true);
-        let demanding = setting.drive(stage, &demanding);
-        assert_eq!(demanding["error"]["full-unavailable"].is_object(), level != "full", "{setting:?}: {demanding}");
+        for (demand, enough) in [("full", &["full"][..]), ("no-cgroup", &["full", "no-cgroup"])] {
+            let mut demanding = shell("true");
+            demanding["demand"] = json!(demand);
+            let demanding = setting.drive(stage, &demanding);
+            let refused = &demanding["error"]["level-unavailable"];
+            assert_eq!(refused["demanded"] == demand, !enough.contains(&level), "{setting:?}: {demanding}");
+        }
+        let mut gpu = shell("true");
+        gpu["gpus"] = json!({"these": [250]});
+        assert!(setting.drive(stage, &gpu)["error"]["job"].is_object(), "{setting:?}");
     });
 }
 
@@ -120,6 +126,7 @@ fn a_run_can_be_stopped_while_its_inputs_arrive() {
         command: vec!["true".to_owned()],
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         inputs: vec![Source { path: "x".to_owned(), size: 1 << 30, executable: false, content: Box::new(content) }],
         program: Vec::new(),
         limits: RunLimits::default(),
@@ -156,6 +163,7 @@ fn a_source_that_lies_about_its_size_is_named() {
             command: vec!["true".to_owned()],
             environment: Vec::new(),
             readable: Vec::new(),
+            gpus: Gpus::None,
             inputs: vec![Source { path: "lie".to_owned(), size, executable: false, content }],
             program: Vec::new(),
             limits: RunLimits::default(),
