@@ -24,6 +24,10 @@ pub mod run;
 mod sys;
 pub mod worker;
 
+#[cfg(feature = "ablation")]
+#[doc(hidden)]
+pub use run::{Mechanism, run_with_only};
+
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
     Demand, Ending, Gpus, Job, Level, Probe, RunLimits, RunResult, SandboxError, Source, Stop, Totals, probe,

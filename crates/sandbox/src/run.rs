@@ -17,6 +17,8 @@ use nix::libc;
 use ringfence_schema::event::RunEvent;
 use serde::{Deserialize, Serialize};
 
+use self::mechanisms::InForce;
+
 mod calls;
 mod client;
 mod collect;
@@ -29,6 +31,7 @@ mod job;
 mod keeper;
 mod landlocked;
 mod lines;
+mod mechanisms;
 mod notices;
 mod outbox;
 mod rules;
@@ -39,6 +42,8 @@ mod usage;
 pub use client::{Stop, probe, run_keyless};
 pub use landlocked::sweep_stale;
 pub use supervisor::supervisor_main;
+#[cfg(feature = "ablation")]
+pub use {client::run_with_only, mechanisms::Mechanism};
 
 /// A command to be run, and what it gets.
 pub struct Job {
@@ -342,6 +347,8 @@ struct Plan {
     file_bytes: u64,
     limits: RunLimits,
     demand: Demand,
+    #[serde(default)]
+    in_force: InForce,
 }
 
 /// Announces one file on the way into the sandbox.
@@ -374,6 +381,8 @@ mod to_supervisor {
     pub(super) const DATA: u8 = 3;
     pub(super) const END: u8 = 4;
     pub(super) const STOP: u8 = 5;
+    pub(super) const FREEZE: u8 = 6;
+    pub(super) const THAW: u8 = 7;
 }
 
 /// Frame kinds from the supervisor.

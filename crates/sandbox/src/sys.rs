@@ -172,6 +172,26 @@ pub(crate) fn drop_capabilities() -> io::Result<()> {
     if clean { Ok(()) } else { Err(io::Error::from_raw_os_error(libc::EPERM)) }
 }
 
+/// Lets this thread keep through exec what it may do now: the opposite of [`drop_capabilities`].
+#[cfg(feature = "ablation")]
+#[expect(unsafe_code, reason = "capset(2) and the capability options of prctl(2) have no safe wrapper in nix")]
+pub(crate) fn keep_capabilities() -> io::Result<()> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads a header and writes two sets; both outlive the calls.
+    check(unsafe { libc::syscall(libc::SYS_capget, std::ptr::from_ref(&header), sets.as_mut_ptr()) })?;
+    for set in &mut sets {
+        set.inheritable = set.permitted;
+    }
+    // SAFETY: as above; capset only reads the two sets.
+    check(unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), sets.as_ptr()) })?;
+    for capability in 0..CAPABILITY_NUMBERS {
+        // SAFETY: plain integers. Numbers that are not held, or do not exist, are refused, which changes nothing.
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
+    }
+    Ok(())
+}
+
 /// Installs a seccomp program for the calling thread; with `Listener::Wanted`, returns the descriptor on which refused
 /// calls are announced. Needs no_new_privs.
 #[expect(unsafe_code, reason = "seccompiler cannot ask for a listener")]

@@ -22,16 +22,27 @@ use nix::{
     unistd::{Gid, Uid, chdir, pivot_root, sethostname, setresgid, setresuid},
 };
 
-use super::{Plan, control::Control, devices, keeper::Room, rules::Reach};
+use super::{
+    Plan,
+    control::Control,
+    devices,
+    keeper::Room,
+    landlocked,
+    mechanisms::{InForce, Mechanism},
+    rules::Reach,
+};
 use crate::sys;
 
 /// The namespaces of a run, made with its keeper.
-pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+pub(super) fn namespaces(in_force: &InForce) -> libc::c_int {
+    let of = |mechanism, flag| if in_force.has(mechanism) { flag } else { 0 };
+    libc::CLONE_NEWUSER
+        | libc::CLONE_NEWUTS
+        | of(Mechanism::OwnRoot, libc::CLONE_NEWNS)
+        | of(Mechanism::PidNamespace, libc::CLONE_NEWPID)
+        | of(Mechanism::NetworkNamespace, libc::CLONE_NEWNET)
+        | of(Mechanism::IpcNamespace, libc::CLONE_NEWIPC)
+}
 
 /// The job's user and group id inside.
 pub(super) const INSIDE_ID: u32 = 1_000;
@@ -52,32 +63,41 @@ fn step<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Result<T, St
 /// Builds the file system. The user and group maps must be written already.
 pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
     let gpus = step("graphics processors", devices::nodes(&plan.gpus).map_err(io::Error::other))?;
-    let host = step("copy the host's mounts", HostTrees::take(&plan.readable, &gpus))?;
+    let host = step("copy the host's mounts", HostTrees::take(plan, &gpus))?;
     step("become the job's user", become_inside_user())?;
     // A change of user cancels the parent-death signal: ask again, then make sure that it was not too late.
     step("parent-death signal", sys::die_with_parent())?;
     step("supervisor", control.check_alive())?;
     step("unshare cgroup view", unshare(CloneFlags::CLONE_NEWCGROUP))?;
+    if !plan.in_force.has(Mechanism::OwnRoot) {
+        forbid_namespaces(&plan.in_force)?;
+        return landlocked::build(plan, None);
+    }
     step("make mounts private", mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE))?;
     enter_new_root()?;
-    step("mount /proc", mount_proc())?;
+    step("mount /proc", mount_proc(host.processes.as_ref()))?;
     step("let go of the host", umount2(c"/host", MntFlags::MNT_DETACH))?;
     step("let go of the host", fs::remove_dir("/host"))?;
+    // Before the host's folders: one of them may lie below /tmp.
+    for path in [c"/tmp", c"/dev/shm"] {
+        memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
+    }
     host.place()?;
     step("write /etc", write_etc())?;
     step("fill /dev", fill_dev())?;
-    step("forbid further namespaces", forbid_namespaces())?;
-    mask_proc(&gpus)?;
+    forbid_namespaces(&plan.in_force)?;
+    if plan.in_force.has(Mechanism::MaskedProc) {
+        mask_proc(&gpus)?;
+    }
     let room_for_inputs = plan.file_bytes.saturating_add(plan.files.saturating_mul(8_192)).saturating_add(1 << 20);
     let inodes = plan.files.saturating_mul(2).saturating_add(64);
     for path in [c"/in", c"/program"] {
         memory_folder(path, room_for_inputs, inodes, "0755")?;
     }
     memory_folder(c"/out", plan.limits.output_bytes, plan.limits.output_files.saturating_add(2), "0700")?;
-    for path in [c"/tmp", c"/dev/shm"] {
-        memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
+    if plan.in_force.has(Mechanism::ReadOnlyBinds) {
+        step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
     }
-    step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
     step("name the host", sethostname("ringfence"))?;
     let output = step("open /out", fs::File::open("/out"))?;
     Ok(Room {
@@ -94,7 +114,10 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
 }
 
 /// Makes the input folders read-only, once they are filled.
-pub(super) fn seal() -> io::Result<()> {
+pub(super) fn seal(in_force: &InForce) -> io::Result<()> {
+    if !in_force.has(Mechanism::OwnRoot) || !in_force.has(Mechanism::ReadOnlyBinds) {
+        return Ok(());
+    }
     for path in [c"/in", c"/program"] {
         sys::restrict_mount(path, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     }
@@ -118,21 +141,30 @@ struct HostTrees {
     links: Vec<(PathBuf, PathBuf)>,
     devices: Vec<(PathBuf, OwnedFd)>,
     linker_cache: Option<Vec<u8>>,
+    /// The host's `/proc`, where there is no namespace of process ids to mount one for.
+    processes: Option<OwnedFd>,
 }
 
 impl HostTrees {
-    fn take(readable: &[PathBuf], gpus: &[PathBuf]) -> io::Result<Self> {
-        let mut trees = Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None };
+    fn take(plan: &Plan, gpus: &[PathBuf]) -> io::Result<Self> {
+        let mut trees =
+            Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None, processes: None };
+        if !plan.in_force.has(Mechanism::OwnRoot) {
+            return Ok(trees);
+        }
+        if !plan.in_force.has(Mechanism::PidNamespace) {
+            trees.processes = Some(sys::detach_tree(&c"/proc".to_owned())?);
+        }
         for name in SYSTEM_FOLDERS {
             let path = PathBuf::from(name);
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_symlink() => trees.links.push((path.clone(), fs::read_link(&path)?)),
-                Ok(_) => trees.folders.push((path.clone(), read_only_tree(&path)?)),
+                Ok(_) => trees.folders.push((path.clone(), shown_tree(&path, &plan.in_force)?)),
                 Err(_) => {}
             }
         }
-        for path in readable {
-            trees.folders.push((path.clone(), read_only_tree(path)?));
+        for path in &plan.readable {
+            trees.folders.push((path.clone(), shown_tree(path, &plan.in_force)?));
         }
         let plain = DEVICES.iter().map(|name| Path::new("/dev").join(name));
         for path in plain.chain(gpus.iter().cloned()) {
@@ -169,9 +201,10 @@ impl HostTrees {
     }
 }
 
-fn read_only_tree(path: &Path) -> io::Result<OwnedFd> {
+fn shown_tree(path: &Path, in_force: &InForce) -> io::Result<OwnedFd> {
     let tree = sys::detach_tree(&c_path(path)?)?;
-    sys::restrict_tree(tree.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+    let read_only = if in_force.has(Mechanism::ReadOnlyBinds) { libc::MOUNT_ATTR_RDONLY } else { 0 };
+    sys::restrict_tree(tree.as_fd(), read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     Ok(tree)
 }
 
@@ -199,8 +232,11 @@ fn enter_new_root() -> Result<(), Step> {
 }
 
 /// A fresh `/proc`: only this namespace's processes, only one's own in detail, and nothing to be written.
-fn mount_proc() -> io::Result<()> {
+fn mount_proc(of_host: Option<&OwnedFd>) -> io::Result<()> {
     fs::create_dir("/proc")?;
+    if let Some(tree) = of_host {
+        return sys::attach_mount(tree.as_fd(), c"/proc");
+    }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=2"))?;
     Ok(())
@@ -208,12 +244,15 @@ fn mount_proc() -> io::Result<()> {
 
 /// Sets the namespace's own limits (namespaces(7), /proc/sys/user) to zero: whatever gets past the filter, nothing in here
 /// makes a namespace. Kernels lack some of the files.
-fn forbid_namespaces() -> io::Result<()> {
+fn forbid_namespaces(in_force: &InForce) -> Result<(), Step> {
+    if !in_force.has(Mechanism::NamespaceLimits) {
+        return Ok(());
+    }
     for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"] {
         match fs::write(format!("/proc/sys/user/max_{kind}_namespaces"), "0") {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+            Err(error) => return step("forbid further namespaces", Err(error)),
         }
     }
     Ok(())

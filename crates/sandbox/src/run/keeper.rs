@@ -118,7 +118,7 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let built = match level {
         Level::Full | Level::NoCgroup => full::build(&plan, control),
-        Level::Landlock => landlocked::build(&plan, &identity),
+        Level::Landlock => landlocked::build(&plan, Some(&identity)),
     };
     let room = built.map_err(|step| Report::Refused { reason: format!("{}: {}", step.what, step.error) })?;
     prctl::set_dumpable(false).map_err(|error| failed("core dumps", &error.into()))?;
@@ -132,7 +132,9 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     control.wait_for_go().map_err(|error| failed("supervisor", &error))?;
     load(&mut input, &room, &plan).map_err(Report::Failed)?;
     match level {
-        Level::Full | Level::NoCgroup => full::seal().map_err(|error| failed("seal the inputs", &error))?,
+        Level::Full | Level::NoCgroup => {
+            full::seal(&plan.in_force).map_err(|error| failed("seal the inputs", &error))?;
+        }
         // Landlock shows them read-only; their owner cannot change that without calls that the filter refuses.
         Level::Landlock => {}
     }

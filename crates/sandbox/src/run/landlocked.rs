@@ -43,7 +43,9 @@ use super::{
 use crate::sys::{self, Side};
 
 /// Makes the run's folder.
-pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
+///
+/// `identity` is who the job will be, if it will be somebody else.
+pub(super) fn build(plan: &Plan, identity: Option<&Identity>) -> Result<Room, Step> {
     let step = |what: &str, error: io::Error| Step { what: what.to_owned(), error };
     let version = sys::landlock_version();
     if version < rules::TRUNCATE_VERSION {
@@ -66,9 +68,10 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
         devices: DEVICES.iter().map(PathBuf::from).collect(),
         gpus,
     };
-    let who = match identity.owned {
-        Owned::Alone => format!("own user id {}", identity.uid),
-        Owned::Shared => "the caller's user id, without changes to attributes of files".to_owned(),
+    let identity = identity.filter(|identity| identity.owned == Owned::Alone);
+    let who = match identity {
+        Some(identity) => format!("own user id {}", identity.uid),
+        None => "the caller's user id, without changes to attributes of files".to_owned(),
     };
     let measures = vec![
         format!("{who}; no namespaces, no socket, no ipc"),
@@ -87,7 +90,7 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
     })
 }
 
-fn make_folder(folder: &Path, identity: &Identity) -> io::Result<OwnedFd> {
+fn make_folder(folder: &Path, identity: Option<&Identity>) -> io::Result<OwnedFd> {
     DirBuilder::new().mode(0o700).create(folder)?;
     let lock = OpenOptions::new()
         .write(true)
@@ -99,7 +102,7 @@ fn make_folder(folder: &Path, identity: &Identity) -> io::Result<OwnedFd> {
     for name in PARTS {
         DirBuilder::new().mode(0o700).create(folder.join(name))?;
     }
-    if identity.owned == Owned::Alone {
+    if let Some(identity) = identity.filter(|identity| identity.owned == Owned::Alone) {
         // The job may enter and read through its group, own only what it writes to; nobody else may even enter.
         for path in [folder.to_path_buf(), folder.join(PARTS[0]), folder.join(PARTS[1])] {
             chown(&path, None, Some(identity.gid))?;

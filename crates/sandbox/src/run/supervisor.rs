@@ -31,6 +31,7 @@ use super::{
     keeper::Purpose,
     landlocked,
     lines::{Budget, Lines},
+    mechanisms::{InForce, Mechanism},
     notices::Notices,
     outbox::Outbox,
     to_supervisor,
@@ -77,6 +78,7 @@ fn probe_levels(input: &File) -> Probe {
         file_bytes: 0,
         limits: super::RunLimits::default(),
         demand: Demand::Any,
+        in_force: InForce::default(),
     };
     let mut reasons: Vec<String> = Vec::new();
     let best = best_with_namespaces(&Groups::make(&plan.run_id, &plan.limits));
@@ -165,6 +167,8 @@ struct Watch<'a> {
     totals: Totals,
     telemetry: Pace,
     guard: Pace,
+    /// Whether the caller has the run stand still.
+    frozen: bool,
 }
 
 /// One output pipe of the job.
@@ -208,6 +212,7 @@ impl<'a> Watch<'a> {
             totals: Totals::default(),
             telemetry: Pace::new(TELEMETRY_INTERVAL),
             guard: Pace::new(GUARD_INTERVAL),
+            frozen: false,
         })
     }
 
@@ -331,7 +336,7 @@ impl<'a> Watch<'a> {
         self.phase = Phase::Ended;
     }
 
-    /// After the inputs the caller says nothing but stop, or dies.
+    /// After the inputs the caller says nothing but stop, freeze or thaw, or dies.
     fn hear_caller(&mut self) -> Result<(), SandboxError> {
         let mut buffer = [0; frame::HEADER_BYTES];
         let mut input = self.input;
@@ -339,8 +344,17 @@ impl<'a> Watch<'a> {
         if count == 0 {
             return Err(SandboxError::Supervisor { detail: "the caller is gone".to_owned() });
         }
-        self.stop(Ending::Stopped);
+        match buffer {
+            [to_supervisor::FREEZE, ..] => self.freeze(true),
+            [to_supervisor::THAW, ..] => self.freeze(false),
+            _ => self.stop(Ending::Stopped),
+        }
         Ok(())
+    }
+
+    fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+        self.tree.freeze(frozen);
     }
 
     fn stop(&mut self, ending: Ending) {
@@ -376,13 +390,17 @@ impl<'a> Watch<'a> {
         }
         let Some(sample) = guard else { return Ok(()) };
         self.record(sample);
+        if !self.plan.in_force.has(Mechanism::Watch) {
+            return Ok(());
+        }
         if sample.cpu_ms > limits.cpu_ms {
             return self.limit("cpu time");
         }
         if sample.processes > limits.processes.saturating_add(PROCESSES_SLACK) {
             return self.limit("processes");
         }
-        if watched {
+        // What stands still takes no more; looking closer would let it go on.
+        if watched && !self.frozen {
             let mut used = sample.memory_bytes;
             if used > limits.memory_bytes {
                 used = usage::frozen_memory(keeper);

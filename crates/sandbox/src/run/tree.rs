@@ -24,7 +24,9 @@ use super::{
     identity::Identity,
     keeper::{self, Brief, Purpose},
     landlocked,
+    mechanisms::{InForce, Mechanism},
     supervisor::failure,
+    usage,
 };
 use crate::sys::{self, Side};
 
@@ -37,7 +39,14 @@ pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Optio
         Ok(tree)
     };
     let least = plan.demand.least();
-    let groups = Groups::make(&plan.run_id, &plan.limits);
+    let groups = make_groups(plan);
+    if !plan.in_force.has(Mechanism::UserNamespace) {
+        return match start(groups, Level::Landlock) {
+            Ok(tree) => Ok((tree, None)),
+            Err(Start::Failed(error)) => Err(error),
+            Err(Start::Refused(reason)) => Err(SandboxError::Unavailable { reason }),
+        };
+    }
     let best = best_with_namespaces(&groups);
     if best < least {
         let reason = groups::NO_MEMORY_CONTROLLER.to_owned();
@@ -51,12 +60,20 @@ pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Optio
     if least > Level::Landlock {
         return Err(SandboxError::LevelUnavailable { demanded: least, reason });
     }
-    match start(Groups::make(&plan.run_id, &plan.limits), Level::Landlock) {
+    match start(make_groups(plan), Level::Landlock) {
         Ok(tree) => Ok((tree, Some(format!("namespaces cannot be had: {reason}")))),
         Err(Start::Failed(error)) => Err(error),
         Err(Start::Refused(second)) => {
             Err(SandboxError::Unavailable { reason: format!("namespaces: {reason}; landlock: {second}") })
         }
+    }
+}
+
+fn make_groups(plan: &Plan) -> Groups {
+    if plan.in_force.has(Mechanism::ControlGroups) {
+        Groups::make(&plan.run_id, &plan.limits)
+    } else {
+        Groups::default()
     }
 }
 
@@ -97,6 +114,7 @@ pub(super) struct Tree {
     pub(super) measures: Vec<String>,
     ended: bool,
     identity: Identity,
+    in_force: InForce,
 }
 
 impl Tree {
@@ -112,7 +130,7 @@ impl Tree {
         let (ours, theirs) = kernel("socket pair", Control::pair())?;
         let (stdout, job_stdout) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
         let (stderr, job_stderr) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
-        let namespaces = if level.has_namespaces() { full::NAMESPACES } else { 0 };
+        let namespaces = if level.has_namespaces() { full::namespaces(&plan.in_force) } else { 0 };
         // The writer of a process's id maps must be allowed to open them: the keeper makes itself undumpable later.
         let keeper = match clone_into(namespaces, &mut groups) {
             Ok(Side::Parent(keeper)) => keeper,
@@ -141,6 +159,7 @@ impl Tree {
             measures: Vec::new(),
             ended: false,
             identity,
+            in_force: plan.in_force.clone(),
         };
         drop((theirs, job_stdout, job_stderr));
         tree.wait_until_ready(purpose)?;
@@ -188,6 +207,19 @@ impl Tree {
         }
     }
 
+    /// Has the whole run stand still, or go on: by its control group, or process by process where there is none. Below
+    /// namespaces the group is not used, because the keeper must go on watching its supervisor.
+    pub(super) fn freeze(&self, frozen: bool) {
+        if self.level.has_namespaces() && self.groups.freeze(frozen) {
+            return;
+        }
+        if frozen {
+            usage::freeze(self.keeper);
+        } else {
+            usage::thaw(self.keeper);
+        }
+    }
+
     /// Kills what is left and waits until everything is dead and reaped.
     pub(super) fn end(&mut self) {
         if self.ended {
@@ -199,6 +231,9 @@ impl Tree {
                 let _ = kill(self.keeper, Signal::SIGKILL);
                 // Returns only when the whole pid namespace is gone.
                 while waitpid(self.keeper, Some(WaitPidFlag::__WALL)) == Err(nix::errno::Errno::EINTR) {}
+                if !self.in_force.has(Mechanism::PidNamespace) {
+                    landlocked::kill_descendants(self.identity.own_uid());
+                }
             }
             Level::Landlock => {
                 let _ = self.control.go();
@@ -220,7 +255,7 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         self.end();
-        if self.level == Level::Landlock {
+        if self.level == Level::Landlock || !self.in_force.has(Mechanism::OwnRoot) {
             let _ = landlocked::remove_folder(&self.run_id);
         }
     }

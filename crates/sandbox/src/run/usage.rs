@@ -72,7 +72,7 @@ pub(super) fn frozen_memory(keeper: Pid) -> u64 {
 }
 
 /// Stops everything below `keeper`; a process that forks faster than this is bounded by the limit on processes.
-fn freeze(keeper: Pid) -> Vec<Pid> {
+pub(super) fn freeze(keeper: Pid) -> Vec<Pid> {
     let mut stopped = BTreeSet::new();
     for _ in 0..FREEZE_PASSES {
         let before = stopped.len();

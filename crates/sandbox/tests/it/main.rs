@@ -3,8 +3,11 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod actions;
 mod escape;
 mod limits;
+mod matrix;
+mod outside;
 mod runs;
 mod stage;
 mod worker;

@@ -279,7 +279,7 @@ fn two_runs_of_root_do_not_share_a_user() {
 }
 
 /// Everything below the process `root`, parents first.
-fn tree_of(root: u32) -> Vec<u32> {
+pub(crate) fn tree_of(root: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut open = std::collections::VecDeque::from([root]);
     while let Some(parent) = open.pop_front() {
@@ -295,7 +295,7 @@ fn tree_of(root: u32) -> Vec<u32> {
 }
 
 /// A process that is dead but not yet reaped is not alive.
-fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, after)| !after.starts_with(['Z', 'X']))
 }
