@@ -114,7 +114,7 @@ pub struct Exemptions {
 
 /// What confines a run, or confined the run that a release came from.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum SandboxLevel {
     /// Nothing, or it is not known.
     #[default]
@@ -122,6 +122,8 @@ pub enum SandboxLevel {
     /// Landlock and seccomp.
     Landlock,
     /// Namespaces on top of them.
+    NoCgroup,
+    /// Control groups on top of those.
     Full,
 }
 
@@ -131,6 +133,7 @@ impl SandboxLevel {
         match self {
             Self::None => "none",
             Self::Landlock => "landlock",
+            Self::NoCgroup => "no-cgroup",
             Self::Full => "full",
         }
     }

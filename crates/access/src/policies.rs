@@ -310,6 +310,7 @@ impl Policies {
                 "allow_no_scan": settings.allows_no_scan(custody),
                 "allow_no_screen": settings.allows_no_screen(custody),
                 "demand_full": settings.demand_level == DemandLevel::Full,
+                "demand_namespaces": settings.demand_level == DemandLevel::NoCgroup,
                 "min_robust_accuracy_permille": settings.min_robust_accuracy_permille.unwrap_or(0),
                 "max_clean_drop_permille": settings.max_clean_drop_permille.unwrap_or(PERMILLE_MAX),
                 "max_filtered_permille": settings.max_filtered_permille.unwrap_or(PERMILLE_MAX),

@@ -32,12 +32,14 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1_000;
 
 /// How well a run must be confined.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum DemandLevel {
     /// Landlock and seccomp will do.
     #[default]
     Any,
     /// Namespaces too.
+    NoCgroup,
+    /// Namespaces, and control groups.
     Full,
 }
 

@@ -528,6 +528,8 @@ pub(crate) enum Level {
     /// Whatever holds here; the record says which
     Any,
     /// Namespaces, or no run
+    NoCgroup,
+    /// Namespaces and control groups, or no run
     Full,
 }
 

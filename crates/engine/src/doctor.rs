@@ -58,6 +58,13 @@ fn sandbox(settings: &Settings<'_>) -> Part {
     match ringfence_sandbox::probe(&settings.program, &["__supervise"]) {
         Ok(probe) => match probe.level {
             Some(Level::Full) => part("sandbox", Health::Ok, probe.line, ""),
+            Some(Level::NoCgroup) => part(
+                "sandbox",
+                Health::Warn,
+                probe.line,
+                "start it where it may make control groups with the memory and pids controllers (as root, or within \
+                 `systemd-run --user --scope -p Delegate=yes`) to get the level `full`",
+            ),
             Some(Level::Landlock) => part(
                 "sandbox",
                 Health::Warn,

@@ -51,7 +51,7 @@ pub use admit::{Intake, Origin};
 pub use error::{EngineError, ExitClass};
 pub use newer::Outdated;
 pub use origin::scan_source;
-pub use plan::Plan;
+pub use plan::{DemandedLevel, Plan};
 pub use provenance::Input;
 pub use reaudit::{Rescan, stale};
 pub use record::{EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};

@@ -96,13 +96,15 @@ pub enum Trainer {
 }
 
 /// The least confinement that a plan accepts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DemandedLevel {
     /// Whatever holds here, and the record says which.
     #[default]
     Any,
     /// Namespaces, or no run.
+    NoCgroup,
+    /// Namespaces and control groups, or no run.
     Full,
 }
 

@@ -149,6 +149,7 @@ pub(crate) fn read(statement: &Statement, subject: Digest, vault: &str) -> Read 
     }
     let level = match at("/buildDefinition/internalParameters/sandbox/level").and_then(Value::as_str) {
         Some("full") => SandboxLevel::Full,
+        Some("no-cgroup") => SandboxLevel::NoCgroup,
         Some("landlock") => SandboxLevel::Landlock,
         _ => SandboxLevel::None,
     };

@@ -17,7 +17,7 @@ use ringfence_schema::{ArtifactKind, ArtifactName};
 use crate::{
     admit::{Intake, Origin},
     error::EngineError,
-    plan::Plan,
+    plan::{DemandedLevel, Plan},
     record::{Flagged, Reading, Version},
     stage::{Admitted, Released},
     vault::Vault,
@@ -28,8 +28,8 @@ use crate::{
 pub struct RunOptions {
     /// Controls to leave out.
     pub exempt: Exemptions,
-    /// Demand the full sandbox whatever the plan says.
-    pub full: bool,
+    /// Demand at least this confinement, whatever the plan says.
+    pub level: DemandedLevel,
     /// Where the bundle goes, instead of where the plan says.
     pub release_to: Option<PathBuf>,
 }

@@ -12,7 +12,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, EgressPolicy, Ending, Job, RunLimits, Source, Stop, run_keyless, supervisor_main};
+use ringfence_sandbox::{
+    Demand, EgressPolicy, Ending, Gpus, Job, RunLimits, Source, Stop, run_keyless, supervisor_main,
+};
 use ringfence_schema::event::{Claimed, Observed, RunEvent, Source as EventSource};
 use serde_json::{Value, json};
 
@@ -149,6 +151,7 @@ fn run(supervisor: &str, command: &[&str], stop: &Stop, watch: &mut dyn FnMut(&R
         command: command.iter().map(|&part| part.to_owned()).collect(),
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         inputs: Vec::new(),
         program,
         limits: RunLimits::default(),

@@ -6,17 +6,23 @@
 use std::{
     collections::BTreeMap,
     env,
+    ffi::{CStr, CString},
     fs::{self, File},
     io::{Read, Write},
     path::PathBuf,
     process::ExitCode,
-    time::Duration,
+    thread,
+    time::{Duration, Instant},
 };
 
 use ringfence_sandbox::{
-    Demand, EgressPolicy, Job, RunLimits, Source, Stop, drill_main, probe, run_keyless, supervisor_main, sweep_stale,
+    Demand, EgressPolicy, Gpus, Job, RunLimits, Source, Stop, drill_main, probe, run_keyless, supervisor_main,
+    sweep_stale,
     worker::{self, Emit, Limits},
 };
+#[cfg(feature = "ablation")]
+use ringfence_sandbox::{Mechanism, run_with_only};
+use ringfence_schema::event::RunEvent;
 use seccompiler::{
     BpfProgram, SeccompAction, SeccompCmpArgLen, SeccompCmpOp, SeccompCondition, SeccompFilter, SeccompRule,
 };
@@ -44,6 +50,11 @@ fn main() -> ExitCode {
         }
         ["victim"] => victim(),
         ["drill", name, rest @ ..] => drill_main(name, &rest.iter().map(ToString::to_string).collect::<Vec<_>>()),
+        ["decoy"] => {
+            println!("ready");
+            let _ = std::io::stdin().read_to_end(&mut Vec::new());
+            ExitCode::SUCCESS
+        }
         ["sweep"] => {
             println!("{}", sweep_stale().unwrap());
             ExitCode::SUCCESS
@@ -84,11 +95,15 @@ fn forbid_netfilter() {
 }
 
 /// A process that a job must not reach, with a segment that everybody may attach; lives until its input ends.
+/// A process that a job must not reach, with segments and a queue that everybody may open; lives until its input ends.
 fn victim() -> ExitCode {
-    let segment = shared_segment();
-    println!("{segment}");
+    let segments = [shared_segment(), shared_segment()];
+    let queue = CString::new(format!("ringfence-test-{}", std::process::id())).unwrap();
+    message_queue(&queue);
+    println!("{} {} {}", segments[0], segments[1], std::process::id());
     let _ = std::io::stdin().read_to_end(&mut Vec::new());
-    remove_segment(segment);
+    segments.into_iter().for_each(remove_segment);
+    remove_queue(&queue);
     ExitCode::SUCCESS
 }
 
@@ -102,6 +117,22 @@ fn shared_segment() -> i32 {
 fn remove_segment(segment: i32) {
     // SAFETY: IPC_RMID reads no third argument.
     unsafe { nix::libc::shmctl(segment, nix::libc::IPC_RMID, std::ptr::null_mut()) };
+}
+
+#[expect(unsafe_code, reason = "POSIX message queues have no safe wrapper here")]
+fn message_queue(name: &CStr) {
+    // Everybody may open it, whatever this process's mask says.
+    nix::sys::stat::umask(nix::sys::stat::Mode::empty());
+    // SAFETY: the name ends with a null byte and outlives the call; without attributes the defaults hold.
+    unsafe {
+        nix::libc::syscall(nix::libc::SYS_mq_open, name.as_ptr(), nix::libc::O_CREAT | nix::libc::O_RDWR, 0o666, 0)
+    };
+}
+
+#[expect(unsafe_code, reason = "POSIX message queues have no safe wrapper here")]
+fn remove_queue(name: &CStr) {
+    // SAFETY: the name ends with a null byte and outlives the call.
+    unsafe { nix::libc::syscall(nix::libc::SYS_mq_unlink, name.as_ptr()) };
 }
 
 /// Runs one worker: `kind` says what it does with its request.
@@ -173,8 +204,8 @@ fn flood(emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
 #[derive(Deserialize)]
 struct Order {
     supervisor: String,
-    #[serde(default)]
-    demand_full: bool,
+    #[serde(default = "any")]
+    demand: Demand,
     run_id: String,
     command: Vec<String>,
     #[serde(default)]
@@ -182,15 +213,27 @@ struct Order {
     #[serde(default)]
     readable: Vec<PathBuf>,
     #[serde(default)]
+    gpus: Gpus,
+    #[serde(default)]
     inputs: Vec<(String, String)>,
     #[serde(default)]
     program_files: Vec<PathBuf>,
     limits: RunLimits,
     #[serde(default)]
     egress: EgressPolicy,
+    /// The only mechanisms in force, if not all of them are.
+    #[cfg(feature = "ablation")]
+    only: Option<Vec<Mechanism>>,
     /// Stop at the first line that the job writes.
     #[serde(default)]
     stop_at_line: bool,
+    /// Freeze at that line, for this time.
+    #[serde(default)]
+    freeze_ms: Option<u64>,
+}
+
+fn any() -> Demand {
+    Demand::Any
 }
 
 fn drive(order: &str) -> ExitCode {
@@ -212,40 +255,55 @@ fn drive(order: &str) -> ExitCode {
         command: order.command,
         environment: order.environment,
         readable: order.readable,
+        gpus: order.gpus,
         inputs: inputs.collect(),
         program: program.collect(),
         limits: order.limits,
-        demand: if order.demand_full { Demand::Full } else { Demand::Any },
+        demand: order.demand,
         egress: order.egress,
     };
     let stop = Stop::new();
     let (mut events, mut outputs) = (Vec::new(), BTreeMap::new());
-    let result = run_keyless(
-        &env::current_exe().unwrap(),
-        &[order.supervisor],
-        job,
-        &stop,
-        &mut |event| {
-            let event = serde_json::to_value(&event).unwrap();
-            if order.stop_at_line && event.get("claimed").is_some() {
-                stop.stop();
-            }
-            // For tests that kill this process in the middle of a run.
-            eprintln_event(&event);
-            events.push(event);
-        },
-        &mut |path, content| {
-            let mut bytes = Vec::new();
-            content.take(OUTPUT_BYTES_SHOWN).read_to_end(&mut bytes)?;
-            outputs.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
-            Ok(())
-        },
-    );
+    let (mut asked, mut frozen) = (None::<Instant>, false);
+    let mut on_event = |event: RunEvent| {
+        let event = serde_json::to_value(&event).unwrap();
+        if order.stop_at_line && event.get("claimed").is_some() {
+            asked.get_or_insert_with(Instant::now);
+            stop.stop();
+        }
+        if let Some(time) = order.freeze_ms.filter(|_| event.get("claimed").is_some() && !frozen) {
+            frozen = true;
+            stop.freeze();
+            let stop = stop.clone();
+            thread::spawn(move || {
+                thread::sleep(Duration::from_millis(time));
+                stop.thaw();
+            });
+        }
+        // For tests that kill this process in the middle of a run.
+        eprintln_event(&event);
+        events.push(event);
+    };
+    let mut collect = |path: &str, content: &mut dyn Read| {
+        let mut bytes = Vec::new();
+        content.take(OUTPUT_BYTES_SHOWN).read_to_end(&mut bytes)?;
+        outputs.insert(path.to_owned(), String::from_utf8_lossy(&bytes).into_owned());
+        Ok(())
+    };
+    let (own, supervisor) = (env::current_exe().unwrap(), [order.supervisor]);
+    #[cfg(feature = "ablation")]
+    let result = match order.only {
+        Some(only) => run_with_only(&only, &own, &supervisor, job, &mut on_event, &mut collect),
+        None => run_keyless(&own, &supervisor, job, &stop, &mut on_event, &mut collect),
+    };
+    #[cfg(not(feature = "ablation"))]
+    let result = run_keyless(&own, &supervisor, job, &stop, &mut on_event, &mut collect);
     let (result, error) = match result {
         Ok(result) => (Some(result), None),
         Err(error) => (None, Some(error)),
     };
-    println!("{}", json!({"result": result, "error": error, "events": events, "outputs": outputs}));
+    let stop_ms = asked.map(|asked| u64::try_from(asked.elapsed().as_millis()).unwrap());
+    println!("{}", json!({"result": result, "error": error, "events": events, "outputs": outputs, "stop_ms": stop_ms}));
     ExitCode::SUCCESS
 }
 

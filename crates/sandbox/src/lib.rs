@@ -31,6 +31,9 @@ pub mod worker;
 pub use drill::{DRILLS, Drill, drill_main};
 pub use memfd::{MEMFD_BYTES_MAX, memfd};
 pub use run::{
-    Allowed, Demand, EgressPolicy, Ending, HostPattern, Job, Level, Network, Probe, RunLimits, RunResult, SandboxError,
-    Source, Stop, Totals, probe, run_keyless, supervisor_main, sweep_stale,
+    Allowed, Demand, EgressPolicy, Ending, Gpus, HostPattern, Job, Level, Network, Probe, RunLimits, RunResult,
+    SandboxError, Source, Stop, Totals, probe, run_keyless, supervisor_main, sweep_stale,
 };
+#[cfg(feature = "ablation")]
+#[doc(hidden)]
+pub use run::{Mechanism, run_with_only};

@@ -9,8 +9,8 @@
 //!    the inputs and waits for the job;
 //! 4. the job itself, which gives up everything else just before exec (`job`, `rules`, `calls`).
 //!
-//! If one of them dies, everything below it dies: by the pid namespace and parent-death signals at [`Level::Full`], by the
-//! keeper's watch on its supervisor at [`Level::Landlock`].
+//! If one of them dies, everything below it dies: by the pid namespace and parent-death signals where there are namespaces,
+//! by the keeper's watch on its supervisor at [`Level::Landlock`].
 
 use std::{io::Read, path::PathBuf};
 
@@ -18,18 +18,23 @@ use nix::libc;
 use ringfence_schema::event::RunEvent;
 use serde::{Deserialize, Serialize};
 
+use self::mechanisms::InForce;
+
 mod calls;
 pub mod claims;
 mod client;
 mod collect;
 mod control;
+mod devices;
 pub mod egress;
 mod full;
+mod groups;
 mod identity;
 mod job;
 mod keeper;
 mod landlocked;
 mod lines;
+mod mechanisms;
 mod notices;
 mod outbox;
 mod rules;
@@ -41,6 +46,8 @@ pub use client::{Stop, probe, run_keyless};
 pub use egress::{Allowed, EgressPolicy, HostPattern, Network};
 pub use landlocked::sweep_stale;
 pub use supervisor::supervisor_main;
+#[cfg(feature = "ablation")]
+pub use {client::run_with_only, mechanisms::Mechanism};
 
 /// A command to be run, and what it gets.
 pub struct Job {
@@ -52,6 +59,8 @@ pub struct Job {
     pub environment: Vec<(String, String)>,
     /// Further folders of this host that the job may read and execute from, under their own names (an interpreter's).
     pub readable: Vec<PathBuf>,
+    /// Graphics processors that it holds. Their libraries come through `readable`.
+    pub gpus: Gpus,
     /// Files to put read-only at `RINGFENCE_IN` (`/in` at level `full`).
     pub inputs: Vec<Source>,
     /// Files to put read-only at `RINGFENCE_PROGRAM` (`/program` at level `full`), the working directory.
@@ -115,34 +124,71 @@ impl Default for RunLimits {
     }
 }
 
-/// How far a run is confined.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+/// Graphics processors, by their exact device nodes; no hook of a driver ever runs.
+///
+/// An index is the number in the node's name: `/dev/nvidia0` is 0; of AMD's, `/dev/dri/renderD128` is 0.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Gpus {
+    /// None.
+    #[default]
+    None,
+    /// All that this host has; none if it has none.
+    All,
+    /// These; a run is refused where one does not exist.
+    These(Vec<u32>),
+}
+
+/// How far a run is confined. A greater level confines more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
 pub enum Level {
-    /// Own namespaces and root folder, Landlock, seccomp.
-    Full,
     /// Landlock, and seccomp without any socket; for hosts that forbid user namespaces.
     Landlock,
+    /// Own namespaces and root folder, Landlock, seccomp; no control group could be made, so the supervisor watches memory
+    /// and the kernel bounds processes by the job's user alone.
+    NoCgroup,
+    /// The same, with memory limited by a control group.
+    Full,
 }
 
 impl Level {
-    /// `full` or `landlock`.
+    /// `full`, `no-cgroup` or `landlock`.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Full => "full",
+            Self::NoCgroup => "no-cgroup",
             Self::Landlock => "landlock",
         }
+    }
+
+    /// Whether the job has namespaces and a root folder of its own.
+    const fn has_namespaces(self) -> bool {
+        matches!(self, Self::Full | Self::NoCgroup)
     }
 }
 
 /// The least level that will do.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
+#[serde(rename_all = "kebab-case")]
 pub enum Demand {
     /// [`Level::Full`] or nothing.
     Full,
+    /// At least [`Level::NoCgroup`].
+    NoCgroup,
     /// The best that this host offers.
     Any,
+}
+
+impl Demand {
+    /// The least level that it accepts.
+    pub const fn least(self) -> Level {
+        match self {
+            Self::Full => Level::Full,
+            Self::NoCgroup => Level::NoCgroup,
+            Self::Any => Level::Landlock,
+        }
+    }
 }
 
 /// What this host offers.
@@ -216,8 +262,10 @@ pub struct Totals {
 #[serde(rename_all = "kebab-case")]
 pub enum SandboxError {
     /// The host does not offer the level that is demanded.
-    #[error("level `full` is demanded, but this host does not offer it: {reason}")]
-    FullUnavailable {
+    #[error("level `{}` is demanded, but this host does not offer it: {reason}", demanded.name())]
+    LevelUnavailable {
+        /// The least level that would have done.
+        demanded: Level,
         /// Which step failed.
         reason: String,
     },
@@ -312,11 +360,14 @@ struct Plan {
     command: Vec<String>,
     environment: Vec<(String, String)>,
     readable: Vec<PathBuf>,
+    gpus: Gpus,
     files: u64,
     file_bytes: u64,
     limits: RunLimits,
     demand: Demand,
     egress: EgressPolicy,
+    #[serde(default)]
+    in_force: InForce,
 }
 
 /// Announces one file on the way into the sandbox.
@@ -349,6 +400,8 @@ mod to_supervisor {
     pub(super) const DATA: u8 = 3;
     pub(super) const END: u8 = 4;
     pub(super) const STOP: u8 = 5;
+    pub(super) const FREEZE: u8 = 6;
+    pub(super) const THAW: u8 = 7;
 }
 
 /// Frame kinds from the supervisor.

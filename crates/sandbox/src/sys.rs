@@ -20,18 +20,32 @@ pub(crate) enum Side {
     Child,
 }
 
-/// Makes a child with its own copy of memory, in the new namespaces that `namespaces` names (`CLONE_NEW*`).
+/// Makes a child with its own copy of memory, in the new namespaces that `namespaces` names (`CLONE_NEW*`) and, from its
+/// first moment, in the control group (version 2) whose folder `group` is.
 ///
 /// Refuses (`EBUSY`) when this process has more than one thread: the child would inherit locks nobody releases.
-#[expect(unsafe_code, reason = "clone(2) with namespace flags has no safe wrapper")]
-pub(crate) fn clone_process(namespaces: libc::c_int) -> io::Result<Side> {
+#[expect(unsafe_code, reason = "clone3(2) with namespace flags has no safe wrapper")]
+pub(crate) fn clone_process(namespaces: libc::c_int, group: Option<BorrowedFd<'_>>) -> io::Result<Side> {
     if thread_count()? != 1 {
         return Err(io::Error::from_raw_os_error(libc::EBUSY));
     }
-    let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
-    // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child continues on a private copy of this
-    // stack. The process has exactly one thread (checked above), so no lock of another thread can be held in the copy.
-    let result = unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) };
+    let result = if let Some(group) = group {
+        let mut request = [0_u64; CLONE_WORDS];
+        let [flags, .., cgroup] = &mut request;
+        *flags = u64::from(namespaces.unsigned_abs()) | CLONE_INTO_CGROUP;
+        *cgroup = u64::from(group.as_raw_fd().unsigned_abs());
+        if let Some(exit_signal) = request.get_mut(CLONE_EXIT_SIGNAL) {
+            *exit_signal = u64::from(libc::SIGCHLD.unsigned_abs());
+        }
+        // SAFETY: without CLONE_VM and with a null stack this is fork(2): the child continues on a private copy of this
+        // stack. The process has exactly one thread (checked above), so no lock of another thread can be held in the
+        // copy. The request has the size given and outlives the call.
+        unsafe { libc::syscall(libc::SYS_clone3, request.as_ptr(), size_of_val(&request)) }
+    } else {
+        let flags = libc::c_long::from(namespaces | libc::SIGCHLD);
+        // SAFETY: as above; clone(2) takes plain numbers here.
+        unsafe { libc::syscall(libc::SYS_clone, flags, 0_usize, 0_usize, 0_usize, 0_usize) }
+    };
     match check(result)? {
         0 => Ok(Side::Child),
         pid => i32::try_from(pid).map(|pid| Side::Parent(Pid::from_raw(pid))).map_err(io::Error::other),
@@ -176,6 +190,26 @@ pub(crate) fn holds_capability() -> io::Result<bool> {
     Ok(sets.iter().any(|set| set.effective != 0 || set.permitted != 0))
 }
 
+/// Lets this thread keep through exec what it may do now: the opposite of [`drop_capabilities`].
+#[cfg(feature = "ablation")]
+#[expect(unsafe_code, reason = "capset(2) and the capability options of prctl(2) have no safe wrapper in nix")]
+pub(crate) fn keep_capabilities() -> io::Result<()> {
+    let header = CapabilityHeader { version: CAPABILITY_VERSION_3, pid: 0 };
+    let mut sets = [CapabilitySets::default(); 2];
+    // SAFETY: version 3 reads a header and writes two sets; both outlive the calls.
+    check(unsafe { libc::syscall(libc::SYS_capget, std::ptr::from_ref(&header), sets.as_mut_ptr()) })?;
+    for set in &mut sets {
+        set.inheritable = set.permitted;
+    }
+    // SAFETY: as above; capset only reads the two sets.
+    check(unsafe { libc::syscall(libc::SYS_capset, std::ptr::from_ref(&header), sets.as_ptr()) })?;
+    for capability in 0..CAPABILITY_NUMBERS {
+        // SAFETY: plain integers. Numbers that are not held, or do not exist, are refused, which changes nothing.
+        unsafe { libc::prctl(libc::PR_CAP_AMBIENT, libc::PR_CAP_AMBIENT_RAISE, capability, 0, 0) };
+    }
+    Ok(())
+}
+
 /// Installs a seccomp program for the calling thread; with `Listener::Wanted`, returns the descriptor on which refused
 /// calls are announced. Needs no_new_privs.
 #[expect(unsafe_code, reason = "seccompiler cannot ask for a listener")]
@@ -314,6 +348,12 @@ struct CapabilitySets {
     inheritable: u32,
 }
 
+/// `CLONE_INTO_CGROUP` of <linux/sched.h>.
+const CLONE_INTO_CGROUP: u64 = 0x2_0000_0000;
+/// 64-bit words of `struct clone_args`; the last one is the control group (`CLONE_ARGS_SIZE_VER2`).
+const CLONE_WORDS: usize = 11;
+/// Place of the exit signal among them.
+const CLONE_EXIT_SIGNAL: usize = 4;
 /// `_LINUX_CAPABILITY_VERSION_3` of <linux/capability.h>.
 const CAPABILITY_VERSION_3: u32 = 0x2008_0522;
 /// Capability numbers are bits of two 32-bit words.

@@ -132,9 +132,15 @@ fn the_demanded_level_holds_for_runs_and_releases() {
         let request = request(action, artifact(Model, state), Solo);
         let fault = |request: &mut Request| request.facts.sandbox = SandboxLevel::Landlock;
         only(&policies, "sandbox-level-demanded", &request, fault);
-        let mut weaker = request;
+        let mut weaker = request.clone();
         fault(&mut weaker);
         assert!(builtin().decide(&weaker).allow, "without the demand");
+        let namespaces = settings("demand_level = \"no-cgroup\"");
+        only(&namespaces, "sandbox-level-demanded", &request, fault);
+        let mut middle = request;
+        middle.facts.sandbox = SandboxLevel::NoCgroup;
+        assert!(namespaces.decide(&middle).allow, "namespaces are all that is demanded");
+        assert!(!policies.decide(&middle).allow, "control groups are demanded too");
     }
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use ringfence_engine::{EngineError, ExitClass, Plan, RunEnd, RunOptions, Settings, Vault, Version};
+use ringfence_engine::{DemandedLevel, EngineError, ExitClass, Plan, RunEnd, RunOptions, Settings, Vault, Version};
 use serde_json::json;
 
 use crate::{
@@ -16,8 +16,12 @@ pub(crate) fn run(settings: &Settings<'_>, printer: Printer, args: &RunArgs) -> 
     // A plan that cannot be read must not leave a new vault behind.
     let plan = Plan::read(&args.plan)?;
     let mut vault = Vault::open_or_init(settings, protection())?;
-    let options =
-        RunOptions { exempt: exemptions(args.skip), full: args.level == Level::Full, release_to: args.out.clone() };
+    let level = match args.level {
+        Level::Any => DemandedLevel::Any,
+        Level::NoCgroup => DemandedLevel::NoCgroup,
+        Level::Full => DemandedLevel::Full,
+    };
+    let options = RunOptions { exempt: exemptions(args.skip), level, release_to: args.out.clone() };
     match vault.run(&plan, &options)? {
         RunEnd::Released { released, folder } => {
             print_released(printer, "ringfence.run/1", released.version(), &folder)?;

@@ -40,10 +40,13 @@ impl Vault<'_> {
             .map_err(|error| EngineError::incomplete("sandbox", error))?;
         self.settings.progress.note(&format!("sandbox    {}", probe.line));
         let level = match probe.level {
-            Some(Level::Full) => SandboxLevel::Full,
-            Some(Level::Landlock) if demand == Demand::Any => SandboxLevel::Landlock,
-            Some(Level::Landlock) => {
-                return Err(EngineError::incomplete("sandbox", format!("level `full` is demanded; {}", probe.line)));
+            Some(level) if level >= demand.least() => level_of(level),
+            Some(_) => {
+                let demanded = demand.least().name();
+                return Err(EngineError::incomplete(
+                    "sandbox",
+                    format!("level `{demanded}` is demanded; {}", probe.line),
+                ));
             }
             None => return Err(EngineError::incomplete("sandbox", probe.line)),
         };
@@ -81,9 +84,16 @@ impl Vault<'_> {
     }
 
     fn demand(&self, plan: &Plan, options: &RunOptions) -> Demand {
-        let policy = self.policies.settings().demand_level == DemandLevel::Full;
-        let full = options.full || policy || plan.content.run.level == DemandedLevel::Full;
-        if full { Demand::Full } else { Demand::Any }
+        let policy = match self.policies.settings().demand_level {
+            DemandLevel::Any => DemandedLevel::Any,
+            DemandLevel::NoCgroup => DemandedLevel::NoCgroup,
+            DemandLevel::Full => DemandedLevel::Full,
+        };
+        match policy.max(options.level).max(plan.content.run.level) {
+            DemandedLevel::Any => Demand::Any,
+            DemandedLevel::NoCgroup => Demand::NoCgroup,
+            DemandedLevel::Full => Demand::Full,
+        }
     }
 
     fn job(
@@ -142,6 +152,7 @@ impl Vault<'_> {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             readable: Vec::new(),
+            gpus: ringfence_sandbox::Gpus::None,
             inputs: sources,
             program,
             limits: RunLimits {
@@ -360,6 +371,7 @@ fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry<'_>) ->
 fn level_of(level: Level) -> SandboxLevel {
     match level {
         Level::Full => SandboxLevel::Full,
+        Level::NoCgroup => SandboxLevel::NoCgroup,
         Level::Landlock => SandboxLevel::Landlock,
     }
 }

@@ -61,7 +61,7 @@ pub(super) fn filter(circumstances: Circumstances) -> Filter {
         }
     }
     match circumstances.level {
-        Level::Full => {
+        Level::Full | Level::NoCgroup => {
             refuse_foreign_families(&mut filter);
             if circumstances.network == Network::OwnNamespace {
                 refuse_other_kinds(&mut filter);
@@ -176,7 +176,7 @@ pub(super) fn describe(call: i32, arguments: [u64; 3]) -> String {
     }
 }
 
-/// Refused at both levels: namespaces and mounts, other processes' memory, the kernel itself, keys, clocks, and
+/// Refused at every level: namespaces and mounts, other processes' memory, the kernel itself, keys, clocks, and
 /// interfaces with a history of holes that training does not need.
 const ALWAYS: &[(&str, i64)] = &[
     ("unshare", libc::SYS_unshare),
@@ -208,6 +208,7 @@ const ALWAYS: &[(&str, i64)] = &[
     ("bpf", libc::SYS_bpf),
     ("perf_event_open", libc::SYS_perf_event_open),
     ("userfaultfd", libc::SYS_userfaultfd),
+    ("memfd_secret", libc::SYS_memfd_secret),
     ("fanotify_init", libc::SYS_fanotify_init),
     ("fanotify_mark", libc::SYS_fanotify_mark),
     ("name_to_handle_at", libc::SYS_name_to_handle_at),
@@ -255,8 +256,7 @@ const ALWAYS: &[(&str, i64)] = &[
 ];
 
 /// Refused where no memory controller counts: memory that no process maps, and that therefore no watch sees.
-const UNMAPPED_MEMORY: &[(&str, i64)] =
-    &[("memfd_create", libc::SYS_memfd_create), ("memfd_secret", libc::SYS_memfd_secret), ("shmget", libc::SYS_shmget)];
+const UNMAPPED_MEMORY: &[(&str, i64)] = &[("memfd_create", libc::SYS_memfd_create), ("shmget", libc::SYS_shmget)];
 
 /// Refused at level `landlock`: objects that all processes of the host, or of its user, share.
 const SHARED_OBJECTS: &[(&str, i64)] = &[

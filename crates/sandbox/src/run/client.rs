@@ -14,13 +14,16 @@ use std::{
     process::{Child, ChildStdout, Command, Stdio},
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
+        atomic::{AtomicU8, Ordering},
     },
     thread,
     time::{Duration, Instant},
 };
 
-use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
+use nix::{
+    poll::{PollFd, PollFlags, PollTimeout, poll},
+    sys::eventfd::{EfdFlags, EventFd},
+};
 use ringfence_schema::{
     Hasher,
     event::{Observed, RunEvent, Source as EventSource},
@@ -29,13 +32,35 @@ use ringfence_schema::{
 
 use super::{
     Collect, Events, FileHeader, Job, ORDER_BYTES_MAX, Order, OutputHeader, Place, Plan, Probe, RunResult,
-    SandboxError, Source, from_supervisor, to_supervisor,
+    SandboxError, Source, from_supervisor, mechanisms::InForce, to_supervisor,
 };
 use crate::{frame, sys};
 
-/// Stops a run from another thread or a signal handler's flag.
+/// Stops, freezes or thaws a run from another thread. All copies are one handle; it is good for one run.
 #[derive(Debug, Clone, Default)]
-pub struct Stop(Arc<AtomicBool>);
+pub struct Stop(Arc<Lever>);
+
+#[derive(Debug)]
+struct Lever {
+    wish: AtomicU8,
+    /// Wakes the thread that waits for the run; without one it looks from time to time.
+    bell: Option<EventFd>,
+}
+
+impl Default for Lever {
+    fn default() -> Self {
+        let bell = EventFd::from_value_and_flags(0, EfdFlags::EFD_CLOEXEC | EfdFlags::EFD_NONBLOCK);
+        Self { wish: AtomicU8::new(Wish::Run as u8), bell: bell.ok() }
+    }
+}
+
+/// What becomes of a run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Wish {
+    Run,
+    Freeze,
+    Stop,
+}
 
 impl Stop {
     /// A handle that has not been pulled.
@@ -43,13 +68,39 @@ impl Stop {
         Self::default()
     }
 
-    /// Kills the run, within 250 ms; its outputs so far are collected.
+    /// Kills the run, within 250 ms; its outputs so far are collected. Nothing undoes it.
     pub fn stop(&self) {
-        self.0.store(true, Ordering::Relaxed);
+        self.pull(Wish::Stop);
     }
 
-    fn is_pulled(&self) -> bool {
-        self.0.load(Ordering::Relaxed)
+    /// Has every process of the run stand still, until [`Stop::thaw`] or [`Stop::stop`]. Its wall time goes on, and so does
+    /// its end with its supervisor. A run that has not begun freezes when it does.
+    pub fn freeze(&self) {
+        self.pull(Wish::Freeze);
+    }
+
+    /// Lets a frozen run go on.
+    pub fn thaw(&self) {
+        self.pull(Wish::Run);
+    }
+
+    fn pull(&self, wish: Wish) {
+        let stopped = Wish::Stop as u8;
+        let change = |old| (old != stopped).then_some(wish as u8);
+        if self.0.wish.fetch_update(Ordering::AcqRel, Ordering::Acquire, change).is_ok()
+            && let Some(bell) = &self.0.bell
+        {
+            // A counter that is full rings already.
+            let _ = bell.write(1);
+        }
+    }
+
+    fn wish(&self) -> Wish {
+        match self.0.wish.load(Ordering::Acquire) {
+            value if value == Wish::Stop as u8 => Wish::Stop,
+            value if value == Wish::Freeze as u8 => Wish::Freeze,
+            _ => Wish::Run,
+        }
     }
 }
 
@@ -80,6 +131,33 @@ pub fn run_keyless(
     collect: Collect<'_>,
 ) -> Result<RunResult, SandboxError> {
     let (plan, files) = split(job)?;
+    relay(executable, arguments, plan, files, stop, events, collect)
+}
+
+/// [`run_keyless`] with nothing but `mechanisms` in force. For the tests that show what each of them is for.
+#[cfg(feature = "ablation")]
+pub fn run_with_only(
+    mechanisms: &[super::Mechanism],
+    executable: &Path,
+    arguments: &[impl AsRef<OsStr>],
+    job: Job,
+    events: Events<'_>,
+    collect: Collect<'_>,
+) -> Result<RunResult, SandboxError> {
+    let (mut plan, files) = split(job)?;
+    plan.in_force = InForce::only(mechanisms);
+    relay(executable, arguments, plan, files, &Stop::new(), events, collect)
+}
+
+fn relay(
+    executable: &Path,
+    arguments: &[impl AsRef<OsStr>],
+    plan: Plan,
+    files: Vec<(Place, Source)>,
+    stop: &Stop,
+    events: Events<'_>,
+    collect: Collect<'_>,
+) -> Result<RunResult, SandboxError> {
     let mut supervisor = Supervisor::start(executable, arguments)?;
     let order = serde_json::to_vec(&Order::Run(plan)).map_err(|error| broken(&error))?;
     let pipe = supervisor.child.stdin.as_ref().ok_or_else(|| broken(&"no pipe"))?;
@@ -93,7 +171,7 @@ pub fn run_keyless(
             })
         });
         let outcome =
-            Relay { supervisor: &mut supervisor, stop, events, collect, stopped: false, started: false }.run();
+            Relay { supervisor: &mut supervisor, stop, events, collect, told: Wish::Run, started: false }.run();
         // Whatever the feeder still waits for, it will not come any more.
         supervisor.kill();
         let fed = feeder.join().map_err(|_| broken(&"the feeding thread failed"))?;
@@ -106,7 +184,7 @@ pub fn run_keyless(
 }
 
 fn split(job: Job) -> Result<(Plan, Vec<(Place, Source)>), SandboxError> {
-    let Job { run_id, command, environment, readable, inputs, program, limits, demand, egress } = job;
+    let Job { run_id, command, environment, readable, gpus, inputs, program, limits, demand, egress } = job;
     let inputs = inputs.into_iter().map(|source| (Place::Input, source));
     let files: Vec<_> = inputs.chain(program.into_iter().map(|source| (Place::Program, source))).collect();
     for (_, file) in &files {
@@ -119,8 +197,19 @@ fn split(job: Job) -> Result<(Plan, Vec<(Place, Source)>), SandboxError> {
     if file_bytes > limits.memory_bytes {
         return Err(SandboxError::InputsTooLarge { bytes: file_bytes, limit: limits.memory_bytes });
     }
-    let files_count = files.len() as u64;
-    let plan = Plan { run_id, command, environment, readable, files: files_count, file_bytes, limits, demand, egress };
+    let plan = Plan {
+        run_id,
+        command,
+        environment,
+        readable,
+        gpus,
+        files: files.len() as u64,
+        file_bytes,
+        limits,
+        demand,
+        egress,
+        in_force: InForce::default(),
+    };
     Ok((plan, files))
 }
 
@@ -217,7 +306,8 @@ struct Relay<'a, 'b> {
     stop: &'a Stop,
     events: Events<'b>,
     collect: Collect<'b>,
-    stopped: bool,
+    /// The last wish that the supervisor was told.
+    told: Wish,
     started: bool,
 }
 
@@ -241,28 +331,53 @@ impl Relay<'_, '_> {
         }
     }
 
-    /// Waits for the supervisor, and tells it to stop if the caller wants that.
+    /// Waits for the supervisor, and tells it what the caller wishes meanwhile.
     fn wait(&mut self) -> Result<(), SandboxError> {
         loop {
-            if self.stop.is_pulled() && !self.stopped {
-                self.stopped = true;
-                if !self.started {
-                    // The pipe still belongs to the inputs; nothing of a stranger runs yet that would need an orderly end.
-                    let _ = self.supervisor.child.kill();
-                    return Err(SandboxError::Stopped);
-                }
-                if let Some(pipe) = &mut self.supervisor.child.stdin {
-                    // A supervisor that does not listen any more has ended the run already.
-                    let _ = frame::write(pipe, to_supervisor::STOP, &[]);
-                }
-            }
-            let mut waits = [PollFd::new(self.supervisor.output.as_fd(), PollFlags::POLLIN)];
+            self.tell()?;
+            let output = self.supervisor.output.as_fd();
+            let mut waits = vec![PollFd::new(output, PollFlags::POLLIN)];
+            waits.extend(self.stop.0.bell.as_ref().map(|bell| PollFd::new(bell.as_fd(), PollFlags::POLLIN)));
             match poll(&mut waits, PollTimeout::from(STOP_INTERVAL_MS)) {
-                Ok(0) | Err(nix::errno::Errno::EINTR) => {}
-                Ok(_) => return Ok(()),
+                Ok(0) | Err(nix::errno::Errno::EINTR) => continue,
+                Ok(_) => {}
                 Err(error) => return Err(broken(&error)),
             }
+            let [has_news, rings] = [waits.first(), waits.get(1)].map(|wait| wait.and_then(PollFd::any) == Some(true));
+            if let Some(bell) = self.stop.0.bell.as_ref().filter(|_| rings) {
+                // The wish is looked at after this: one that comes in between rings again.
+                let _ = bell.read();
+            }
+            if has_news {
+                return self.tell();
+            }
         }
+    }
+
+    fn tell(&mut self) -> Result<(), SandboxError> {
+        let wish = self.stop.wish();
+        if wish == self.told {
+            return Ok(());
+        }
+        if !self.started {
+            // The pipe still belongs to the inputs; nothing of a stranger runs yet that would need an orderly end.
+            if wish == Wish::Stop {
+                let _ = self.supervisor.child.kill();
+                return Err(SandboxError::Stopped);
+            }
+            return Ok(());
+        }
+        self.told = wish;
+        let word = match wish {
+            Wish::Run => to_supervisor::THAW,
+            Wish::Freeze => to_supervisor::FREEZE,
+            Wish::Stop => to_supervisor::STOP,
+        };
+        if let Some(pipe) = &mut self.supervisor.child.stdin {
+            // A supervisor that does not listen any more has ended the run already.
+            let _ = frame::write(pipe, word, &[]);
+        }
+        Ok(())
     }
 
     fn output(&mut self, header: &OutputHeader, began: Instant) -> Result<(), SandboxError> {
@@ -329,7 +444,7 @@ fn broken(error: &dyn std::fmt::Display) -> SandboxError {
     SandboxError::Supervisor { detail: error.to_string() }
 }
 
-/// How often the stop handle is looked at, in milliseconds.
+/// How often the stop handle is looked at, in milliseconds, where it cannot ring.
 const STOP_INTERVAL_MS: u16 = 50;
 /// How long the supervisor may take to end by itself.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);

@@ -1,4 +1,4 @@
-//! Level `full`: builds the file system of a run inside its own namespaces.
+//! Levels `full` and `no-cgroup`: builds the file system of a run inside its own namespaces.
 //!
 //! Called in the keeper, which is the first process of the new pid namespace and holds every capability of the new user
 //! namespace, none outside. First detached copies of the host's folders are taken under the caller's own name; then the
@@ -27,18 +27,24 @@ use super::{
     Plan,
     claims::channel::{self, Sockets},
     control::Control,
+    devices,
     keeper::Room,
+    landlocked,
+    mechanisms::{InForce, Mechanism},
     rules::{Network, Reach},
 };
 use crate::sys;
 
 /// The namespaces of a run, made with its keeper.
-pub(super) const NAMESPACES: libc::c_int = libc::CLONE_NEWUSER
-    | libc::CLONE_NEWNS
-    | libc::CLONE_NEWPID
-    | libc::CLONE_NEWNET
-    | libc::CLONE_NEWIPC
-    | libc::CLONE_NEWUTS;
+pub(super) fn namespaces(in_force: &InForce) -> libc::c_int {
+    let of = |mechanism, flag| if in_force.has(mechanism) { flag } else { 0 };
+    libc::CLONE_NEWUSER
+        | libc::CLONE_NEWUTS
+        | of(Mechanism::OwnRoot, libc::CLONE_NEWNS)
+        | of(Mechanism::PidNamespace, libc::CLONE_NEWPID)
+        | of(Mechanism::NetworkNamespace, libc::CLONE_NEWNET)
+        | of(Mechanism::IpcNamespace, libc::CLONE_NEWIPC)
+}
 
 /// The job's user and group id inside.
 pub(super) const INSIDE_ID: u32 = 1_000;
@@ -59,35 +65,46 @@ fn step<T, E: Into<io::Error>>(what: &str, result: Result<T, E>) -> Result<T, St
 /// Builds the file system. The user and group maps must be written already.
 pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
     let egress = !plan.egress.is_empty();
+    let gpus = step("graphics processors", devices::nodes(&plan.gpus).map_err(io::Error::other))?;
     let shown = SYSTEM_FOLDERS.iter().chain(if egress { AUTHORITY_FOLDERS } else { &[] });
-    let host = step("copy the host's mounts", HostTrees::take(shown, &plan.readable))?;
+    let host = step("copy the host's mounts", HostTrees::take(shown, plan, &gpus))?;
     step("become the job's user", become_inside_user())?;
     // A change of user cancels the parent-death signal: ask again, then make sure that it was not too late.
     step("parent-death signal", sys::die_with_parent())?;
     step("supervisor", control.check_alive())?;
     step("unshare cgroup view", unshare(CloneFlags::CLONE_NEWCGROUP))?;
+    if !plan.in_force.has(Mechanism::OwnRoot) {
+        forbid_namespaces(&plan.in_force)?;
+        return landlocked::build(plan, None);
+    }
     step("make mounts private", mount(NONE, c"/", NONE, MsFlags::MS_REC | MsFlags::MS_PRIVATE, NONE))?;
     enter_new_root()?;
-    step("mount /proc", mount_proc())?;
+    step("mount /proc", mount_proc(host.processes.as_ref()))?;
     step("let go of the host", umount2(c"/host", MntFlags::MNT_DETACH))?;
     step("let go of the host", fs::remove_dir("/host"))?;
+    // Before the host's folders: one of them may lie below /tmp.
+    for path in [c"/tmp", c"/dev/shm"] {
+        memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
+    }
     host.place()?;
     step("write /etc", write_etc(if egress { ETC_FILES_WITH_NAMES } else { ETC_FILES }))?;
     step("fill /dev", fill_dev())?;
-    mask_proc()?;
+    forbid_namespaces(&plan.in_force)?;
+    if plan.in_force.has(Mechanism::MaskedProc) {
+        mask_proc(&gpus)?;
+    }
     let room_for_inputs = plan.file_bytes.saturating_add(plan.files.saturating_mul(8_192)).saturating_add(1 << 20);
     let inodes = plan.files.saturating_mul(2).saturating_add(64);
     for path in [c"/in", c"/program"] {
         memory_folder(path, room_for_inputs, inodes, "0755")?;
     }
     memory_folder(c"/out", plan.limits.output_bytes, plan.limits.output_files.saturating_add(2), "0700")?;
-    for path in [c"/tmp", c"/dev/shm"] {
-        memory_folder(path, plan.limits.scratch_bytes, SCRATCH_INODES, "1777")?;
-    }
     step("make /run/ringfence", fs::create_dir_all(CHANNEL_FOLDER))?;
     let channel = channel::make(Path::new(CHANNEL_FOLDER), None, Sockets::Allowed);
     let channel = step("make the progress channel", channel)?;
-    step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
+    if plan.in_force.has(Mechanism::ReadOnlyBinds) {
+        step("make the root read-only", sys::restrict_mount(c"/", libc::MOUNT_ATTR_RDONLY))?;
+    }
     step("name the host", sethostname("ringfence"))?;
     let output = step("open /out", fs::File::open("/out"))?;
     let scratch_folder = step("open /tmp", fs::File::open("/tmp"))?.into();
@@ -98,7 +115,7 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
         output_path: "/out".into(),
         output: output.into(),
         _lock: None,
-        reach: reach(&plan.readable, &channel, if egress { Network::OwnNamespace } else { Network::Refused }),
+        reach: reach(&plan.readable, gpus, &channel, if egress { Network::OwnNamespace } else { Network::Refused }),
         scratch_folder,
         channel,
         search: "/usr/local/bin:/usr/bin:/bin".to_owned(),
@@ -108,20 +125,24 @@ pub(super) fn build(plan: &Plan, control: &Control) -> Result<Room, Step> {
 }
 
 /// Makes the input folders read-only, once they are filled.
-pub(super) fn seal() -> io::Result<()> {
+pub(super) fn seal(in_force: &InForce) -> io::Result<()> {
+    if !in_force.has(Mechanism::OwnRoot) || !in_force.has(Mechanism::ReadOnlyBinds) {
+        return Ok(());
+    }
     for path in [c"/in", c"/program"] {
         sys::restrict_mount(path, libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     }
     Ok(())
 }
 
-fn reach(readable: &[PathBuf], channel: &channel::Ends, network: Network) -> Reach {
+fn reach(readable: &[PathBuf], gpus: Vec<PathBuf>, channel: &channel::Ends, network: Network) -> Reach {
     let fixed = ["/etc", "/proc", "/in", "/program"].map(PathBuf::from);
     let read = SYSTEM_FOLDERS.iter().map(PathBuf::from).chain(fixed).chain(readable.iter().cloned()).collect();
     Reach {
         read,
         write: ["/out", "/tmp", "/dev/shm"].map(PathBuf::from).to_vec(),
         devices: DEVICES.iter().map(|name| Path::new("/dev").join(name)).collect(),
+        gpus,
         channels: std::iter::once(&channel.pipe_path).chain(&channel.socket_path).cloned().collect(),
         network,
     }
@@ -133,24 +154,33 @@ struct HostTrees {
     links: Vec<(PathBuf, PathBuf)>,
     devices: Vec<(PathBuf, OwnedFd)>,
     linker_cache: Option<Vec<u8>>,
+    /// The host's `/proc`, where there is no namespace of process ids to mount one for.
+    processes: Option<OwnedFd>,
 }
 
 impl HostTrees {
-    fn take<'a>(shown: impl Iterator<Item = &'a &'a str>, readable: &[PathBuf]) -> io::Result<Self> {
-        let mut trees = Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None };
+    fn take<'a>(shown: impl Iterator<Item = &'a &'a str>, plan: &Plan, gpus: &[PathBuf]) -> io::Result<Self> {
+        let mut trees =
+            Self { folders: Vec::new(), links: Vec::new(), devices: Vec::new(), linker_cache: None, processes: None };
+        if !plan.in_force.has(Mechanism::OwnRoot) {
+            return Ok(trees);
+        }
+        if !plan.in_force.has(Mechanism::PidNamespace) {
+            trees.processes = Some(sys::detach_tree(&c"/proc".to_owned())?);
+        }
         for name in shown {
             let path = PathBuf::from(name);
             match fs::symlink_metadata(&path) {
                 Ok(metadata) if metadata.is_symlink() => trees.links.push((path.clone(), fs::read_link(&path)?)),
-                Ok(_) => trees.folders.push((path.clone(), read_only_tree(&path)?)),
+                Ok(_) => trees.folders.push((path.clone(), shown_tree(&path, &plan.in_force)?)),
                 Err(_) => {}
             }
         }
-        for path in readable {
-            trees.folders.push((path.clone(), read_only_tree(path)?));
+        for path in &plan.readable {
+            trees.folders.push((path.clone(), shown_tree(path, &plan.in_force)?));
         }
-        for name in DEVICES {
-            let path = Path::new("/dev").join(name);
+        let plain = DEVICES.iter().map(|name| Path::new("/dev").join(name));
+        for path in plain.chain(gpus.iter().cloned()) {
             let tree = sys::detach_tree(&c_path(&path)?)?;
             trees.devices.push((path, tree));
         }
@@ -173,6 +203,9 @@ impl HostTrees {
         step("make /dev", fs::create_dir_all("/dev"))?;
         for (path, tree) in &self.devices {
             let what = format!("show {}", path.display());
+            if let Some(parent) = path.parent() {
+                step(&what, fs::create_dir_all(parent))?;
+            }
             step(&what, fs::File::create(path))?;
             step(&what, c_path(path).and_then(|target| sys::attach_mount(tree.as_fd(), &target)))?;
         }
@@ -194,9 +227,10 @@ fn make_place(path: &Path, tree: &OwnedFd) -> io::Result<()> {
     fs::File::create(path).map(|_| ())
 }
 
-fn read_only_tree(path: &Path) -> io::Result<OwnedFd> {
+fn shown_tree(path: &Path, in_force: &InForce) -> io::Result<OwnedFd> {
     let tree = sys::detach_tree(&c_path(path)?)?;
-    sys::restrict_tree(tree.as_fd(), libc::MOUNT_ATTR_RDONLY | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
+    let read_only = if in_force.has(Mechanism::ReadOnlyBinds) { libc::MOUNT_ATTR_RDONLY } else { 0 };
+    sys::restrict_tree(tree.as_fd(), read_only | libc::MOUNT_ATTR_NOSUID | libc::MOUNT_ATTR_NODEV)?;
     Ok(tree)
 }
 
@@ -224,18 +258,45 @@ fn enter_new_root() -> Result<(), Step> {
 }
 
 /// A fresh `/proc`: only this namespace's processes, only one's own in detail, and nothing to be written.
-fn mount_proc() -> io::Result<()> {
+fn mount_proc(of_host: Option<&OwnedFd>) -> io::Result<()> {
     fs::create_dir("/proc")?;
+    if let Some(tree) = of_host {
+        return sys::attach_mount(tree.as_fd(), c"/proc");
+    }
     let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
     mount(Some("proc"), "/proc", Some("proc"), flags, Some("hidepid=2"))?;
     Ok(())
 }
 
-/// Covers what `/proc` tells about the host's kernel, then makes it read-only.
-fn mask_proc() -> Result<(), Step> {
-    for name in MASKED {
+/// Sets the namespace's own limits (namespaces(7), /proc/sys/user) to zero: whatever gets past the filter, nothing in here
+/// makes a namespace. Kernels lack some of the files.
+fn forbid_namespaces(in_force: &InForce) -> Result<(), Step> {
+    if !in_force.has(Mechanism::NamespaceLimits) {
+        return Ok(());
+    }
+    for kind in ["user", "mnt", "pid", "net", "ipc", "uts", "cgroup", "time"] {
+        match fs::write(format!("/proc/sys/user/max_{kind}_namespaces"), "0") {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return step("forbid further namespaces", Err(error)),
+        }
+    }
+    Ok(())
+}
+
+/// Covers what `/proc` tells about the host, then makes it read-only.
+fn mask_proc(gpus: &[PathBuf]) -> Result<(), Step> {
+    for name in MASKED_FILES {
         let path = format!("/proc/{name}");
         match mount(Some("/dev/null"), path.as_str(), NONE, MsFlags::MS_BIND, NONE) {
+            Ok(()) | Err(Errno::ENOENT) => {}
+            Err(error) => return step(&format!("cover {path}"), Err(error)),
+        }
+    }
+    for name in MASKED_FOLDERS.iter().filter(|name| **name != DRIVERS || gpus.is_empty()) {
+        let path = format!("/proc/{name}");
+        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+        match mount(Some("tmpfs"), path.as_str(), Some("tmpfs"), flags, Some("mode=0555,nr_inodes=1")) {
             Ok(()) | Err(Errno::ENOENT) => {}
             Err(error) => return step(&format!("cover {path}"), Err(error)),
         }
@@ -282,9 +343,37 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 const CHANNEL_FOLDER: &str = "/run/ringfence";
 /// Folders on which the new root may be prepared; nothing outside the run's namespace sees it.
 const STAGING: &[&str] = &["/tmp", "/dev/shm", "/var/tmp", "/mnt"];
-/// Entries of `/proc` that tell about the host.
-const MASKED: &[&str] =
-    &["kcore", "keys", "key-users", "kmsg", "sysrq-trigger", "timer_list", "kallsyms", "modules", "iomem", "ioports"];
+/// Files of `/proc` that tell about the host's kernel, its users' keys, or its command line.
+const MASKED_FILES: &[&str] = &[
+    "bootconfig",
+    "buddyinfo",
+    "cmdline",
+    "config.gz",
+    "interrupts",
+    "iomem",
+    "ioports",
+    "kallsyms",
+    "kcore",
+    "key-users",
+    "keys",
+    "kmsg",
+    "kpagecgroup",
+    "kpagecount",
+    "kpageflags",
+    "modules",
+    "mtrr",
+    "pagetypeinfo",
+    "sched_debug",
+    "slabinfo",
+    "softirqs",
+    "sysrq-trigger",
+    "timer_list",
+    "vmallocinfo",
+];
+/// Folders of `/proc` that do.
+const MASKED_FOLDERS: &[&str] = &["acpi", "asound", "bus", DRIVERS, "fs", "irq", "scsi", "tty"];
+/// What drivers tell; libraries of graphics processors read it.
+const DRIVERS: &str = "driver";
 /// Our own small `/etc`.
 const ETC_FILES: &[(&str, &str)] = &[
     ("/etc/passwd", "root:x:0:0::/:/bin/false\njob:x:1000:1000::/tmp:/bin/sh\n"),

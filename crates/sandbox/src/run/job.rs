@@ -25,6 +25,7 @@ use super::{
     control::{Control, Report},
     identity::{Identity, Owned},
     keeper::Room,
+    mechanisms::{InForce, Mechanism},
     rules,
 };
 use crate::{filter::Mode as Refusal, sys};
@@ -62,7 +63,8 @@ pub(super) fn start(setup: &Setup<'_>, control: &Control) -> SandboxError {
 
 fn confine(setup: &Setup<'_>, control: &Control) -> Result<(), SandboxError> {
     let level = setup.level;
-    if level == Level::Landlock {
+    let in_force = &setup.plan.in_force;
+    if level == Level::Landlock || !in_force.has(Mechanism::PidNamespace) {
         kernel("parent-death signal", sys::die_with_parent())?;
         kernel("supervisor", control.check_alive())?;
     }
@@ -71,21 +73,39 @@ fn confine(setup: &Setup<'_>, control: &Control) -> Result<(), SandboxError> {
     kernel("descriptors", sys::close_all_on_exec())?;
     nix::sys::stat::umask(Mode::from_bits_truncate(0o077));
     kernel("working directory", chdir(&setup.room.program))?;
-    kernel("resource limits", limit_resources(setup))?;
+    if in_force.has(Mechanism::ResourceLimits) {
+        kernel("resource limits", limit_resources(setup))?;
+    }
     if level == Level::Landlock && setup.identity.owned == Owned::Alone {
         kernel("become the job's user", become_user(setup.identity))?;
         kernel("parent-death signal", sys::die_with_parent())?;
         kernel("supervisor", control.check_alive())?;
     }
-    kernel("no_new_privs", prctl::set_no_new_privs())?;
-    kernel("capabilities", sys::drop_capabilities())?;
-    let landlock = rules::restrict(&setup.room.reach).map_err(|error| kernel_error("landlock", &error))?;
-    let mut measures = vec!["no capability, no_new_privs, own session, no descriptor of ours".to_owned(), landlock];
+    if in_force.has(Mechanism::NoNewPrivileges) {
+        kernel("no_new_privs", prctl::set_no_new_privs())?;
+    }
+    kernel("capabilities", give_up_capabilities(in_force))?;
+    let mut measures = vec!["no capability, no_new_privs, own session, no descriptor of ours".to_owned()];
+    if in_force.has(Mechanism::Landlock) {
+        measures.push(rules::restrict(&setup.room.reach).map_err(|error| kernel_error("landlock", &error))?);
+    }
     let listener = install_filter(setup, &mut measures)?;
     kernel("supervisor", control.report(&Report::Confined { measures }, listener.as_ref().map(AsFd::as_fd)))
 }
 
+fn give_up_capabilities(in_force: &InForce) -> io::Result<()> {
+    #[cfg(feature = "ablation")]
+    if !in_force.has(Mechanism::Capabilities) {
+        return sys::keep_capabilities();
+    }
+    let _ = in_force;
+    sys::drop_capabilities()
+}
+
 fn install_filter(setup: &Setup<'_>, measures: &mut Vec<String>) -> Result<Option<OwnedFd>, SandboxError> {
+    if !setup.plan.in_force.has(Mechanism::Seccomp) {
+        return Ok(None);
+    }
     let signals = if sys::landlock_version() >= rules::SIGNAL_SCOPE_VERSION {
         SignalScope::Landlock
     } else {

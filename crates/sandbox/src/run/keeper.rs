@@ -1,6 +1,6 @@
 //! The first process of a sandbox: builds it, loads the inputs, starts the job, waits.
 //!
-//! At level `full` it is the first process of a pid namespace: when it ends, the kernel kills everything in there. At
+//! Where there are namespaces it is the first process of one: when it ends, the kernel kills everything in there. At
 //! level `landlock` it is the parent to which orphans fall: it ends only when it has no child left.
 
 use std::{
@@ -117,14 +117,14 @@ pub(super) fn keep(brief: Brief, control: &Control) -> ! {
 
 fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     let Brief { level, plan, identity, memory, mut input, stdout, stderr, purpose } = brief;
-    if level == Level::Full {
+    if level.has_namespaces() {
         sys::die_with_parent().map_err(|error| failed("parent-death signal", &error))?;
     }
     control.wait_for_go().map_err(|error| failed("supervisor", &error))?;
     nix::sys::stat::umask(nix::sys::stat::Mode::from_bits_truncate(0o022));
     let built = match level {
-        Level::Full => full::build(&plan, control),
-        Level::Landlock => landlocked::build(&plan, &identity),
+        Level::Full | Level::NoCgroup => full::build(&plan, control),
+        Level::Landlock => landlocked::build(&plan, Some(&identity)),
     };
     let room = built.map_err(|step| Report::Refused { reason: format!("{}: {}", step.what, step.error) })?;
     let doors = open_doors(level, &plan, purpose)?;
@@ -145,13 +145,15 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     control.wait_for_go().map_err(|error| failed("supervisor", &error))?;
     load(&mut input, &room, &plan).map_err(Report::Failed)?;
     match level {
-        Level::Full => full::seal().map_err(|error| failed("seal the inputs", &error))?,
+        Level::Full | Level::NoCgroup => {
+            full::seal(&plan.in_force).map_err(|error| failed("seal the inputs", &error))?;
+        }
         // Landlock shows them read-only; their owner cannot change that without calls that the filter refuses.
         Level::Landlock => {}
     }
     tell(&Report::Loaded, None)?;
     drop(input);
-    let first = match sys::clone_process(0).map_err(|error| failed("start the job", &error))? {
+    let first = match sys::clone_process(0, None).map_err(|error| failed("start the job", &error))? {
         Side::Parent(first) => first,
         Side::Child => {
             let setup = job::Setup { level, plan: &plan, identity: &identity, memory, room: &room, stdout, stderr };
@@ -163,7 +165,7 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
     drop((stdout, stderr));
     forget_standard_streams().map_err(|error| failed("standard streams", &error))?;
     let (code, signal) = match level {
-        Level::Full => wait_for(first).map_err(|error| failed("wait for the job", &error.into()))?,
+        Level::Full | Level::NoCgroup => wait_for(first).map_err(|error| failed("wait for the job", &error.into()))?,
         Level::Landlock => landlocked::wait_for(first, control).map_err(|error| failed("wait for the job", &error))?,
     };
     tell(&Report::Ended { code, signal }, None)

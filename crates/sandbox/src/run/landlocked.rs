@@ -34,6 +34,7 @@ use super::{
     Plan,
     claims::channel::{self, Sockets},
     control::Control,
+    devices,
     full::Step,
     identity::{Identity, LEAST_JOB_ID, Owned, all_processes, user_of},
     keeper::{Room, ending_of},
@@ -43,7 +44,9 @@ use super::{
 use crate::sys::{self, Side};
 
 /// Makes the run's folder.
-pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
+///
+/// `identity` is who the job will be, if it will be somebody else.
+pub(super) fn build(plan: &Plan, identity: Option<&Identity>) -> Result<Room, Step> {
     let step = |what: &str, error: io::Error| Step { what: what.to_owned(), error };
     let version = sys::landlock_version();
     if version < rules::TRUNCATE_VERSION {
@@ -59,9 +62,10 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
     let [input, program, output_path, scratch] = PARTS.map(|name| folder.join(name));
     let output = File::open(&output_path).map_err(|error| step("open the output folder", error))?;
     let scratch_folder = File::open(&scratch).map_err(|error| step("open the temporary folder", error))?.into();
-    let group = identity.own_uid().map(|_| identity.gid);
+    let group = identity.and_then(|identity| identity.own_uid().map(|_| identity.gid));
     let channel = channel::make(&folder, group, Sockets::Refused);
     let channel = channel.map_err(|error| step("make the progress channel", error))?;
+    let gpus = devices::nodes(&plan.gpus).map_err(|error| step("graphics processors", io::Error::other(error)))?;
     let fixed = SYSTEM.iter().map(PathBuf::from).chain([input.clone(), program.clone()]);
     let reach = Reach {
         read: fixed.chain(plan.readable.iter().cloned()).collect(),
@@ -69,10 +73,12 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
         devices: DEVICES.iter().map(PathBuf::from).collect(),
         channels: vec![channel.pipe_path.clone()],
         network: rules::Network::Refused,
+        gpus,
     };
-    let who = match identity.owned {
-        Owned::Alone => format!("own user id {}", identity.uid),
-        Owned::Shared => "the caller's user id, without changes to attributes of files".to_owned(),
+    let identity = identity.filter(|identity| identity.owned == Owned::Alone);
+    let who = match identity {
+        Some(identity) => format!("own user id {}", identity.uid),
+        None => "the caller's user id, without changes to attributes of files".to_owned(),
     };
     let measures = vec![
         format!("{who}; no namespaces, no socket, no ipc"),
@@ -93,7 +99,7 @@ pub(super) fn build(plan: &Plan, identity: &Identity) -> Result<Room, Step> {
     })
 }
 
-fn make_folder(folder: &Path, identity: &Identity) -> io::Result<OwnedFd> {
+fn make_folder(folder: &Path, identity: Option<&Identity>) -> io::Result<OwnedFd> {
     DirBuilder::new().mode(0o700).create(folder)?;
     let lock = OpenOptions::new()
         .write(true)
@@ -105,7 +111,7 @@ fn make_folder(folder: &Path, identity: &Identity) -> io::Result<OwnedFd> {
     for name in PARTS {
         DirBuilder::new().mode(0o700).create(folder.join(name))?;
     }
-    if identity.owned == Owned::Alone {
+    if let Some(identity) = identity.filter(|identity| identity.owned == Owned::Alone) {
         // The job may enter and read through its group, own only what it writes to; nobody else may even enter.
         for path in [folder.to_path_buf(), folder.join(PARTS[0]), folder.join(PARTS[1])] {
             chown(&path, None, Some(identity.gid))?;
@@ -190,7 +196,7 @@ pub(super) fn kill_descendants(uid: Option<u32>) {
 
 /// One stroke against everything of a user who exists for this run alone; no fork can outrun it.
 fn kill_user(uid: u32) {
-    match sys::clone_process(0) {
+    match sys::clone_process(0, None) {
         Ok(Side::Parent(helper)) => {
             let _ = waitpid(helper, Some(WaitPidFlag::__WALL));
         }
@@ -244,7 +250,7 @@ pub fn sweep_stale() -> io::Result<usize> {
             }
         }
     }
-    super::usage::remove_empty_groups();
+    super::groups::remove_empty_groups();
     Ok(removed)
 }
 

@@ -20,6 +20,8 @@ pub(super) struct Reach {
     pub(super) devices: Vec<PathBuf>,
     /// FIFOs to write to and sockets to connect to.
     pub(super) channels: Vec<PathBuf>,
+    /// Devices to read, write and command.
+    pub(super) gpus: Vec<PathBuf>,
     /// Whether TCP is left to the run's own network namespace.
     pub(super) network: Network,
 }
@@ -49,6 +51,7 @@ pub(super) fn restrict(reach: &Reach) -> Result<String, RulesetError> {
         .add_rules(path_beneath_rules(&reach.write, everything & !device_nodes))?
         .add_rules(path_beneath_rules(&reach.devices, AccessFs::ReadFile | AccessFs::WriteFile))?
         .add_rules(path_beneath_rules(&reach.channels, AccessFs::WriteFile | AccessFs::ResolveUnix))?
+        .add_rules(path_beneath_rules(&reach.gpus, AccessFs::ReadFile | AccessFs::WriteFile | AccessFs::IoctlDev))?
         .restrict_self()?;
     let version = sys::landlock_version();
     let tcp = if reach.network == Network::Refused { ", TCP" } else { "" };

@@ -21,22 +21,25 @@ use ringfence_schema::{
 };
 
 use super::{
-    Demand, Ending, FILES_MAX, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
+    Demand, Ending, FILES_MAX, Gpus, Level, ORDER_BYTES_MAX, Order, OutputHeader, Plan, Probe, RunResult, SandboxError,
     Totals,
     calls::MemoryControl,
     claims::{self, Claims},
     collect::{self, Entry},
     control::Report,
+    devices,
     egress::{Egress, EgressPolicy},
     from_supervisor,
+    groups::{self, Groups},
     keeper::Purpose,
     landlocked,
     lines::{Budget, Lines},
+    mechanisms::{InForce, Mechanism},
     notices::Notices,
     outbox::Outbox,
     to_supervisor,
-    tree::{Start, Tree, start_best_level},
-    usage::{self, Groups, Pace, Sample},
+    tree::{Start, Tree, best_with_namespaces, start_best_level},
+    usage::{self, Pace, Sample},
 };
 use crate::{frame, sys};
 
@@ -73,14 +76,17 @@ fn probe_levels(input: &File) -> Probe {
         command: Vec::new(),
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         files: 0,
         file_bytes: 0,
         limits: super::RunLimits::default(),
         demand: Demand::Any,
         egress: EgressPolicy::default(),
+        in_force: InForce::default(),
     };
     let mut reasons: Vec<String> = Vec::new();
-    for level in [Level::Full, Level::Landlock] {
+    let best = best_with_namespaces(&Groups::make(&plan.run_id, &plan.limits));
+    for level in [best, Level::Landlock] {
         let started = Tree::start(level, &plan, Groups::default(), input, Purpose::Probe);
         let outcome = match started {
             Ok(mut tree) => {
@@ -93,8 +99,12 @@ fn probe_levels(input: &File) -> Probe {
         match outcome {
             Ok(measures) => {
                 let mut line = format!("level {}: {}", level.name(), measures.join("; "));
-                for reason in &reasons {
+                if level == Level::NoCgroup {
                     line.push_str("; level full cannot be had: ");
+                    line.push_str(groups::NO_MEMORY_CONTROLLER);
+                }
+                for reason in &reasons {
+                    line.push_str("; namespaces cannot be had: ");
                     line.push_str(reason);
                 }
                 return Probe { level: Some(level), line };
@@ -139,6 +149,7 @@ fn check(plan: &Plan) -> Result<(), SandboxError> {
             return refuse("a readable folder is not an absolute path below the root");
         }
     }
+    devices::nodes(&plan.gpus)?;
     if plan.file_bytes > plan.limits.memory_bytes {
         return Err(SandboxError::InputsTooLarge { bytes: plan.file_bytes, limit: plan.limits.memory_bytes });
     }
@@ -163,6 +174,8 @@ struct Watch<'a> {
     totals: Totals,
     telemetry: Pace,
     guard: Pace,
+    /// Whether the caller has the run stand still.
+    frozen: bool,
 }
 
 /// One output pipe of the job.
@@ -212,6 +225,7 @@ impl<'a> Watch<'a> {
             totals: Totals::default(),
             telemetry: Pace::new(TELEMETRY_INTERVAL),
             guard: Pace::new(GUARD_INTERVAL),
+            frozen: false,
         })
     }
 
@@ -353,7 +367,7 @@ impl<'a> Watch<'a> {
         self.phase = Phase::Ended;
     }
 
-    /// After the inputs the caller says nothing but stop, or dies.
+    /// After the inputs the caller says nothing but stop, freeze or thaw, or dies.
     fn hear_caller(&mut self) -> Result<(), SandboxError> {
         let mut buffer = [0; frame::HEADER_BYTES];
         let mut input = self.input;
@@ -361,8 +375,17 @@ impl<'a> Watch<'a> {
         if count == 0 {
             return Err(SandboxError::Supervisor { detail: "the caller is gone".to_owned() });
         }
-        self.stop(Ending::Stopped);
+        match buffer {
+            [to_supervisor::FREEZE, ..] => self.freeze(true),
+            [to_supervisor::THAW, ..] => self.freeze(false),
+            _ => self.stop(Ending::Stopped),
+        }
         Ok(())
+    }
+
+    fn freeze(&mut self, frozen: bool) {
+        self.frozen = frozen;
+        self.tree.freeze(frozen);
     }
 
     fn stop(&mut self, ending: Ending) {
@@ -400,13 +423,17 @@ impl<'a> Watch<'a> {
         }
         let Some(sample) = guard else { return Ok(()) };
         self.record(sample);
+        if !self.plan.in_force.has(Mechanism::Watch) {
+            return Ok(());
+        }
         if sample.cpu_ms > limits.cpu_ms {
             return self.limit("cpu time");
         }
         if sample.processes > limits.processes.saturating_add(PROCESSES_SLACK) {
             return self.limit("processes");
         }
-        if watched {
+        // What stands still takes no more; looking closer would let it go on.
+        if watched && !self.frozen {
             let mut used = sample.memory_bytes;
             if used > limits.memory_bytes {
                 used = usage::frozen_memory(keeper);
@@ -513,7 +540,7 @@ impl<'a> Watch<'a> {
         if refusals > 0 {
             hit.push(format!("processes: {refusals} could not be made"));
         }
-        if self.tree.level == Level::Full && self.tree.output.as_ref().is_some_and(usage::is_full) {
+        if self.tree.level.has_namespaces() && self.tree.output.as_ref().is_some_and(usage::is_full) {
             hit.push("the output folder is full".to_owned());
         }
         hit

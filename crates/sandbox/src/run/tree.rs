@@ -16,29 +16,45 @@ use nix::{
 };
 
 use super::{
-    Demand, Level, Plan, SandboxError,
+    Level, Plan, SandboxError,
+    calls::MemoryControl,
     claims::Part,
     control::{Control, Report},
     egress::Doors,
     full,
+    groups::{self, Groups},
     identity::Identity,
     keeper::{self, Brief, Purpose},
     landlocked,
+    mechanisms::{InForce, Mechanism},
     supervisor::failure,
-    usage::Groups,
+    usage,
 };
 use crate::sys::{self, Side};
 
 /// Starts the best level that the host offers and the plan accepts; says why it is not `full`, if it is not.
 pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Option<String>), SandboxError> {
-    let groups = || Groups::make(&plan.run_id, &plan.limits);
-    let start = |level| {
-        let (groups, measures) = groups();
+    let start = |groups: Groups, level| {
+        let measure = groups.measure().to_owned();
         let mut tree = Tree::start(level, plan, groups, input, Purpose::Run)?;
-        tree.measures.extend(measures);
+        tree.measures.push(measure);
         Ok(tree)
     };
-    let reason = match start(Level::Full) {
+    let least = plan.demand.least();
+    let groups = make_groups(plan);
+    if !plan.in_force.has(Mechanism::UserNamespace) {
+        return match start(groups, Level::Landlock) {
+            Ok(tree) => Ok((tree, None)),
+            Err(Start::Failed(error)) => Err(error),
+            Err(Start::Refused(reason)) => Err(SandboxError::Unavailable { reason }),
+        };
+    }
+    let best = best_with_namespaces(&groups);
+    if best < least {
+        let reason = groups::NO_MEMORY_CONTROLLER.to_owned();
+        return Err(SandboxError::LevelUnavailable { demanded: least, reason });
+    }
+    let reason = match start(groups, best) {
         Ok(tree) => return Ok((tree, None)),
         Err(Start::Failed(error)) => return Err(error),
         Err(Start::Refused(reason)) => reason,
@@ -46,15 +62,31 @@ pub(super) fn start_best_level(plan: &Plan, input: &File) -> Result<(Tree, Optio
     if !plan.egress.is_empty() {
         return Err(SandboxError::EgressUnavailable { reason });
     }
-    if plan.demand == Demand::Full {
-        return Err(SandboxError::FullUnavailable { reason });
+    if least > Level::Landlock {
+        return Err(SandboxError::LevelUnavailable { demanded: least, reason });
     }
-    match start(Level::Landlock) {
-        Ok(tree) => Ok((tree, Some(format!("level full cannot be had: {reason}")))),
+    match start(make_groups(plan), Level::Landlock) {
+        Ok(tree) => Ok((tree, Some(format!("namespaces cannot be had: {reason}")))),
         Err(Start::Failed(error)) => Err(error),
         Err(Start::Refused(second)) => {
-            Err(SandboxError::Unavailable { reason: format!("full: {reason}; landlock: {second}") })
+            Err(SandboxError::Unavailable { reason: format!("namespaces: {reason}; landlock: {second}") })
         }
+    }
+}
+
+fn make_groups(plan: &Plan) -> Groups {
+    if plan.in_force.has(Mechanism::ControlGroups) {
+        Groups::make(&plan.run_id, &plan.limits)
+    } else {
+        Groups::default()
+    }
+}
+
+/// The level that namespaces lead to with these control groups.
+pub(super) fn best_with_namespaces(groups: &Groups) -> Level {
+    match groups.memory_control() {
+        MemoryControl::Cgroup => Level::Full,
+        MemoryControl::Watched => Level::NoCgroup,
     }
 }
 
@@ -91,6 +123,7 @@ pub(super) struct Tree {
     pub(super) measures: Vec<String>,
     ended: bool,
     identity: Identity,
+    in_force: InForce,
 }
 
 impl Tree {
@@ -98,7 +131,7 @@ impl Tree {
     pub(super) fn start(
         level: Level,
         plan: &Plan,
-        groups: Groups,
+        mut groups: Groups,
         input: &File,
         purpose: Purpose,
     ) -> Result<Self, Start> {
@@ -106,9 +139,9 @@ impl Tree {
         let (ours, theirs) = kernel("socket pair", Control::pair())?;
         let (stdout, job_stdout) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
         let (stderr, job_stderr) = kernel("pipe", pipe2(nix::fcntl::OFlag::O_CLOEXEC).map_err(Into::into))?;
-        let namespaces = if level == Level::Full { full::NAMESPACES } else { 0 };
+        let namespaces = if level.has_namespaces() { full::namespaces(&plan.in_force) } else { 0 };
         // The writer of a process's id maps must be allowed to open them: the keeper makes itself undumpable later.
-        let keeper = match sys::clone_process(namespaces) {
+        let keeper = match clone_into(namespaces, &mut groups) {
             Ok(Side::Parent(keeper)) => keeper,
             Ok(Side::Child) => {
                 drop((ours, stdout, stderr));
@@ -120,7 +153,7 @@ impl Tree {
                 let brief = Brief { level, plan: plan.clone(), identity, memory, input, stdout, stderr, purpose };
                 keeper::keep(brief, &theirs)
             }
-            Err(error) if level == Level::Full => return Err(Start::Refused(format!("new namespaces: {error}"))),
+            Err(error) if level.has_namespaces() => return Err(Start::Refused(format!("new namespaces: {error}"))),
             Err(error) => return kernel("start the keeper", Err(error)),
         };
         let mut tree = Self {
@@ -137,6 +170,7 @@ impl Tree {
             measures: Vec::new(),
             ended: false,
             identity,
+            in_force: plan.in_force.clone(),
         };
         drop((theirs, job_stdout, job_stderr));
         tree.wait_until_ready(purpose)?;
@@ -144,7 +178,7 @@ impl Tree {
     }
 
     fn wait_until_ready(&mut self, purpose: Purpose) -> Result<(), Start> {
-        if self.level == Level::Full {
+        if self.level.has_namespaces() {
             write_maps(self.keeper, &self.identity)
                 .map_err(|error| Start::Refused(format!("map the user: {error}")))?;
         }
@@ -181,12 +215,26 @@ impl Tree {
     pub(super) fn kill(&self) {
         match self.level {
             // The first process of a pid namespace takes everything with it.
-            Level::Full => {
+            Level::Full | Level::NoCgroup => {
                 let _ = kill(self.keeper, Signal::SIGKILL);
+                self.groups.kill();
             }
             Level::Landlock => {
                 let _ = self.control.go();
             }
+        }
+    }
+
+    /// Has the whole run stand still, or go on: by its control group, or process by process where there is none. Below
+    /// namespaces the group is not used, because the keeper must go on watching its supervisor.
+    pub(super) fn freeze(&self, frozen: bool) {
+        if self.level.has_namespaces() && self.groups.freeze(frozen) {
+            return;
+        }
+        if frozen {
+            usage::freeze(self.keeper);
+        } else {
+            usage::thaw(self.keeper);
         }
     }
 
@@ -197,10 +245,13 @@ impl Tree {
         }
         self.ended = true;
         match self.level {
-            Level::Full => {
+            Level::Full | Level::NoCgroup => {
                 let _ = kill(self.keeper, Signal::SIGKILL);
                 // Returns only when the whole pid namespace is gone.
                 while waitpid(self.keeper, Some(WaitPidFlag::__WALL)) == Err(nix::errno::Errno::EINTR) {}
+                if !self.in_force.has(Mechanism::PidNamespace) {
+                    landlocked::kill_descendants(self.identity.own_uid());
+                }
             }
             Level::Landlock => {
                 let _ = self.control.go();
@@ -222,10 +273,25 @@ impl Tree {
 impl Drop for Tree {
     fn drop(&mut self) {
         self.end();
-        if self.level == Level::Landlock {
+        if self.level == Level::Landlock || !self.in_force.has(Mechanism::OwnRoot) {
             let _ = landlocked::remove_folder(&self.run_id);
         }
     }
+}
+
+/// Makes a child, in the group of version 2 if there is one and the kernel lets us.
+fn clone_into(namespaces: nix::libc::c_int, groups: &mut Groups) -> io::Result<Side> {
+    if let Some(group) = groups.entrance() {
+        match sys::clone_process(namespaces, Some(group)) {
+            // Filters of containers know only clone(2), and some hosts let nobody in this way.
+            Err(_) => {}
+            Ok(side) => {
+                groups.note_entered();
+                return Ok(side);
+            }
+        }
+    }
+    sys::clone_process(namespaces, None)
 }
 
 /// Maps the job's user in its namespace to `identity` outside.

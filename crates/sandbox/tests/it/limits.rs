@@ -15,7 +15,7 @@ fn run(setting: Setting, stage: &Stage, script: &str, limits: RunLimits) -> Valu
     document
 }
 
-fn each_setting(test: impl Fn(Setting, &Stage)) {
+pub(crate) fn each_setting(test: impl Fn(Setting, &Stage)) {
     let stage = Stage::new();
     for setting in settings() {
         if setting.level(&stage).is_some() {

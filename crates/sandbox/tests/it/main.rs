@@ -3,11 +3,15 @@
 #![expect(clippy::unwrap_used, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod actions;
 mod claims;
 mod drills;
 mod egress;
 mod escape;
 mod limits;
+#[cfg(feature = "ablation")]
+mod matrix;
+mod outside;
 mod runs;
 mod stage;
 mod worker;

@@ -8,7 +8,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, EgressPolicy, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
+use ringfence_sandbox::{Demand, EgressPolicy, Gpus, Job, RunLimits, SandboxError, Source, Stop, run_keyless};
 use serde_json::{Value, json};
 
 use crate::stage::{Host, Setting, Stage, User, events, lines, next_run_id, settings, shell};
@@ -88,10 +88,16 @@ fn what_cannot_run_is_refused_by_name() {
         let mut outside = shell("true");
         outside["inputs"] = json!([["../x", "y"]]);
         assert!(setting.drive(stage, &outside)["error"]["input"].is_object(), "{setting:?}");
-        let mut demanding = shell("true");
-        demanding["demand_full"] = json!(true);
-        let demanding = setting.drive(stage, &demanding);
-        assert_eq!(demanding["error"]["full-unavailable"].is_object(), level != "full", "{setting:?}: {demanding}");
+        for (demand, enough) in [("full", &["full"][..]), ("no-cgroup", &["full", "no-cgroup"])] {
+            let mut demanding = shell("true");
+            demanding["demand"] = json!(demand);
+            let demanding = setting.drive(stage, &demanding);
+            let refused = &demanding["error"]["level-unavailable"];
+            assert_eq!(refused["demanded"] == demand, !enough.contains(&level), "{setting:?}: {demanding}");
+        }
+        let mut gpu = shell("true");
+        gpu["gpus"] = json!({"these": [250]});
+        assert!(setting.drive(stage, &gpu)["error"]["job"].is_object(), "{setting:?}");
     });
 }
 
@@ -120,6 +126,7 @@ fn a_run_can_be_stopped_while_its_inputs_arrive() {
         command: vec!["true".to_owned()],
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         inputs: vec![Source { path: "x".to_owned(), size: 1 << 30, executable: false, content: Box::new(content) }],
         program: Vec::new(),
         limits: RunLimits::default(),
@@ -157,6 +164,7 @@ fn a_source_that_lies_about_its_size_is_named() {
             command: vec!["true".to_owned()],
             environment: Vec::new(),
             readable: Vec::new(),
+            gpus: Gpus::None,
             inputs: vec![Source { path: "lie".to_owned(), size, executable: false, content }],
             program: Vec::new(),
             limits: RunLimits::default(),
@@ -273,7 +281,7 @@ fn two_runs_of_root_do_not_share_a_user() {
 }
 
 /// Everything below the process `root`, parents first.
-fn tree_of(root: u32) -> Vec<u32> {
+pub(crate) fn tree_of(root: u32) -> Vec<u32> {
     let mut found = Vec::new();
     let mut open = std::collections::VecDeque::from([root]);
     while let Some(parent) = open.pop_front() {
@@ -289,7 +297,7 @@ fn tree_of(root: u32) -> Vec<u32> {
 }
 
 /// A process that is dead but not yet reaped is not alive.
-fn is_alive(process: u32) -> bool {
+pub(crate) fn is_alive(process: u32) -> bool {
     let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap_or_default();
     stat.rsplit_once(") ").is_some_and(|(_, after)| !after.starts_with(['Z', 'X']))
 }
