@@ -255,7 +255,9 @@ fn read_state(
         }
         Ok(news) => {
             *done = stamp;
-            news.into_iter().for_each(|progress| tell(Told::TrainerState, Ok(progress)));
+            for progress in news {
+                tell(Told::TrainerState, Ok(progress));
+            }
         }
     }
 }

@@ -427,7 +427,6 @@ const OTHERWISE: &[&str] = &[
     "logging",
     "log",
     "weight",
-    "hearing",
     "weights",
     "expected",
     "ideal",

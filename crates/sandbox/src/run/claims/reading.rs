@@ -159,9 +159,8 @@ impl<'a> Pairs<'a> {
             }
             Token::Mark(':' | '=') if self.phrase.is_empty() => self.answers = self.pending.is_some(),
             Token::Mark(':' | '=') => self.separated = true,
-            Token::Mark('\'' | '"' | '#' | '[') => {}
             Token::Mark('(') if matches!(before, Some(Token::Word(_))) => self.note_pending(),
-            Token::Mark('(') => {}
+            Token::Mark('\'' | '"' | '#' | '[' | '(') => {}
             Token::Mark('|' | '│' | '┃') if !self.phrase.is_empty() && !self.separated => self.separated = true,
             Token::Mark(')') => self.close(),
             Token::Mark(_) => self.reset(),
@@ -193,7 +192,7 @@ impl<'a> Pairs<'a> {
             self.reading.take(Meaning::EvaluationLoss(Rank::Plain), number, self.separated);
         } else if let Some((meaning, known)) = self.resolve() {
             self.learns |= self.phrase == ["learn"];
-            let sure = known && number.measured;
+            let sure = known && number.measured && !self.learns;
             self.reading.take(meaning, number, sure);
         }
         self.phrase.clear();

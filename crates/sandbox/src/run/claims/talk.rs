@@ -76,11 +76,9 @@ impl Talk {
         if text.is_empty() {
             return None;
         }
-        if let Some(table) = &self.table {
-            if let Some(row) = table.row(text) {
-                return told(row);
-            }
-            // A line of another kind between rows (a warning) does not end a table.
+        // A line of another kind between rows (a warning) does not end a table.
+        if let Some(row) = self.table.as_ref().and_then(|table| table.row(text)) {
+            return told(row);
         }
         if let Some(drawn) = drawn(text) {
             return self.bar(&drawn);
@@ -109,6 +107,10 @@ impl Talk {
         self.note_epoch(&reading);
         let step = reading.step.or_else(|| self.step_of(&reading));
         let heading = is_epoch_heading(text);
+        if heading {
+            // The next bar is one of training again, however long it is.
+            self.epoch_batches = None;
+        }
         let checkpoint = checkpoint(text);
         if signals.is_none() && !heading && checkpoint.is_none() {
             return None;
