@@ -126,6 +126,14 @@ const BENCHES: &[Bench] = &[
         peer: None,
         ratios: &[],
     },
+    Bench {
+        name: "watch",
+        what: "the detector of one series: NAB's standard score at one threshold for all files, and its cost",
+        example: ("ringfence-watch", "watch_bench"),
+        arguments: &[],
+        peer: Some("watch.py"),
+        ratios: &[("/us_per_point", "/half_space_trees_us_per_point", "time a point, ours / HalfSpaceTrees")],
+    },
 ];
 
 /// Runs the named benchmarks.

@@ -27,8 +27,8 @@ mod tail;
 
 pub use self::calm::Kind;
 
-/// From this score on a point is an alert: the threshold that leaving out files one at a time chose on NAB.
-pub const ALERT_SCORE: f64 = 0.5;
+/// From this score on a point is an alert. Alerts score .75 and above, all else below .5.
+pub const ALERT_SCORE: f64 = 0.6;
 
 /// Bytes that a detector occupies at most, its buffers included.
 pub const STATE_BYTES_MAX: usize = 100_000;
@@ -39,8 +39,9 @@ const VALUE_MAX: f64 = 1e100;
 /// What a point looked like to the detector.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Surprise {
-    /// 0 (as usual) to 1; [`ALERT_SCORE`] and above is an alert. It rises with the logarithm of the rarity: twice the
-    /// surprise of an alert is .75, thrice .875. Points of a matter that was alerted just before stay below.
+    /// 0 (as usual) to 1; [`ALERT_SCORE`] and above is an alert. It rises with the logarithm of the rarity: what just
+    /// suffices for an alert is .75, twice that surprise .875, thrice .9375. Points of a matter that was alerted just before
+    /// stay below .25.
     pub score: f64,
     /// The value that the past let expect; `None` while there is no past.
     pub expected: Option<f64>,

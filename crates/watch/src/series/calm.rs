@@ -62,7 +62,6 @@ impl Calm {
         // The longer the stream, the more often chance alone makes something rare: the bar rises with what was seen.
         let looks = (seen as f64).clamp(LOOKS.0, LOOKS.1) / LOOKS_UNIT;
         let bar = BAR + BAR_PER_DECADE * looks.log10();
-        let score = -(-surprise / bar * std::f64::consts::LN_2).exp_m1();
 
         self.quiet = self.quiet.saturating_add(1);
         if surprise >= ODD * bar {
@@ -74,13 +73,19 @@ impl Calm {
         let since_s = if self.quiet <= EPISODE_GAP_POINTS { self.since_s } else { at_s };
 
         self.since_alert = self.since_alert.saturating_add(1);
-        let fresh = self.since_alert >= REFRACTORY_POINTS || surprise > self.alerted + ESCALATION;
+        let fresh = self.since_alert >= REFRACTORY_POINTS || surprise > self.alerted * ESCALATION;
         let alert = surprise >= bar && fresh;
         if alert {
             self.since_alert = 0;
             self.alerted = surprise;
         }
-        let score = if surprise >= bar && !alert { score * ALERTED } else { score };
+        // Below the bar 0 to .5, an alert .75 to 1: nothing lies near the threshold, so no choice of it depends on rounding.
+        let rise = -(-surprise / bar * std::f64::consts::LN_2).exp_m1();
+        let score = match (alert, surprise >= bar) {
+            (true, _) => 0.5 + 0.5 * rise,
+            (false, true) => ALERTED * rise,
+            (false, false) => rise,
+        };
         let kind = Kind::ALL.into_iter().zip(by_kind).max_by(|left, right| left.1.total_cmp(right.1));
         Verdict { score: score.clamp(0.0, 1.0), kind: kind.map_or(Kind::Level, |(kind, _)| kind), since_s }
     }
@@ -92,14 +97,14 @@ pub(super) fn join<const N: usize>(surprises: [f64; N]) -> f64 {
 }
 
 /// Joint surprise that is an alert after [`LOOKS_UNIT`] points, and what is added for each tenfold.
-const BAR: f64 = 3.75;
-const BAR_PER_DECADE: f64 = 0.3;
+const BAR: f64 = 3.8;
+const BAR_PER_DECADE: f64 = 0.4;
 const LOOKS_UNIT: f64 = 2000.0;
 const LOOKS: (f64, f64) = (300.0, 20_000.0);
-/// Points after an alert in which nothing alerts unless it is this much more surprising.
+/// Points after an alert in which nothing alerts unless it is this many times as surprising.
 const REFRACTORY_POINTS: u64 = 100;
-const ESCALATION: f64 = 3.0;
-/// What remains of the score of such a point.
+const ESCALATION: f64 = 2.0;
+/// What remains of the score of a point that would be an alert but follows one.
 const ALERTED: f64 = 0.25;
 /// Share of the bar from which a point is odd, and calm points that end an episode.
 const ODD: f64 = 0.6;

@@ -1,0 +1,15 @@
+//! Tests of the watch.
+
+#![expect(
+    clippy::unwrap_used,
+    clippy::float_cmp,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    unreachable_pub,
+    reason = "a test stops when something is wrong; exact values; small counts; shared with the benchmark"
+)]
+
+mod nab;
+mod replay;
+mod series;
+mod synthetic;
