@@ -1,4 +1,4 @@
-//! Tests of the watch.
+//! What the watch sees, and what it must not see.
 
 #![expect(
     clippy::unwrap_used,
@@ -9,7 +9,10 @@
     reason = "a test stops when something is wrong; exact values; small counts; shared with the benchmark"
 )]
 
+mod chance;
+mod jobs;
 mod nab;
 mod replay;
+mod run;
 mod series;
 mod synthetic;

@@ -1,0 +1,120 @@
+//! A level that may fall as it likes, and must not jump up and stay there: loss, gradient norm.
+//!
+//! Works on a signed logarithm, where noise is about as wide at every level, with median and median absolute deviation of
+//! the last reports, so that neither a fast descent nor heavy tails of single batches count as surprise. Evidence adds up
+//! under a heavy-tailed (Student t, 2 degrees of freedom) idea of normal; a single report is never enough unless it is
+//! off by orders of magnitude, and jumps below a factor do not count: schedules and new phases cause them.
+
+use crate::stats::{Recent, signed_log};
+
+/// Watches one level for jumps.
+#[derive(Debug, Clone)]
+pub(super) struct Level {
+    recent: Recent<WINDOW>,
+    factor: f64,
+    evidence: f64,
+    began_ms: Option<u64>,
+    reports: u64,
+    highest: f64,
+}
+
+/// A jump.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Jump {
+    pub(super) since_ms: u64,
+    /// Median before.
+    pub(super) expected: f64,
+    /// Natural logarithm of the odds against noise.
+    pub(super) evidence: f64,
+    /// Whether it is above everything that was normal since the start.
+    pub(super) beyond_start: bool,
+}
+
+impl Level {
+    /// A level on which jumps by less than `factor` do not count.
+    pub(super) fn new(factor: f64) -> Self {
+        Self {
+            recent: Recent::default(),
+            factor: factor.ln(),
+            evidence: 0.0,
+            began_ms: None,
+            reports: 0,
+            highest: f64::NEG_INFINITY,
+        }
+    }
+
+    /// Takes a report; what it says about a jump that is under way.
+    pub(super) fn push(&mut self, at_ms: u64, value: f64) -> Option<Jump> {
+        let y = signed_log(value, UNIT);
+        let centre = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP);
+        self.reports += 1;
+        let Some((median, deviation)) = centre else {
+            self.recent.push(y);
+            self.highest = self.highest.max(y);
+            return None;
+        };
+        let scale = deviation.max(SCALE_MIN);
+        let z = (y - median) / scale;
+        let far = y - median > self.factor;
+        let surprise = if far { (0.5 * z * z).ln_1p() - ALLOWANCE } else { -1.0 };
+        self.evidence = (self.evidence + surprise.max(-1.0)).max(0.0);
+        let shifted = self.shifted();
+        let jumped = self.evidence >= EVIDENCE_MIN || shifted;
+        if far && self.began_ms.is_none() {
+            self.began_ms = Some(at_ms);
+        } else if self.evidence <= 0.0 {
+            self.began_ms = None;
+        }
+        let beyond_start = y > self.highest;
+        let jump = jumped.then(|| Jump {
+            since_ms: self.began_ms.unwrap_or(at_ms),
+            expected: exp_of(median),
+            evidence: self.evidence.max(EVIDENCE_MIN),
+            beyond_start,
+        });
+        self.recent.push(y);
+        if !far {
+            self.highest = self.highest.max(y);
+        }
+        jump
+    }
+
+    /// Median of the last reports, in the value's own unit.
+    pub(super) fn usual(&self) -> Option<f64> {
+        let (median, _) = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP)?;
+        Some(exp_of(median))
+    }
+
+    /// Whether the newest reports together lie above those before, though none alone is beyond the noise.
+    fn shifted(&self) -> bool {
+        if self.recent.len() < WINDOW {
+            return false;
+        }
+        let (Some((before, deviation)), Some(now)) = (self.recent.centre(NEWEST), self.recent.newest(NEWEST)) else {
+            return false;
+        };
+        let error = 1.253 * deviation.max(SCALE_MIN) / (NEWEST as f64).sqrt();
+        now - before > self.factor.max(SHIFT_ERRORS * error)
+    }
+}
+
+fn exp_of(y: f64) -> f64 {
+    y.signum() * y.abs().exp_m1() * UNIT
+}
+
+/// Reports that are remembered.
+const WINDOW: usize = 64;
+/// Reports until something can be surprising.
+const WARM_UP: usize = 12;
+/// Newest reports that are held against those before.
+const NEWEST: usize = 12;
+/// Errors of the median by which the newest must lie above.
+const SHIFT_ERRORS: f64 = 8.0;
+/// Logarithms below this value are linear: losses near zero differ by factors that mean nothing.
+const UNIT: f64 = 1e-3;
+/// Least deviation on the logarithmic scale: five percent.
+const SCALE_MIN: f64 = 0.05;
+/// What a surprise must exceed to count, so that evidence falls while all is normal.
+const ALLOWANCE: f64 = 3.0;
+/// Evidence at which a jump is told, natural logarithm of odds.
+const EVIDENCE_MIN: f64 = 12.0;
