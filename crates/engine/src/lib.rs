@@ -6,6 +6,7 @@
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
+//! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
@@ -17,6 +18,7 @@
 
 mod act;
 mod admit;
+pub mod alerts;
 mod bom;
 pub mod bundle;
 mod chart;
