@@ -17,9 +17,11 @@ use ringfence_schema::{
 use ringfence_store::{Live, Sealed};
 use ringfence_trust::{
     VaultId,
+    checkpoint::Checkpoint,
     entropy::{self, SystemEntropy},
     ident,
     keys::{KeyId, Purpose, WrappedKey},
+    pins::PinError,
     root::TrustRoot,
     seal,
 };
@@ -118,6 +120,9 @@ impl Blob {
         Self { kind, id: Digest::of(&bytes).hex(), bytes }
     }
 }
+
+/// Attempts to hold the newest checkpoint while other processes do the same.
+const HOLD_RACES_MAX: u32 = 16;
 
 /// An alert to be listed, queued, or both.
 pub(crate) struct Filed {
@@ -422,10 +427,26 @@ impl Vault<'_> {
 
     /// Holds the newest checkpoint in the user's configuration.
     pub(crate) fn hold(&self) -> Result<(), EngineError> {
-        let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+        // Threads of this process one after the other: each proof reads the whole trail.
+        let _turn = self.desk.turn();
+        for _ in 0..HOLD_RACES_MAX {
+            let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+            match self.advance_to_newest(held.as_ref())? {
+                Ok(()) | Err(PinError::OlderCheckpoint { .. }) => return Ok(()),
+                // Another process has advanced it between the proof and its check: that was a proof from elsewhere.
+                Err(PinError::Inconsistent { .. })
+                    if self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))? != held => {}
+                Err(error) => return Err(pin_error(&error)),
+            }
+        }
+        // Whoever was quicker each time holds one that is at least as new.
+        Ok(())
+    }
+
+    fn advance_to_newest(&self, held: Option<&Checkpoint>) -> Result<Result<(), PinError>, EngineError> {
         let newest =
             self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
-        let Some(note) = newest else { return Ok(()) };
+        let Some(note) = newest else { return Ok(Ok(())) };
         let size =
             self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
         let proof = match held {
@@ -433,13 +454,10 @@ impl Vault<'_> {
                 self.catalog.prove_consistency(held.size, size).map_err(|error| catalog_error(&error))?
             }
             // Another process of the same user was quicker.
-            Some(held) if held.size > size => return Ok(()),
+            Some(held) if held.size > size => return Ok(Ok(())),
             _ => Vec::new(),
         };
-        match self.pins.advance(self.id(), note.as_bytes(), &proof) {
-            Ok(_) | Err(ringfence_trust::pins::PinError::OlderCheckpoint { .. }) => Ok(()),
-            Err(error) => Err(pin_error(&error)),
-        }
+        Ok(self.pins.advance(self.id(), note.as_bytes(), &proof).map(drop))
     }
 
     /// Puts right what a crash left. Called while no other process has the vault open.

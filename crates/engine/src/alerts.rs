@@ -36,7 +36,7 @@ use crate::{
     vault::{Vault, catalog_error},
 };
 
-pub use deliver::{Delivered, SinkPass, SinkPassEnd};
+pub use deliver::{ASKED_MS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Delivered, SinkPass, SinkPassEnd};
 pub(crate) use sinks::Desk;
 pub use sinks::{SINKS_FILE, SinkStatus};
 
@@ -221,7 +221,8 @@ impl Vault<'_> {
             };
             for sink in &alert.sinks {
                 tx.enqueue(sink, &alert.key, entry, |seq| {
-                    let context = queue_context(sink, &seq.to_be_bytes(), &alert.key);
+                    let number = seq.to_be_bytes();
+                    let context = queue_context(sink, &number, &alert.key);
                     let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &context, &alert.bytes);
                     sealed.map_err(|error| Failure::Engine(EngineError::incomplete("outbox", error)))
                 })?;

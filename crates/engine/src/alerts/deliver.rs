@@ -312,7 +312,7 @@ impl Vault<'_> {
         let first = shown.insert(name.to_owned(), now).is_none();
         drop(shown);
         let show = || -> Result<(), EngineError> {
-            let metrics = self.metrics(now)?;
+            let metrics = self.figures(now)?;
             let outlet = self.outlet(sink)?;
             let mut outlet = lock(&outlet);
             outlet.gauge.as_mut().map_or(Ok(()), |gauge| gauge.show(&metrics)).map_err(EngineError::from)

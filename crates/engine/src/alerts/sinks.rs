@@ -45,9 +45,16 @@ pub(crate) struct Desk {
     /// How often somebody raised; whoever delivers waits for it to change.
     raised: Mutex<u64>,
     news: Condvar,
+    /// Whose turn it is to hold the newest checkpoint.
+    holding: Mutex<()>,
 }
 
 impl Desk {
+    /// Waits for one's turn to hold the newest checkpoint.
+    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
+        lock(&self.holding)
+    }
+
     /// Something waits to be delivered.
     pub(super) fn wake(&self) {
         *lock(&self.raised) += 1;
@@ -255,7 +262,7 @@ impl Vault<'_> {
     }
 
     /// What can be counted of alerts, sinks and runs at the moment `now`.
-    pub fn metrics(&self, now: Timestamp) -> Result<Metrics, EngineError> {
+    pub fn figures(&self, now: Timestamp) -> Result<Metrics, EngineError> {
         let since = self.catalog.entry(0).map_err(|error| catalog_error(&error))?.map_or(now, |first| first.entry.time);
         let mut metrics = Metrics::new(self.id().to_string(), since, now);
         let count: u64 =
