@@ -39,11 +39,17 @@ pub enum Action {
     Verify,
     /// Change the vault's policy.
     Configure,
+    /// File an alert.
+    Raise,
+    /// Say that an alert was seen, and until when it counts as dealt with.
+    Acknowledge,
+    /// Send alerts to the sinks that the configuration names, or give up what waits for one.
+    Deliver,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::Init,
         Self::Receive,
         Self::Inspect,
@@ -58,6 +64,9 @@ impl Action {
         Self::Review,
         Self::Verify,
         Self::Configure,
+        Self::Raise,
+        Self::Acknowledge,
+        Self::Deliver,
     ];
 
     /// The name in policies, trail entries and messages.
@@ -77,6 +86,9 @@ impl Action {
             Self::Review => "review",
             Self::Verify => "verify",
             Self::Configure => "configure",
+            Self::Raise => "raise",
+            Self::Acknowledge => "acknowledge",
+            Self::Deliver => "deliver",
         }
     }
 }

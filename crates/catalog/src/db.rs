@@ -18,9 +18,11 @@ use crate::error::{At as _, CatalogError};
 /// `RFct` in the file's header says that it is ours.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"RFct");
 /// What turns an empty file into the newest version, step by step.
-const MIGRATIONS: [&str; 1] = [include_str!("schema.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("outbox.sql")];
 /// The newest version.
-pub(crate) const VERSION: u32 = 1;
+pub(crate) const VERSION: u32 = 2;
+/// The first version with an outbox.
+pub(crate) const VERSION_OUTBOX: u32 = 2;
 /// How long another process may keep us waiting, in milliseconds.
 pub(crate) const BUSY_MS_MAX: u64 = 10_000;
 /// Largest value in the file, in bytes: a blob with some room for SQLite's own record.
@@ -63,26 +65,30 @@ impl Db {
         check_mode(path)?;
         let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version = db.identify()?;
-        db.migrate(version)?;
-        db.check_schema()?;
+        // Before anything is built upon them, and again afterwards: a migration must find what it was written for.
+        db.check_schema(version)?;
+        if version < VERSION {
+            db.migrate(version)?;
+            db.check_schema(VERSION)?;
+        }
         db.for_writing()?;
         Ok(db)
     }
 
-    /// Opens a catalog of the newest version for reading.
+    /// Opens a catalog for reading, of this or an earlier version, which stays as it is.
     pub(crate) fn open_read_only(path: &Path) -> Result<Self, CatalogError> {
         let db = connect(path, OpenFlags::SQLITE_OPEN_READ_ONLY)?;
-        let db = match db.identify() {
+        let (db, version) = match db.identify() {
             // SQLite cannot make its index of the write-ahead log where it may not write; without a log none is needed.
             Err(CatalogError::Storage { .. }) if !with_suffix(path, "-wal").exists() => {
                 let db = connect_immutable(path)?;
-                db.identify()?;
-                db
+                let version = db.identify()?;
+                (db, version)
             }
             Err(error) => return Err(error),
-            Ok(_) => db,
+            Ok(version) => (db, version),
         };
-        db.check_schema()?;
+        db.check_schema(version)?;
         Ok(db)
     }
 
@@ -117,9 +123,10 @@ impl Db {
         tx.commit().at(&path)
     }
 
-    /// The definitions in the file are those of a new one, no more, no less.
-    fn check_schema(&self) -> Result<(), CatalogError> {
-        if definitions(&self.conn).at(&self.path)? == *expected_definitions().at(&self.path)? {
+    /// The definitions in the file are those of a new one of its version, no more, no less.
+    fn check_schema(&self, version: u32) -> Result<(), CatalogError> {
+        let expected = expected_definitions().at(&self.path)?.get((version - 1) as usize);
+        if Some(&definitions(&self.conn).at(&self.path)?) == expected {
             Ok(())
         } else {
             Err(CatalogError::damaged(&self.path, "its tables are not defined as this program defines them"))
@@ -190,17 +197,18 @@ fn harden(db: Db) -> Result<Db, CatalogError> {
 /// Kind, name and text of everything in a schema.
 type Definitions = Vec<(String, String, Option<String>)>;
 
-/// What a new file holds; found out once, for every connection is checked against it.
-fn expected_definitions() -> rusqlite::Result<&'static Definitions> {
-    static EXPECTED: OnceLock<Definitions> = OnceLock::new();
+/// What a new file of each version holds; found out once, for every connection is checked against it.
+fn expected_definitions() -> rusqlite::Result<&'static [Definitions]> {
+    static EXPECTED: OnceLock<Vec<Definitions>> = OnceLock::new();
     if let Some(known) = EXPECTED.get() {
         return Ok(known);
     }
     let conn = Connection::open_in_memory()?;
+    let mut found = Vec::new();
     for step in MIGRATIONS {
         conn.execute_batch(step)?;
+        found.push(definitions(&conn)?);
     }
-    let found = definitions(&conn)?;
     Ok(EXPECTED.get_or_init(|| found))
 }
 

@@ -147,6 +147,25 @@ pub enum CatalogError {
         /// Which key.
         id: KeyId,
     },
+    /// An alert that is listed already.
+    #[error("the alert is in the trail already")]
+    AlertExists,
+    /// A sink that has no queue.
+    #[error("nothing was ever queued for sink `{name}`")]
+    SinkUnknown {
+        /// Its name.
+        name: String,
+    },
+    /// A cursor beyond the end of its queue.
+    #[error("sink `{name}` cannot have taken record {up_to}, the newest is {last}")]
+    Cursor {
+        /// The sink.
+        name: String,
+        /// Where the cursor was to go.
+        up_to: u64,
+        /// The newest record.
+        last: u64,
+    },
     /// A blob that is there already.
     #[error("{kind} `{id}` is there already")]
     BlobExists {

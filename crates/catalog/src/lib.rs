@@ -3,6 +3,7 @@
 //! * [`Catalog`]: opening, group commit, reading ([`catalog`]); [`Tx`]: what a commit may write ([`tx`]).
 //! * [`View`]: what can be read, in one snapshot ([`view`]).
 //! * [`TrailVerdict`]: what `trail verify` found ([`verify`]).
+//! * [`outbox`]: alerts on their way to sinks.
 //! * `db`: the file, its tables and migrations; `queue`: several commits in one transaction; `fold`: the deciding rows as
 //!   the trail's entries make them.
 //!
@@ -23,6 +24,7 @@ pub mod catalog;
 mod db;
 pub mod error;
 mod fold;
+pub mod outbox;
 mod queue;
 pub mod tx;
 pub mod verify;

@@ -54,6 +54,8 @@ pub enum Table {
     Revocation,
     /// Trust roots.
     Root,
+    /// Alerts that somebody has acknowledged.
+    Acknowledgement,
 }
 
 impl Table {
@@ -68,6 +70,7 @@ impl Table {
             Self::Waiver => "waiver",
             Self::Revocation => "revocation",
             Self::Root => "root",
+            Self::Acknowledgement => "acknowledgement",
         }
     }
 }
@@ -310,7 +313,7 @@ impl<'w> Tx<'w> {
         Ok(self.execute("DELETE FROM blob WHERE kind = ?1 AND id = ?2", [kind, id])? > 0)
     }
 
-    fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, CatalogError> {
+    pub(crate) fn execute(&mut self, sql: &str, parameters: impl rusqlite::Params) -> Result<usize, CatalogError> {
         let Db { conn, path } = self.db;
         let done = conn.prepare_cached(sql).and_then(|mut statement| statement.execute(parameters)).at(path);
         self.effects.torn |= done.is_err();
@@ -323,7 +326,7 @@ fn change(row: &RowChange) -> Change {
     Change { table: row.table.name().to_owned(), key: row.key.clone(), value }
 }
 
-fn limit(what: &'static str, bytes: usize, limit: usize) -> Result<(), CatalogError> {
+pub(crate) fn limit(what: &'static str, bytes: usize, limit: usize) -> Result<(), CatalogError> {
     if bytes > limit { Err(CatalogError::TooLarge { what, bytes, limit }) } else { Ok(()) }
 }
 

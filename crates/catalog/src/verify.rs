@@ -20,7 +20,7 @@ use std::{
 
 use ringfence_schema::{
     Digest,
-    trail::{Entry, EntryKind, LeafError},
+    trail::{Entry, EntryKind, LeafError, Outcome},
 };
 use ringfence_trust::{
     checkpoint::{self, Checkpoint, CheckpointError},
@@ -32,6 +32,7 @@ use rusqlite::Row;
 use crate::{
     error::{At as _, CatalogError},
     fold::Fold,
+    outbox::{ALERT_COMMIT, stored_alerts},
     tx::{CHECKPOINT_COMMIT, OPENINGS_COMMIT, rules},
     view::{View, stored_edge, stored_fold},
 };
@@ -103,6 +104,13 @@ pub enum Problem {
         /// Index of the intent.
         index: u64,
     },
+    /// The index of alerts is not what the trail makes of it.
+    AlertIndex {
+        /// The entry whose alert is not listed, or which has none of this name.
+        index: u64,
+        /// Name of the commitment.
+        name: String,
+    },
     /// The stored edge of the tree is not that of the trail.
     Edge,
     /// The trail is shorter than the checkpoint that is held: its tail was cut off, or the file is an older copy.
@@ -131,7 +139,10 @@ impl Problem {
             Self::Missing { first, last } | Self::Range { first, last } | Self::Uncovered { first, last } => {
                 Some(first..=last)
             }
-            Self::Entry { index, .. } | Self::Openings { index } | Self::OpenIntent { index } => Some(index..=index),
+            Self::Entry { index, .. }
+            | Self::Openings { index }
+            | Self::OpenIntent { index }
+            | Self::AlertIndex { index, .. } => Some(index..=index),
             Self::RolledBack { size, held } => Some(size..=held.saturating_sub(1)),
             Self::Forked { held } => Some(0..=held.saturating_sub(1)),
             _ => None,
@@ -153,6 +164,10 @@ impl fmt::Display for Problem {
             Self::CheckpointMissing { size } => write!(f, "the checkpoint over {size} entries is gone"),
             Self::Row { table, key } => {
                 write!(f, "row `{}` of `{table}` was changed", ringfence_schema::digest::hex(key))
+            }
+            Self::AlertIndex { index, name } => {
+                let name = ringfence_schema::finding::printable(name, 40);
+                write!(f, "whether `{name}` of entry {index} is listed as an alert was changed")
             }
             Self::OpenIntent { index } => write!(f, "whether intent {index} is open was changed"),
             Self::Edge => f.write_str("the edge of the tree was changed"),
@@ -251,6 +266,8 @@ struct Replay {
     frontier: Frontier,
     fold: Fold,
     open: BTreeSet<u64>,
+    /// Entry and name of each commitment to an alert.
+    alerts: BTreeSet<(u64, String)>,
     vault: Option<String>,
     /// Digests of earlier notes, by size, as entries name them.
     chain: BTreeMap<u64, Digest>,
@@ -470,6 +487,11 @@ impl Verifier<'_> {
         for index in listed.symmetric_difference(&replay.open) {
             self.report(Problem::OpenIntent { index: *index });
         }
+        let listed: BTreeSet<(u64, String)> =
+            if view.has_outbox()? { stored_alerts(view)?.into_iter().collect() } else { BTreeSet::new() };
+        for (index, name) in listed.symmetric_difference(&replay.alerts) {
+            self.report(Problem::AlertIndex { index: *index, name: name.clone() });
+        }
         Ok(())
     }
 }
@@ -486,6 +508,10 @@ impl Replay {
         }
         if entry.kind == EntryKind::Intent {
             self.open.insert(index);
+        }
+        if entry.outcome == Some(Outcome::Done) {
+            let named = entry.commits.keys().filter(|name| name.starts_with(ALERT_COMMIT));
+            self.alerts.extend(named.map(|name| (index, name.clone())));
         }
         if entry.of.is_some_and(|of| !self.open.remove(&of)) {
             return Some(rules::NOT_OPEN);

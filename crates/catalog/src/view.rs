@@ -11,7 +11,7 @@ use ringfence_trust::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
-    db::Db,
+    db::{Db, VERSION_OUTBOX},
     error::{At as _, CatalogError},
     fold::Fold,
     tx::Table,
@@ -75,8 +75,14 @@ impl<'c> View<'c> {
         self.path
     }
 
-    fn damaged(&self, what: impl Into<String>) -> CatalogError {
+    pub(crate) fn damaged(&self, what: impl Into<String>) -> CatalogError {
         CatalogError::damaged(self.path, what)
+    }
+
+    /// Whether the file is of a version that has an outbox; one that is only read keeps its version.
+    pub(crate) fn has_outbox(&self) -> Result<bool, CatalogError> {
+        let version: Option<u32> = self.one("PRAGMA user_version", [], |row| row.get(0))?;
+        Ok(version.unwrap_or_default() >= VERSION_OUTBOX)
     }
 
     /// How many entries the trail has.

@@ -17,9 +17,11 @@ use ringfence_schema::{
 use ringfence_store::{Live, Sealed};
 use ringfence_trust::{
     VaultId,
+    checkpoint::Checkpoint,
     entropy::{self, SystemEntropy},
     ident,
     keys::{KeyId, Purpose, WrappedKey},
+    pins::PinError,
     root::TrustRoot,
     seal,
 };
@@ -71,6 +73,12 @@ pub(crate) struct Effect<T> {
     pub(crate) versions: Vec<Version>,
     /// Keys of version rows to remove.
     pub(crate) removed: Vec<String>,
+    /// Alerts to list and to queue.
+    pub(crate) filed: Vec<Filed>,
+    /// What happened to queues of sinks.
+    pub(crate) moves: Vec<Move>,
+    /// Rows of other tables, sealed.
+    pub(crate) rows: Vec<RowChange>,
 }
 
 impl<T> Effect<T> {
@@ -83,13 +91,16 @@ impl<T> Effect<T> {
             openings: BTreeMap::new(),
             versions: Vec::new(),
             removed: Vec::new(),
+            filed: Vec::new(),
+            moves: Vec::new(),
+            rows: Vec::new(),
         }
     }
 
     /// The same effect with another value.
     pub(crate) fn replace<U>(self, value: U) -> Effect<U> {
-        let Self { value: _, sealed, blobs, openings, versions, removed } = self;
-        Effect { value, sealed, blobs, openings, versions, removed }
+        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows } = self;
+        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows }
     }
 }
 
@@ -122,6 +133,39 @@ fn put_blobs(tx: &mut Tx<'_>, blobs: &[SealedBlob]) -> Result<(), CatalogError> 
         }
     }
     Ok(())
+}
+
+/// Attempts to hold the newest checkpoint while other processes do the same.
+const HOLD_RACES_MAX: u32 = 16;
+
+/// An alert to be listed, queued, or both.
+pub(crate) struct Filed {
+    /// Its opaque key.
+    pub(crate) key: Vec<u8>,
+    /// Its canonical JSON.
+    pub(crate) bytes: Vec<u8>,
+    /// Where it stands in the trail.
+    pub(crate) place: FiledAt,
+    /// The sinks that it is for.
+    pub(crate) sinks: Vec<String>,
+}
+
+/// Where an alert stands in the trail.
+pub(crate) enum FiledAt {
+    /// In this act's outcome, under this name.
+    Here(String),
+    /// In an earlier entry; it is queued again.
+    Earlier(u64),
+}
+
+/// A change of a sink's queue.
+pub(crate) enum Move {
+    /// It took everything up to this number.
+    Delivered(String, u64),
+    /// It failed: nothing is tried before this moment.
+    Failed(String, Timestamp, String),
+    /// It is given up.
+    Forgotten(String),
 }
 
 /// An index that is filled in when the outcome is committed.
@@ -273,7 +317,7 @@ impl Vault<'_> {
 
     /// One transaction: keys, blobs, rows, outcome.
     fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
-        let Effect { value, sealed, blobs, mut openings, versions, removed } = effect;
+        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, rows: others } = effect;
         openings.insert("subject".to_owned(), json!(act.subject));
         let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
@@ -291,14 +335,16 @@ impl Vault<'_> {
             keys.iter().try_for_each(|key| tx.put_key(key))?;
             put_blobs(tx, &blobs)?;
             let index = tx.next_index();
-            let mut rows = Vec::new();
+            let mut rows = others;
             for version in versions {
                 rows.push(self.row(version, index).map_err(Failure::Engine)?);
             }
             for name in &removed {
                 rows.push(RowChange { table: Table::Ref, key: self.row_key(name), value: None });
             }
-            Ok(tx.append(draft, Some(&entry), rows)?)
+            let index = tx.append(draft, Some(&entry), rows)?;
+            self.queue(tx, index, &filed, &moves)?;
+            Ok(index)
         });
         let index = index.map_err(Failure::into_engine)?;
         for sealed in sealed {
@@ -312,15 +358,25 @@ impl Vault<'_> {
         for evidence in version.evidence.iter_mut().filter(|evidence| evidence.index == PENDING) {
             evidence.index = index;
         }
-        let key = self.row_key(&version.reference().to_string());
-        let bytes = canonical(&version)?;
-        let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &row_context(&key), &bytes)
-            .map_err(|error| EngineError::incomplete("row", error))?;
-        Ok(RowChange { table: Table::Ref, key, value: Some(sealed) })
+        self.seal_row(Table::Ref, &version.reference().to_string(), &canonical(&version)?)
     }
 
-    /// Opaque key of a version's row.
-    fn row_key(&self, name: &str) -> Vec<u8> {
+    /// A row of `table` under the opaque key for `name`.
+    pub(crate) fn seal_row(&self, table: Table, name: &str, bytes: &[u8]) -> Result<RowChange, EngineError> {
+        let key = self.row_key(name);
+        let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &row_context(&key), bytes)
+            .map_err(|error| EngineError::incomplete("row", error))?;
+        Ok(RowChange { table, key, value: Some(sealed) })
+    }
+
+    /// Opens what [`Self::seal_row`] sealed under `key`.
+    pub(crate) fn unseal_row(&self, key: &[u8], sealed: &[u8]) -> Result<Vec<u8>, EngineError> {
+        seal::open_blob(&self.keys.detail, &row_context(key), sealed)
+            .map_err(|error| EngineError::tampered(format!("row {}", hex(key)), error))
+    }
+
+    /// Opaque key of the row, or of the alert, that people know by `name`.
+    pub(crate) fn row_key(&self, name: &str) -> Vec<u8> {
         ident::chunk_id(&self.keys.names, name.as_bytes()).0.as_bytes().to_vec()
     }
 
@@ -410,10 +466,26 @@ impl Vault<'_> {
 
     /// Holds the newest checkpoint in the user's configuration.
     pub(crate) fn hold(&self) -> Result<(), EngineError> {
-        let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+        // Threads of this process one after the other: each proof reads the whole trail.
+        let _turn = self.desk.turn();
+        for _ in 0..HOLD_RACES_MAX {
+            let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
+            match self.advance_to_newest(held.as_ref())? {
+                Ok(()) | Err(PinError::OlderCheckpoint { .. }) => return Ok(()),
+                // Another process has advanced it between the proof and its check: that was a proof from elsewhere.
+                Err(PinError::Inconsistent { .. })
+                    if self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))? != held => {}
+                Err(error) => return Err(pin_error(&error)),
+            }
+        }
+        // Whoever was quicker each time holds one that is at least as new.
+        Ok(())
+    }
+
+    fn advance_to_newest(&self, held: Option<&Checkpoint>) -> Result<Result<(), PinError>, EngineError> {
         let newest =
             self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
-        let Some(note) = newest else { return Ok(()) };
+        let Some(note) = newest else { return Ok(Ok(())) };
         let size =
             self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
         let proof = match held {
@@ -421,13 +493,10 @@ impl Vault<'_> {
                 self.catalog.prove_consistency(held.size, size).map_err(|error| catalog_error(&error))?
             }
             // Another process of the same user was quicker.
-            Some(held) if held.size > size => return Ok(()),
+            Some(held) if held.size > size => return Ok(Ok(())),
             _ => Vec::new(),
         };
-        match self.pins.advance(self.id(), note.as_bytes(), &proof) {
-            Ok(_) | Err(ringfence_trust::pins::PinError::OlderCheckpoint { .. }) => Ok(()),
-            Err(error) => Err(pin_error(&error)),
-        }
+        Ok(self.pins.advance(self.id(), note.as_bytes(), &proof).map(drop))
     }
 
     /// Puts right what a crash left. Called while no other process has the vault open.
@@ -527,7 +596,7 @@ fn refusal(act: &Act, decisions: &[Decision]) -> EngineError {
 }
 
 /// A catalog error, or one of ours on the way through the catalog's transaction.
-enum Failure {
+pub(crate) enum Failure {
     Catalog(CatalogError),
     Engine(EngineError),
 }

@@ -7,6 +7,7 @@
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
 //! * [`history`]: what runs looked like.
+//! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
@@ -18,6 +19,7 @@
 
 mod act;
 mod admit;
+pub mod alerts;
 mod bom;
 pub mod bundle;
 mod chart;

@@ -1,8 +1,9 @@
 //! A vault: made, opened, locked, recovered.
 //!
 //! On disk: `vault.json` (which key opens it; written last, so that a half-made vault is none), `root.json` (the trust
-//! root), `catalog.sqlite` (rows, trail, key ledger), `store/` (sealed files), `lock`. Outside, in the user's configuration: the
-//! pinned root, the last checkpoint seen, the key file of a vault without a passphrase, and `policy.toml`, if there is one.
+//! root), `catalog.sqlite` (rows, trail, key ledger), `store/` (sealed files), `lock`, `outbox-NAME.lock` for each sink.
+//! Outside, in the user's configuration: the pinned root, the last checkpoint seen, the key file of a vault without a
+//! passphrase, and `policy.toml` and `sinks.toml`, if there are any.
 //!
 //! Every process holds `lock` shared. One that can have it alone first puts right what a crash left: open intents,
 //! orphaned files, plaintext of runs that were killed.
@@ -32,6 +33,7 @@ use ringfence_trust::{
 use serde::{Deserialize, Serialize};
 
 use crate::{
+    alerts::Desk,
     bundle::{canonical, sync_folder, write_synced},
     error::EngineError,
     settings::{Asked, Settings},
@@ -47,6 +49,7 @@ pub struct Vault<'s> {
     pub(crate) keys: Keys,
     pub(crate) policies: Policies,
     pub(crate) owner: Person,
+    pub(crate) desk: Desk,
     lock: fs::File,
 }
 
@@ -180,6 +183,7 @@ impl<'s> Vault<'s> {
             keys: opened.keys,
             policies,
             owner: Person::owner(OWNER),
+            desk: Desk::default(),
             lock,
         };
         vault.check_held()?;
@@ -471,7 +475,12 @@ fn make_private_folder(folder: &Path) -> Result<(), EngineError> {
 }
 
 fn lock_file(folder: &Path) -> Result<fs::File, EngineError> {
-    let path = folder.join(LOCK_FILE);
+    named_lock_file(folder, LOCK_FILE)
+}
+
+/// A file that is there to be locked.
+pub(crate) fn named_lock_file(folder: &Path, name: &str) -> Result<fs::File, EngineError> {
+    let path = folder.join(name);
     let opened = fs::OpenOptions::new().read(true).write(true).create(true).truncate(false).open(&path);
     opened.map_err(EngineError::io(path))
 }
@@ -501,7 +510,7 @@ fn disk() -> Disk {
     Disk::real()
 }
 
-fn read_small(path: &Path) -> Result<Vec<u8>, EngineError> {
+pub(crate) fn read_small(path: &Path) -> Result<Vec<u8>, EngineError> {
     let file = fs::File::open(path).map_err(EngineError::io(path))?;
     let mut bytes = Vec::new();
     file.take(SMALL_FILE_BYTES_MAX + 1).read_to_end(&mut bytes).map_err(EngineError::io(path))?;

@@ -5,14 +5,17 @@
 //! the connection gains nothing), credentials stay with the origin they belong to, and a server that is busy is asked
 //! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
 //!
-//! What must stay true: `GET` only; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
+//! [`Client::post`] sends something to a sink: once, following nothing.
+//!
+//! What must stay true: `GET`, and `POST` to sinks alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
 //! and every length has a limit.
 
-mod address_check;
+pub(crate) mod address_check;
 
 use std::{
     collections::BTreeSet,
     io::{self, Read},
+    path::Path,
     sync::Arc,
     thread,
     time::{Duration, Instant},
@@ -24,7 +27,7 @@ use ureq::{
     Agent, BodyReader,
     config::AutoHeaderValue,
     http::HeaderMap,
-    tls::{PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
+    tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
     unversioned::transport::DefaultConnector,
 };
 
@@ -49,6 +52,8 @@ const BUFFER_BYTES: usize = 256 << 10;
 const ROOTS_BYTES_MAX: u64 = 8 << 20;
 /// How much of an error's body is looked at for the server's words.
 const SAID_BYTES_MAX: u64 = 4 << 10;
+/// How much of the body of a sink's answer is waited for.
+const ACKNOWLEDGEMENT_BYTES_MAX: u64 = 64 << 10;
 /// What this client calls itself.
 const USER_AGENT: &str = concat!("ringfence/", env!("CARGO_PKG_VERSION"));
 
@@ -103,6 +108,16 @@ impl<'a> Ask<'a> {
             first_hop: None,
         }
     }
+}
+
+/// Something to send.
+pub(crate) struct Post<'a> {
+    pub(crate) url: &'a Url,
+    pub(crate) content_type: &'static str,
+    /// Beside those that every request has.
+    pub(crate) headers: Vec<(&'static str, String)>,
+    pub(crate) token: Option<&'a Secret>,
+    pub(crate) body: &'a [u8],
 }
 
 /// The last hop's answer.
@@ -174,12 +189,22 @@ impl Client {
             .timeout_resolve(Some(Duration::from_millis(limits.connect_ms)))
             .timeout_connect(Some(Duration::from_millis(limits.connect_ms)))
             .timeout_send_request(Some(Duration::from_millis(limits.answer_ms)))
+            .timeout_send_body(Some(Duration::from_millis(limits.answer_ms)))
             .timeout_recv_response(Some(Duration::from_millis(limits.answer_ms)))
             .timeout_per_read(Some(Duration::from_millis(limits.idle_ms)))
             .build();
         let resolver = CheckedResolver::new(Arc::clone(&egress), way.map(|(_, authority)| authority));
         let agent = Agent::with_parts(config, DefaultConnector::default(), resolver);
         Ok(Self { agent, egress, limits, clock })
+    }
+
+    /// Whether the policy names the host at all; for refusals before anything is sent.
+    pub(crate) fn admit(&self, url: &Url) -> Result<(), ReachError> {
+        Ok(self.egress.admit(url).map(drop)?)
+    }
+
+    pub(crate) const fn clock(&self) -> Clock {
+        self.clock
     }
 
     pub(crate) const fn limits(&self) -> &Limits {
@@ -284,6 +309,44 @@ impl Client {
         })
     }
 
+    /// Sends `post` and waits for all of the answer. Anything but success is an error, which does not name the path: services
+    /// put secrets there.
+    pub(crate) fn post(&self, post: &Post<'_>) -> Result<(), ReachError> {
+        self.egress.admit(post.url)?;
+        let origin = post.url.with_target("/")?;
+        let mut request = self
+            .agent
+            .post(post.url.to_text())
+            .header("accept-encoding", "identity")
+            .header("content-type", post.content_type);
+        if let Some(token) = post.token {
+            request = request.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        for (name, value) in &post.headers {
+            request = request.header(*name, value);
+        }
+        let response = request.send(post.body).map_err(|error| translate(error, &origin))?;
+        let (parts, body) = response.into_parts();
+        let status = parts.status.as_u16();
+        if let 408 | 425 | 429 | 500..=599 = status {
+            return Err(self.busy(&parts.headers, origin.authority(), status));
+        }
+        if !(200..300).contains(&status) {
+            return Err(ReachError::Status { url: origin, status, said: String::new() });
+        }
+        // An answer that breaks off may be no answer at all, so it is not taken for one.
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let mut rest = Body { reader, watch: Watch::new(&self.limits) }.take(ACKNOWLEDGEMENT_BYTES_MAX);
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| ReachError::from_io(error, &origin)).map(drop)
+    }
+
+    fn busy(&self, headers: &HeaderMap, host: String, status: u16) -> ReachError {
+        let now_s = header::text(headers, "date").and_then(header::date_s);
+        let now_s = now_s.unwrap_or_else(|| (self.clock)().millis() / 1_000);
+        let retry_after_s = header::text(headers, "retry-after").and_then(|text| header::retry_after_s(text, now_s));
+        ReachError::Busy { host, status, retry_after_s }
+    }
+
     /// Turns what is no success into an error.
     fn judge(&self, answer: Answer) -> Result<Answer, ReachError> {
         match answer.status {
@@ -297,11 +360,7 @@ impl Client {
                 Ok(answer)
             }
             status @ (408 | 429 | 500 | 502 | 503 | 504) => {
-                let now_s = header::text(&answer.headers, "date").and_then(header::date_s);
-                let now_s = now_s.unwrap_or_else(|| (self.clock)().millis() / 1_000);
-                let retry_after_s =
-                    header::text(&answer.headers, "retry-after").and_then(|text| header::retry_after_s(text, now_s));
-                Err(ReachError::Busy { host: answer.url.authority(), status, retry_after_s })
+                Err(self.busy(&answer.headers, answer.url.authority(), status))
             }
             status => {
                 let said = match header::text(&answer.headers, "x-error-message") {
@@ -400,10 +459,14 @@ fn translate(error: ureq::Error, url: &Url) -> ReachError {
 }
 
 fn root_certificates(roots: &Roots) -> Result<RootCerts, ReachError> {
-    let path = match roots {
-        Roots::Bundled => return Ok(RootCerts::WebPki),
-        Roots::File(path) => path,
-    };
+    match roots {
+        Roots::Bundled => Ok(RootCerts::WebPki),
+        Roots::File(path) => Ok(RootCerts::new_with_certs(&certificates(path)?)),
+    }
+}
+
+/// The certificates in a PEM file, at least one.
+pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, ReachError> {
     let mut pem = Vec::new();
     std::fs::File::open(path)
         .and_then(|file| file.take(ROOTS_BYTES_MAX).read_to_end(&mut pem))
@@ -419,5 +482,5 @@ fn root_certificates(roots: &Roots) -> Result<RootCerts, ReachError> {
     if certificates.is_empty() {
         return Err(ReachError::Setting { name: "roots", why: "the file holds no certificate".into() });
     }
-    Ok(RootCerts::new_with_certs(&certificates))
+    Ok(certificates)
 }

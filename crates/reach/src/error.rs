@@ -89,6 +89,18 @@ pub enum ReachError {
         /// The server's own words, fit to print; may be empty.
         said: String,
     },
+    /// A server that refuses a step of a conversation other than HTTP's.
+    #[error("`{host}` answers {code} to {step}{}", words(.said))]
+    Refused {
+        /// The host.
+        host: String,
+        /// Which step, such as `MAIL`.
+        step: &'static str,
+        /// Its code.
+        code: u16,
+        /// The server's own words, fit to print; empty where they could speak of credentials.
+        said: String,
+    },
     /// Redirects that do not end.
     #[error("`{url}` redirects more than {limit} times or in a circle")]
     Redirects {
@@ -238,7 +250,12 @@ impl ReachError {
 
     /// Whether the same question may succeed in a moment.
     pub fn is_passing(&self) -> bool {
-        matches!(self, Self::Connection { .. } | Self::Slow { .. } | Self::Busy { .. } | Self::Unresolved { .. })
+        match self {
+            Self::Connection { .. } | Self::Slow { .. } | Self::Busy { .. } | Self::Unresolved { .. } => true,
+            // A server's temporary refusals (RFC 5321, section 4.2.1).
+            Self::Refused { code, .. } => (400..500).contains(code),
+            _ => false,
+        }
     }
 
     pub(crate) fn malformed(host: &Url, what: impl Into<String>) -> Self {

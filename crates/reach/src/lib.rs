@@ -1,9 +1,10 @@
-//! The only way out of this machine: sources of models and datasets, under one egress policy.
+//! The only way out of this machine: sources of models and datasets, and sinks of alerts, under one egress policy.
 //!
 //! * [`Source`]: what people write, `hf://org/model@rev` and the like; [`TrustedSources`]: which of them may be asked.
 //! * [`Reach`]: [`listing`](Reach::listing) pins a source and names its files with the source's own hashes;
 //!   [`fetch`](Reach::fetch) takes one file and compares it; [`open_range`](Reach::open_range) looks into one without
 //!   taking it; [`latest`](Reach::latest) and [`diff`] show what moved on.
+//! * [`sink`]: where alerts go ([`Reach::open_sink`]).
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
 //! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
 //!   share one build; what no program calls is not linked.
@@ -33,7 +34,7 @@
 //! # Ok::<(), ringfence_reach::ReachError>(())
 //! ```
 //!
-//! Absent on purpose: uploads, cookies, HTTP/2, compression on the wire, and any decision about what was fetched.
+//! Absent on purpose: uploads of artifacts, cookies, HTTP/2, compression on the wire, and any decision about what was fetched.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
@@ -50,6 +51,7 @@ mod range;
 mod s3;
 mod secret;
 mod settings;
+pub mod sink;
 mod source;
 pub mod testing;
 mod trusted;

@@ -97,11 +97,8 @@ impl Secrets {
 fn hub_token(source: &TokenSource, environment: &dyn Fn(&str) -> Option<String>) -> Result<Option<Secret>, ReachError> {
     match source {
         TokenSource::None => Ok(None),
-        TokenSource::File(path) => {
-            let text = read(path, SECRET_BYTES_MAX)?;
-            Secret::new("hub.token", Zeroizing::new(text.lines().next().unwrap_or_default().to_owned())).map(Some)
-        }
-        TokenSource::Command(words) => from_command(words).map(Some),
+        TokenSource::File(path) => from_file("hub.token", path).map(Some),
+        TokenSource::Command(words) => from_command("hub.token.command", words).map(Some),
         TokenSource::Environment => {
             if let Some(token) = environment("HF_TOKEN").filter(|token| !token.trim().is_empty()) {
                 return Secret::new("HF_TOKEN", Zeroizing::new(token)).map(Some);
@@ -122,8 +119,14 @@ fn hub_token(source: &TokenSource, environment: &dyn Fn(&str) -> Option<String>)
     }
 }
 
-fn from_command(words: &[String]) -> Result<Secret, ReachError> {
-    let name = "hub.token.command";
+/// The first line of a file.
+pub(crate) fn from_file(name: &'static str, path: &std::path::Path) -> Result<Secret, ReachError> {
+    let text = read(path, SECRET_BYTES_MAX)?;
+    Secret::new(name, Zeroizing::new(text.lines().next().unwrap_or_default().to_owned()))
+}
+
+/// The standard output of a program.
+pub(crate) fn from_command(name: &'static str, words: &[String]) -> Result<Secret, ReachError> {
     let wrong = |why: String| ReachError::Setting { name, why };
     let (program, arguments) = words.split_first().ok_or_else(|| wrong("it is empty".into()))?;
     let mut child = Command::new(program)

@@ -3,15 +3,22 @@
 //! * [`TestHub`]: the Hugging Face Hub's interface over repositories in memory or on disk, with its storage on another
 //!   origin; Python's `huggingface_hub` downloads from it (`HF_ENDPOINT`).
 //! * [`TestBucket`]: `ListObjectsV2` and objects of S3, anonymous or with signatures that are really checked.
+//! * [`MailServer`] and [`SyslogServer`]: SMTP and syslog over TCP or TLS, as sinks of alerts see them.
 //! * [`Server`]: HTTP/1.1 over a function, with a log of what was asked and [`Fault`]s on demand.
 
 mod bucket;
 mod http;
 mod hub;
+mod mail;
+mod syslog;
+mod tls;
 
 pub use bucket::TestBucket;
-pub use http::{Asked, Content, Fault, Reply, Request, Server};
+pub use http::{Asked, BODY_BYTES_MAX, Content, Fault, Reply, Request, Server};
 pub use hub::{TestHub, open_settings};
+pub use mail::{MailFault, MailMode, MailServer, Received};
+pub use syslog::SyslogServer;
+pub use tls::server_tls;
 
 /// Reads `bytes` as each kind of answer and each text that a source may send: for the fuzz target.
 ///
@@ -21,6 +28,9 @@ pub fn read_answers(bytes: &[u8]) {
     let _ = crate::hub::parse_tree(bytes);
     let _ = crate::s3::parse_page(bytes);
     let _ = serde_json::from_slice::<crate::Listing>(bytes);
+    if let Ok(Some((reply, used))) = crate::sink::read_reply(bytes) {
+        assert!(used <= bytes.len() && !reply.lines.is_empty(), "a reply is within what was read");
+    }
     let Ok(text) = std::str::from_utf8(bytes) else { return };
     let _ = crate::header::next_link(text);
     let _ = crate::header::retry_after_s(text, 0);

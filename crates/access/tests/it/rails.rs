@@ -263,6 +263,7 @@ fn an_auditor_changes_nothing() {
     let cases = [
         request(Action::Init, vault.clone(), Solo),
         request(Action::Configure, vault.clone(), Solo),
+        request(Action::Acknowledge, vault.clone(), Solo),
         request(Action::Admit, artifact(Model, Quarantined), Solo),
         request(Action::Train, artifact(Model, Admitted), Solo),
         request(Action::Export, artifact(Model, Admitted), Solo),
@@ -274,9 +275,11 @@ fn an_auditor_changes_nothing() {
     for request in cases {
         only(&builtin(), "auditor-is-no-administrator", &request, both);
     }
-    let mut looks = request(Action::Verify, vault, Solo);
-    both(&mut looks);
-    assert!(builtin().decide(&looks).allow);
+    for action in [Action::Verify, Action::Raise, Action::Deliver] {
+        let mut looks = request(action, vault.clone(), Solo);
+        both(&mut looks);
+        assert!(builtin().decide(&looks).allow, "{action}");
+    }
 }
 
 #[test]

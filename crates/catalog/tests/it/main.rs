@@ -6,5 +6,6 @@ mod commit;
 mod crash;
 mod file;
 mod ledger;
+mod outbox;
 mod tamper;
 mod world;

@@ -4,6 +4,7 @@ use std::{
     net::{SocketAddr, ToSocketAddrs as _},
     sync::{Arc, mpsc},
     thread,
+    time::Duration,
 };
 
 use ureq::{
@@ -16,6 +17,7 @@ use ureq::{
 };
 
 use crate::{
+    error::ReachError,
     policy::{Denied, EgressPolicy},
     url::Url,
 };
@@ -49,31 +51,48 @@ impl Resolver for CheckedResolver {
             let url = Url::parse(&uri.to_string()).map_err(|error| refuse(error.into()))?;
             (url.host().to_owned(), url.port(), Some(url))
         };
-        let found = look_up(host, port, timeout)?;
+        let found = look_up(host, port, *timeout.after).map_err(|error| match error {
+            LookUp::Unknown => ureq::Error::HostNotFound,
+            LookUp::Slow => ureq::Error::Timeout(timeout.reason),
+        })?;
+        if let Some(url) = &url {
+            judge(&self.egress, url, &found).map_err(|denied| refuse(denied.into()))?;
+        }
+        if found.is_empty() {
+            return Err(ureq::Error::HostNotFound);
+        }
         let mut admitted = self.empty();
-        let mut denied: Option<Denied> = None;
-        let mut count = 0;
-        for address in found {
-            match url.as_ref().map(|url| self.egress.admit_address(url, address.ip())) {
-                None | Some(Ok(())) if count < ADDRESSES_MAX => {
-                    admitted.push(address);
-                    count += 1;
-                }
-                None | Some(Ok(())) => {}
-                Some(Err(error)) => denied = Some(error),
-            }
-        }
-        // One address out of bounds condemns the name: a stranger who mixes them is waiting for a fallback.
-        match denied {
-            Some(denied) => Err(refuse(denied.into())),
-            None if count == 0 => Err(ureq::Error::HostNotFound),
-            None => Ok(admitted),
-        }
+        found.into_iter().take(ADDRESSES_MAX).for_each(|address| admitted.push(address));
+        Ok(admitted)
     }
 }
 
+/// The addresses of a host that the policy admits, for what speaks another protocol than HTTP.
+pub(crate) fn addresses(egress: &EgressPolicy, url: &Url, wait: Duration) -> Result<Vec<SocketAddr>, ReachError> {
+    egress.admit(url)?;
+    let host = url.authority();
+    let mut found = look_up(url.host().to_owned(), url.port(), wait).map_err(|error| match error {
+        LookUp::Unknown => ReachError::Unresolved { host: host.clone() },
+        LookUp::Slow => ReachError::Slow { host: host.clone(), stage: "its name was not resolved" },
+    })?;
+    judge(egress, url, &found)?;
+    found.truncate(ADDRESSES_MAX);
+    if found.is_empty() { Err(ReachError::Unresolved { host }) } else { Ok(found) }
+}
+
+/// One address out of bounds condemns the name: a stranger who mixes them is waiting for a fallback.
+fn judge(egress: &EgressPolicy, url: &Url, found: &[SocketAddr]) -> Result<(), Denied> {
+    found.iter().try_for_each(|address| egress.admit_address(url, address.ip()))
+}
+
+/// Why there is no address.
+enum LookUp {
+    Unknown,
+    Slow,
+}
+
 /// The system's resolver cannot be interrupted, so it runs beside us and is left behind when it takes too long.
-fn look_up(host: String, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAddr>, ureq::Error> {
+fn look_up(host: String, port: u16, wait: Duration) -> Result<Vec<SocketAddr>, LookUp> {
     if let Some(address) = crate::url::host_address(&host) {
         return Ok(vec![SocketAddr::new(address, port)]);
     }
@@ -81,9 +100,9 @@ fn look_up(host: String, port: u16, timeout: NextTimeout) -> Result<Vec<SocketAd
     thread::spawn(move || {
         let _ = tell.send((host.as_str(), port).to_socket_addrs().map(|found| found.take(64).collect::<Vec<_>>()));
     });
-    match told.recv_timeout(*timeout.after) {
+    match told.recv_timeout(wait) {
         // Whatever the system calls it, the name stands for nothing that could be connected to.
-        Ok(found) => found.map_err(|_| ureq::Error::HostNotFound),
-        Err(_) => Err(ureq::Error::Timeout(timeout.reason)),
+        Ok(found) => found.map_err(|_| LookUp::Unknown),
+        Err(_) => Err(LookUp::Slow),
     }
 }

@@ -15,6 +15,8 @@ use std::{
 
 use crate::header;
 
+/// Most bytes of a request's body that are kept.
+pub const BODY_BYTES_MAX: u64 = 4 << 20;
 /// Longest request head in bytes.
 const HEAD_BYTES_MAX: u64 = 64 << 10;
 /// Bytes sent at a time.
@@ -70,6 +72,8 @@ pub struct Request {
     /// Query without `?`.
     pub query: String,
     headers: Vec<(String, String)>,
+    /// What came behind the head, at most [`BODY_BYTES_MAX`] of it.
+    pub body: Vec<u8>,
 }
 
 impl Request {
@@ -289,10 +293,14 @@ fn read_request(input: &mut BufReader<TcpStream>) -> io::Result<Option<Request>>
             headers.push((name.trim().to_ascii_lowercase(), value.trim().to_owned()));
         }
     }
-    let request = Request { method, path, query, headers };
-    // No interface here takes a body; what comes is read, so that the next request is found.
-    let body = request.header("content-length").and_then(header::number).unwrap_or(0);
-    io::copy(&mut input.take(body), &mut io::sink())?;
+    let mut request = Request { method, path, query, headers, body: Vec::new() };
+    let length = request.header("content-length").and_then(header::number).unwrap_or(0);
+    input.take(length.min(BODY_BYTES_MAX)).read_to_end(&mut request.body)?;
+    if (request.body.len() as u64) < length.min(BODY_BYTES_MAX) {
+        return Ok(None);
+    }
+    // The rest is read too, so that the next request is found.
+    io::copy(&mut input.take(length.saturating_sub(BODY_BYTES_MAX)), &mut io::sink())?;
     Ok(Some(request))
 }
 

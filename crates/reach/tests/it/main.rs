@@ -2,7 +2,9 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 #![expect(clippy::print_stderr, reason = "what is skipped is said")]
 
+mod alerts;
 mod bucket;
+mod encodings;
 mod faults;
 mod hub;
 mod names;
@@ -12,6 +14,8 @@ mod properties;
 mod python;
 mod ranges;
 mod secrets;
+mod sinks;
 mod tls;
+mod validators;
 mod web;
 mod world;

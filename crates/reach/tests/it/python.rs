@@ -10,7 +10,7 @@ use ringfence_schema::Digest;
 use crate::world::{MODEL, WEIGHTS, content, hub};
 
 /// A Python that can import `module`.
-fn python(module: &str) -> Option<String> {
+pub(crate) fn python(module: &str) -> Option<String> {
     let program = std::env::var("RINGFENCE_PYTHON").unwrap_or_else(|_| "python3".into());
     let found = Command::new(&program).args(["-c", &format!("import {module}")]).output();
     if found.is_ok_and(|output| output.status.success()) {

@@ -1,0 +1,418 @@
+//! Alerts: filed in the trail, queued for the sinks in the same transaction, delivered, acknowledged.
+//!
+//! * [`Vault::raise`] files alerts; an alert whose id is in the trail already is the same matter and is not filed again.
+//! * [`Vault::alerts`] lists them; [`Vault::acknowledge`] says that somebody deals with one.
+//! * `deliver`: [`Vault::deliver`] and the background [`Vault::dispatching`]; `sinks`: which there are and how they do.
+//!
+//! What must stay true: an alert is in the trail if and only if it is on its way to every sink that wants it; it keeps its id
+//! however often it is sent; an unreadable configuration of sinks loses nothing, because the queues that exist are fed then.
+//!
+//! Absent on purpose: detection, grouping and suppression, which are `watch`'s.
+
+mod deliver;
+mod sinks;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use ringfence_access::{Action, Facts, Resource};
+use ringfence_catalog::{
+    CatalogError, Table, Tx,
+    outbox::{ALERT_COMMIT, AlertRow},
+};
+use ringfence_schema::{
+    Digest, Severity, Timestamp,
+    alert::{Alert, Subject},
+    canon,
+    finding::printable,
+};
+use ringfence_trust::{entropy::SystemEntropy, seal};
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use crate::{
+    act::{Act, Effect, Failure, Filed, FiledAt, Move, Reach},
+    bundle::canonical,
+    error::EngineError,
+    vault::{Vault, catalog_error},
+};
+
+pub use deliver::{ASKED_MS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Delivered, SinkPass, SinkPassEnd};
+pub(crate) use sinks::Desk;
+pub use sinks::{SINKS_FILE, SinkStatus};
+
+/// Most alerts in one entry of the trail.
+pub const ALERTS_PER_ENTRY_MAX: usize = 32;
+/// Most alerts that one call lists.
+pub const ALERTS_LISTED_MAX: usize = 10_000;
+/// Longest sentence of an alert, or reason of an acknowledgement, in bytes.
+const SENTENCE_BYTES_MAX: usize = 1_024;
+/// Longest name in an alert in bytes.
+const NAME_BYTES_MAX: usize = 256;
+/// Alerts that are looked up at a time.
+const PAGE: usize = 256;
+/// Attempts to file alerts that another process files at the same time.
+const RACES_MAX: u32 = 4;
+
+/// What became of alerts that were raised.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+pub struct Raised {
+    /// Those that were new, in order.
+    pub filed: Vec<Digest>,
+    /// How many were in the trail already.
+    pub known: u64,
+    /// The entries that hold the new ones.
+    pub entries: Vec<u64>,
+}
+
+/// Which alerts to list.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct AlertFilter {
+    /// Only those in this state.
+    pub state: Option<AlertState>,
+    /// Only those at least this bad.
+    pub min_severity: Option<Severity>,
+    /// Only those about this.
+    pub subject: Option<Subject>,
+    /// Only those that were raised at this moment or later.
+    pub since: Option<Timestamp>,
+    /// At most so many, the newest; [`ALERTS_LISTED_MAX`] when absent.
+    pub limit: Option<usize>,
+}
+
+/// How it stands with an alert.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AlertState {
+    /// Nobody has said that they deal with it, or the time for which they said so is over.
+    Open,
+    /// Somebody deals with it.
+    Acknowledged,
+}
+
+/// Somebody's word that they deal with an alert.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Acknowledgement {
+    /// Which alert.
+    pub id: Digest,
+    /// Opaque id of who said so.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why it is no reason to act any more.
+    pub reason: String,
+    /// Until when that holds; for good when absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub until: Option<Timestamp>,
+}
+
+/// An alert as people see it.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ShownAlert {
+    /// The alert.
+    #[serde(flatten)]
+    pub alert: Alert,
+    /// The trail's entry that holds it.
+    pub entry: u64,
+    /// How it stands.
+    pub state: AlertState,
+    /// The last acknowledgement, also if its time is over.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acknowledged: Option<Acknowledgement>,
+}
+
+impl Vault<'_> {
+    /// Files `alerts` in the trail and queues them for every sink that wants them, at most [`ALERTS_PER_ENTRY_MAX`] in one
+    /// entry. What was filed before an error stays filed. Text beyond its limit is cut.
+    pub fn raise(&self, alerts: &[Alert]) -> Result<Raised, EngineError> {
+        let mut raised = Raised::default();
+        for chunk in alerts.chunks(ALERTS_PER_ENTRY_MAX) {
+            self.raise_chunk(chunk, &mut raised)?;
+        }
+        if !raised.filed.is_empty() {
+            self.desk.wake();
+        }
+        Ok(raised)
+    }
+
+    fn raise_chunk(&self, chunk: &[Alert], raised: &mut Raised) -> Result<(), EngineError> {
+        for race in 1.. {
+            let new = self.unknown(chunk)?;
+            let known = (chunk.len() - new.len()) as u64;
+            if new.is_empty() {
+                raised.known += known;
+                return Ok(());
+            }
+            match self.file(&new) {
+                Ok(index) => {
+                    raised.known += known;
+                    raised.entries.push(index);
+                    raised.filed.extend(new.iter().map(|alert| alert.id));
+                    return Ok(());
+                }
+                // Another process was quicker with one of them.
+                Err(_) if race < RACES_MAX && self.unknown(chunk)?.len() < new.len() => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// Those that are not in the trail, each once, made to fit.
+    fn unknown(&self, alerts: &[Alert]) -> Result<Vec<Alert>, EngineError> {
+        let mut seen = BTreeSet::new();
+        let mut new = Vec::new();
+        for alert in alerts.iter().filter(|alert| seen.insert(alert.id)) {
+            let key = self.alert_key(alert.id);
+            let found =
+                self.catalog.read(|view| view.alert(&key)).map_err(|error: CatalogError| catalog_error(&error))?;
+            if found.is_none() {
+                new.push(fit(alert));
+            }
+        }
+        Ok(new)
+    }
+
+    fn file(&self, alerts: &[Alert]) -> Result<u64, EngineError> {
+        let told: Vec<_> = alerts
+            .iter()
+            .map(
+                |alert| json!({"id": alert.id, "rule": alert.rule, "subject": alert.subject, "message": alert.message}),
+            )
+            .collect();
+        let subject = match alerts {
+            [one] => format!("{} at {} {}", one.kind, one.subject.kind.name(), one.subject.name),
+            many => format!("{} alerts", many.len()),
+        };
+        let act = Act {
+            action: Action::Raise,
+            resources: vec![Resource::Vault],
+            facts: Facts::default(),
+            request: json!({"alerts": told}),
+            subject,
+            reach: Reach::Inside,
+        };
+        let ((), index) = self.act(act, || {
+            let mut effect = Effect::of(());
+            for (number, alert) in alerts.iter().enumerate() {
+                let name = format!("{ALERT_COMMIT}{number:02}");
+                effect.openings.insert(name.clone(), json!(alert));
+                effect.filed.push(Filed {
+                    key: self.alert_key(alert.id),
+                    bytes: canonical(alert)?,
+                    place: FiledAt::Here(name),
+                    sinks: self.sinks_for(alert.severity)?,
+                });
+            }
+            Ok(effect)
+        })?;
+        Ok(index)
+    }
+
+    /// Within the outcome's transaction: lists and queues alerts, and moves cursors.
+    pub(crate) fn queue(&self, tx: &mut Tx<'_>, index: u64, filed: &[Filed], moves: &[Move]) -> Result<(), Failure> {
+        for alert in filed {
+            let entry = match &alert.place {
+                FiledAt::Here(name) => {
+                    tx.file_alert(&alert.key, index, name)?;
+                    index
+                }
+                FiledAt::Earlier(entry) => *entry,
+            };
+            for sink in &alert.sinks {
+                tx.enqueue(sink, &alert.key, entry, |seq| {
+                    let number = seq.to_be_bytes();
+                    let context = queue_context(sink, &number, &alert.key);
+                    let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &context, &alert.bytes);
+                    sealed.map_err(|error| Failure::Engine(EngineError::incomplete("outbox", error)))
+                })?;
+            }
+        }
+        for change in moves {
+            match change {
+                Move::Delivered(sink, up_to) => tx.delivered(sink, *up_to)?,
+                Move::Failed(sink, due, said) => {
+                    let sealed = seal::seal_blob(
+                        &self.keys.detail,
+                        &mut SystemEntropy::new(),
+                        &said_context(sink),
+                        said.as_bytes(),
+                    );
+                    let sealed = sealed.map_err(|error| Failure::Engine(EngineError::incomplete("outbox", error)))?;
+                    tx.failed(sink, *due, &sealed)?;
+                }
+                Move::Forgotten(sink) => {
+                    tx.forget_sink(sink)?;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// The alert in a queue's record.
+    fn unseal_queued(&self, sink: &str, seq: u64, key: &[u8], sealed: &[u8]) -> Result<Alert, EngineError> {
+        let tampered =
+            |detail: String| EngineError::tampered(format!("record {seq} of the queue for `{sink}`"), detail);
+        let bytes = seal::open_blob(&self.keys.detail, &queue_context(sink, &seq.to_be_bytes(), key), sealed)
+            .map_err(|error| tampered(error.to_string()))?;
+        canon::from_canonical(&bytes).map_err(|error| tampered(error.to_string()))
+    }
+
+    /// What a sink's last failure was.
+    fn unseal_said(&self, sink: &str, sealed: &[u8]) -> Result<String, EngineError> {
+        let bytes = seal::open_blob(&self.keys.detail, &said_context(sink), sealed)
+            .map_err(|error| EngineError::tampered(format!("state of sink `{sink}`"), error))?;
+        Ok(String::from_utf8_lossy(&bytes).into_owned())
+    }
+
+    /// Opaque key of an alert in the catalog.
+    fn alert_key(&self, id: Digest) -> Vec<u8> {
+        self.row_key(&format!("alert {id}"))
+    }
+
+    /// The alerts that `filter` wants, newest first.
+    pub fn alerts(&self, filter: &AlertFilter) -> Result<Vec<ShownAlert>, EngineError> {
+        let acknowledged = self.acknowledgements()?;
+        let (now, limit) = ((self.settings.now)(), filter.limit.unwrap_or(ALERTS_LISTED_MAX).min(ALERTS_LISTED_MAX));
+        let mut shown = Vec::new();
+        let mut below = u64::MAX;
+        while shown.len() < limit {
+            let page = self
+                .catalog
+                .read(|view| view.alerts(below, PAGE))
+                .map_err(|error: CatalogError| catalog_error(&error))?;
+            let Some(last) = page.last() else { break };
+            below = last.entry;
+            for (row, alert) in self.open_alerts(&page)? {
+                let acknowledged = acknowledged.get(&alert.id).cloned();
+                let holds = acknowledged.as_ref().is_some_and(|ack| ack.until.is_none_or(|until| until > now));
+                let state = if holds { AlertState::Acknowledged } else { AlertState::Open };
+                let alert = ShownAlert { alert, entry: row.entry, state, acknowledged };
+                if filter.wants(&alert) {
+                    shown.push(alert);
+                }
+            }
+        }
+        shown.truncate(limit);
+        Ok(shown)
+    }
+
+    /// The alerts behind rows of the index, as the trail's entries hold them.
+    fn open_alerts<'r>(&self, rows: &'r [AlertRow]) -> Result<Vec<(&'r AlertRow, Alert)>, EngineError> {
+        let mut opened = Vec::with_capacity(rows.len());
+        let mut last = None;
+        for row in rows {
+            let openings = match last.take() {
+                Some((entry, openings)) if entry == row.entry => openings,
+                _ => self.openings(row.entry)?,
+            };
+            let what = || format!("trail entry {}", row.entry);
+            let opening = openings
+                .get(&row.name)
+                .ok_or_else(|| EngineError::tampered(what(), format!("it holds no `{}`", printable(&row.name, 40))))?;
+            let alert: Alert =
+                serde_json::from_value(opening.value.clone()).map_err(|error| EngineError::tampered(what(), error))?;
+            if self.alert_key(alert.id) != row.key {
+                return Err(EngineError::tampered(what(), "the index of alerts names another alert in it"));
+            }
+            opened.push((row, alert));
+            last = Some((row.entry, openings));
+        }
+        Ok(opened)
+    }
+
+    fn acknowledgements(&self) -> Result<BTreeMap<Digest, Acknowledgement>, EngineError> {
+        let rows = self
+            .catalog
+            .read(|view| view.rows(Table::Acknowledgement))
+            .map_err(|error: CatalogError| catalog_error(&error))?;
+        let open = |row: ringfence_catalog::StoredRow| {
+            let bytes = self.unseal_row(&row.key, &row.value)?;
+            let found: Acknowledgement =
+                canon::from_canonical(&bytes).map_err(|error| EngineError::tampered("acknowledgement", error))?;
+            if self.alert_key(found.id) == row.key {
+                Ok((found.id, found))
+            } else {
+                Err(EngineError::tampered("acknowledgement", "it stands where it does not belong"))
+            }
+        };
+        rows.into_iter().map(open).collect()
+    }
+
+    /// Says that somebody deals with alert `id`, with a reason that stays in the trail, until `until` or for good.
+    pub fn acknowledge(
+        &self,
+        id: Digest,
+        reason: &str,
+        until: Option<Timestamp>,
+    ) -> Result<Acknowledgement, EngineError> {
+        let (key, now) = (self.alert_key(id), (self.settings.now)());
+        let reason = clipped(reason.trim(), SENTENCE_BYTES_MAX);
+        if reason.is_empty() {
+            return Err(EngineError::Usage { what: "an acknowledgement needs a reason".into() });
+        }
+        if until.is_some_and(|until| until <= now) {
+            return Err(EngineError::Usage { what: "an acknowledgement cannot end before it begins".into() });
+        }
+        let found = self.catalog.read(|view| view.alert(&key)).map_err(|error: CatalogError| catalog_error(&error))?;
+        if found.is_none() {
+            return Err(EngineError::NotFound { what: "alert", name: id.to_string() });
+        }
+        let said = Acknowledgement { id, by: self.owner.id.clone(), at: now, reason, until };
+        let act = Act {
+            action: Action::Acknowledge,
+            resources: vec![Resource::Vault],
+            facts: Facts::default(),
+            request: json!(said),
+            subject: format!("alert {id}"),
+            reach: Reach::Inside,
+        };
+        let (said, _) = self.act(act, || {
+            let mut effect = Effect::of(());
+            effect.rows.push(self.seal_row(Table::Acknowledgement, &format!("alert {id}"), &canonical(&said)?)?);
+            effect.openings.insert("result".to_owned(), json!(said));
+            Ok(effect.replace(said))
+        })?;
+        Ok(said)
+    }
+}
+
+impl AlertFilter {
+    fn wants(&self, shown: &ShownAlert) -> bool {
+        self.state.is_none_or(|state| state == shown.state)
+            && self.min_severity.is_none_or(|severity| shown.alert.severity >= severity)
+            && self.subject.as_ref().is_none_or(|subject| *subject == shown.alert.subject)
+            && self.since.is_none_or(|since| shown.alert.at >= since)
+    }
+}
+
+/// What a queue's record is bound to.
+fn queue_context<'a>(sink: &'a str, seq: &'a [u8], key: &'a [u8]) -> [&'a [u8]; 4] {
+    [b"ringfence.outbox/1", sink.as_bytes(), seq, key]
+}
+
+fn said_context(sink: &str) -> [&[u8]; 2] {
+    [b"ringfence.sink/1", sink.as_bytes()]
+}
+
+/// The alert with every text within its limit and fit to print.
+fn fit(alert: &Alert) -> Alert {
+    let mut alert = alert.clone();
+    for name in [&mut alert.rule, &mut alert.kind, &mut alert.signal, &mut alert.subject.name] {
+        *name = clipped(name, NAME_BYTES_MAX);
+    }
+    for sentence in [&mut alert.expected, &mut alert.seen, &mut alert.message, &mut alert.why, &mut alert.remedy] {
+        *sentence = clipped(sentence, SENTENCE_BYTES_MAX);
+    }
+    alert.confidence = if alert.confidence.is_finite() { alert.confidence.clamp(0.0, 1.0) } else { 0.0 };
+    alert
+}
+
+fn clipped(text: &str, bytes_max: usize) -> String {
+    let mut text = printable(text, bytes_max);
+    if text.len() > bytes_max {
+        let end = (0..=bytes_max).rev().find(|end| text.is_char_boundary(*end)).unwrap_or(0);
+        text.truncate(end);
+    }
+    text
+}

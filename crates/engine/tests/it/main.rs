@@ -1,0 +1,6 @@
+//! Use cases of a vault, from outside.
+#![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
+
+mod alerts;
+mod delivery;
+mod world;
