@@ -2,7 +2,7 @@
 //!
 //! Four processes, each able to do less than the one before:
 //! 1. the caller, which holds keys: [`run_keyless`] (`client`);
-//! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`),
+//! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`, `groups`, `nvml`, `files`),
 //!    hears of refused calls (`notices`), cuts output into lines (`lines`) and collects `/out` (`collect`);
 //! 3. the keeper, the first process of the sandbox (`keeper`), which builds its file system (`full`, `landlocked`), loads
 //!    the inputs and waits for the job;
@@ -24,6 +24,7 @@ mod client;
 mod collect;
 mod control;
 mod devices;
+mod files;
 mod full;
 mod groups;
 mod identity;
@@ -33,6 +34,7 @@ mod landlocked;
 mod lines;
 mod mechanisms;
 mod notices;
+mod nvml;
 mod outbox;
 mod rules;
 mod supervisor;
