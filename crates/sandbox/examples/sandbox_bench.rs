@@ -166,7 +166,7 @@ fn telemetry(supervisor: &str) -> f64 {
     });
     match (first, last) {
         (Some((before, began)), Some((after, ended))) if ended > began => {
-            (after - before).as_secs_f64() / (ended - began).as_secs_f64() * 100.0
+            after.saturating_sub(before).as_secs_f64() / (ended - began).as_secs_f64() * 100.0
         }
         _ => f64::NAN,
     }
@@ -191,7 +191,7 @@ fn compute() -> f64 {
             std::hint::black_box(state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407));
     }
     std::hint::black_box(state);
-    (now() - began).as_secs_f64()
+    now().saturating_sub(began).as_secs_f64()
 }
 
 /// Runs `command` with this executable as the program; how it ended, and its lines.

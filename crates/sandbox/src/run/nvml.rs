@@ -58,7 +58,7 @@ impl Gauge {
 
     /// The newest figures; empty until there are some.
     pub(super) fn read(&mut self) -> Vec<GpuUsage> {
-        let mut buffer = [0; LINE_BYTES_MAX];
+        let mut buffer = vec![0; LINE_BYTES_MAX];
         while let Ok(count @ 1..) = self.lines.read(&mut buffer) {
             self.partial.extend_from_slice(buffer.get(..count).unwrap_or_default());
             while let Some(end) = self.partial.iter().position(|byte| *byte == b'\n') {
@@ -97,13 +97,21 @@ fn ask_for_ever(minors: &[u32], keeper: Pid, mut lines: File) {
 
 /// The loaded library, initialised. Never unloaded: the process ends with it.
 struct Library {
-    count: unsafe extern "C" fn(*mut c_uint) -> c_int,
-    handle: unsafe extern "C" fn(c_uint, *mut *mut c_void) -> c_int,
-    minor: unsafe extern "C" fn(*mut c_void, *mut c_uint) -> c_int,
-    utilization: unsafe extern "C" fn(*mut c_void, *mut Utilization) -> c_int,
-    memory: unsafe extern "C" fn(*mut c_void, *mut Memory) -> c_int,
-    processes: Option<unsafe extern "C" fn(*mut c_void, *mut c_uint, *mut Process) -> c_int>,
+    count: Count,
+    handle: Handle,
+    minor: Minor,
+    utilization: Rates,
+    memory: Bytes,
+    processes: Option<Processes>,
 }
+
+type Initialise = unsafe extern "C" fn() -> c_int;
+type Count = unsafe extern "C" fn(*mut c_uint) -> c_int;
+type Handle = unsafe extern "C" fn(c_uint, *mut *mut c_void) -> c_int;
+type Minor = unsafe extern "C" fn(*mut c_void, *mut c_uint) -> c_int;
+type Rates = unsafe extern "C" fn(*mut c_void, *mut Utilization) -> c_int;
+type Bytes = unsafe extern "C" fn(*mut c_void, *mut Memory) -> c_int;
+type Processes = unsafe extern "C" fn(*mut c_void, *mut c_uint, *mut Process) -> c_int;
 
 impl Library {
     /// Loads and initialises `name`; `None` where it is absent, lacks a function, or finds no driver.
@@ -123,15 +131,15 @@ impl Library {
         // SAFETY: each function has the type that nvml.h gives to the function of that name; a pointer to a function has the
         // size of a pointer to data on Linux.
         unsafe {
-            let initialise: unsafe extern "C" fn() -> c_int = std::mem::transmute(symbol(c"nvmlInit_v2")?);
+            let initialise = std::mem::transmute::<*mut c_void, Initialise>(symbol(c"nvmlInit_v2")?);
             let loaded = Self {
-                count: std::mem::transmute::<*mut c_void, _>(symbol(c"nvmlDeviceGetCount_v2")?),
-                handle: std::mem::transmute::<*mut c_void, _>(symbol(c"nvmlDeviceGetHandleByIndex_v2")?),
-                minor: std::mem::transmute::<*mut c_void, _>(symbol(c"nvmlDeviceGetMinorNumber")?),
-                utilization: std::mem::transmute::<*mut c_void, _>(symbol(c"nvmlDeviceGetUtilizationRates")?),
-                memory: std::mem::transmute::<*mut c_void, _>(symbol(c"nvmlDeviceGetMemoryInfo")?),
+                count: std::mem::transmute::<*mut c_void, Count>(symbol(c"nvmlDeviceGetCount_v2")?),
+                handle: std::mem::transmute::<*mut c_void, Handle>(symbol(c"nvmlDeviceGetHandleByIndex_v2")?),
+                minor: std::mem::transmute::<*mut c_void, Minor>(symbol(c"nvmlDeviceGetMinorNumber")?),
+                utilization: std::mem::transmute::<*mut c_void, Rates>(symbol(c"nvmlDeviceGetUtilizationRates")?),
+                memory: std::mem::transmute::<*mut c_void, Bytes>(symbol(c"nvmlDeviceGetMemoryInfo")?),
                 processes: symbol(c"nvmlDeviceGetComputeRunningProcesses_v3")
-                    .map(|address| std::mem::transmute::<*mut c_void, _>(address)),
+                    .map(|address| std::mem::transmute::<*mut c_void, Processes>(address)),
             };
             (initialise() == SUCCESS).then_some(loaded)
         }
