@@ -38,7 +38,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
-    ("Operate", &["trail", "doctor", "completions"]),
+    ("Operate", &["trail", "drill", "doctor", "completions"]),
 ];
 
 /// The table of commands, with the groups in its help.
@@ -178,11 +178,20 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: TrailAction,
     },
-    /// Watch a run, list runs, score a series of measurements
+    /// Watch runs: live, afterwards, their alerts and where these go
     #[command(
-        after_help = "Examples:\n  ringfence watch\n  ringfence watch r-1f0c2a9d5e7b4386\n  ringfence watch history r-1f0c2a9d5e7b4386 --out run.html\n  ringfence watch replay cpu.csv --format json"
+        after_help = "Examples:\n  ringfence watch\n  ringfence watch r-1f0c2a9d5e7b4386\n  ringfence watch history r-1f0c2a9d5e7b4386 --out run.html\n  ringfence watch replay cpu.csv --format json\n  ringfence watch alerts --open\n  ringfence watch ack 4f2a91c0 --reason \"planned load test\" --days 1\n  ringfence watch sinks --test pager"
     )]
     Watch(watch::WatchArgs),
+    /// Carry out attacks on purpose, to prove that the controls work
+    #[command(
+        after_help = "Examples:\n  ringfence drill run\n  ringfence drill run miner exfiltrate-dns --format json"
+    )]
+    Drill {
+        /// What to do
+        #[command(subcommand)]
+        action: watch::DrillAction,
+    },
     /// Stop a run that goes on, or halt it
     #[command(
         after_help = "Examples:\n  ringfence stop r-1f0c2a9d5e7b4386\n  ringfence stop r-1f0c2a9d5e7b4386 --freeze"

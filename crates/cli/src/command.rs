@@ -14,6 +14,7 @@ use crate::{
     progress::Terminal,
 };
 
+mod drill;
 mod files;
 mod run;
 mod show;
@@ -65,6 +66,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Verify(args) => trail::verify(&settings, printer, &args),
         Command::Trail { action } => trail::trail(&settings, printer, &action),
         Command::Watch(args) => watch::watch(&settings, printer, &args),
+        Command::Drill { action } => drill::drill(&settings, printer, &action),
         Command::Stop(args) => watch::stop(&settings, printer, &args),
         Command::Doctor => show::doctor(&settings, printer),
         Command::Completions { shell } => completions(printer, shell),
@@ -107,6 +109,7 @@ impl Places {
                 | Command::Harden(_)
                 | Command::Sign { action: SignAction::Model(_) }
                 | Command::Completions { .. }
+                | Command::Drill { .. }
                 | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),
             ) => true,
             Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),

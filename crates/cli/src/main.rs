@@ -33,6 +33,11 @@ fn work() -> ExitCode {
     match env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("__worker") => return ExitCode::from(ringfence_engine::worker_main() as u8),
         Some("__supervise") => return ringfence_engine::supervisor_main(),
+        Some("__drill") => {
+            let given: Vec<String> = env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();
+            let (name, arguments) = given.split_first().map_or(("", &[][..]), |(name, rest)| (name.as_str(), rest));
+            return ringfence_engine::drill_main(name, arguments);
+        }
         _ => {}
     }
     let parsed = args::command().try_get_matches().and_then(|matches| args::Cli::from_arg_matches(&matches));

@@ -23,6 +23,8 @@ struct Stage {
     total: Option<u64>,
     bar: ProgressBar,
     last_line: Instant,
+    note: String,
+    lines: String,
 }
 
 /// Where there is no terminal, one line each so often.
@@ -61,7 +63,14 @@ impl Progress for Terminal {
                 }
                 bar.set_prefix(name.to_owned());
             }
-            *current = Some(Stage { name: name.to_owned(), total, bar, last_line: Instant::now() });
+            *current = Some(Stage {
+                name: name.to_owned(),
+                total,
+                bar,
+                last_line: Instant::now(),
+                note: String::new(),
+                lines: String::new(),
+            });
         });
     }
 
@@ -69,7 +78,8 @@ impl Progress for Terminal {
         self.with(|current| {
             let Some(stage) = current else { return };
             stage.bar.set_position(done);
-            stage.bar.set_message(note.to_owned());
+            note.clone_into(&mut stage.note);
+            stage.bar.set_message(format!("{}{}", stage.note, stage.lines));
             if !self.bars && stage.last_line.elapsed() >= LINE_EVERY {
                 stage.last_line = Instant::now();
                 let of = stage.total.map(|total| format!(" of {total}")).unwrap_or_default();
@@ -86,6 +96,14 @@ impl Progress for Terminal {
                     self.printer.say(format!("  {:<10} {summary}", stage.name));
                 }
             }
+        });
+    }
+
+    fn show(&self, lines: &[String]) {
+        self.with(|current| {
+            let Some(stage) = current else { return };
+            stage.lines = lines.iter().map(|line| format!("\n    {line}")).collect();
+            stage.bar.set_message(format!("{}{}", stage.note, stage.lines));
         });
     }
 

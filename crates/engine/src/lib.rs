@@ -9,6 +9,7 @@
 //! * [`history`]: what runs looked like.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
+//! * [`drill`]: known bad jobs, run on purpose.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
 //!
@@ -24,6 +25,7 @@ mod bom;
 pub mod bundle;
 mod chart;
 pub mod doctor;
+pub mod drill;
 mod error;
 pub mod files;
 pub mod history;
@@ -60,12 +62,13 @@ pub use record::{EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access::{Exemptions, NamespaceState};
 pub use ringfence_attack::{HardenPlan, Start};
 pub use ringfence_reach as reach;
-pub use ringfence_sandbox::supervisor_main;
+pub use ringfence_sandbox::{drill_main, supervisor_main};
 pub use ringfence_schema as schema;
 pub use ringfence_trust::{Passphrase, feed::Feed, pins::Pins, sign::VerifyingKey};
 pub use ringfence_watch as watch;
 pub use run::{
     RunEnd, RunOptions,
+    guard::{RULES_FILE, rules as watch_rules},
     live::{Follow, Order, follow, live_runs, order},
 };
 pub use settings::{Asked, Progress, Settings, Silent};
@@ -101,8 +104,15 @@ pub fn rules() -> Vec<RuleText> {
         why: rule.why,
         remedy: rule.remedy,
     });
+    let watch = ringfence_watch::rules::builtins().map(|rule| RuleText {
+        id: &rule.id,
+        title: &rule.title,
+        why: &rule.why,
+        remedy: &rule.remedy,
+    });
     let mut all: Vec<RuleText> = scan
         .chain(screen)
+        .chain(watch)
         .chain([files::UNREAD, reaudit::AFFECTED, reaudit::POSSIBLE, reaudit::PACKAGE, reaudit::STALE, reaudit::WORSE])
         .collect();
     all.sort_by_key(|rule| rule.id);

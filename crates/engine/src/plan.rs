@@ -5,6 +5,7 @@
 //! because a misspelt limit is no limit.
 
 mod egress;
+mod watch;
 
 use std::{
     collections::BTreeMap,
@@ -16,7 +17,8 @@ use ringfence_attack::HardenPlan;
 use serde::{Deserialize, Deserializer, de};
 
 use crate::error::EngineError;
-pub use egress::{AllowedHost, EgressTable, covers};
+pub(crate) use egress::EgressTable;
+pub(crate) use watch::{RateTable, WatchTable};
 
 /// Largest plan that is read.
 const PLAN_BYTES_MAX: u64 = 1 << 20;
@@ -79,12 +81,39 @@ pub struct RunTable {
     /// What it may reach; nothing without it.
     #[serde(default)]
     pub egress: EgressTable,
+    /// What the watch is to expect.
+    #[serde(default)]
+    pub watch: WatchTable,
+    /// Graphics processors that it gets: none, `"all"`, or a list of indexes.
+    #[serde(default)]
+    pub gpus: GpuWord,
     /// Settings of the built-in trainer.
     #[serde(default)]
     pub harden: HardenPlan,
     /// Where the released bundle goes, relative to the plan.
     #[serde(default)]
     pub release_to: Option<PathBuf>,
+}
+
+/// Which graphics processors a run gets.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+#[serde(untagged)]
+pub enum GpuWord {
+    /// None.
+    #[default]
+    None,
+    /// All of this host.
+    All(AllWord),
+    /// These, by index.
+    These(Vec<u32>),
+}
+
+/// The word `all`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum AllWord {
+    /// Everything there is.
+    All,
 }
 
 /// Built-in trainers.
@@ -356,6 +385,7 @@ impl PlanFile {
             (None, Some(_)) => {}
         }
         self.run.egress.check()?;
+        self.run.watch.check()?;
         for (role, data) in &self.data {
             check_role("data", role)?;
             if !(data.scale.is_finite() && data.scale != 0.0) {

@@ -1,5 +1,6 @@
 //! One plan, the whole way: admit the inputs, train in the sandbox, attack the result, release it.
 
+pub(crate) mod guard;
 pub(crate) mod live;
 mod telemetry;
 mod test;

@@ -51,6 +51,8 @@ pub trait Progress: Sync {
     fn end(&self, summary: &str);
     /// Something worth a line of its own.
     fn note(&self, text: &str);
+    /// How things stand now, a line each; the next call replaces them.
+    fn show(&self, _lines: &[String]) {}
 }
 
 /// Hears nothing.

@@ -2,8 +2,8 @@
 //!
 //! Four processes, each able to do less than the one before:
 //! 1. the caller, which holds keys: [`run_keyless`] (`client`);
-//! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`),
-//!    hears of refused calls (`notices`), cuts output into lines (`lines`), hears what the job says of its training
+//! 2. the supervisor, a fresh process without keys: [`supervisor_main`] (`supervisor`, `tree`), which watches, measures (`usage`, `groups`, `nvml`,
+//!    `files`), hears of refused calls (`notices`), cuts output into lines (`lines`), hears what the job says of its training
 //!    ([`claims`]), lets the job reach what it may (`egress`) and collects `/out` (`collect`);
 //! 3. the keeper, the first process of the sandbox (`keeper`), which builds its file system (`full`, `landlocked`), loads
 //!    the inputs and waits for the job;
@@ -27,6 +27,7 @@ mod collect;
 mod control;
 mod devices;
 pub mod egress;
+mod files;
 mod full;
 mod groups;
 mod identity;
@@ -36,6 +37,7 @@ mod landlocked;
 mod lines;
 mod mechanisms;
 mod notices;
+mod nvml;
 mod outbox;
 mod rules;
 mod supervisor;
@@ -350,7 +352,7 @@ enum Order {
     /// Say what this host offers.
     Probe,
     /// Run this.
-    Run(Plan),
+    Run(Box<Plan>),
 }
 
 /// A [`Job`] without the bytes of its files.

@@ -99,12 +99,20 @@ pub struct Usage {
     pub received_bytes: u64,
     /// Calls that the kernel refused, as far as it told.
     pub refused_calls: u64,
+    /// Changes of files that happened but are not told one by one: there were too many.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub untold_files: u64,
     /// Share of the last ten seconds in which something waited, where the kernel tells.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pressure: Option<Pressure>,
     /// The graphics processors that the run holds, by index.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub gpus: Vec<GpuUsage>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// Pressure stall information, `some` over ten seconds, in percent (Linux: accounting/psi.rst).

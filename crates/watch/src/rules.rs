@@ -283,6 +283,11 @@ pub fn builtin(kind: Kind) -> &'static Rule {
     TABLE.get(&kind).unwrap_or(&MISSING)
 }
 
+/// Every built-in rule.
+pub fn builtins() -> impl Iterator<Item = &'static Rule> {
+    TABLE.values()
+}
+
 /// What is wrong with the embedded table, for the test that holds it.
 pub fn builtin_problem() -> Option<String> {
     read_table().err()

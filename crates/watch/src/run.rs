@@ -207,7 +207,7 @@ impl RunWatch {
     fn claim(&mut self, at_ms: u64, claimed: &Claimed, found: &mut Sightings) {
         match claimed {
             Claimed::Line { .. } => self.compute.line(),
-            Claimed::Dropped { .. } => {}
+            Claimed::Dropped { .. } | Claimed::Nonsense { .. } => {}
             Claimed::Progress(progress) => {
                 self.compute.progress(at_ms, progress, found);
                 self.training.progress(at_ms, progress, found);

@@ -34,6 +34,61 @@ pub(crate) enum WatchAction {
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
     },
+    /// List alerts, newest last
+    Alerts(AlertsArgs),
+    /// Say that you deal with an alert; recorded with the reason
+    Ack {
+        /// The alert's id, or the beginning of it
+        id: String,
+        /// Why it is no reason to act any more
+        #[arg(long)]
+        reason: String,
+        /// For so many days; for good without it
+        #[arg(long, value_name = "N")]
+        days: Option<u32>,
+    },
+    /// Show the rules in force: built in, and changed by rules.toml in your configuration
+    Rules,
+    /// Show the sinks of sinks.toml in your configuration, and what waits for each
+    Sinks {
+        /// Send this one an alert that says that it is a test
+        #[arg(long, value_name = "SINK", conflicts_with_all = ["resend", "forget"])]
+        test: Option<String>,
+        /// Queue the alerts of the trail's entries FIRST to LAST for it again
+        #[arg(long, num_args = 3, value_names = ["SINK", "FIRST", "LAST"], conflicts_with = "forget")]
+        resend: Vec<String>,
+        /// Give up what waits for it; the alerts stay in the trail
+        #[arg(long, value_name = "SINK")]
+        forget: Option<String>,
+    },
+    /// Deliver what waits for the sinks, now
+    Deliver,
+}
+
+/// `watch alerts`.
+#[derive(Debug, Args)]
+pub(crate) struct AlertsArgs {
+    /// Only open ones
+    #[arg(long)]
+    pub(crate) open: bool,
+    /// Only those at least this bad
+    #[arg(long, value_enum, value_name = "SEVERITY")]
+    pub(crate) min_severity: Option<super::FailOn>,
+    /// At most so many, the newest
+    #[arg(long, default_value_t = 100)]
+    pub(crate) last: usize,
+}
+
+/// `drill …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum DrillAction {
+    /// Start known bad jobs in the sandbox and show what stopped or saw each
+    Run {
+        /// Which drills; all without it
+        names: Vec<String>,
+    },
+    /// List the drills
+    Ls,
 }
 
 /// `stop`.

@@ -1,5 +1,6 @@
 //! Runs seen while they go on and afterwards, and series scored.
 
+mod alerts;
 mod screen;
 
 use std::{
@@ -44,6 +45,14 @@ pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs)
             }
             Ok(ExitClass::Done)
         }
+        (Some(WatchAction::Alerts(args)), _) => alerts::list(settings, printer, args),
+        (Some(WatchAction::Ack { id, reason, days }), _) => alerts::acknowledge(settings, printer, id, reason, *days),
+        (Some(WatchAction::Rules), _) => alerts::rules(settings, printer),
+        (Some(WatchAction::Sinks { test: Some(name), .. }), _) => alerts::test(settings, printer, name),
+        (Some(WatchAction::Sinks { resend, forget, .. }), _) => {
+            alerts::requeue(settings, printer, resend, forget.as_deref())
+        }
+        (Some(WatchAction::Deliver), _) => alerts::deliver(settings, printer),
         (None, Some(run)) => look_at(settings, printer, run),
         (None, None) => list(settings, printer),
     }

@@ -3,6 +3,8 @@
 //! Nothing is reachable that is not named. A host is `name`, `name:port` or a table; a name may begin with `*.`. Addresses
 //! are no names. Private networks are the vault's to grant (`egress_networks` in its policy), never a plan's.
 
+use ringfence_access::{Custody, Settings};
+use ringfence_sandbox::{Allowed, EgressPolicy, HostPattern};
 use serde::Deserialize;
 
 use super::Size;
@@ -19,34 +21,10 @@ pub struct EgressTable {
     pub bytes: Option<Size>,
 }
 
-impl EgressTable {
-    /// Most bytes sent: [`SENT_BYTES_DEFAULT`] unless the plan says otherwise.
-    pub fn sent_bytes_max(&self) -> u64 {
-        self.bytes.map_or(SENT_BYTES_DEFAULT, |size| size.0)
-    }
-
-    pub(super) fn check(&self) -> Result<(), String> {
-        if self.allow.len() > HOSTS_MAX {
-            return Err(format!("`run.egress.allow` lists {} hosts, the limit is {HOSTS_MAX}", self.allow.len()));
-        }
-        if self.bytes.is_some() && self.allow.is_empty() {
-            return Err("`run.egress.bytes` without `allow`: nothing is reachable anyway".into());
-        }
-        Ok(())
-    }
-}
-
 /// A host that a job may reach.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 #[serde(try_from = "HostText")]
-pub struct AllowedHost {
-    /// Its name, in lower case; `*.example.org` stands for every name below `example.org`.
-    pub host: String,
-    /// Port.
-    pub port: u16,
-    /// Whether what is neither TLS nor HTTP may pass, whose names cannot be checked.
-    pub opaque: bool,
-}
+pub struct AllowedHost(Allowed);
 
 #[derive(Deserialize)]
 #[serde(untagged)]
@@ -58,9 +36,10 @@ enum HostText {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 struct HostTable {
-    host: String,
+    host: HostPattern,
     #[serde(default = "https")]
     port: u16,
+    /// Whether what is neither TLS nor HTTP may pass, whose names cannot be checked.
     #[serde(default)]
     opaque: bool,
 }
@@ -73,63 +52,69 @@ impl TryFrom<HostText> for AllowedHost {
     type Error = String;
 
     fn try_from(text: HostText) -> Result<Self, String> {
-        let HostTable { host, port, opaque } = match text {
-            HostText::Table(table) => table,
-            HostText::Text(text) => {
-                let (host, port) = match text.split_once(':') {
-                    Some((host, port)) => {
-                        let port = port.parse().map_err(|_| format!("`{text}`: `{port}` is not a port"))?;
-                        (host.to_owned(), port)
-                    }
-                    None => (text, https()),
-                };
-                HostTable { host, port, opaque: false }
-            }
+        let text = match text {
+            HostText::Table(HostTable { host, port, opaque }) => return Ok(Self(Allowed { host, port, opaque })),
+            HostText::Text(text) => text,
         };
-        let host = host.to_ascii_lowercase();
-        check_name(&host)?;
-        if port == 0 {
-            return Err(format!("`{host}`: port 0 is no port"));
-        }
-        Ok(Self { host, port, opaque })
+        let (host, port) = match text.split_once(':') {
+            Some((host, port)) => (host, port.parse().map_err(|_| format!("`{text}`: `{port}` is not a port"))?),
+            None => (text.as_str(), https()),
+        };
+        let host = host.parse::<HostPattern>().map_err(|error| error.to_string())?;
+        Ok(Self(Allowed { host, port, opaque: false }))
     }
 }
 
-/// Letters, digits, `-` and dots (RFC 1123, section 2.1); the last label is not a number, so that no address passes.
-fn check_name(host: &str) -> Result<(), String> {
-    let name = host.strip_prefix("*.").unwrap_or(host);
-    let good = |label: &str| {
-        (1..=63).contains(&label.len())
-            && !label.starts_with('-')
-            && !label.ends_with('-')
-            && label.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-')
-    };
-    let last_is_number = name.rsplit('.').next().is_none_or(|label| label.bytes().all(|byte| byte.is_ascii_digit()));
-    if name.len() > NAME_BYTES_MAX || !name.split('.').all(good) || last_is_number {
-        return Err(format!("`{host}` is not a host name; addresses cannot be allowed, names can"));
+impl EgressTable {
+    pub(super) fn check(&self) -> Result<(), String> {
+        if self.bytes.is_some() && self.allow.is_empty() {
+            return Err("`run.egress.bytes` without `allow`: nothing is reachable anyway".into());
+        }
+        self.policy(Vec::new()).check().map_err(|error| format!("`run.egress`: {error}"))
     }
-    Ok(())
+
+    fn policy(&self, networks: Vec<ringfence_sandbox::Network>) -> EgressPolicy {
+        let mut policy = EgressPolicy {
+            allow: self.allow.iter().map(|host| host.0.clone()).collect(),
+            networks,
+            ..EgressPolicy::default()
+        };
+        if let Some(bytes) = self.bytes {
+            policy.sent_bytes_max = bytes.0;
+        }
+        policy
+    }
+
+    /// What the run gets, under the vault's `settings`.
+    ///
+    /// # Errors
+    /// The host that the vault does not grant, or the network in its policy that is none.
+    pub(crate) fn grant(&self, settings: &Settings, custody: Custody) -> Result<EgressPolicy, String> {
+        let granted = settings.egress_hosts(custody);
+        for host in &self.allow {
+            let wanted = host.0.host.to_string();
+            if !granted.iter().any(|pattern| covers(&pattern.to_ascii_lowercase(), &wanted)) {
+                return Err(format!("the vault's policy does not grant `{wanted}` (`egress_hosts`)"));
+            }
+        }
+        let network =
+            |text: &String| text.parse().map_err(|error| format!("`egress_networks` in the vault's policy: {error}"));
+        Ok(self.policy(settings.egress_networks.iter().map(network).collect::<Result<_, _>>()?))
+    }
 }
 
 /// Whether the pattern `granted` covers `wanted`, which may be a pattern itself.
-pub fn covers(granted: &str, wanted: &str) -> bool {
-    let bare = wanted.strip_prefix("*.").unwrap_or(wanted);
+fn covers(granted: &str, wanted: &str) -> bool {
     if granted == "*" {
         return true;
     }
+    let bare = wanted.strip_prefix("*.").unwrap_or(wanted);
     match granted.strip_prefix("*.") {
         Some(below) if wanted.starts_with("*.") && bare == below => true,
         Some(below) => bare.strip_suffix(below).is_some_and(|rest| rest.ends_with('.')),
         None => granted == wanted,
     }
 }
-
-/// Bytes that a run with an allow-list may send where the plan does not say.
-const SENT_BYTES_DEFAULT: u64 = 64 << 20;
-/// Most hosts of a plan.
-const HOSTS_MAX: usize = 256;
-/// Longest host name in bytes (RFC 1035, section 2.3.4).
-const NAME_BYTES_MAX: usize = 253;
 
 #[cfg(test)]
 mod tests {
@@ -144,12 +129,29 @@ mod tests {
     fn hosts_are_names_with_a_port() {
         let table =
             read("allow = ['Hub.example', 'x.example:80', {host = '*.y.example', opaque = true}]").expect("a table");
-        let seen: Vec<_> = table.allow.iter().map(|host| (host.host.as_str(), host.port, host.opaque)).collect();
-        assert_eq!(seen, [("hub.example", 443, false), ("x.example", 80, false), ("*.y.example", 443, true)]);
-        for wrong in ["10.0.0.1", "x:0", "x:http", "a b", "*", "-a.example", "2130706433", "0x7f.1", "a..b", "[::1]"] {
+        let seen: Vec<_> =
+            table.allow.iter().map(|AllowedHost(host)| (host.host.to_string(), host.port, host.opaque)).collect();
+        let expected = [("hub.example", 443, false), ("x.example", 80, false), ("*.y.example", 443, true)];
+        assert_eq!(seen, expected.map(|(host, port, opaque)| (host.to_owned(), port, opaque)));
+        for wrong in ["10.0.0.1", "x:0", "x:http", "a b", "*", "-a.example", "a..b", "[::1]"] {
             assert!(read(&format!("allow = ['{wrong}']")).is_err(), "{wrong}");
         }
         assert!(read("bytes = '1 MiB'").is_err());
+    }
+
+    #[test]
+    fn only_what_the_vault_grants_is_had() {
+        let table = read("allow = ['a.example.org', '*.b.example.org']").expect("a table");
+        let settings = |hosts: &[&str]| Settings {
+            egress_hosts: Some(hosts.iter().map(ToString::to_string).collect()),
+            ..Settings::default()
+        };
+        assert!(table.grant(&Settings::default(), Custody::Solo).is_ok());
+        assert!(table.grant(&Settings::default(), Custody::Shared).is_err());
+        assert!(table.grant(&settings(&["*.example.org"]), Custody::Shared).is_ok());
+        assert!(table.grant(&settings(&["a.example.org"]), Custody::Solo).is_err());
+        let wrong = Settings { egress_networks: vec!["10.0.0.0/40".into()], ..Settings::default() };
+        assert!(table.grant(&wrong, Custody::Solo).is_err());
     }
 
     #[test]

@@ -6,7 +6,9 @@ use std::{
 };
 
 use ringfence_access::{Action, DemandLevel, Exemptions, Facts, NamespaceState, SandboxLevel};
-use ringfence_sandbox::{Demand, Ending, Job as SandboxJob, Level, RunLimits, RunResult, SandboxError, Source, Stop};
+use ringfence_sandbox::{
+    Demand, EgressPolicy, Ending, Gpus, Job as SandboxJob, Level, RunLimits, RunResult, SandboxError, Source, Stop,
+};
 use ringfence_schema::{
     ArtifactKind, ArtifactName, Digest, Hasher, digest::hex, event::RunEvent, evidence::EvidenceKind,
     report::HardenReport,
@@ -16,14 +18,20 @@ use ringfence_trust::{
     entropy::{self, SystemEntropy},
     keys::Namespace,
 };
+use ringfence_watch::run::Expectations;
 use serde_json::{Value, json};
 
-use super::{HARDEN_REPORT, Inputs, MODEL_FILE, RunOptions, live::Live, telemetry::Telemetry};
+use super::{
+    HARDEN_REPORT, Inputs, MODEL_FILE, RunOptions,
+    guard::Guard,
+    live::{Live, Order},
+    telemetry::Telemetry,
+};
 use crate::{
     act::{Act, Blob, Effect, Reach, Salvage},
     admit::{fill_index, resource},
     error::EngineError,
-    plan::{DemandedLevel, Plan, Trainer},
+    plan::{DemandedLevel, GpuWord, Plan, RateTable, Trainer},
     provenance::{self, Input},
     record::{RunRow, Version},
     source::Bounded,
@@ -75,8 +83,11 @@ impl Vault<'_> {
         };
         let (mut candidate, index) = self.act_salvaging(act, |salvage| {
             let job = self.job(plan, &id, &command, demand, &all)?;
+            let train = inputs.data.get("train").map(|admitted| &admitted.version);
+            let expected = self.expectations(&job, plan, train)?;
             let work = Work { id: &id, plan, command: &command, used: &used, name: &name, number };
-            self.supervise(job, &work, salvage)
+            // Alerts go out while the run goes on.
+            self.dispatching(|| self.supervise(job, &work, expected, salvage))
         })?;
         fill_index(&mut candidate.version, index);
         self.settings.progress.note(&format!("trained    {}", candidate.version.reference()));
@@ -152,7 +163,6 @@ impl Vault<'_> {
                 .map(|(name, value)| (name.clone(), value.clone()))
                 .collect(),
             readable: Vec::new(),
-            gpus: ringfence_sandbox::Gpus::None,
             inputs: sources,
             program,
             limits: RunLimits {
@@ -163,7 +173,54 @@ impl Vault<'_> {
                 ..RunLimits::default()
             },
             demand,
-            egress: ringfence_sandbox::EgressPolicy::default(),
+            egress: self.granted_egress(plan)?,
+            gpus: match &plan.content.run.gpus {
+                GpuWord::None => Gpus::None,
+                GpuWord::All(_) => Gpus::All,
+                GpuWord::These(list) => Gpus::These(list.clone()),
+            },
+        })
+    }
+
+    fn granted_egress(&self, plan: &Plan) -> Result<EgressPolicy, EngineError> {
+        let table = &plan.content.run.egress;
+        let granted = table.grant(self.policies.settings(), self.facts().custody).map_err(|why| {
+            EngineError::Refused { gate: "train", subject: plan.content.run.name.clone(), reasons: vec![why] }
+        })?;
+        if !granted.is_empty() {
+            let hosts: Vec<String> =
+                granted.allow.iter().map(|allowed| format!("{}:{}", allowed.host, allowed.port)).collect();
+            self.settings.progress.note(&format!("egress     {}", hosts.join(", ")));
+        }
+        Ok(granted)
+    }
+
+    /// What the plan and the admitted data let expect of the run.
+    fn expectations(
+        &self,
+        job: &SandboxJob,
+        plan: &Plan,
+        train: Option<&Version>,
+    ) -> Result<Expectations, EngineError> {
+        let watch = &plan.content.run.watch;
+        let profile = match train.filter(|_| !watch.resamples) {
+            Some(version) => self.screen_report(version)?,
+            None => None,
+        };
+        let classes = profile.as_ref().map(|report| report.dataset.classes.clone()).unwrap_or_default();
+        let whole = classes.values().sum::<u64>().max(1) as f64;
+        Ok(Expectations {
+            label_shares: classes.iter().map(|(label, count)| (label.clone(), *count as f64 / whole)).collect(),
+            records: profile.map(|report| report.records),
+            ordered: watch.ordered,
+            learning_rate: watch.learning_rate.as_ref().map(RateTable::plan),
+            egress_budget_bytes: (!job.egress.is_empty()).then_some(job.egress.sent_bytes_max),
+            cores: std::thread::available_parallelism().ok().map(|cores| cores.get() as f64),
+            memory_bytes: Some(job.limits.memory_bytes),
+            processes: Some(job.limits.processes),
+            output_bytes: Some(job.limits.output_bytes),
+            reports: watch.reports.into(),
+            ..Expectations::default()
         })
     }
 
@@ -172,6 +229,7 @@ impl Vault<'_> {
         &self,
         job: SandboxJob,
         work: &Work<'_>,
+        expected: Expectations,
         salvage: &mut Salvage,
     ) -> Result<Effect<Candidate>, EngineError> {
         let limits = serde_json::to_value(job.limits).unwrap_or(Value::Null);
@@ -181,19 +239,26 @@ impl Vault<'_> {
         let progress = self.settings.progress;
         let stop = Stop::new();
         let pulled = stop.clone();
-        let (live, unheard) = Live::begin(&self.settings.vault, work.id, move |_| pulled.stop());
+        let (live, unheard) = Live::begin(&self.settings.vault, work.id, move |order| match order {
+            Order::Stop => pulled.stop(),
+            Order::Freeze => pulled.freeze(),
+            Order::Thaw => pulled.thaw(),
+        });
         if let Some(error) = unheard {
             progress.note(&format!("run {} cannot be followed from elsewhere: {error}", work.id));
         }
         let mut telemetry = Telemetry::new(&live);
+        let mut guard = Guard::new(self, &live, stop.clone(), work.id, expected)?;
         progress.note(&format!("running    {}", work.id));
         progress.begin("training", None);
         let ran = {
             let mut events = |event: RunEvent| {
                 let seconds = event.at_ms / 1_000;
+                let seen = event.clone();
                 if let Some(line) = telemetry.take(event) {
                     progress.advance(seconds, &line);
                 }
+                guard.take(&seen);
             };
             let mut collect = |path: &str, content: &mut dyn std::io::Read| -> std::io::Result<()> {
                 let mut kept = Vec::new();
@@ -215,7 +280,9 @@ impl Vault<'_> {
                 &mut collect,
             )
         };
+        guard.end();
         progress.end("");
+        let (alerts, ended_by) = (guard.alerts(), guard.ended_by().map(str::to_owned));
         let kept = live.bytes();
         if live.dropped() > 0 {
             progress.note(&format!("telemetry  {} lines beyond the limit were not kept", live.dropped()));
@@ -234,7 +301,7 @@ impl Vault<'_> {
             ),
             other => EngineError::incomplete("sandbox", other),
         })?;
-        let exit_code = ended_well(&result, work, &telemetry)?;
+        let exit_code = ended_well(&result, work, &telemetry, ended_by.as_deref())?;
         let finished = (self.settings.now)();
         let sealed = self.finish(writer)?;
         if sealed.tree.files().is_empty() {
@@ -288,7 +355,7 @@ impl Vault<'_> {
         effect.blobs.append(&mut salvage.blobs);
         effect.openings.append(&mut salvage.openings);
         effect.sealed.push(sealed);
-        let observed = observed(&result, work.id);
+        let observed = observed(&result, work.id, alerts);
         Ok(effect.replace(Candidate { version, training, observed }))
     }
 
@@ -349,13 +416,21 @@ fn quote(word: &str) -> String {
 }
 
 /// The exit code of a job that ended well, or why it did not.
-fn ended_well(result: &RunResult, work: &Work<'_>, telemetry: &Telemetry<'_>) -> Result<i32, EngineError> {
+fn ended_well(
+    result: &RunResult,
+    work: &Work<'_>,
+    telemetry: &Telemetry<'_>,
+    ended_by: Option<&str>,
+) -> Result<i32, EngineError> {
     let why = match &result.ending {
         Ending::Exited(0) => return Ok(0),
         Ending::Exited(code) => format!("exit code {code}"),
         Ending::Signalled(signal) => format!("signal {signal}"),
         Ending::Limit(limit) => format!("killed at its limit: {limit}"),
-        Ending::Stopped => "stopped".to_owned(),
+        Ending::Stopped => match ended_by {
+            Some(alert) => format!("a stop, asked for by alert {alert}"),
+            None => "a stop that somebody ordered".to_owned(),
+        },
     };
     let refused: Vec<&str> = result.refused.iter().map(|(call, _)| call.as_str()).take(REFUSED_SHOWN).collect();
     let refused =
@@ -377,7 +452,7 @@ fn level_of(level: Level) -> SandboxLevel {
 }
 
 /// What the supervisor saw, for people.
-fn observed(result: &RunResult, id: &str) -> Vec<(String, String)> {
+fn observed(result: &RunResult, id: &str, alerts: u64) -> Vec<(String, String)> {
     let totals = &result.totals;
     let refused: Vec<String> = result.refused.iter().map(|(call, times)| format!("{call} ({times})")).collect();
     vec![
@@ -389,6 +464,8 @@ fn observed(result: &RunResult, id: &str) -> Vec<(String, String)> {
         ("most memory".into(), format!("{:.1} MiB", totals.memory_bytes as f64 / f64::from(1 << 20))),
         ("most processes".into(), totals.processes.to_string()),
         ("refused system calls".into(), if refused.is_empty() { "none".into() } else { refused.join(", ") }),
+        ("bytes sent and received".into(), format!("{}, {}", totals.sent_bytes, totals.received_bytes)),
+        ("alerts".into(), alerts.to_string()),
         ("outputs".into(), format!("{} collected, {} refused", result.collected, result.not_collected)),
     ]
 }

@@ -43,7 +43,7 @@ pub(super) enum Report {
         /// Which step failed, and how.
         reason: String,
     },
-    /// The inputs are in place.
+    /// The inputs are in place; comes with a descriptor of their folder.
     Loaded,
     /// From the job, just before exec: its seccomp filter stands; comes with the listener, if there is one.
     Confined {

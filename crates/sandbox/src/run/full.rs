@@ -293,11 +293,16 @@ fn mask_proc(gpus: &[PathBuf]) -> Result<(), Step> {
             Err(error) => return step(&format!("cover {path}"), Err(error)),
         }
     }
+    step("make an empty folder", fs::create_dir(EMPTY))?;
     for name in MASKED_FOLDERS.iter().filter(|name| **name != DRIVERS || gpus.is_empty()) {
         let path = format!("/proc/{name}");
-        let flags = MsFlags::MS_RDONLY | MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
-        match mount(Some("tmpfs"), path.as_str(), Some("tmpfs"), flags, Some("mode=0555,nr_inodes=1")) {
-            Ok(()) | Err(Errno::ENOENT) => {}
+        match mount(Some(EMPTY), path.as_str(), NONE, MsFlags::MS_BIND, NONE) {
+            Ok(()) => {
+                let what = format!("cover {path}");
+                let place = step(&what, c_path(Path::new(&path)))?;
+                step(&what, sys::restrict_mount(&place, libc::MOUNT_ATTR_RDONLY))?;
+            }
+            Err(Errno::ENOENT) => {}
             Err(error) => return step(&format!("cover {path}"), Err(error)),
         }
     }
@@ -343,6 +348,8 @@ const DEVICES: &[&str] = &["null", "zero", "full", "random", "urandom"];
 const CHANNEL_FOLDER: &str = "/run/ringfence";
 /// Folders on which the new root may be prepared; nothing outside the run's namespace sees it.
 const STAGING: &[&str] = &["/tmp", "/dev/shm", "/var/tmp", "/mnt"];
+/// Covers folders. It lies in the root, which becomes read-only.
+const EMPTY: &str = "/.empty";
 /// Files of `/proc` that tell about the host's kernel, its users' keys, or its command line.
 const MASKED_FILES: &[&str] = &[
     "bootconfig",

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{self, BufRead, BufReader},
+    io::{self, BufRead, BufReader, Read},
     os::fd::{AsRawFd, OwnedFd},
 };
 
@@ -136,11 +136,16 @@ pub(super) fn all_processes() -> io::Result<Vec<Pid>> {
 
 /// The effective user of a process, from its status: the owner of its folder in `/proc` is root for some.
 pub(super) fn user_of(process: Pid) -> Option<u32> {
-    let status = fs::read_to_string(format!("/proc/{process}/status")).ok()?;
+    // One call is enough: the line stands within the first few hundred bytes. A start looks at every process.
+    let mut bytes = [0; STATUS_HEAD_BYTES];
+    let count = fs::File::open(format!("/proc/{process}/status")).ok()?.read(&mut bytes).ok()?;
+    let status = String::from_utf8_lossy(bytes.get(..count)?);
     let line = status.lines().find_map(|line| line.strip_prefix("Uid:"))?;
     line.split_ascii_whitespace().nth(1)?.parse().ok()
 }
 
+/// Bytes at the start of a process's status that hold its users.
+const STATUS_HEAD_BYTES: usize = 1_024;
 /// Job ids are never below this.
 pub(super) const LEAST_JOB_ID: u32 = 1_000;
 /// Candidate ids that are looked at.

@@ -151,7 +151,12 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
         // Landlock shows them read-only; their owner cannot change that without calls that the filter refuses.
         Level::Landlock => {}
     }
-    tell(&Report::Loaded, None)?;
+    // What is read of the inputs is watched from outside; without a handle it is not, and nothing else changes.
+    {
+        let input_folder = File::open(&room.input).ok();
+        let told = control.report(&Report::Loaded, input_folder.as_ref().map(AsFd::as_fd));
+        told.map_err(|error| failed("supervisor", &error))?;
+    }
     drop(input);
     let first = match sys::clone_process(0, None).map_err(|error| failed("start the job", &error))? {
         Side::Parent(first) => first,
@@ -278,7 +283,11 @@ fn load_file(input: &mut File, room: &Room, header: &FileHeader) -> io::Result<(
 
 /// Reads at most `limit` bytes of a small file of the kernel.
 pub(super) fn read_kernel_file(path: &Path, limit: u64) -> io::Result<String> {
-    let mut text = String::new();
+    // With room from the start it takes two calls; growing from nothing it takes one per 32 bytes.
+    let mut text = String::with_capacity(KERNEL_FILE_BYTES);
     File::open(path)?.take(limit).read_to_string(&mut text)?;
     Ok(text)
 }
+
+/// How long files of the kernel usually are, in bytes.
+const KERNEL_FILE_BYTES: usize = 4 << 10;

@@ -67,7 +67,7 @@ impl InForce {
 
     /// Whether `mechanism` is in force: it is.
     #[cfg(not(feature = "ablation"))]
-    #[expect(clippy::unused_self, clippy::trivially_copy_pass_by_ref, reason = "with the feature it looks")]
+    #[expect(clippy::unused_self, reason = "with the feature it looks")]
     pub(super) const fn has(&self, _mechanism: Mechanism) -> bool {
         true
     }

@@ -58,6 +58,11 @@ impl Notices {
         self.listener = None;
     }
 
+    /// How often anything was refused.
+    pub(super) fn total(&self) -> u64 {
+        self.counts.values().fold(0, |sum, count| sum.saturating_add(*count))
+    }
+
     /// What was refused and how often.
     pub(super) fn counts(&self) -> Vec<(String, u64)> {
         self.counts.iter().map(|(detail, count)| (detail.clone(), *count)).collect()

@@ -29,6 +29,7 @@ use super::{
     control::Report,
     devices,
     egress::{Egress, EgressPolicy},
+    files::Files,
     from_supervisor,
     groups::{self, Groups},
     keeper::Purpose,
@@ -36,6 +37,7 @@ use super::{
     lines::{Budget, Lines},
     mechanisms::{InForce, Mechanism},
     notices::Notices,
+    nvml::Gauge,
     outbox::Outbox,
     to_supervisor,
     tree::{Start, Tree, best_with_namespaces, start_best_level},
@@ -176,6 +178,8 @@ struct Watch<'a> {
     guard: Pace,
     /// Whether the caller has the run stand still.
     frozen: bool,
+    files: Option<Files>,
+    gauge: Option<Gauge>,
 }
 
 /// One output pipe of the job.
@@ -226,6 +230,8 @@ impl<'a> Watch<'a> {
             telemetry: Pace::new(TELEMETRY_INTERVAL),
             guard: Pace::new(GUARD_INTERVAL),
             frozen: false,
+            files: None,
+            gauge: None,
         })
     }
 
@@ -326,9 +332,14 @@ impl<'a> Watch<'a> {
     fn hear_keeper(&mut self) -> Result<Option<Ending>, SandboxError> {
         let report = self.tree.control.receive().map_err(|error| failure("keeper", &error))?;
         match report {
-            Some((Report::Loaded, _)) => self.phase = Phase::Confining,
+            Some((Report::Loaded, input)) => {
+                self.phase = Phase::Confining;
+                self.files = Files::watch(input.as_ref(), self.tree.output.as_ref()).ok();
+            }
             Some((Report::Confined { measures }, listener)) => {
                 self.notices.listen(listener);
+                let held = devices::nodes(&self.plan.gpus).unwrap_or_default();
+                self.gauge = Gauge::start(devices::nvidia_indices(&held), self.tree.keeper);
                 self.phase = Phase::Running(Instant::now());
                 let mut all = self.tree.measures.clone();
                 all.extend(measures);
@@ -418,7 +429,9 @@ impl<'a> Watch<'a> {
         if let Some(sample) = telemetry {
             self.record(sample);
             self.egress.tell(self.outbox)?;
-            self.outbox.observe(observed(sample, self.egress.bytes()))?;
+            self.tell_files()?;
+            let usage = self.usage(sample);
+            self.outbox.observe(Observed::Sample(usage))?;
             self.claims.look(Instant::now());
         }
         let Some(sample) = guard else { return Ok(()) };
@@ -432,6 +445,13 @@ impl<'a> Watch<'a> {
         if sample.processes > limits.processes.saturating_add(PROCESSES_SLACK) {
             return self.limit("processes");
         }
+        let room_ms = limits.cpu_ms.saturating_sub(sample.cpu_ms) / cores();
+        let longest = match (self.tree.level, watched) {
+            (Level::Landlock, _) => GUARD_INTERVAL,
+            (_, true) => WATCH_INTERVAL,
+            (_, false) => TELEMETRY_INTERVAL,
+        };
+        let mut interval = Duration::from_millis(room_ms).clamp(GUARD_INTERVAL, longest);
         // What stands still takes no more; looking closer would let it go on.
         if watched && !self.frozen {
             let mut used = sample.memory_bytes;
@@ -444,8 +464,9 @@ impl<'a> Watch<'a> {
                 usage::thaw(keeper);
             }
             let room = limits.memory_bytes.saturating_sub(used);
-            self.guard.set(until_full(room).clamp(GUARD_INTERVAL_MIN, GUARD_INTERVAL));
+            interval = interval.min(until_full(room).max(GUARD_INTERVAL_MIN));
         }
+        self.guard.set(interval);
         if self.tree.level == Level::Landlock {
             return self.look_at_folders();
         }
@@ -468,6 +489,32 @@ impl<'a> Watch<'a> {
         }
         self.stop(Ending::Limit(what.to_owned()));
         Ok(())
+    }
+
+    fn tell_files(&mut self) -> io::Result<()> {
+        let changes = self.files.as_mut().map(Files::look).unwrap_or_default();
+        changes.into_iter().try_for_each(|change| self.outbox.observe(Observed::File(change)))
+    }
+
+    /// `sample` with what else is known at this moment.
+    fn usage(&mut self, sample: Sample) -> Usage {
+        let (sent_bytes, received_bytes) = self.egress.bytes();
+        let own_system = self.tree.output.as_ref().filter(|_| self.tree.level.has_namespaces());
+        Usage {
+            cpu_ms: sample.cpu_ms,
+            memory_bytes: sample.memory_bytes,
+            processes: sample.processes,
+            read_bytes: sample.read_bytes,
+            written_bytes: sample.written_bytes,
+            sent_bytes,
+            received_bytes,
+            output_bytes: own_system.and_then(usage::used_bytes),
+            refused_calls: self.notices.total(),
+            untold_files: self.files.as_ref().map_or(0, Files::untold),
+            pressure: self.tree.groups.pressure(),
+            gpus: self.gauge.as_mut().map(Gauge::read).unwrap_or_default(),
+            ..Usage::default()
+        }
     }
 
     fn record(&mut self, sample: Sample) {
@@ -499,15 +546,15 @@ impl<'a> Watch<'a> {
         self.record(Sample { cpu_ms: usage::ended_cpu_ms(), ..last });
         (self.totals.sent_bytes, self.totals.received_bytes) = self.egress.bytes();
         let totals = self.totals;
-        let outbox = &mut *self.outbox;
-        let last = Sample {
+        self.tell_files()?;
+        let usage = self.usage(Sample {
             cpu_ms: totals.cpu_ms,
             memory_bytes: totals.memory_bytes,
             processes: 0,
             read_bytes: totals.read_bytes,
             written_bytes: totals.written_bytes,
-        };
-        outbox.observe(observed(last, self.egress.bytes()))?;
+        });
+        self.outbox.observe(Observed::Sample(usage))?;
         for detail in self.limits_hit() {
             self.outbox.observe(Observed::Limit { detail })?;
         }
@@ -631,23 +678,13 @@ enum Spring {
     Egress,
 }
 
-fn observed(sample: Sample, (sent_bytes, received_bytes): (u64, u64)) -> Observed {
-    Observed::Sample(Usage {
-        sent_bytes,
-        received_bytes,
-        cpu_ms: sample.cpu_ms,
-        memory_bytes: sample.memory_bytes,
-        processes: sample.processes,
-        read_bytes: sample.read_bytes,
-        written_bytes: sample.written_bytes,
-        ..Usage::default()
-    })
-}
-
 /// How long a job that fills memory on all cores needs for `room` bytes.
 fn until_full(room: u64) -> Duration {
-    let cores = std::thread::available_parallelism().map_or(1, usize::from) as u64;
-    Duration::from_micros(room / (cores * FILL_BYTES_PER_MICROSECOND))
+    Duration::from_micros(room / (cores() * FILL_BYTES_PER_MICROSECOND))
+}
+
+fn cores() -> u64 {
+    std::thread::available_parallelism().map_or(1, usize::from) as u64
 }
 
 /// A failed step of the sandbox itself.
@@ -659,8 +696,10 @@ pub(super) fn failure(step: &str, error: &dyn std::error::Error) -> SandboxError
 const RUN_ID_BYTES_MAX: usize = 64;
 /// Telemetry comes at 1 Hz.
 const TELEMETRY_INTERVAL: Duration = Duration::from_secs(1);
-/// How often limits are looked at that the kernel does not enforce.
+/// How often limits are looked at that the kernel does not enforce, where one of them may be near.
 const GUARD_INTERVAL: Duration = Duration::from_millis(20);
+/// The same where the job could not reach its memory limit sooner.
+const WATCH_INTERVAL: Duration = Duration::from_millis(250);
 /// The same where a job is near its memory limit.
 const GUARD_INTERVAL_MIN: Duration = Duration::from_millis(1);
 /// How fast one core makes new pages, in bytes per microsecond: zeroing alone takes longer.

@@ -19,7 +19,7 @@ use nix::{
     unistd::{Pid, SysconfVar, sysconf},
 };
 
-use super::{groups::Groups, keeper::read_kernel_file};
+use super::{calls::MemoryControl, groups::Groups, keeper::read_kernel_file};
 use crate::worker::page_bytes;
 
 /// One look at a run.
@@ -40,12 +40,17 @@ pub(super) struct Sample {
 /// Looks at the tree below `keeper`, through the groups where they know better.
 pub(super) fn sample(keeper: Pid, groups: &Groups) -> Sample {
     let mut sample = Sample::default();
-    let tree = descendants(keeper);
+    let mut tree = groups.members().unwrap_or_else(|| descendants(keeper));
+    tree.retain(|process| *process != keeper);
     sample.processes = tree.len() as u64;
     for process in std::iter::once(keeper).chain(tree) {
         let folder = PathBuf::from(format!("/proc/{process}"));
-        sample.cpu_ms = sample.cpu_ms.saturating_add(cpu_ms(&folder).unwrap_or(0));
-        sample.memory_bytes = sample.memory_bytes.saturating_add(own_memory(&folder));
+        if !groups.counts_cpu() {
+            sample.cpu_ms = sample.cpu_ms.saturating_add(cpu_ms(&folder).unwrap_or(0));
+        }
+        if groups.memory_control() == MemoryControl::Watched {
+            sample.memory_bytes = sample.memory_bytes.saturating_add(own_memory(&folder));
+        }
         let io = read_kernel_file(&folder.join("io"), KERNEL_FILE_BYTES_MAX).unwrap_or_default();
         let number =
             |name: &str| io.lines().find_map(|line| line.strip_prefix(name)?.trim().parse::<u64>().ok()).unwrap_or(0);
@@ -212,6 +217,12 @@ impl Pace {
 
 fn thread_cpu_time() -> Duration {
     clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).map_or(Duration::ZERO, Duration::from)
+}
+
+/// Bytes in use of the memory file system behind `folder`.
+pub(super) fn used_bytes(folder: &OwnedFd) -> Option<u64> {
+    let status = nix::sys::statvfs::fstatvfs(folder.as_fd()).ok()?;
+    status.blocks().checked_sub(status.blocks_free())?.checked_mul(status.fragment_size())
 }
 
 /// Whether the memory file system behind `folder` has no room left.

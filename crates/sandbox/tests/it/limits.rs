@@ -106,11 +106,40 @@ fn a_flood_of_lines_is_cut_and_counted() {
 #[test]
 fn telemetry_comes_once_a_second() {
     each_setting(|setting, stage| {
-        let script = "sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; sleep 1.6";
-        let document = run(setting, stage, script, limits());
+        let level = setting.level(stage).unwrap();
+        let script = "echo 1 > $RINGFENCE_OUT/early; setarch $(uname -m) -R true; mv $RINGFENCE_OUT/early $RINGFENCE_OUT/late; \
+                      cat $RINGFENCE_IN/set/one >/dev/null; sh -c 'i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done'; sleep 1.6";
+        let mut order = shell(script);
+        order["inputs"] = json!([["set/one", "1"]]);
+        let document = setting.drive(stage, &order);
         let samples = events(&document, "sample");
         assert!(samples.len() >= 2, "{setting:?}: {samples:?}");
         assert!(samples[0]["processes"].as_u64().unwrap() >= 1, "{setting:?}: {samples:?}");
         assert!(document["result"]["totals"]["cpu_ms"].as_u64().unwrap() > 0, "{setting:?}");
+        let last = samples.last().unwrap();
+        assert_eq!(last["pressure"].is_object(), Path::new("/proc/pressure/cpu").exists(), "{setting:?}: {last}");
+        assert!(last["refused_calls"].as_u64().unwrap() >= 1, "{setting:?}: {last}");
+        assert_eq!(last["output_bytes"].as_u64().is_some_and(|bytes| bytes > 0), level != "landlock", "{last}");
+        let told: Vec<_> = events(&document, "file").iter().map(|event| (&event["change"], &event["path"])).collect();
+        assert!(told.contains(&(&json!("renamed"), &json!("/out/late"))), "{setting:?}: {told:?}");
+        assert!(told.contains(&(&json!("read"), &json!("/in/set/one"))), "{setting:?}: {told:?}");
+        let late = events(&document, "file").into_iter().find(|event| event["path"] == "/out/late").unwrap();
+        assert_eq!(late["sha256"], ringfence_schema::Digest::of(b"1\n").to_string(), "{setting:?}");
+    });
+}
+
+#[test]
+fn floods_of_files_and_lines_are_bounded_and_the_run_ends() {
+    each_setting(|setting, stage| {
+        let script = "cd $RINGFENCE_OUT; (yes & yes >&2 &) ; i=0; while [ $i -lt 3000 ]; do \
+                      : > a$i; ln -s /etc/passwd b$i; rm a$i b$i; i=$((i+1)); done; ln -s / root; echo good > good; exit 0";
+        let document = run(setting, stage, script, RunLimits { line_bytes: 20_000, ..limits() });
+        assert_eq!(document["result"]["ending"], json!({"exited": 0}), "{setting:?}");
+        assert_eq!(document["outputs"], json!({"good": "good\n"}), "{setting:?}");
+        assert_eq!(events(&document, "not-collected")[0]["path"], "root", "{setting:?}");
+        assert!(events(&document, "dropped")[0]["bytes"].as_u64().unwrap() > 0, "{setting:?}");
+        let samples = events(&document, "sample");
+        assert!(events(&document, "file").len() <= 64 * samples.len(), "{setting:?}");
+        assert!(samples.last().unwrap()["untold_files"].as_u64().unwrap() > 0, "{setting:?}");
     });
 }

@@ -78,7 +78,7 @@ fn each_mechanism_alone_stops_what_the_matrix_says() {
             let found = measured.get(&attempt).and_then(|cases| cases.get(&case)).cloned().unwrap_or_default();
             for mechanism in mechanisms.difference(&found) {
                 // A kernel that lacks what is attempted stops it for everybody.
-                if !found.contains(KERNEL) && !(mechanism == "control-groups" && case.starts_with("ordinary")) {
+                if !found.contains(KERNEL) {
                     missing.push(format!("{mechanism} alone no longer stops {attempt} ({case})"));
                 }
             }
