@@ -16,4 +16,5 @@ mod supply;
 mod tampered_trail;
 mod terminal;
 mod vault;
+mod watch;
 mod without_namespaces;
