@@ -644,7 +644,8 @@ fn read_stream(
             Err(error) => return Err(error),
         };
         let mut lines = Vec::new();
-        let mut hear = |text: &str| claims.line(stream.which, text, Instant::now());
+        let now = Instant::now();
+        let mut hear = |text: &str| claims.line(stream.which, text, now);
         if outbox.is_full() {
             // What it says of progress is heard all the same: that is put together until the caller takes more.
             budget.drop_bytes(bytes.len() as u64);

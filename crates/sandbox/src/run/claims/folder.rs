@@ -134,6 +134,7 @@ impl Folder {
             self.enter(root, String::new());
         }
         for _ in 0..entries {
+            let depth = self.walk.len();
             let Some((folder, path)) = self.walk.last_mut() else { return };
             let Some(Ok(entry)) = folder.next() else {
                 self.walk.pop();
@@ -143,15 +144,18 @@ impl Folder {
             if name == "." || name == ".." {
                 continue;
             }
-            let below = format!("{path}{name}");
             match entry.file_type() {
-                Some(Type::Directory) if self.walk.len() < DEPTH_MAX => {
+                Some(Type::Directory) if depth < DEPTH_MAX => {
+                    let below = format!("{path}{name}");
                     if let Some(inner) = open(self.root.as_fd(), &below, OFlag::O_DIRECTORY) {
                         self.enter(inner, format!("{below}/"));
                     }
                 }
-                Some(Type::File) | None => self.follow(name, below, tell),
-                Some(_) => {}
+                Some(Type::File) | None if is_told_in(name) => {
+                    let below = format!("{path}{name}");
+                    self.follow(name, below, tell);
+                }
+                _ => {}
             }
         }
     }
@@ -179,6 +183,11 @@ impl Folder {
         }
         self.files.insert(path, followed);
     }
+}
+
+/// Whether a file of this name may tell of progress.
+fn is_told_in(name: &str) -> bool {
+    name.starts_with(tfevents::FILE_PREFIX) || name == trainer_state::FILE_NAME
 }
 
 fn follow_events(
@@ -286,7 +295,7 @@ fn open(root: BorrowedFd<'_>, path: &str, flags: OFlag) -> Option<OwnedFd> {
 /// Folders within folders that are looked into.
 const DEPTH_MAX: usize = 4;
 /// Entries per look.
-const ENTRIES_PER_LOOK: usize = 1_024;
+const ENTRIES_PER_LOOK: usize = 512;
 /// Entries of the last look.
 const ENTRIES_AT_LAST: usize = 65_536;
 /// Most files that are followed, in each folder.
