@@ -301,7 +301,7 @@ enum Order {
     /// Say what this host offers.
     Probe,
     /// Run this.
-    Run(Plan),
+    Run(Box<Plan>),
 }
 
 /// A [`Job`] without the bytes of its files.

@@ -81,7 +81,7 @@ pub fn run_keyless(
 ) -> Result<RunResult, SandboxError> {
     let (plan, files) = split(job)?;
     let mut supervisor = Supervisor::start(executable, arguments)?;
-    let order = serde_json::to_vec(&Order::Run(plan)).map_err(|error| broken(&error))?;
+    let order = serde_json::to_vec(&Order::Run(Box::new(plan))).map_err(|error| broken(&error))?;
     let pipe = supervisor.child.stdin.as_ref().ok_or_else(|| broken(&"no pipe"))?;
     let mut feed = File::from(pipe.as_fd().try_clone_to_owned().map_err(|error| broken(&error))?);
     thread::scope(|scope| {
