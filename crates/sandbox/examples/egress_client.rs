@@ -160,7 +160,8 @@ fn tls(to: &str, port: u16, sni: &str, times: u32, authority: &CertificateDer<'_
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         times_us.push(u64::try_from(began.elapsed().as_micros()).unwrap());
-        body = String::from_utf8_lossy(&answer).rsplit("\r\n\r\n").next().unwrap_or_default().to_owned();
+        let answer = String::from_utf8_lossy(&answer);
+        body = answer.rsplit("\r\n\r\n").next().map(str::to_owned).unwrap_or_default();
     }
     Ok((body, times_us))
 }

@@ -16,7 +16,7 @@ use std::{
 
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde_json::{Value, json};
@@ -53,9 +53,19 @@ impl Server {
 
     /// Answers every connection over TLS with `ok over tls`.
     fn tls(address: &str) -> Self {
+        Self::tls_of(address, aws_lc_rs::default_provider())
+    }
+
+    /// The same, but wants a kind of key that clients send only when they are asked for it.
+    fn tls_asking_again(address: &str) -> Self {
+        let kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+        Self::tls_of(address, CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    }
+
+    fn tls_of(address: &str, provider: CryptoProvider) -> Self {
         let certificate = CertificateDer::from_pem_file(tls_file("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -181,11 +191,12 @@ fn assert_told(document: &Value, fields: &Value) {
 fn allowed_names_are_reached_and_nothing_else_is() {
     each_user(|setting, stage, supervisor| {
         let (tls, six, plain) = (Server::tls("127.0.0.1"), Server::tls("::1"), Server::plain("127.0.0.1"));
-        let foreign = Server::plain("127.0.0.1");
+        let (foreign, again) = (Server::plain("127.0.0.1"), Server::tls_asking_again("::1"));
         let policy = policy(
             &[
                 ("hub.example.org", tls.port),
                 ("other.example.org", six.port),
+                ("other.example.org", again.port),
                 ("*.family.example.org", tls.port),
                 ("plain.example.org", plain.port),
                 ("nowhere.example.org", plain.port),
@@ -219,6 +230,10 @@ fn allowed_names_are_reached_and_nothing_else_is() {
             ),
             (plain_text(&get("plain.example.org")), "in clear"),
             (plain_text(&get(&format!("plain.example.org:{}", plain.port))), "in clear"),
+            (
+                json!({"do": "tls", "to": "other.example.org", "port": again.port, "sni": "other.example.org"}),
+                "ok over tls",
+            ),
             (json!({"do": "loopback"}), "to itself"),
             (json!({"do": "resolve", "name": "hub.example.org"}), "[198.18."),
             (ask("hub.example.org", 1, false, ours), "code 0, 1 records"),
