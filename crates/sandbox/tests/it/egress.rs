@@ -613,3 +613,30 @@ fn what_cannot_be_enforced_is_refused_by_name() {
         }
     }
 }
+
+/// What the fuzz target starts from: read whole, and cut short at every byte.
+#[test]
+fn samples_of_what_jobs_say_are_read_alike_however_they_are_cut() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/egress");
+    let samples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(samples.len() >= 10);
+    for sample in samples {
+        for end in 0..=sample.len() {
+            ringfence_sandbox::run::egress::read_foreign_bytes(&sample[..end]);
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Small changes to what is well formed reach further than noise.
+    #[test]
+    fn changed_samples_are_read_alike_however_they_are_cut(which in 0_usize..10, at in 0_usize..400, byte: u8) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/egress");
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mut sample = fs::read(&paths[which]).unwrap();
+        let length = sample.len();
+        sample[at % length] = byte;
+        ringfence_sandbox::run::egress::read_foreign_bytes(&sample);
+    }
+}
