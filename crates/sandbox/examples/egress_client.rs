@@ -155,11 +155,13 @@ fn tls(to: &str, port: u16, sni: &str, times: u32, authority: &CertificateDer<'_
         let began = Instant::now();
         let connection = ClientConnection::new(Arc::clone(&config), name.clone()).unwrap();
         let mut stream = StreamOwned::new(connection, connect(to, port)?);
-        write!(stream, "GET / HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n")?;
+        // In one piece: a server may answer, and close, after the first.
+        stream.write_all(format!("GET / HTTP/1.1\r\nHost: {to}\r\nConnection: close\r\n\r\n").as_bytes())?;
         let mut answer = Vec::new();
         stream.read_to_end(&mut answer)?;
         times_us.push(u64::try_from(began.elapsed().as_micros()).unwrap());
-        body = String::from_utf8_lossy(&answer).rsplit("\r\n\r\n").next().unwrap_or_default().to_owned();
+        let answer = String::from_utf8_lossy(&answer);
+        body = answer.rsplit("\r\n\r\n").next().map(str::to_owned).unwrap_or_default();
     }
     Ok((body, times_us))
 }

@@ -82,7 +82,7 @@ fn refuse_foreign_families(filter: &mut Filter) {
     filter.call_if(libc::SYS_socketpair, &[is_not(0, local)]);
 }
 
-/// With a way to hosts, IP sockets are streams and datagrams and nothing else: every further protocol would be one more
+/// With a way to hosts, IP sockets are TCP and UDP and nothing else: every further protocol would be one more
 /// parser between job and kernel.
 fn refuse_other_kinds(filter: &mut Filter) {
     let [stream, datagram] = [libc::SOCK_STREAM, libc::SOCK_DGRAM].map(i32::unsigned_abs);
@@ -90,6 +90,8 @@ fn refuse_other_kinds(filter: &mut Filter) {
         for kind in (0..=SOCKET_TYPE_MASK).filter(|kind| ![stream, datagram].contains(kind)) {
             filter.call_if(libc::SYS_socket, &[is(0, family), bits(1, SOCKET_TYPE_MASK, kind)]);
         }
+        let [tcp, udp] = [libc::IPPROTO_TCP, libc::IPPROTO_UDP].map(i32::unsigned_abs);
+        filter.call_if(libc::SYS_socket, &[is(0, family), is_not(2, 0), is_not(2, tcp), is_not(2, udp)]);
     }
 }
 

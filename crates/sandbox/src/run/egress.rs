@@ -134,7 +134,7 @@ pub fn read_foreign_bytes(bytes: &[u8]) {
     let look = |size: usize| {
         let mut inspector = inspect::Inspector::new("hub.example.org", 443);
         let mut pass = Vec::new();
-        let outcome = bytes.chunks(size).try_for_each(|piece| inspector.from_job(piece, &mut pass));
+        let outcome = bytes.chunks(size).try_for_each(|piece| inspector.hear_job(piece, &mut pass));
         assert!(bytes.starts_with(&pass), "what goes on is what came");
         outcome
     };

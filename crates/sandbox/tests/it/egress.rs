@@ -16,7 +16,7 @@ use std::{
 
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
-    crypto::aws_lc_rs,
+    crypto::{CryptoProvider, aws_lc_rs},
     pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _},
 };
 use serde_json::{Value, json};
@@ -53,9 +53,19 @@ impl Server {
 
     /// Answers every connection over TLS with `ok over tls`.
     fn tls(address: &str) -> Self {
+        Self::tls_of(address, aws_lc_rs::default_provider())
+    }
+
+    /// The same, but wants a kind of key that clients send only when they are asked for it.
+    fn tls_asking_again(address: &str) -> Self {
+        let kx_groups = vec![aws_lc_rs::kx_group::SECP384R1];
+        Self::tls_of(address, CryptoProvider { kx_groups, ..aws_lc_rs::default_provider() })
+    }
+
+    fn tls_of(address: &str, provider: CryptoProvider) -> Self {
         let certificate = CertificateDer::from_pem_file(tls_file("server.pem")).unwrap();
         let key = PrivateKeyDer::from_pem_file(tls_file("server.key")).unwrap();
-        let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        let config = ServerConfig::builder_with_provider(Arc::new(provider))
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
@@ -100,7 +110,7 @@ impl Server {
     fn stalled(address: &str) -> Self {
         Self::new(address, |mut stream, heard| {
             let mut count = 0;
-            let mut buffer = [0; 65_536];
+            let mut buffer = vec![0; 65_536];
             while let Ok(more @ 1..) = stream.read(&mut buffer) {
                 count += more;
             }
@@ -116,10 +126,7 @@ impl Server {
 /// The users who can have level `full` here, each with both mechanisms of redirection.
 fn each_user(test: impl Fn(Setting, &Stage, &str)) {
     let stage = Stage::new();
-    for name in ["egress_client"] {
-        let copy = stage.path().join(name);
-        fs::copy(crate::stage::example(name), &copy).unwrap();
-    }
+    fs::copy(crate::stage::example("egress_client"), stage.path().join("egress_client")).unwrap();
     for setting in settings().into_iter().filter(|setting| setting.host == Host::Open) {
         if setting.level(&stage).as_deref() != Some("full") {
             eprintln!("skipped, no level `full` for {setting:?}");
@@ -184,11 +191,12 @@ fn assert_told(document: &Value, fields: &Value) {
 fn allowed_names_are_reached_and_nothing_else_is() {
     each_user(|setting, stage, supervisor| {
         let (tls, six, plain) = (Server::tls("127.0.0.1"), Server::tls("::1"), Server::plain("127.0.0.1"));
-        let foreign = Server::plain("127.0.0.1");
+        let (foreign, again) = (Server::plain("127.0.0.1"), Server::tls_asking_again("::1"));
         let policy = policy(
             &[
                 ("hub.example.org", tls.port),
                 ("other.example.org", six.port),
+                ("other.example.org", again.port),
                 ("*.family.example.org", tls.port),
                 ("plain.example.org", plain.port),
                 ("nowhere.example.org", plain.port),
@@ -222,6 +230,10 @@ fn allowed_names_are_reached_and_nothing_else_is() {
             ),
             (plain_text(&get("plain.example.org")), "in clear"),
             (plain_text(&get(&format!("plain.example.org:{}", plain.port))), "in clear"),
+            (
+                json!({"do": "tls", "to": "other.example.org", "port": again.port, "sni": "other.example.org"}),
+                "ok over tls",
+            ),
             (json!({"do": "loopback"}), "to itself"),
             (json!({"do": "resolve", "name": "hub.example.org"}), "[198.18."),
             (ask("hub.example.org", 1, false, ours), "code 0, 1 records"),
@@ -268,6 +280,9 @@ fn allowed_names_are_reached_and_nothing_else_is() {
             (json!({"do": "socket", "family": 2, "kind": 3, "protocol": 1}), closed),
             (json!({"do": "socket", "family": 2, "kind": 5, "protocol": 0}), closed),
             (json!({"do": "socket", "family": 10, "kind": 3, "protocol": 58}), closed),
+            (json!({"do": "socket", "family": 2, "kind": 2, "protocol": 1}), closed),
+            (json!({"do": "socket", "family": 2, "kind": 1, "protocol": 132}), closed),
+            (json!({"do": "socket", "family": 10, "kind": 1, "protocol": 262}), closed),
             (json!({"do": "socket", "family": 16, "kind": 3, "protocol": 0}), closed),
             (json!({"do": "socket", "family": 16, "kind": 3, "protocol": 12}), closed),
             (json!({"do": "socket", "family": 17, "kind": 3, "protocol": 768}), closed),
@@ -596,5 +611,32 @@ fn what_cannot_be_enforced_is_refused_by_name() {
             assert!(measures.contains("no network interface that is up"), "{measures}");
             assert!(!lines(&document, "stdout").join("\n").contains("nameserver"));
         }
+    }
+}
+
+/// What the fuzz target starts from: read whole, and cut short at every byte.
+#[test]
+fn samples_of_what_jobs_say_are_read_alike_however_they_are_cut() {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/egress");
+    let samples: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| fs::read(entry.unwrap().path()).unwrap()).collect();
+    assert!(samples.len() >= 10);
+    for sample in samples {
+        for end in 0..=sample.len() {
+            ringfence_sandbox::run::egress::read_foreign_bytes(&sample[..end]);
+        }
+    }
+}
+
+proptest::proptest! {
+    /// Small changes to what is well formed reach further than noise.
+    #[test]
+    fn changed_samples_are_read_alike_however_they_are_cut(which in 0_usize..10, at in 0_usize..400, byte: u8) {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../fuzz/corpus/egress");
+        let mut paths: Vec<_> = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+        paths.sort();
+        let mut sample = fs::read(&paths[which]).unwrap();
+        let length = sample.len();
+        sample[at % length] = byte;
+        ringfence_sandbox::run::egress::read_foreign_bytes(&sample);
     }
 }

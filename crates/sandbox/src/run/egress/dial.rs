@@ -40,8 +40,8 @@ fn resolve(policy: &EgressPolicy, name: &str, port: u16) -> Result<Vec<IpAddr>, 
     if !pinned.is_empty() {
         return Ok(pinned.into_iter().take(ADDRESSES_MAX).collect());
     }
-    // With a dot at its end a name is whole: the host's search list must not make another one of it.
-    let found = (format!("{name}.").as_str(), port).to_socket_addrs();
+    // As every program of this host would, with its own list of hosts first.
+    let found = (name, port).to_socket_addrs();
     let found = found.map_err(|error| format!("not reached: {error}"))?;
     Ok(found.map(|found| found.ip()).take(ADDRESSES_MAX).collect())
 }

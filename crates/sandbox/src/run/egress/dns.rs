@@ -123,6 +123,7 @@ const POINTER_TO_QUESTION: [u8; 2] = [0xc0, 12];
 const LIFE_S: u32 = 600;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what these tests build is short")]
 mod tests {
     use proptest::prelude::*;
 

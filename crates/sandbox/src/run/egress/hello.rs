@@ -173,7 +173,7 @@ const RECORD_HEADER_BYTES: usize = 5;
 /// Largest record without encryption (RFC 8446, section 5.1).
 const RECORD_BYTES_MAX: usize = 1 << 14;
 /// Longest ClientHello in bytes; with the keys of post-quantum exchanges they have a few thousand.
-pub(super) const HELLO_BYTES_MAX: usize = 64 << 10;
+const HELLO_BYTES_MAX: usize = 16 << 10;
 const SERVER_NAME: u16 = 0;
 const HOST_NAME: u8 = 0;
 /// `encrypted_client_hello` (RFC 9849).
@@ -191,6 +191,7 @@ const HELLO_RETRY_RANDOM: &[u8] = &[
 ];
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what these tests build is short")]
 mod tests {
     use proptest::prelude::*;
 

@@ -53,7 +53,7 @@ impl Inspector {
     }
 
     /// Takes what the job sent and adds to `pass` what may go on. The error says why the connection is refused.
-    pub(super) fn from_job(&mut self, bytes: &[u8], pass: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub(super) fn hear_job(&mut self, bytes: &[u8], pass: &mut Vec<u8>) -> Result<(), &'static str> {
         if matches!(self.stage, Stage::Start) {
             self.stage = match bytes.first() {
                 None => return Ok(()),
@@ -74,7 +74,7 @@ impl Inspector {
     }
 
     /// Takes what the server sent; what was held may go on then.
-    pub(super) fn from_server(&mut self, bytes: &[u8], pass: &mut Vec<u8>) -> Result<(), &'static str> {
+    pub(super) fn hear_server(&mut self, bytes: &[u8], pass: &mut Vec<u8>) -> Result<(), &'static str> {
         if !matches!(self.stage, Stage::Asked) {
             return Ok(());
         }
@@ -131,6 +131,7 @@ const APPLICATION_DATA: u8 = 23;
 const HEARD_BYTES_MAX: usize = 64;
 
 #[cfg(test)]
+#[expect(clippy::cast_possible_truncation, reason = "what these tests build is short")]
 mod tests {
     use super::*;
 
@@ -161,14 +162,14 @@ mod tests {
         for (second, fine) in [("hub.org", true), ("evil.org", false)] {
             let mut inspector = Inspector::new("hub.org", 443);
             let mut pass = Vec::new();
-            inspector.from_job(&[&hello("hub.org")[..], &early].concat(), &mut pass).unwrap();
+            inspector.hear_job(&[&hello("hub.org")[..], &early].concat(), &mut pass).unwrap();
             assert_eq!(pass, hello("hub.org"), "early data waits");
             assert!(!inspector.wants_more());
-            inspector.from_server(&retry()[..20], &mut pass).unwrap();
-            inspector.from_server(&retry()[20..], &mut pass).unwrap();
+            inspector.hear_server(&retry()[..20], &mut pass).unwrap();
+            inspector.hear_server(&retry()[20..], &mut pass).unwrap();
             assert!(inspector.wants_more());
             let rest = [&[20, 3, 3, 0, 1, 1][..], &hello(second)].concat();
-            let outcome = rest.iter().try_for_each(|byte| inspector.from_job(&[*byte], &mut pass));
+            let outcome = rest.iter().try_for_each(|byte| inspector.hear_job(&[*byte], &mut pass));
             assert_eq!(outcome.is_ok(), fine, "{outcome:?}");
             let wanted = if fine { [&hello("hub.org")[..], &early, &rest].concat() } else { pass.clone() };
             assert_eq!(pass, wanted);
@@ -178,14 +179,14 @@ mod tests {
 
     #[test]
     fn the_bytes_decide() {
-        let outcome = |bytes: &[u8]| Inspector::new("hub.org", 22).from_job(bytes, &mut Vec::new());
+        let outcome = |bytes: &[u8]| Inspector::new("hub.org", 22).hear_job(bytes, &mut Vec::new());
         assert_eq!(outcome(&hello("evil.org")), Err("a TLS client hello for another name"));
         assert_eq!(outcome(b"SSH-2.0-x\r\n"), Ok(()), "not a whole request yet");
         assert_eq!(outcome(b"SSH-2.0-x\r\n\r\n"), Err("not an HTTP request"));
         assert_eq!(outcome(b"\x00\x01"), Err("neither TLS nor HTTP"));
         assert_eq!(outcome(b"\x80\x2e\x01\x00\x02"), Err("neither TLS nor HTTP"));
         let mut pass = Vec::new();
-        Inspector::opaque().from_job(b"\x00\x01", &mut pass).unwrap();
+        Inspector::opaque().hear_job(b"\x00\x01", &mut pass).unwrap();
         assert_eq!(pass, b"\x00\x01");
     }
 }

@@ -235,7 +235,9 @@ impl Ledger {
         // What is still being looked up or dialled.
         let unfinished = std::mem::take(&mut book.open);
         drop(book);
-        unfinished.into_values().for_each(|one| self.note(one));
+        for one in unfinished.into_values() {
+            self.note(one);
+        }
         let mut book = self.book();
         let spent = std::mem::take(&mut book.spent_untold).then(|| self.budget());
         (std::mem::take(&mut book.waiting), spent)
@@ -329,7 +331,9 @@ mod tests {
         let first = ledger.enter(named("a.org")).unwrap();
         let attempts: Vec<_> = (1..CONNECTIONS_MAX).map(|_| ledger.enter(named("b.org")).unwrap()).collect();
         assert!(ledger.enter(named("c.org")).is_none());
-        attempts.iter().for_each(|attempt| ledger.leave(attempt, named("b.org")));
+        for attempt in &attempts {
+            ledger.leave(attempt, named("b.org"));
+        }
         let told = ledger.end().0;
         let counts: Vec<_> = told.iter().map(|one| (one.name.as_deref().unwrap(), one.count)).collect();
         assert_eq!(counts, [("c.org", 1), ("b.org", CONNECTIONS_MAX as u64 - 1), ("a.org", 1)]);

@@ -307,8 +307,8 @@ const TOLD_BURST: u32 = 64;
 
 /// Index of `lo` in every network namespace.
 const LO_INDEX: u32 = 1;
-const AF_INET: u8 = libc::AF_INET as u8;
-const AF_INET6: u8 = libc::AF_INET6 as u8;
+const AF_INET: u8 = 2;
+const AF_INET6: u8 = 10;
 const RTM_NEWLINK: u16 = 16;
 const RTM_NEWADDR: u16 = 20;
 const RTM_NEWROUTE: u16 = 24;

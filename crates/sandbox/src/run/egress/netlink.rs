@@ -8,15 +8,12 @@ use std::{
     os::fd::{AsRawFd, OwnedFd},
 };
 
-use nix::{
-    libc,
-    sys::{
-        socket::{
-            AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
-            sockopt,
-        },
-        time::{TimeVal, TimeValLike},
+use nix::sys::{
+    socket::{
+        AddressFamily, MsgFlags, NetlinkAddr, SockFlag, SockProtocol, SockType, recv, sendto, setsockopt, socket,
+        sockopt,
     },
+    time::{TimeVal, TimeValLike},
 };
 
 /// A netlink socket of this process, in its network namespace.
@@ -93,12 +90,14 @@ impl Batch {
 
 /// Kind, sequence number and body of the first message in `bytes`, and what follows it.
 pub(super) fn next_message(bytes: &[u8]) -> Option<(u16, u32, &[u8], &[u8])> {
-    let (head, _) = bytes.split_first_chunk::<HEADER_BYTES>()?;
-    let [a, b, c, d, e, f, _, _, g, h, i, j, ..] = *head;
-    let length = usize::try_from(u32::from_ne_bytes([a, b, c, d])).ok()?;
+    let (length, rest) = bytes.split_first_chunk::<4>()?;
+    let (kind, rest) = rest.split_first_chunk::<2>()?;
+    let (_flags, rest) = rest.split_first_chunk::<2>()?;
+    let (sequence, _) = rest.split_first_chunk::<4>()?;
+    let length = usize::try_from(u32::from_ne_bytes(*length)).ok()?;
     let body = bytes.get(HEADER_BYTES..length)?;
     let next = bytes.get(length.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
-    Some((u16::from_ne_bytes([e, f]), u32::from_ne_bytes([g, h, i, j]), body, next))
+    Some((u16::from_ne_bytes(*kind), u32::from_ne_bytes(*sequence), body, next))
 }
 
 /// Kind and value of the first attribute in `bytes`, and what follows it.
@@ -173,7 +172,7 @@ const NLM_F_REQUEST: u16 = 1;
 /// The kernel is to confirm it.
 const NLM_F_ACK: u16 = 4;
 /// An answer: zero or an error number.
-const NLMSG_ERROR: u16 = libc::NLMSG_ERROR as u16;
+const NLMSG_ERROR: u16 = 2;
 /// Marks attributes made of attributes.
 const NLA_F_NESTED: u16 = 0x8000;
 /// Bytes of `struct nlmsghdr`.

@@ -133,6 +133,7 @@ fn converse(shared: &Shared, name: &str, port: u16, job: &TcpStream, moved: &mut
         server: Side { stream: &server, open: true, waiting: pass, at: 0, closing: false },
         deaf: false,
         torn: false,
+        over: None,
         buffer: vec![0; BUFFER_BYTES],
     }
     .run()
@@ -160,7 +161,7 @@ fn first_bytes(ledger: &Ledger, mut job: &TcpStream, inspector: &mut Inspector, 
             }
             Ok(count) => {
                 total += count as u64;
-                inspector.from_job(buffer.get(..count).unwrap_or_default(), pass)?;
+                inspector.hear_job(buffer.get(..count).unwrap_or_default(), pass)?;
             }
             Err(error) if is_temporary(&error) => {}
             Err(error) => return Err(error.into()),
@@ -230,6 +231,8 @@ struct Relay<'a> {
     deaf: bool,
     /// The server has ended the connection other than in order.
     torn: bool,
+    /// The job is dead; until then, what it had said already may still go out.
+    over: Option<Instant>,
     buffer: Vec<u8>,
 }
 
@@ -246,11 +249,15 @@ impl Relay<'_> {
                 // Closing while the job still speaks would be a reset, which may cost it what it has not read yet.
                 farewell.get_or_insert_with(|| Instant::now() + FAREWELL_TIME);
             }
-            let time = farewell.map_or(IDLE_TIME, |end: Instant| end.saturating_duration_since(Instant::now()));
+            let ends = farewell.into_iter().chain(self.over).min();
+            let time = ends.map_or(IDLE_TIME, |end| end.saturating_duration_since(Instant::now()));
+            if self.over.is_some() && (time.is_zero() || (!self.job.open && self.server.is_idle())) {
+                return Err(End::Broken);
+            }
             if farewell.is_some() && (!self.job.open || time.is_zero()) {
                 return Ok(());
             }
-            if !self.wait(time)? && farewell.is_none() {
+            if !self.wait(time)? && ends.is_none() {
                 return Err(End::Cut(format!("silent for {} s", IDLE_TIME.as_secs())));
             }
         }
@@ -269,16 +276,23 @@ impl Relay<'_> {
         };
         let to_job = flags(from_job, !self.job.is_idle());
         let to_server = flags(from_server, !self.server.is_idle());
-        let mut sources = vec![(self.ledger.halt(), PollFlags::POLLIN), (self.job.stream.as_fd(), to_job)];
+        let mut sources = vec![(self.job.stream.as_fd(), to_job)];
         if !to_server.is_empty() {
             // Nothing is wanted of a server while the job is slow; its end would wake us again and again.
             sources.push((self.server.stream.as_fd(), to_server));
         }
-        let ready = wait(&sources, time)?;
-        if let Some(reason) = self.ledger.cut() {
-            return Err(if self.ledger.is_over() { End::Broken } else { End::Cut(reason) });
+        if self.over.is_none() {
+            sources.push((self.ledger.halt(), PollFlags::POLLIN));
         }
-        let gone = ready.get(1).is_some_and(|flags| flags.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
+        let ready = wait(&sources, time)?;
+        match self.ledger.cut() {
+            Some(_) if self.ledger.is_over() => {
+                self.over.get_or_insert_with(|| Instant::now() + LAST_TIME);
+            }
+            Some(reason) => return Err(End::Cut(reason)),
+            None => {}
+        }
+        let gone = ready.first().is_some_and(|flags| flags.intersects(PollFlags::POLLERR | PollFlags::POLLHUP));
         if to_job.is_empty() && gone {
             return Err(End::Broken);
         }
@@ -324,7 +338,7 @@ impl Relay<'_> {
             }
             Ok(count) => {
                 let bytes = self.buffer.get(..count).unwrap_or_default();
-                self.inspector.from_job(bytes, &mut self.server.waiting)?;
+                self.inspector.hear_job(bytes, &mut self.server.waiting)?;
             }
             Err(error) if is_temporary(&error) => {}
             Err(error) => return Err(error.into()),
@@ -337,7 +351,7 @@ impl Relay<'_> {
         match stream.read(&mut self.buffer) {
             Ok(count @ 1..) => {
                 let bytes = self.buffer.get(..count).unwrap_or_default();
-                self.inspector.from_server(bytes, &mut self.server.waiting)?;
+                self.inspector.hear_server(bytes, &mut self.server.waiting)?;
                 self.job.waiting.extend_from_slice(bytes);
                 self.moved.received_bytes += count as u64;
                 self.ledger.received(count);
@@ -383,6 +397,8 @@ const HELLO_TIME: Duration = Duration::from_secs(10);
 const IDLE_TIME: Duration = Duration::from_mins(10);
 /// How long a job may take to end a connection that the server has ended.
 const FAREWELL_TIME: Duration = Duration::from_secs(2);
+/// How long the last words of a job that is dead may take.
+const LAST_TIME: Duration = Duration::from_millis(150);
 /// Bytes read at a time.
 const BUFFER_BYTES: usize = 64 << 10;
 /// Bytes read at a time before a connection is made.

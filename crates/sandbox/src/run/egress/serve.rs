@@ -102,10 +102,12 @@ fn take_connections(shared: &Arc<Shared>, listener: &TcpListener, serve: fn(&Arc
                 return;
             }
         };
-        let shared = Arc::clone(shared);
+        let theirs = Arc::clone(shared);
         let thread = thread::Builder::new().stack_size(STACK_BYTES);
-        if thread.spawn(move || serve(&shared, job)).is_err() {
+        if thread.spawn(move || serve(&theirs, job)).is_err() {
             // The connection is closed with the closure that holds it.
+            let refused = Some("this machine has no thread left for it".to_owned());
+            shared.ledger.note(Egress { refused, ..attempt(EgressVia::Tcp, 0) });
             thread::sleep(PAUSE);
         }
     }
