@@ -219,5 +219,5 @@ const PERIOD_POINTS_MIN: usize = 256;
 const CYCLES_MIN: usize = 3;
 /// Correlation that ends the first descent, that a period needs at least, and share of the highest that counts as high.
 const VALLEY: f32 = 0.1;
-const PEAK_MIN: f32 = 0.6;
+const PEAK_MIN: f32 = 0.5;
 const PEAK_NEAR: f32 = 0.9;
