@@ -43,11 +43,9 @@ impl Kind {
 pub(super) struct Calm {
     /// Joint surprise that is an alert after [`LOOKS_UNIT`] points.
     bar: f64,
-    /// Points since the last alert, how surprising it was, what about, and points to wait for the next.
+    /// Points since the last alert, and how surprising it was.
     since_alert: u64,
     alerted: f64,
-    about: Kind,
-    wait: u64,
     /// When the present episode began, and points since anything was odd.
     since_s: f64,
     quiet: u64,
@@ -61,15 +59,7 @@ pub(super) struct Verdict {
 
 impl Calm {
     pub(super) fn new(bar: f64) -> Self {
-        Self {
-            bar,
-            since_alert: u64::MAX,
-            alerted: 0.0,
-            about: Kind::Level,
-            wait: REFRACTORY_POINTS,
-            since_s: 0.0,
-            quiet: u64::MAX,
-        }
+        Self { bar, since_alert: u64::MAX, alerted: 0.0, since_s: 0.0, quiet: u64::MAX }
     }
 
     /// The score of a point with these surprises, the `seen`th.
@@ -88,17 +78,10 @@ impl Calm {
         }
         let since_s = if self.quiet <= EPISODE_GAP_POINTS { self.since_s } else { at_s };
 
-        let kind = Kind::ALL.into_iter().zip(by_kind).max_by(|left, right| left.1.total_cmp(right.1));
-        let kind = kind.map_or(Kind::Level, |(kind, _)| kind);
-
         self.since_alert = self.since_alert.saturating_add(1);
-        let fresh = self.since_alert >= self.wait || surprise > self.alerted * ESCALATION;
+        let fresh = self.since_alert >= REFRACTORY_POINTS || surprise > self.alerted * ESCALATION;
         let alert = surprise >= bar && fresh;
         if alert {
-            // The same again soon after is the same matter going on: it may be told ever more rarely.
-            let again = self.since_alert < AGAIN_POINTS && self.about == kind;
-            self.wait = if again { (2 * self.wait).min(WAIT_POINTS_MAX) } else { REFRACTORY_POINTS };
-            self.about = kind;
             self.since_alert = 0;
             self.alerted = surprise;
         }
@@ -109,6 +92,8 @@ impl Calm {
             (false, true) => ALERTED * rise,
             (false, false) => rise,
         };
+        let kind = Kind::ALL.into_iter().zip(by_kind).max_by(|left, right| left.1.total_cmp(right.1));
+        let kind = kind.map_or(Kind::Level, |(kind, _)| kind);
         Verdict { score: score.clamp(0.0, 1.0), kind, since_s }
     }
 }
@@ -125,9 +110,6 @@ const LOOKS_UNIT: f64 = 2000.0;
 const LOOKS: (f64, f64) = (300.0, 20_000.0);
 /// Points after an alert in which nothing alerts unless it is this many times as surprising.
 const REFRACTORY_POINTS: u64 = 100;
-/// An alert of the same kind within so many points doubles that, up to so many.
-const AGAIN_POINTS: u64 = 400;
-const WAIT_POINTS_MAX: u64 = 400;
 const ESCALATION: f64 = 2.0;
 /// What remains of the score of a point that would be an alert but follows one.
 const ALERTED: f64 = 0.25;

@@ -6,7 +6,7 @@
 
 use super::{
     calm::{Calm, Kind, join},
-    signals::{LONG, gain},
+    signals::{LEAST, LONG, gain},
     tail::{BLOCK_POINTS, Scratch, Tail},
 };
 
@@ -78,8 +78,10 @@ impl Joint {
         let far = parts.iter().sum::<f64>().max(0.0).sqrt();
         self.smooth += gain(SMOOTH_POINTS, self.seen) * (far - self.smooth);
         let mut by_kind = [0.0; Kind::COUNT];
-        by_kind[Kind::Joint as usize] =
-            join([self.far.push(far, &mut self.scratch), self.long_far.push(self.smooth, &mut self.scratch)]);
+        by_kind[Kind::Joint as usize] = join([
+            self.far.push(far, LEAST, &mut self.scratch),
+            self.long_far.push(self.smooth, LEAST, &mut self.scratch),
+        ]);
         for (row, left) in self.products.iter_mut().zip(&standard).take(self.count) {
             for (product, right) in row.iter_mut().zip(&standard).take(self.count) {
                 *product += weight * (left * right - *product);

@@ -5,7 +5,7 @@
 use super::{
     calm::join,
     shape::Shape,
-    signals::{Both, LONG, gain},
+    signals::{Both, LEAST, LONG, gain},
     tail::Scratch,
 };
 
@@ -73,7 +73,7 @@ impl Seasons {
         let mut drift = 0.0;
         if let Some(expected) = self.day.expect(at_s) {
             self.drift += gain(DRIFT_POINTS, seen) * (value - expected - self.drift);
-            drift = self.day.skill(spread) * self.drifts.push(self.drift, scratch);
+            drift = self.day.skill(spread) * self.drifts.push(self.drift, LEAST * spread, scratch);
         }
         let day = self.day.push(at_s, value, spread, scratch);
         let week = self.week.push(at_s, value, spread, scratch);
@@ -142,7 +142,7 @@ impl Profile {
             let residual = value - expected;
             self.error += gain(LONG, self.judged) * (residual.abs() - self.error);
             self.judged += 1;
-            surprise = self.skill(spread) * self.residuals.push(residual, scratch);
+            surprise = self.skill(spread) * self.residuals.push(residual, LEAST * spread, scratch);
         }
         let part = self.part(at_s);
         if let Some(part) = self.parts.get_mut(part) {

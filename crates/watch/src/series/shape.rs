@@ -2,7 +2,7 @@
 
 use super::{
     calm::join,
-    signals::{LONG, gain},
+    signals::{LEAST, LONG, gain},
     tail::{BLOCK_POINTS, Scratch, Tail},
 };
 
@@ -128,7 +128,7 @@ impl Shape {
             self.prototypes[self.oldest] = window;
             self.oldest = (self.oldest + 1) % PROTOTYPES_MAX;
         }
-        self.novelty.push(far, scratch)
+        self.novelty.push(far, LEAST, scratch)
     }
 
     /// Relative entropy of the tenths lately to those in the long run (Wang et al., "Statistical techniques for online anomaly
@@ -143,7 +143,7 @@ impl Shape {
             *long += gain(LONG, seen) * (hit - *long);
             divergence += (*lately + SHARE_MIN) * ((*lately + SHARE_MIN) / (*long + SHARE_MIN)).ln();
         }
-        self.divergence.push(divergence, scratch)
+        self.divergence.push(divergence, LEAST, scratch)
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
