@@ -121,7 +121,7 @@ impl Detector {
         by_kind[Kind::Season as usize] = self.seasons.push(at_s, value, self.seen, spread, &mut self.scratch);
         by_kind[Kind::Shape as usize] = self.shape.push(value, self.seen, &mut self.scratch);
         if self.shape.is_full_turn() {
-            self.seasons.look_for_period(&self.shape);
+            self.seasons.look_for_period(&self.shape, spread);
         }
         self.seen += 1;
         let verdict = self.calm.weigh(&by_kind, at_s, self.seen);

@@ -92,7 +92,8 @@ impl Calm {
             (false, true) => ALERTED * rise,
             (false, false) => rise,
         };
-        let kind = Kind::ALL.into_iter().zip(by_kind).max_by(|left, right| left.1.total_cmp(right.1));
+        let odd = Kind::ALL.into_iter().zip(by_kind).filter(|(_, surprise)| **surprise > 0.0);
+        let kind = odd.max_by(|left, right| left.1.total_cmp(right.1));
         let kind = kind.map_or(Kind::Level, |(kind, _)| kind);
         Verdict { score: score.clamp(0.0, 1.0), kind, since_s }
     }

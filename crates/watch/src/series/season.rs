@@ -94,15 +94,15 @@ impl Seasons {
         Some(Season { value, low: value + low, high: value + high })
     }
 
-    /// Looks for a period in the recent points, and begins a profile for it unless there is one.
-    pub(super) fn look_for_period(&mut self, shape: &Shape) {
+    /// Looks for a period in the recent points, and begins a profile for it unless there is one that is good.
+    pub(super) fn look_for_period(&mut self, shape: &Shape, spread: f64) {
         let Some(points) = shape.period() else { return };
         let period_s = points as f64 * self.step_s;
         let near = |known_s: f64| (period_s - known_s).abs() <= PERIOD_SAME * known_s;
         if period_s <= 0.0
             || near(DAY_S)
             || near(7.0 * DAY_S)
-            || self.found.as_ref().is_some_and(|it| near(it.period_s))
+            || self.found.as_ref().is_some_and(|it| near(it.period_s) || it.skill(spread) >= SKILL_MIN)
         {
             return;
         }
