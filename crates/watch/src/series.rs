@@ -41,6 +41,10 @@ pub use self::{
 /// From this score on a point is an alert. Alerts score .75 and above, all else below .5.
 pub const ALERT_SCORE: f64 = 0.6;
 
+/// From this score on it is an alert that steady streams of a point a second give less than once a day. [`ALERT_SCORE`] is for
+/// streams of a few hundred points a day, where a missed matter costs more than a look at a false one.
+pub const SURE_SCORE: f64 = 0.9;
+
 /// Bytes that a detector occupies at most, its buffers included.
 pub const STATE_BYTES_MAX: usize = 100_000;
 

@@ -1,7 +1,7 @@
 //! What a detector promises for every stream, and what it must find in known ones.
 
 use proptest::{collection::vec, prelude::*};
-use ringfence_watch::series::{ALERT_SCORE, Detector, Joint, Kind, SIGNALS_MAX, STATE_BYTES_MAX, Surprise};
+use ringfence_watch::series::{ALERT_SCORE, Detector, Joint, Kind, SIGNALS_MAX, STATE_BYTES_MAX, SURE_SCORE, Surprise};
 
 use crate::{
     nab::{self, Worth},
@@ -186,6 +186,37 @@ proptest! {
             let seen = joint.push(place as f64, values);
             prop_assert!((0.0..=1.0).contains(&seen.score) && seen.signal < SIGNALS_MAX, "{seen:?}");
         }
+    }
+}
+
+/// The value at a place, by what chance and the state give.
+type Stream = fn(&mut Random, &mut f64, f64) -> f64;
+
+/// A day of a point a second.
+#[test]
+fn honest_days_are_calm() {
+    let kinds: [(&str, Stream); 4] = [
+        ("noise", |random, _, _| random.normal()),
+        ("wandering", |random, state, _| {
+            *state = 0.95 * *state + 0.3 * random.normal();
+            *state
+        }),
+        ("bursts", |random, state, _| {
+            *state = if random.unit() < 0.01 { -random.unit().max(1e-9).ln() * 20.0 } else { 0.5 * *state };
+            5.0 + random.normal() + *state
+        }),
+        ("loss", |random, _, place| 3.0 / (1.0 + 1e-3 * place).sqrt() + 0.1 * random.normal()),
+    ];
+    for (name, value) in kinds {
+        let (mut random, mut state, mut detector) = (Random(8), 0.0, Detector::new());
+        let (mut alerts, mut sure) = (0, 0);
+        for second in 0..86_400 {
+            let place = f64::from(second);
+            let score = detector.push(place, value(&mut random, &mut state, place));
+            alerts += i32::from(score >= ALERT_SCORE);
+            sure += i32::from(score >= SURE_SCORE);
+        }
+        assert!(alerts < 80 && sure == 0, "{name}: {alerts} alerts, {sure} sure");
     }
 }
 
