@@ -7,7 +7,8 @@
 //! * `season`: what the time of day, of the week, and a period found in the stream let expect;
 //! * `shape`: patterns and histograms of recent points that were not there before;
 //! * `tail`: each of those numbers becomes a surprise, the logarithm of how rarely its tail reaches that far;
-//! * `calm`: the surprises become one score, and one alert per event.
+//! * `calm`: the surprises become one score, and one alert per event;
+//! * [`Joint`]: the same for several signals together.
 //!
 //! The idea that a detector should score how unlikely its own surprise is, and not the surprise, is that of Ahmad, Lavin, Purdy
 //! and Agha, "Unsupervised real-time anomaly detection for streaming data", Neurocomputing 262 (2017), section 3.2; the tail
@@ -17,18 +18,32 @@
 //! What must stay true: no score depends on a later point; memory is bounded ([`STATE_BYTES_MAX`]) whatever the stream does;
 //! no input panics; shifting and scaling all values changes nothing but rounding.
 
-use self::{calm::Calm, season::Seasons, shape::Shape, signals::Signals, tail::Scratch};
+use self::{
+    calm::{BAR, Calm},
+    season::Seasons,
+    shape::Shape,
+    signals::Signals,
+    tail::Scratch,
+};
 
 mod calm;
+mod joint;
 mod season;
 mod shape;
 mod signals;
 mod tail;
 
-pub use self::calm::Kind;
+pub use self::{
+    calm::Kind,
+    joint::{Joint, JointSurprise, SIGNALS_MAX},
+};
 
 /// From this score on a point is an alert. Alerts score .75 and above, all else below .5.
 pub const ALERT_SCORE: f64 = 0.6;
+
+/// From this score on it is an alert that steady streams of a point a second give less than once a day. [`ALERT_SCORE`] is for
+/// streams of a few hundred points a day, where a missed matter costs more than a look at a false one.
+pub const SURE_SCORE: f64 = 0.9;
 
 /// Bytes that a detector occupies at most, its buffers included.
 pub const STATE_BYTES_MAX: usize = 100_000;
@@ -82,7 +97,7 @@ impl Detector {
             signals: Signals::new(),
             seasons: Seasons::new(),
             shape: Shape::new(),
-            calm: Calm::new(),
+            calm: Calm::new(BAR),
             scratch: Scratch::new(),
         }
     }
@@ -110,7 +125,7 @@ impl Detector {
         by_kind[Kind::Season as usize] = self.seasons.push(at_s, value, self.seen, spread, &mut self.scratch);
         by_kind[Kind::Shape as usize] = self.shape.push(value, self.seen, &mut self.scratch);
         if self.shape.is_full_turn() {
-            self.seasons.look_for_period(&self.shape);
+            self.seasons.look_for_period(&self.shape, spread);
         }
         self.seen += 1;
         let verdict = self.calm.weigh(&by_kind, at_s, self.seen);

@@ -5,7 +5,7 @@
 use super::{
     calm::join,
     shape::Shape,
-    signals::{Both, LONG, gain},
+    signals::{Both, LEAST, LONG, gain},
     tail::Scratch,
 };
 
@@ -38,8 +38,9 @@ struct Profile {
     parts: Vec<Part>,
     /// Points that a part's mean remembers.
     memory: f64,
-    /// Mean distance of values from what was expected.
+    /// Mean distance of values from what was expected, and how many values that is about.
     error: f64,
+    judged: u64,
     residuals: Both,
 }
 
@@ -69,13 +70,14 @@ impl Seasons {
             self.step_s += gain(STEP_POINTS, seen - 1) * (step_s - self.step_s);
         }
         self.last_at_s = at_s;
-        let drift = self.day.expect(at_s).map_or(0.0, |expected| {
+        let mut drift = 0.0;
+        if let Some(expected) = self.day.expect(at_s) {
             self.drift += gain(DRIFT_POINTS, seen) * (value - expected - self.drift);
-            self.day.skill(spread) * self.drifts.push(self.drift, scratch)
-        });
-        let day = self.day.push(at_s, value, seen, spread, scratch);
-        let week = self.week.push(at_s, value, seen, spread, scratch);
-        let found = self.found.as_mut().map_or(0.0, |found| found.push(at_s, value, seen, spread, scratch));
+            drift = self.day.skill(spread) * self.drifts.push(self.drift, LEAST * spread, scratch);
+        }
+        let day = self.day.push(at_s, value, spread, scratch);
+        let week = self.week.push(at_s, value, spread, scratch);
+        let found = self.found.as_mut().map_or(0.0, |found| found.push(at_s, value, spread, scratch));
         join([drift, day, week, found])
     }
 
@@ -92,15 +94,15 @@ impl Seasons {
         Some(Season { value, low: value + low, high: value + high })
     }
 
-    /// Looks for a period in the recent points, and begins a profile for it unless there is one.
-    pub(super) fn look_for_period(&mut self, shape: &Shape) {
+    /// Looks for a period in the recent points, and begins a profile for it unless there is one that is good.
+    pub(super) fn look_for_period(&mut self, shape: &Shape, spread: f64) {
         let Some(points) = shape.period() else { return };
         let period_s = points as f64 * self.step_s;
         let near = |known_s: f64| (period_s - known_s).abs() <= PERIOD_SAME * known_s;
         if period_s <= 0.0
             || near(DAY_S)
             || near(7.0 * DAY_S)
-            || self.found.as_ref().is_some_and(|it| near(it.period_s))
+            || self.found.as_ref().is_some_and(|it| near(it.period_s) || it.skill(spread) >= SKILL_MIN)
         {
             return;
         }
@@ -115,7 +117,7 @@ impl Seasons {
 
 impl Profile {
     fn new(period_s: f64, parts: usize, memory: f64) -> Self {
-        Self { period_s, parts: vec![Part::default(); parts], memory, error: 0.0, residuals: Both::new() }
+        Self { period_s, parts: vec![Part::default(); parts], memory, error: 0.0, judged: 0, residuals: Both::new() }
     }
 
     fn part(&self, at_s: f64) -> usize {
@@ -131,15 +133,16 @@ impl Profile {
 
     /// 0 to 1: how much of the `spread` it explains.
     fn skill(&self, spread: f64) -> f64 {
-        if spread > 0.0 { (1.0 - self.error / spread).max(0.0).sqrt() } else { 0.0 }
+        if spread > 0.0 && self.judged >= JUDGED_MIN { (1.0 - self.error / spread).max(0.0).sqrt() } else { 0.0 }
     }
 
-    fn push(&mut self, at_s: f64, value: f64, seen: u64, spread: f64, scratch: &mut Scratch) -> f64 {
+    fn push(&mut self, at_s: f64, value: f64, spread: f64, scratch: &mut Scratch) -> f64 {
         let mut surprise = 0.0;
         if let Some(expected) = self.expect(at_s) {
             let residual = value - expected;
-            self.error += gain(LONG, seen) * (residual.abs() - self.error);
-            surprise = self.skill(spread) * self.residuals.push(residual, scratch);
+            self.error += gain(LONG, self.judged) * (residual.abs() - self.error);
+            self.judged += 1;
+            surprise = self.skill(spread) * self.residuals.push(residual, LEAST * spread, scratch);
         }
         let part = self.part(at_s);
         if let Some(part) = self.parts.get_mut(part) {
@@ -169,5 +172,7 @@ const STEP_POINTS: f64 = 200.0;
 const STEP_S_MAX: f64 = 7.0 * DAY_S;
 /// Periods within this share of each other are the same.
 const PERIOD_SAME: f64 = 0.05;
+/// Values that a profile must have been judged by before it is heard.
+const JUDGED_MIN: u64 = 64;
 /// Skill from which a season says what was expected.
 const SKILL_MIN: f64 = 0.5;

@@ -2,7 +2,7 @@
 
 use super::{
     calm::join,
-    signals::{LONG, gain},
+    signals::{LEAST, LONG, gain},
     tail::{BLOCK_POINTS, Scratch, Tail},
 };
 
@@ -128,7 +128,7 @@ impl Shape {
             self.prototypes[self.oldest] = window;
             self.oldest = (self.oldest + 1) % PROTOTYPES_MAX;
         }
-        self.novelty.push(far, scratch)
+        self.novelty.push(far, LEAST, scratch)
     }
 
     /// Relative entropy of the tenths lately to those in the long run (Wang et al., "Statistical techniques for online anomaly
@@ -143,7 +143,7 @@ impl Shape {
             *long += gain(LONG, seen) * (hit - *long);
             divergence += (*lately + SHARE_MIN) * ((*lately + SHARE_MIN) / (*long + SHARE_MIN)).ln();
         }
-        self.divergence.push(divergence, scratch)
+        self.divergence.push(divergence, LEAST, scratch)
     }
 
     pub(super) fn buffer_bytes(&self) -> usize {
@@ -219,5 +219,5 @@ const PERIOD_POINTS_MIN: usize = 256;
 const CYCLES_MIN: usize = 3;
 /// Correlation that ends the first descent, that a period needs at least, and share of the highest that counts as high.
 const VALLEY: f32 = 0.1;
-const PEAK_MIN: f32 = 0.6;
+const PEAK_MIN: f32 = 0.5;
 const PEAK_NEAR: f32 = 0.9;

@@ -43,8 +43,8 @@ impl Both {
     }
 
     /// The surprise on whichever side `number` lies.
-    pub(super) fn push(&mut self, number: f64, scratch: &mut Scratch) -> f64 {
-        self.up.push(number, scratch).max(self.down.push(-number, scratch))
+    pub(super) fn push(&mut self, number: f64, least: f64, scratch: &mut Scratch) -> f64 {
+        self.up.push(number, least, scratch).max(self.down.push(-number, least, scratch))
     }
 
     /// Where the tails begin.
@@ -85,6 +85,7 @@ impl Signals {
             self.last = value;
             self.before = [value; LAG];
         }
+        let least = self.least();
         let level = self.level(value, seen, scratch);
         by_kind[Kind::Level as usize] = level;
 
@@ -92,7 +93,8 @@ impl Signals {
         #[expect(clippy::cast_possible_truncation, reason = "the remainder is below LAG")]
         let slot = (seen % LAG as u64) as usize;
         let lagged = value - std::mem::replace(&mut self.before[slot], value);
-        by_kind[Kind::Change as usize] = join([self.step.push(step, scratch), self.lagged.push(lagged, scratch)]);
+        by_kind[Kind::Change as usize] =
+            join([self.step.push(step, least, scratch), self.lagged.push(lagged, least, scratch)]);
 
         let off = (value - self.means[MIDDLE]).abs();
         let mut wider = [0.0; SPREADS.len()];
@@ -100,7 +102,7 @@ impl Signals {
             self.spreads.iter_mut().zip(SPREADS).zip(&mut self.wider).zip(&mut wider)
         {
             *spread += gain(points, seen) * (off - *spread);
-            *surprise = tail.push(*spread, scratch);
+            *surprise = tail.push(*spread, least, scratch);
         }
         by_kind[Kind::Spread as usize] = join(wider);
 
@@ -109,7 +111,7 @@ impl Signals {
         } else {
             self.standing = 0.0;
         }
-        by_kind[Kind::Stuck as usize] = self.still.push(self.standing, scratch);
+        by_kind[Kind::Stuck as usize] = self.still.push(self.standing, LEAST_POINTS, scratch);
 
         self.change += gain(LONG, seen) * (step.abs() - self.change);
         self.distance += gain(LONG, seen) * ((value - self.usual).abs() - self.distance);
@@ -118,15 +120,24 @@ impl Signals {
 
     fn level(&mut self, value: f64, seen: u64, scratch: &mut Scratch) -> f64 {
         self.usual += gain(LONG, seen) * (value - self.usual);
+        let least = self.least();
         let mut surprises = [0.0; LEVELS.len() + 1];
-        surprises[LEVELS.len()] = self.value.push(value, scratch);
+        surprises[LEVELS.len()] = self.value.push(value, least, scratch);
         for (((mean, points), tails), surprise) in
             self.means.iter_mut().zip(LEVELS).zip(&mut self.levels).zip(&mut surprises)
         {
             *mean += gain(points, seen) * (value - *mean);
-            *surprise = tails.push(*mean - self.usual, scratch);
+            // Until then it is the long-run mean itself.
+            if seen as f64 >= points {
+                *surprise = tails.push(*mean - self.usual, least, scratch);
+            }
         }
         join(surprises)
+    }
+
+    /// A difference that is small beside the stream's width.
+    fn least(&self) -> f64 {
+        LEAST * self.distance
     }
 
     /// Mean distance from the long-run mean.
@@ -164,5 +175,9 @@ const MIDDLE: usize = 1;
 const SPREADS: [f64; 2] = [6.0, 96.0];
 /// The longer step, in points.
 const LAG: usize = 12;
+/// Differences below this share of the mean distance from the long-run mean surprise nobody.
+pub(super) const LEAST: f64 = 0.02;
+/// The same for points of standing still.
+const LEAST_POINTS: f64 = 0.3;
 /// A step below this share of the mean one is none.
 const STILL: f64 = 0.02;

@@ -51,9 +51,10 @@ impl Tail {
         }
     }
 
-    /// The surprise of `number` by what came before; then learns it. 0 within the body, at most [`SURPRISE_MAX`].
-    pub(super) fn push(&mut self, number: f64, scratch: &mut Scratch) -> f64 {
-        let surprise = self.fit.map_or(0.0, |fit| fit.surprise(number));
+    /// The surprise of `number` by what came before; then learns it. 0 within the body, at most [`SURPRISE_MAX`]. However
+    /// alike the numbers were so far, differences well below `least` surprise nobody.
+    pub(super) fn push(&mut self, number: f64, least: f64, scratch: &mut Scratch) -> f64 {
+        let surprise = self.fit.map_or(0.0, |fit| fit.surprise(number, least));
         self.highest = self.highest.max(number);
         self.inside += 1;
         if self.inside >= self.block_points {
@@ -112,12 +113,12 @@ impl Fit {
         Some(Self { threshold, scale: (mean * (1.0 - shape)).max(least), shape, rarity: (blocks as f64 / count).ln() })
     }
 
-    fn surprise(&self, number: f64) -> f64 {
+    fn surprise(&self, number: f64, least: f64) -> f64 {
         let excess = number - self.threshold;
         if excess <= 0.0 {
             return 0.0;
         }
-        let beyond = (self.shape * excess / self.scale).ln_1p() / self.shape;
+        let beyond = (self.shape * excess / self.scale.max(least)).ln_1p() / self.shape;
         ((self.rarity + beyond) * std::f64::consts::LOG10_E).min(SURPRISE_MAX)
     }
 }

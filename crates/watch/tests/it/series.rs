@@ -1,7 +1,7 @@
 //! What a detector promises for every stream, and what it must find in known ones.
 
 use proptest::{collection::vec, prelude::*};
-use ringfence_watch::series::{ALERT_SCORE, Detector, Kind, STATE_BYTES_MAX, Surprise};
+use ringfence_watch::series::{ALERT_SCORE, Detector, Joint, Kind, SIGNALS_MAX, STATE_BYTES_MAX, SURE_SCORE, Surprise};
 
 use crate::{
     nab::{self, Worth},
@@ -154,6 +154,70 @@ fn gaps_and_repeats_are_borne() {
     }
     let alerts = scores(&broken).iter().skip(600).filter(|score| **score >= ALERT_SCORE).count();
     assert!(alerts <= 6, "{alerts}");
+}
+
+#[test]
+fn signals_that_part_are_found_jointly_and_by_none_alone() {
+    let mut random = Random(7);
+    let (mut joint, mut load, mut steps) = (Joint::new(3), Detector::new(), Detector::new());
+    let (mut pace, mut alerts, mut alone) = (0.0, Vec::new(), 0);
+    for place in 0..4000 {
+        pace = 0.9 * pace + 0.4 * random.normal();
+        let parted = (3000..3060).contains(&place);
+        let busy = 50.0 + 10.0 * pace + random.normal();
+        let stepping = 5.0 + if parted { -pace.signum() * 1.5 } else { pace } + 0.1 * random.normal();
+        let at_s = f64::from(place);
+        let seen = joint.push(at_s, &[busy, stepping, random.normal()]);
+        if seen.score >= ALERT_SCORE && place > 600 {
+            alerts.push(place);
+            assert!(seen.signal < 2, "{seen:?}");
+        }
+        alone += i32::from(parted && load.push(at_s, busy).max(steps.push(at_s, stepping)) >= 0.9);
+    }
+    assert!(alerts.first().is_some_and(|place| (3000..3030).contains(place)), "{alerts:?}");
+    assert!(alerts.len() <= 4 && alone == 0, "{alerts:?}, {alone}");
+}
+
+proptest! {
+    #[test]
+    fn any_signals_are_scored_within_bounds(count in 0..20_usize, points in vec(vec(any_value(), 0..20), 0..300)) {
+        let mut joint = Joint::new(count);
+        for (place, values) in points.iter().enumerate() {
+            let seen = joint.push(place as f64, values);
+            prop_assert!((0.0..=1.0).contains(&seen.score) && seen.signal < SIGNALS_MAX, "{seen:?}");
+        }
+    }
+}
+
+/// The value at a place, by what chance and the state give.
+type Stream = fn(&mut Random, &mut f64, f64) -> f64;
+
+/// A day of a point a second.
+#[test]
+fn honest_days_are_calm() {
+    let kinds: [(&str, Stream); 4] = [
+        ("noise", |random, _, _| random.normal()),
+        ("wandering", |random, state, _| {
+            *state = 0.95 * *state + 0.3 * random.normal();
+            *state
+        }),
+        ("bursts", |random, state, _| {
+            *state = if random.unit() < 0.01 { -random.unit().max(1e-9).ln() * 20.0 } else { 0.5 * *state };
+            5.0 + random.normal() + *state
+        }),
+        ("loss", |random, _, place| 3.0 / (1.0 + 1e-3 * place).sqrt() + 0.1 * random.normal()),
+    ];
+    for (name, value) in kinds {
+        let (mut random, mut state, mut detector) = (Random(8), 0.0, Detector::new());
+        let (mut alerts, mut sure) = (0, 0);
+        for second in 0..86_400 {
+            let place = f64::from(second);
+            let score = detector.push(place, value(&mut random, &mut state, place));
+            alerts += i32::from(score >= ALERT_SCORE);
+            sure += i32::from(score >= SURE_SCORE);
+        }
+        assert!(alerts < 80 && sure == 0, "{name}: {alerts} alerts, {sure} sure");
+    }
 }
 
 #[test]
