@@ -3,7 +3,7 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ringfence_schema::{Timestamp, finding::printable};
 
-use super::{Parcel, cut, message_id, severity_word};
+use super::{Parcel, cut, finite, message_id, severity_word};
 
 /// Longest subject in bytes before it is encoded.
 const SUBJECT_BYTES_MAX: usize = 160;
@@ -49,7 +49,7 @@ pub fn mail(parcel: &Parcel<'_>, from: &str, to: &[String]) -> String {
 fn body(parcel: &Parcel<'_>) -> String {
     let alert = parcel.alert;
     let line = |text: &str| printable(text, 2_048);
-    let confidence = alert.confidence.clamp(0.0, 1.0) * 100.0;
+    let confidence = finite(alert.confidence).clamp(0.0, 1.0) * 100.0;
     [
         line(&alert.message),
         String::new(),
