@@ -31,7 +31,8 @@ pub(crate) struct World {
     millis: Arc<AtomicU64>,
     clock: Clock,
     way: Way,
-    _folder: Option<tempfile::TempDir>,
+    #[expect(dead_code, reason = "what it holds goes with it")]
+    folder: Option<tempfile::TempDir>,
 }
 
 impl World {
@@ -39,7 +40,7 @@ impl World {
     pub(crate) fn new(ports: &[u16]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self::at(folder.path(), ports);
-        world._folder = Some(folder);
+        world.folder = Some(folder);
         world
     }
 
@@ -73,7 +74,7 @@ impl World {
             millis,
             clock: Box::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst))),
             way: Box::new(move || Reach::new(reach.clone(), Secrets::default())),
-            _folder: None,
+            folder: None,
         }
     }
 
