@@ -31,7 +31,6 @@ pub(crate) struct World {
     millis: Arc<AtomicU64>,
     clock: Clock,
     way: Way,
-    #[expect(dead_code, reason = "what it holds goes with it")]
     folder: Option<tempfile::TempDir>,
 }
 
