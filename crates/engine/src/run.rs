@@ -78,10 +78,15 @@ impl Inputs {
 }
 
 impl Vault<'_> {
-    /// Carries out `plan`.
+    /// Carries out `plan`. Alerts go out to the sinks meanwhile.
     pub fn run(&mut self, plan: &Plan, options: &RunOptions) -> Result<RunEnd, EngineError> {
         self.tighten(&plan.content.policy.forbid)
             .map_err(|what| EngineError::Plan { file: plan.file.clone(), what: format!("`policy.forbid`: {what}") })?;
+        let vault: &Self = self;
+        vault.dispatching(|| vault.carry_out(plan, options))
+    }
+
+    fn carry_out(&self, plan: &Plan, options: &RunOptions) -> Result<RunEnd, EngineError> {
         let inputs = self.admit_inputs(plan, options.exempt)?;
         let candidate = self.train(plan, options, &inputs)?;
         let Some(test) = &plan.content.test else {

@@ -104,17 +104,15 @@ impl Reach {
         match &settings.to {
             Destination::Webhook(webhook) => sink(Box::new(http::Webhook::open(self.sink_client()?, webhook)?)),
             Destination::Otlp(otlp) => {
-                let gauge: Option<Box<dyn Gauge>> = match otlp.metrics {
-                    true => Some(Box::new(http::Collector::open(self.sink_client()?, otlp)?)),
-                    false => None,
-                };
+                let gauge: Option<Box<dyn Gauge>> =
+                    if otlp.metrics { Some(Box::new(http::Collector::open(self.sink_client()?, otlp)?)) } else { None };
                 Ok(Outlet { sink: Some(Box::new(http::Collector::open(self.sink_client()?, otlp)?)), gauge })
             }
             Destination::Mail(mail) => sink(Box::new(smtp::Mailer::open(self.dialler()?, mail)?)),
             Destination::Syslog(syslog) => sink(Box::new(syslog::Forwarder::open(self.dialler()?, syslog)?)),
-            Destination::File(file) => sink(Box::new(file::Lines::open(file)?)),
+            Destination::File(file) => sink(Box::new(file::Lines::new(file))),
             Destination::Prometheus(textfile) => {
-                Ok(Outlet { sink: None, gauge: Some(Box::new(file::Textfile::open(textfile)?)) })
+                Ok(Outlet { sink: None, gauge: Some(Box::new(file::Textfile::new(textfile))) })
             }
         }
     }

@@ -63,7 +63,7 @@ fn each_sink_has_a_queue_and_a_cursor_of_its_own() {
     assert_eq!((mail.failures, mail.due, mail.said.as_deref(), mail.pending()), (2, due, Some(&b"still no"[..]), 2));
     catalog.commit(|tx| tx.delivered("mail", 1)).unwrap();
     let mail = catalog.read(|view| view.sink("mail")).unwrap().unwrap();
-    assert_eq!((mail.failures, mail.due.millis(), mail.said, mail.pending()), (0, 0, None, 1));
+    assert_eq!((mail.failures, mail.due.millis(), &mail.said, mail.pending()), (0, 0, &None, 1));
     // A cursor goes forward only, and never beyond what was given.
     catalog.commit(|tx| tx.delivered("siem", 1)).unwrap();
     assert_eq!(waiting(&catalog, "siem").len(), 1);
@@ -124,7 +124,7 @@ fn names_and_sizes_have_limits() {
     assert!(matches!(many, Err(CatalogError::TooLarge { .. })));
     let large = catalog.commit(|tx| tx.enqueue::<CatalogError>("s1", b"k", 1, |_| Ok(vec![0; 70_000])));
     assert!(matches!(large, Err(CatalogError::TooLarge { .. })));
-    assert!(matches!(catalog.commit(|tx| tx.failed("s1", Timestamp::from_millis(0), &[0; 70_000])), Err(_)));
+    assert!(catalog.commit(|tx| tx.failed("s1", Timestamp::from_millis(0), &vec![0; 70_000])).is_err());
     assert_eq!(waiting(&catalog, "s1").len(), 1);
 }
 
@@ -140,7 +140,9 @@ fn what_was_taken_out_of_a_queue_or_the_index_shows() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let catalog = catalog(dir.path());
-        ["a", "b", "c"].iter().for_each(|name| drop(raise(&catalog, name, &["s"]).unwrap()));
+        for name in ["a", "b", "c"] {
+            raise(&catalog, name, &["s"]).unwrap();
+        }
         drop(catalog);
         let path = dir.path().join("catalog.db");
         Connection::open(&path).unwrap().execute_batch(change).unwrap();
@@ -155,7 +157,9 @@ fn what_was_taken_out_of_a_queue_or_the_index_shows() {
     ] {
         let dir = tempfile::tempdir().unwrap();
         let catalog = catalog(dir.path());
-        ["a", "b", "c"].iter().for_each(|name| drop(raise(&catalog, name, &["s"]).unwrap()));
+        for name in ["a", "b", "c"] {
+            raise(&catalog, name, &["s"]).unwrap();
+        }
         drop(catalog);
         let path = dir.path().join("catalog.db");
         assert!(verify(&path, None).unwrap().is_intact());

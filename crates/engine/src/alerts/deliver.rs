@@ -44,6 +44,8 @@ pub const BACKOFF_MS_MAX: u64 = 5 * 60 * 1_000;
 pub const ASKED_MS_MAX: u64 = 60 * 60 * 1_000;
 /// Records that are sent under one intent.
 const BATCH: u64 = 256;
+/// Least time that is worth beginning to send with, in milliseconds.
+const SEND_MS_MIN: u64 = 1_000;
 /// Longest that one pass over a sink lasts before it leaves the rest to the next one, in milliseconds.
 const PASS_MS_MAX: u64 = 30_000;
 /// The same for the last pass when a background delivery ends.
@@ -191,12 +193,13 @@ impl Vault<'_> {
             if queued.is_empty() {
                 return passed(taken, 0, SinkPassEnd::Empty);
             }
-            if Instant::now() >= until {
+            let left = until.saturating_duration_since(Instant::now());
+            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(SEND_MS_MAX);
+            // With less there would be a failure that is not the sink's.
+            if millis < SEND_MS_MIN {
                 return passed(taken, row.pending(), SinkPassEnd::TimeOver);
             }
             let alerts = self.open_queued(name, queued)?;
-            let left = until.saturating_duration_since(Instant::now());
-            let millis = u64::try_from(left.as_millis()).unwrap_or(u64::MAX).min(SEND_MS_MAX);
             let failures = row.failures;
             let wait = |error: &ReachError| after_failure(now, failures, error, jitter, name);
             let (count, failure) = self.send_batch(sink, &alerts, now, deadline(millis), &wait)?;

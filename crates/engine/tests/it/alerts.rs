@@ -145,3 +145,19 @@ fn what_is_moved_about_in_a_queue_is_not_sent() {
         assert_eq!(vault.sinks().unwrap()[0].pending, 3);
     }
 }
+
+#[test]
+fn a_vault_from_before_there_were_sinks_opens_and_gets_queues() {
+    let world = World::new(&[9]);
+    world.sinks(&webhook("ops", 9));
+    let settings = world.settings();
+    drop(init(&settings));
+    let old = "DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; PRAGMA user_version = 1;";
+    Connection::open(world.catalog()).unwrap().execute_batch(old).unwrap();
+    intact(&world);
+    let vault = Vault::open(&settings).unwrap();
+    vault.raise(&some(0..2)).unwrap();
+    assert_eq!(vault.sinks().unwrap()[0].pending, 2);
+    drop(vault);
+    intact(&world);
+}

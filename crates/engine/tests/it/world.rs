@@ -31,7 +31,7 @@ pub(crate) struct World {
     millis: Arc<AtomicU64>,
     clock: Clock,
     way: Way,
-    _folder: Option<tempfile::TempDir>,
+    folder: Option<tempfile::TempDir>,
 }
 
 impl World {
@@ -39,7 +39,7 @@ impl World {
     pub(crate) fn new(ports: &[u16]) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let mut world = Self::at(folder.path(), ports);
-        world._folder = Some(folder);
+        world.folder = Some(folder);
         world
     }
 
@@ -73,7 +73,7 @@ impl World {
             millis,
             clock: Box::new(move || Timestamp::from_millis(told.load(Ordering::SeqCst))),
             way: Box::new(move || Reach::new(reach.clone(), Secrets::default())),
-            _folder: None,
+            folder: None,
         }
     }
 

@@ -136,8 +136,8 @@ impl Wire {
         trouble(error, &self.url, stage)
     }
 
-    /// Says that nothing more comes, and waits until the other side has read all and says the same: `close_notify`, or the
-    /// end of the stream.
+    /// Says that nothing more comes, and waits until the other side has read all and says the same: by `close_notify`, or in
+    /// the clear by the end of the stream.
     pub(super) fn close(mut self) -> Result<(), ReachError> {
         let ended = match &mut self.line {
             Line::Plain(socket) => socket.socket.shutdown(std::net::Shutdown::Write).and_then(|()| drain(socket)),
@@ -146,11 +146,8 @@ impl Wire {
                 stream.flush().and_then(|()| drain(stream))
             }
         };
-        match ended {
-            // TCP's own end without TLS' word for it: nobody cut off what we sent, which was acknowledged before.
-            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => Ok(()),
-            other => other.map_err(|error| self.trouble(&error, "it did not answer the closure")),
-        }
+        // Over TLS an end without `close_notify` is none: a receiver that dies ends its connections too.
+        ended.map_err(|error| self.trouble(&error, "it did not answer the closure"))
     }
 }
 

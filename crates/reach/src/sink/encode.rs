@@ -60,3 +60,8 @@ fn cut(text: &str, bytes_max: usize) -> &str {
     }
     text.get(..end).unwrap_or_default()
 }
+
+/// Few formats have a word for what is not finite.
+fn finite(value: f64) -> f64 {
+    if value.is_finite() { value } else { 0.0 }
+}

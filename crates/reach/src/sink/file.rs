@@ -34,9 +34,9 @@ pub(super) struct Lines {
 }
 
 impl Lines {
-    pub(super) fn open(settings: &FileSettings) -> Result<Self, ReachError> {
+    pub(super) fn new(settings: &FileSettings) -> Self {
         let FileSettings { path, max_bytes, keep } = settings;
-        Ok(Self { path: path.clone(), max_bytes: (*max_bytes).max(LINE_BYTES_MAX), keep: (*keep).min(KEEP_MAX) })
+        Self { path: path.clone(), max_bytes: (*max_bytes).max(LINE_BYTES_MAX), keep: (*keep).min(KEEP_MAX) }
     }
 
     /// Opens the file for appending. A line that a crash left unfinished was never taken, and is cut off.
@@ -125,8 +125,8 @@ pub(super) struct Textfile {
 }
 
 impl Textfile {
-    pub(super) fn open(settings: &PrometheusSettings) -> Result<Self, ReachError> {
-        Ok(Self { path: settings.path.clone() })
+    pub(super) fn new(settings: &PrometheusSettings) -> Self {
+        Self { path: settings.path.clone() }
     }
 
     fn replace(&self, text: &str) -> io::Result<()> {

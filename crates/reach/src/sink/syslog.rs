@@ -48,7 +48,7 @@ impl Forwarder {
         }
         wire.flush().map_err(|error| wire.trouble(&error, "it did not read on"))?;
         match wire.close() {
-            Err(ReachError::Slow { .. }) if !self.settings.await_closure => Ok(()),
+            Err(ReachError::Slow { .. } | ReachError::Connection { .. }) if !self.settings.await_closure => Ok(()),
             other => other,
         }
     }

@@ -79,8 +79,8 @@ impl MailServer {
     /// Begins to listen on a free port of loopback.
     pub fn start(mode: MailMode) -> io::Result<Self> {
         let listener = TcpListener::bind(("127.0.0.1", 0))?;
-        let (address, shared) = (listener.local_addr()?, Arc::new(Shared::default()));
-        *shared.mechanisms.lock().unwrap_or_else(PoisonError::into_inner) = "PLAIN LOGIN".to_owned();
+        let shared = Arc::new(Shared { mechanisms: Mutex::new("PLAIN LOGIN".to_owned()), ..Shared::default() });
+        let address = listener.local_addr()?;
         let inner = Arc::clone(&shared);
         thread::spawn(move || {
             for stream in listener.incoming().flatten() {
@@ -111,7 +111,7 @@ impl MailServer {
 
     /// Which mechanisms of `AUTH` it offers.
     pub fn offer(&self, mechanisms: &str) {
-        *self.shared.mechanisms.lock().unwrap_or_else(PoisonError::into_inner) = mechanisms.to_owned();
+        mechanisms.clone_into(&mut self.shared.mechanisms.lock().unwrap_or_else(PoisonError::into_inner));
     }
 
     /// Every mail that was taken, in order, repeats included.

@@ -84,14 +84,17 @@ fn receive(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) -
     match tls {
         None => {
             read_frames(&mut &stream, shared)?;
-            hold_back(shared);
+            if is_cut(shared) {
+                // Longer than the client's patience, so that it cannot take the end of the stream for an answer.
+                thread::sleep(Duration::from_secs(3));
+            }
             Ok(())
         }
         Some(tls) => {
             let mut stream = StreamOwned::new(ServerConnection::new(tls).map_err(io::Error::other)?, stream);
             read_frames(&mut stream, shared)?;
-            if hold_back(shared) {
-                // Neither closure nor goodbye: the connection is reset, because what came is thrown away unread.
+            if is_cut(shared) {
+                // As when a receiver dies: TCP ends, TLS does not.
                 return Ok(());
             }
             stream.conn.send_close_notify();
@@ -101,13 +104,8 @@ fn receive(stream: TcpStream, tls: Option<Arc<ServerConfig>>, shared: &Shared) -
 }
 
 /// Whether this connection is one of those that are cut.
-fn hold_back(shared: &Shared) -> bool {
-    let cut = shared.cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok();
-    if cut {
-        // Longer than the client's patience, so that it cannot take the end of the stream for an answer.
-        thread::sleep(Duration::from_secs(3));
-    }
-    cut
+fn is_cut(shared: &Shared) -> bool {
+    shared.cut.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)).is_ok()
 }
 
 /// `MSG-LEN SP SYSLOG-MSG`, until the end (RFC 5425, section 4.3).

@@ -75,6 +75,8 @@ pub(crate) fn tls_file(name: &str) -> PathBuf {
 /// Reaches `port` of `localhost` over TLS with the tests' authority, and of `127.0.0.1` in the clear.
 pub(crate) fn settings(port: u16) -> Settings {
     let mut settings = Settings { roots: Roots::File(tls_file("ca.pem")), ..open_settings(&[port]) };
+    // A busy machine must not look like a server that dawdles.
+    (settings.limits.answer_ms, settings.limits.idle_ms) = (1_500, 2_000);
     let host = "localhost".parse().unwrap();
     settings.egress.hosts.push(HostRule { host, port: Some(port), scheme: Scheme::Https, network: Network::Local });
     settings

@@ -74,7 +74,7 @@ fn py_ocsf_models_reads_a_detection_finding() {
     let Some(program) = python("py_ocsf_models") else { return };
     let script = "import sys\nfrom py_ocsf_models.events.findings.detection_finding import DetectionFinding as F\n\
                   f = F.model_validate_json(sys.stdin.read())\n\
-                  print(f.class_uid.value, f.type_uid.value, f.severity.name, f.metadata.version, f.finding_info.uid)";
+                  print(f.class_uid, f.type_uid.value, f.severity, f.metadata.version, f.finding_info.uid)";
     for alert in [alert(0), hostile()] {
         let severity = if alert.confidence.is_nan() { "Critical" } else { "High" };
         let expected = format!("2004 200401 {severity} 1.5.0 {}", alert.id.hex());

@@ -3,12 +3,15 @@
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ringfence_schema::{Timestamp, finding::printable};
 
-use super::{Parcel, cut, message_id, severity_word};
+use super::{Parcel, cut, finite, message_id, severity_word};
 
 /// Longest subject in bytes before it is encoded.
 const SUBJECT_BYTES_MAX: usize = 160;
-/// Bytes of text in one encoded word: 60 characters of base64, and its frame, fit into 75 (RFC 2047, section 2).
-const WORD_BYTES: usize = 45;
+/// Bytes of text in one encoded word: with its frame and `Subject: ` in front it fits into the 76 characters of RFC 2047,
+/// section 2.
+const WORD_BYTES: usize = 39;
+/// Longest subject that stands as it is, in characters.
+const PLAIN_CHARS_MAX: usize = 67;
 /// Characters of base64 in one line.
 const LINE_CHARS: usize = 76;
 
@@ -49,7 +52,7 @@ pub fn mail(parcel: &Parcel<'_>, from: &str, to: &[String]) -> String {
 fn body(parcel: &Parcel<'_>) -> String {
     let alert = parcel.alert;
     let line = |text: &str| printable(text, 2_048);
-    let confidence = alert.confidence.clamp(0.0, 1.0) * 100.0;
+    let confidence = finite(alert.confidence).clamp(0.0, 1.0) * 100.0;
     [
         line(&alert.message),
         String::new(),
@@ -72,9 +75,10 @@ fn body(parcel: &Parcel<'_>) -> String {
         + "\r\n"
 }
 
-/// Text of a header: as it is where it is short ASCII, else encoded words (RFC 2047), each a line of its own.
+/// Text of a header: as it is where it is short ASCII that could not be taken for encoded words, else encoded words (RFC
+/// 2047), each a line of its own.
 fn encoded_words(text: &str) -> String {
-    if text.is_ascii() && text.len() <= LINE_CHARS {
+    if text.is_ascii() && text.len() <= PLAIN_CHARS_MAX && !text.contains("=?") {
         return text.to_owned();
     }
     let mut words = Vec::new();

@@ -4,7 +4,7 @@
 use ringfence_schema::{Digest, Severity, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Parcel, message_id, severity_word, title};
+use super::{Parcel, finite, message_id, severity_word, title};
 use crate::sink::metrics::{MetricKind, Metrics};
 
 /// `AGGREGATION_TEMPORALITY_CUMULATIVE`.
@@ -116,9 +116,4 @@ fn severity_number(severity: Severity) -> u32 {
         Severity::High => 17,
         Severity::Critical => 21,
     }
-}
-
-/// JSON has no word for what is not finite.
-fn finite(value: f64) -> f64 {
-    if value.is_finite() { value } else { 0.0 }
 }

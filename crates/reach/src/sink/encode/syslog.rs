@@ -2,7 +2,7 @@
 
 use ringfence_schema::{Severity, finding::printable};
 
-use super::{Parcel, cut, message_id, severity_word, title};
+use super::{Parcel, cut, finite, message_id, severity_word, title};
 
 /// Longest message in bytes: what RFC 5425, section 4.3.1 says that receivers should take.
 pub const SYSLOG_BYTES_MAX: usize = 8_192;
@@ -23,7 +23,7 @@ pub fn syslog(parcel: &Parcel<'_>, facility: u8, hostname: Option<&str>) -> Stri
     let hostname = header(hostname.unwrap_or_default(), HOSTNAME_BYTES_MAX);
     let message_type = header(&alert.rule, MSGID_BYTES_MAX);
     let subject = format!("{}/{}", alert.subject.kind.name(), alert.subject.name);
-    let confidence = format!("{:.4}", alert.confidence);
+    let confidence = format!("{:.4}", finite(alert.confidence));
     let (id, since, sequence) = (message_id(parcel), alert.since.to_string(), parcel.sequence.to_string());
     let parameters = [
         ("id", id.as_str()),
