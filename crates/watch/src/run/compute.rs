@@ -198,7 +198,7 @@ impl Compute {
         let stored = self.work.read_bytes >= STORED_BYTES || self.work.written_bytes >= STORED_BYTES;
         if self.unread() {
             return match (self.reports, talked || self.work.written) {
-                (Reports::Silent, _) => Some((60_000, Severity::Medium, 0.9)),
+                (Reports::Silent, _) => Some((25_000, Severity::Medium, 0.9)),
                 (_, true) if self.claims.count == 0 => Some((90_000, Severity::Medium, 0.9)),
                 _ => Some((20_000, Severity::High, 0.97)),
             };

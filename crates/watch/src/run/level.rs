@@ -14,7 +14,6 @@ pub(super) struct Level {
     factor: f64,
     evidence: f64,
     began_ms: Option<u64>,
-    reports: u64,
     highest: f64,
 }
 
@@ -38,7 +37,6 @@ impl Level {
             factor: factor.ln(),
             evidence: 0.0,
             began_ms: None,
-            reports: 0,
             highest: f64::NEG_INFINITY,
         }
     }
@@ -47,7 +45,6 @@ impl Level {
     pub(super) fn push(&mut self, at_ms: u64, value: f64) -> Option<Jump> {
         let y = signed_log(value, UNIT);
         let centre = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP);
-        self.reports += 1;
         let Some((median, deviation)) = centre else {
             self.recent.push(y);
             self.highest = self.highest.max(y);
@@ -77,6 +74,13 @@ impl Level {
             self.highest = self.highest.max(y);
         }
         jump
+    }
+
+    /// Training begins anew: what the level was says nothing about what it will be, except how high it may begin.
+    pub(super) fn begin_anew(&mut self) {
+        self.recent = Recent::default();
+        self.evidence = 0.0;
+        self.began_ms = None;
     }
 
     /// Median of the last reports, in the value's own unit.

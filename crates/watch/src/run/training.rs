@@ -92,6 +92,9 @@ impl Training {
                 message: "loss or gradient is not finite".to_owned(),
             });
         }
+        if let Some(step) = progress.step {
+            self.step(at_ms, step, progress, found);
+        }
         if let Some(loss) = progress.loss.filter(|loss| loss.is_finite()) {
             self.last_loss = Some(loss);
             jump(&mut self.loss, Kind::LossSpike, "loss", at_ms, loss, found);
@@ -105,9 +108,6 @@ impl Training {
             let usual = self.gradient.usual();
             jump(&mut self.gradient, Kind::GradientExplosion, "gradient-norm", at_ms, norm, found);
             self.vanishing(at_ms, norm, usual, found);
-        }
-        if let Some(step) = progress.step {
-            self.step(at_ms, step, progress, found);
         }
     }
 
@@ -207,7 +207,8 @@ impl Training {
         let gap = steps.gaps.newest(16).unwrap_or(1.0).max(1.0);
         let back = steps.last.saturating_sub(step) as f64;
         // A count that begins anew is another phase or another epoch; a few steps back are lines out of order.
-        let anew = (step as f64) <= 2.0 * gap || epoch > steps.epoch;
+        let begun_anew = back > 10.0 * gap && (step as f64) <= 2.0 * gap;
+        let anew = begun_anew || epoch > steps.epoch;
         if back > 10.0 * gap && !anew {
             found.push(Sighting {
                 kind: Kind::StepBackwards,
@@ -228,6 +229,13 @@ impl Training {
         }
         steps.last = step;
         steps.epoch = epoch;
+        if begun_anew {
+            // The next fold, or another model: its loss begins where losses begin.
+            self.loss.begin_anew();
+            self.evaluation.begin_anew();
+            self.gradient.begin_anew();
+            self.course = Course::default();
+        }
         if gpu {
             return;
         }
