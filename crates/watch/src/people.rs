@@ -69,6 +69,9 @@ struct Role {
     hours: Hours,
     volumes: habits::Pooled,
     novel: reading::Pooled,
+    /// People seen, and those of them who were seen at a second place.
+    people: f64,
+    seconds: f64,
 }
 
 /// Evidence about a person within a day.
@@ -174,7 +177,13 @@ impl Person {
             found.extend(self.hours.look(now_ms, &peers.hours).map(|evidence| (Kind::UnusualHour, evidence)));
         }
         let place = habits::group(&access.place);
-        let fresh = self.places.look(&place, now_ms, self.active_days, library.visitors(&place, &access.person));
+        let fresh = self.places.look(
+            &place,
+            now_ms,
+            self.active_days,
+            library.visitors(&place, &access.person),
+            peers.seconds / peers.people.max(1.0),
+        );
         if settled {
             if let Some(travel) = self.places.travel(&place, now_ms) {
                 found.push((Kind::ImpossibleTravel, travel));
@@ -206,7 +215,13 @@ impl Person {
     }
 
     fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Role) {
+        let before = self.places.count();
         self.places.learn(&habits::group(&access.place), now_ms);
+        match (before, self.places.count()) {
+            (0, _) => peers.people += 1.0,
+            (1, 2) => peers.seconds += 1.0,
+            _ => {}
+        }
         self.hours.learn(now_ms, &mut peers.hours);
         self.last_ms = now_ms;
     }

@@ -198,7 +198,7 @@ impl RunWatch {
                 self.checkpoints.file(at_ms, change, found);
             }
             Observed::Refused { detail } => self.calls.refused(at_ms, detail, found),
-            Observed::Limit { detail } => self.growth.limit(at_ms, detail, found),
+            Observed::Limit { detail } => growth::Growth::limit(at_ms, detail, found),
             Observed::Collected { path, sha256, .. } => self.checkpoints.collected(at_ms, path, sha256, found),
             Observed::Started { .. } | Observed::Exited { .. } | Observed::NotCollected { .. } => {}
         }

@@ -36,14 +36,24 @@ struct Known {
 
 impl Places {
     /// How new the place is: against how often this person takes new places, and whether others are there too.
-    pub(super) fn look(&self, place: &str, now_ms: u64, active_days: u64, others: usize) -> Option<Evidence> {
+    /// `seconds`: the share of their peers who have a second place.
+    pub(super) fn look(
+        &self,
+        place: &str,
+        now_ms: u64,
+        active_days: u64,
+        others: usize,
+        seconds: f64,
+    ) -> Option<Evidence> {
         if place.is_empty() || self.known.contains_key(place) {
             return None;
         }
         // Good and Turing's estimate (Good 1953) of what was never seen: places that were seen on a single day, by days,
         // halved because people come back to most of them.
         let single = self.known.values().filter(|known| known.days == 1).count() as f64;
-        let rate = (0.2 + 0.5 * single) / (5.0 + active_days as f64);
+        // Who was seen at one place only may have a second, as far as their peers have.
+        let second = if self.known.len() == 1 { seconds } else { 0.0 };
+        let rate = (0.2 + 0.5 * single + second) / (5.0 + active_days as f64);
         let company = match others {
             0 => 2.0,
             1 => -1.0,
@@ -57,6 +67,11 @@ impl Places {
             seen: format!("from `{place}`, where {others} others were seen"),
             since_ms: now_ms,
         })
+    }
+
+    /// How many places are known.
+    pub(super) fn count(&self) -> usize {
+        self.known.len()
     }
 
     /// Another place minutes ago, where one of the two is not usual.
@@ -198,7 +213,7 @@ impl Volumes {
         let weight = (-student_tail(strongest.z).ln() * among_peers).min(12.0);
         (weight >= 2.0).then(|| Evidence {
             weight,
-            expected: format!("about {} MB or {} reads a day", unlog(volume, 1e6), unlog(often, 1.0)),
+            expected: format!("about {:.0} MB or {:.0} reads a day", unlog(volume, 1e6), unlog(often, 1.0)),
             seen: format!("{} MB in {count} reads today", bytes / 1_000_000),
             since_ms: now_ms,
         })
@@ -265,8 +280,8 @@ fn deviation(value: u64, own: &Recent<28>, role: &Recent<256>, scale_min: f64) -
     }
 }
 
-fn unlog(deviation: Option<Deviation>, unit: f64) -> u64 {
-    deviation.map_or(0, |found| (found.centre.exp_m1() / unit) as u64)
+fn unlog(deviation: Option<Deviation>, unit: f64) -> f64 {
+    deviation.map_or(0.0, |found| found.centre.exp_m1() / unit)
 }
 
 /// Upper tail of Student's t with 3 degrees of freedom: volumes have heavy tails.

@@ -134,7 +134,7 @@ impl Compute {
             let fingerprint = (loss.to_bits(), progress.gradient_norm.map_or(0, f64::to_bits));
             // A loss of nothing may stay so: the data is learned. Any other has the batches' noise in it.
             if claims.fingerprint == Some(fingerprint) && moved && loss.abs() > 1e-3 {
-                claims.same += 1;
+                claims.same = claims.same.saturating_add(1);
             } else {
                 claims.same = 0;
                 claims.same_since_ms = at_ms;
@@ -204,7 +204,7 @@ impl Compute {
             };
         }
         if self.claims.count > 0 {
-            let own = 10 * self.claims.gap_max_ms;
+            let own = self.claims.gap_max_ms.saturating_mul(10);
             let evaluation = self.work.busy_ms / 4;
             return Some((STALL_MS.max(own).max(evaluation), Severity::Medium, 0.8));
         }

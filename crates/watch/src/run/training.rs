@@ -136,7 +136,7 @@ impl Training {
                 course.start = course.first.newest(32);
             }
         }
-        if course.reports % 8 != 0 || course.recent.len() < 64 {
+        if !course.reports.is_multiple_of(8) || course.recent.len() < 64 {
             return;
         }
         let Some((now, deviation)) = course.recent.centre(0) else { return };
@@ -145,7 +145,7 @@ impl Training {
         let start = course.start.unwrap_or(now);
         course.improved |= start - now > PLATEAU_GAIN.max(deviation);
         let margin = DIVERGENCE_FACTOR.ln().max(4.0 * deviation);
-        course.rising = if now - best > margin { course.rising + 1 } else { 0 };
+        course.rising = if now - best > margin { course.rising.saturating_add(1) } else { 0 };
         // Eight looks of eight reports: the whole window has turned over.
         if course.rising >= 8 {
             let severity = if now > start { Severity::High } else { Severity::Medium };
@@ -184,7 +184,7 @@ impl Training {
             _ => false,
         };
         let vanished = norm < VANISHED && usual.is_some() && high;
-        self.small_gradients = if vanished { self.small_gradients + 1 } else { 0 };
+        self.small_gradients = if vanished { self.small_gradients.saturating_add(1) } else { 0 };
         if self.small_gradients >= 12 {
             found.push(Sighting {
                 kind: Kind::GradientVanishing,

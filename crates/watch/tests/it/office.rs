@@ -244,7 +244,7 @@ fn work(
         let artifact = pick(customs, project, chance);
         accesses.push(access(person, day, hour, artifact, sizes, &place, chance));
         if chance.happens(customs.denied) {
-            for _ in 0..1 + chance.below(3) {
+            for _ in 0..=chance.below(3) {
                 let denied = access(person, day, hour, artifact, sizes, &place, chance);
                 accesses.push(Access { allowed: false, bytes: 0, ..denied });
             }
