@@ -275,7 +275,7 @@ fn sure(seen: Option<&Seen>) -> f64 {
 }
 
 /// Deviations beyond which a version is unusual.
-const Z_MAX: f64 = 5.0;
+const Z_MAX: f64 = 3.0;
 /// Versions until a dataset's own history is the measure.
 const VERSIONS_MIN: usize = 4;
 /// Shares below this are linear on the logarithmic scale.

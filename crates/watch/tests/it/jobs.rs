@@ -655,3 +655,47 @@ pub(crate) fn held_out() -> Vec<Job> {
         },
     ]
 }
+
+/// Jobs that were written when everything above had been measured, and measured once.
+pub(crate) fn fresh() -> Vec<Job> {
+    let job = Job::usual;
+    let restarts = RateCurve::Steps(vec![(0, 0.1), (6_000, 0.005), (12_000, 0.1), (18_000, 0.005), (24_000, 0.1)]);
+    let linear = RateCurve::Linear { peak: 0.3, warmup: 3_000, total: 60_000, end: 0.001 };
+    vec![
+        Job { rate: restarts, batch: 8, ..job("warm restarts") },
+        Job { log_every: 1, step_ms: 90.0, batch: 8, hidden: 20, rate: linear, ..job("a word for every step") },
+        Job {
+            talk: Talk::Nothing,
+            gpu: true,
+            workers: 16,
+            compile_s: 300.0,
+            ..job("says nothing, compiles, a graphics processor")
+        },
+        Job { memory_mb: 3_600.0, memory_limit_mb: 4_096, workers: 100, cores: 8.0, ..job("near its limits") },
+        Job {
+            evaluate_every: 9_000,
+            evaluate_s: 700.0,
+            talk: Talk::Buffered,
+            log_every: 25,
+            ..job("buffered, evaluations of minutes")
+        },
+        Job { ordered: true, label_noise: 0.2, batch: 50, log_every: 3, ..job("in order, noisy") },
+        Job {
+            optimiser: Optimiser::Momentum,
+            hidden: 40,
+            batch: 2,
+            rate: RateCurve::Constant(0.03),
+            ..job("unsteady")
+        },
+        Job { stall: (0.0005, 120.0), cpu_noise: 0.8, startup_s: 90.0, cold: true, ..job("slow storage") },
+        Job { folds: 10, optimiser: Optimiser::Adam, rate: RateCurve::Constant(0.01), hidden: 12, ..job("ten folds") },
+        Job {
+            talk: Talk::Lines,
+            reads_seen: false,
+            checkpoint_s: 40.0,
+            fetch: 900_000.0,
+            refused_calls: 60,
+            ..job("fetches, unread lines")
+        },
+    ]
+}

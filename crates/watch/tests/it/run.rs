@@ -61,7 +61,7 @@ fn recorded_expectations(name: &str, events: &[RunEvent]) -> Expectations {
 #[test]
 fn recorded_trainings_raise_nothing() {
     let recordings = recordings();
-    assert!(recordings.len() >= 12);
+    assert!(recordings.len() >= 16);
     for (name, events) in recordings {
         let alerts = watch(&recorded_expectations(&name, &events), &events);
         assert!(alerts.is_empty(), "{name}: {alerts:#?}");
@@ -98,7 +98,9 @@ fn honest_jobs_of_a_few_minutes_raise_nothing() {
 #[test]
 #[ignore = "a day of simulated runs, half a minute in release"]
 fn honest_run_hours() {
-    for (name, jobs, seed) in [("tuned", jobs::tuned(), 1), ("held out", jobs::held_out(), 77)] {
+    for (name, jobs, seed) in
+        [("tuned", jobs::tuned(), 1), ("held out", jobs::held_out(), 77), ("fresh", jobs::fresh(), 4_001)]
+    {
         let (hours, raised) = count(&jobs, seed..seed + 2, 2.0);
         println!("{name}: {} jobs, {hours} run-hours, {} alerts", jobs.len(), raised.len());
         for alert in &raised {
@@ -332,7 +334,9 @@ fn bad_jobs_are_flagged_in_time_and_as_what_they_are() {
 #[test]
 #[ignore = "hundreds of jobs, half a minute in release"]
 fn every_bad_job_in_every_honest_one() {
-    for (name, jobs, seed) in [("tuned", jobs::tuned(), 10), ("held out", jobs::held_out(), 500)] {
+    for (name, jobs, seed) in
+        [("tuned", jobs::tuned(), 10), ("held out", jobs::held_out(), 500), ("fresh", jobs::fresh(), 9_000)]
+    {
         let (all, good, longest, missed) = flagged(&jobs, seed..seed + 3);
         println!("{name}: {good} of {all} flagged within 30 s, the last after {longest} ms");
         for line in &missed {
@@ -340,4 +344,54 @@ fn every_bad_job_in_every_honest_one() {
         }
         assert!(good * 100 >= all * 97, "{missed:#?}");
     }
+}
+
+#[test]
+fn absurd_claims_and_floods_break_nothing() {
+    let shares = (0..10).map(|label| (label.to_string(), 0.1)).collect();
+    let expected = Expectations {
+        label_shares: shares,
+        memory_bytes: Some(1),
+        processes: Some(1),
+        egress_budget_bytes: Some(1),
+        ..Expectations::default()
+    };
+    let mut watch = RunWatch::new("run-1", start(), expected);
+    let mut chance = Chance::new(3);
+    let mut raised = 0;
+    for at in 0..6_000_u64 {
+        let extreme = [0.0, -1e308, 1e308, f64::NAN, f64::INFINITY, 1e-320][chance.below(6)];
+        let count = [0, 1, u64::MAX][chance.below(3)];
+        let progress = Progress {
+            step: Some(chance.next() >> chance.below(64)),
+            epoch: Some(extreme),
+            loss: Some(extreme),
+            learning_rate: Some(extreme),
+            gradient_norm: Some(extreme),
+            labels: [(at % 3_000).to_string(), "1".to_owned()].into_iter().map(|label| (label, count)).collect(),
+            checkpoint: Some(format!("/out/{at}")),
+            checkpoint_sha256: Some(Digest::of(b"x")),
+            ..Progress::default()
+        };
+        let usage =
+            Usage { cpu_ms: count, memory_bytes: count, processes: count, sent_bytes: count, ..Usage::default() };
+        let change = FileChange {
+            path: format!("/out/{at}"),
+            change: Change::Written,
+            size: None,
+            sha256: Some(Digest::of(b"y")),
+        };
+        for source in [
+            Source::Claimed(Claimed::Progress(progress)),
+            Source::Observed(Observed::Sample(usage)),
+            Source::Observed(Observed::File(change)),
+            Source::Observed(jobs::question(&format!("{}.{at}.example", "é".repeat(300)))),
+        ] {
+            let at_ms = if at == 5_000 { u64::MAX } else { at * 500 };
+            raised += watch.push(&RunEvent { at_ms, source }).len();
+        }
+    }
+    raised += watch.end().len();
+    assert!(raised > 0);
+    assert!(watch.signals().iter().all(|signal| !signal.expected.is_empty()));
 }
