@@ -162,9 +162,9 @@ impl Dataset {
             found.push((Kind::VersionRate, Severity::Low, confidence, expected, format!("{:.2} h", gap_s / 3_600.0)));
         }
         if let Some((distance, label)) = self.label_move(change) {
-            let seen = against(&self.moves, share_scale(distance), 0.5);
-            if distance >= 0.02 && seen.as_ref().map_or(distance >= 0.2, |seen| seen.z > Z_MAX) {
-                let usual = seen.as_ref().map_or(0.0, |seen| share_of(seen.usual));
+            let seen = against(&self.moves, distance, MOVE_SCALE_MIN);
+            if distance >= 0.02 && seen.as_ref().map_or(distance >= 0.2, |seen| seen.z > MOVE_Z_MAX) {
+                let usual = seen.as_ref().map_or(0.0, |seen| seen.usual);
                 found.push((
                     Kind::LabelShift,
                     grave(distance >= 0.1),
@@ -232,7 +232,7 @@ impl Dataset {
             remember(&mut self.rewritten, share_scale(touched), 0.5);
             self.gaps.push(gap_s.ln_1p());
             if let Some((distance, _)) = self.label_move(change) {
-                remember(&mut self.moves, share_scale(distance), 0.5);
+                remember(&mut self.moves, distance, MOVE_SCALE_MIN);
             }
             if let Some(drift) = change.drift.filter(|drift| drift.is_finite()) {
                 remember(&mut self.drifts, share_scale(drift), 0.4);
@@ -275,7 +275,11 @@ fn sure(seen: Option<&Seen>) -> f64 {
 }
 
 /// Deviations beyond which a version is unusual.
-const Z_MAX: f64 = 3.0;
+const Z_MAX: f64 = 3.5;
+/// The same for label shares, whose small moves are sampling.
+const MOVE_Z_MAX: f64 = 8.0;
+/// Least deviation of how far label shares move.
+const MOVE_SCALE_MIN: f64 = 0.002;
 /// Versions until a dataset's own history is the measure.
 const VERSIONS_MIN: usize = 4;
 /// Shares below this are linear on the logarithmic scale.
