@@ -1,7 +1,7 @@
 //! What the models have already said, so that each matter is said once.
 //!
 //! A model hands in a [`Sighting`] whenever it sees something; [`Book::raise`] makes an [`Alert`] of the first, and of
-//! later ones only where they are graver. A matter that was not seen for [`QUIET_MS`] is over: the next sighting is a new one.
+//! later ones only where they are graver. A matter that was not seen for a while is over: the next sighting is a new one.
 //! At most [`OPEN_MAX`] matters are kept; the one that was seen longest ago gives way.
 
 use std::collections::BTreeMap;
@@ -29,8 +29,9 @@ pub(crate) struct Sighting {
 }
 
 /// The open matters of one subject, or of many.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(crate) struct Book {
+    quiet_ms: u64,
     open: BTreeMap<(Subject, Kind, String), Open>,
 }
 
@@ -43,6 +44,11 @@ struct Open {
 }
 
 impl Book {
+    /// A book in which a matter is over when it was not seen for `quiet_ms` milliseconds.
+    pub(crate) fn new(quiet_ms: u64) -> Self {
+        Self { quiet_ms, open: BTreeMap::new() }
+    }
+
     /// Notes a sighting; an alert if the matter is new or graver than before.
     pub(crate) fn raise(&mut self, subject: &Subject, at: Timestamp, sighting: Sighting) -> Option<Alert> {
         let rule = rules::builtin(sighting.kind);
@@ -50,7 +56,7 @@ impl Book {
         let key = (subject.clone(), sighting.kind, sighting.signal.clone());
         let mut since = sighting.since.min(at);
         if let Some(open) = self.open.get_mut(&key)
-            && at.millis().saturating_sub(open.last.millis()) <= QUIET_MS
+            && at.millis().saturating_sub(open.last.millis()) <= self.quiet_ms
         {
             open.last = at;
             if severity <= open.severity {
@@ -112,8 +118,6 @@ pub(crate) fn cut(mut text: String) -> String {
 
 /// Matters that are remembered at a time.
 const OPEN_MAX: usize = 1_024;
-/// A matter that was not seen for this long is over, in milliseconds.
-const QUIET_MS: u64 = 15 * 60 * 1_000;
 /// A signal is shown as unusual for this long after the last sighting, in milliseconds.
 const SHOWN_MS: u64 = 60 * 1_000;
 /// Longest text in an alert, in bytes.

@@ -163,10 +163,10 @@ impl Router {
                 continue;
             }
             crossing.told = true;
-            raised.push(self.rules.rule(&threshold.id).map(|rule| {
+            raised.extend(self.rules.rule(&threshold.id).map(|rule| {
                 let since = crossing.since;
                 Alert {
-                    id: Alert::identify(&rule.id, subject, &signal.name, since),
+                    id: Alert::identify(&rule.id, subject, signal.name, since),
                     rule: rule.id.clone(),
                     kind: rule.kind.clone(),
                     severity: rule.severity,
@@ -184,7 +184,7 @@ impl Router {
                 }
             }));
         }
-        raised.into_iter().flatten().collect::<Vec<_>>().into_iter().flat_map(|alert| self.push(alert)).collect()
+        raised.into_iter().flat_map(|alert| self.push(alert)).collect()
     }
 
     fn held_back(&self, alert: &Alert) -> Option<(State, String)> {

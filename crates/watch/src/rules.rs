@@ -159,7 +159,7 @@ pub enum RulesError {
 /// The table in force.
 #[derive(Debug, Clone)]
 pub struct Rules {
-    rules: BTreeMap<String, Rule>,
+    table: BTreeMap<String, Rule>,
     base: BTreeMap<String, Severity>,
     pub(crate) thresholds: Vec<Threshold>,
     pub(crate) maintenance: Vec<Maintenance>,
@@ -170,10 +170,10 @@ pub struct Rules {
 impl Rules {
     /// The built-in table, unchanged.
     pub fn builtin() -> Self {
-        let rules: BTreeMap<String, Rule> = TABLE.values().map(|rule| (rule.id.clone(), rule.clone())).collect();
-        let base = rules.iter().map(|(id, rule)| (id.clone(), rule.severity)).collect();
+        let table: BTreeMap<String, Rule> = TABLE.values().map(|rule| (rule.id.clone(), rule.clone())).collect();
+        let base = table.iter().map(|(id, rule)| (id.clone(), rule.severity)).collect();
         Self {
-            rules,
+            table,
             base,
             thresholds: Vec::new(),
             maintenance: Vec::new(),
@@ -192,12 +192,12 @@ impl Rules {
 
     /// The rule with this id.
     pub fn rule(&self, id: &str) -> Option<&Rule> {
-        self.rules.get(id)
+        self.table.get(id)
     }
 
     /// All rules, by id.
     pub fn iter(&self) -> impl Iterator<Item = &Rule> {
-        self.rules.values()
+        self.table.values()
     }
 
     /// The user's threshold rules.
@@ -212,7 +212,7 @@ impl Rules {
 
     /// An alert's severity by this table: moved by as much as the user moved the rule.
     pub(crate) fn severity(&self, id: &str, seen: Severity) -> Severity {
-        let (Some(rule), Some(base)) = (self.rules.get(id), self.base.get(id)) else { return seen };
+        let (Some(rule), Some(base)) = (self.table.get(id), self.base.get(id)) else { return seen };
         let moved = rank(seen) + rank(rule.severity) - rank(*base);
         SEVERITIES.iter().copied().find(|severity| rank(*severity) == moved).unwrap_or(if moved < 0 {
             Severity::Info
@@ -233,7 +233,7 @@ impl Rules {
 
     /// What is done about a new matter: more than `notify` only on what was observed, unless the rule says otherwise.
     pub(crate) fn actions(&self, id: &str, basis: Basis) -> Vec<Action> {
-        let Some(rule) = self.rules.get(id) else { return notify() };
+        let Some(rule) = self.table.get(id) else { return notify() };
         if basis == Basis::Claimed && !rule.act_on_claims {
             return rule.actions.iter().copied().filter(|action| *action == Action::Notify).collect();
         }

@@ -124,7 +124,7 @@ impl RunWatch {
         Self {
             subject: Subject { kind: SubjectKind::Run, name: cut(run.to_owned()) },
             started,
-            book: Book::default(),
+            book: Book::new(QUIET_MS),
             compute: compute::Compute::new(&expected),
             growth: growth::Growth::new(&expected),
             training: training::Training::default(),
@@ -198,7 +198,7 @@ impl RunWatch {
                 self.checkpoints.file(at_ms, change, found);
             }
             Observed::Refused { detail } => self.calls.refused(at_ms, detail, found),
-            Observed::Limit { detail } => self.growth.limit(at_ms, detail, found),
+            Observed::Limit { detail } => growth::Growth::limit(at_ms, detail, found),
             Observed::Collected { path, sha256, .. } => self.checkpoints.collected(at_ms, path, sha256, found),
             Observed::Started { .. } | Observed::Exited { .. } | Observed::NotCollected { .. } => {}
         }
@@ -240,5 +240,7 @@ pub(crate) fn line(
     Signal { name, value, unit, expected: expected.unwrap_or_else(|| "learning".to_owned()), state, basis }
 }
 
+/// A matter that was not seen for this long is over, in milliseconds.
+const QUIET_MS: u64 = 15 * 60 * 1_000;
 /// Places of inputs that are told apart.
 const INPUTS_MAX: usize = 64;

@@ -32,6 +32,13 @@ impl<const N: usize> Recent<N> {
         Some((median, MAD_TO_DEVIATION * deviation))
     }
 
+    /// A robust standard deviation from differences of neighbours: a slow trend is no noise.
+    pub(crate) fn noise(&self) -> Option<f64> {
+        let next = self.values.iter().skip(1);
+        let mut steps: Vec<f64> = self.values.iter().zip(next).map(|(before, after)| (after - before).abs()).collect();
+        Some(MAD_TO_DEVIATION * median(&mut steps)? / std::f64::consts::SQRT_2)
+    }
+
     /// Median of the newest `count`.
     pub(crate) fn newest(&self, count: usize) -> Option<f64> {
         let skipped = self.values.len().saturating_sub(count);
@@ -52,7 +59,7 @@ pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
 
 /// A logarithm that takes every number: about ln|x| with the sign of `x`, linear below `unit`.
 pub(crate) fn signed_log(value: f64, unit: f64) -> f64 {
-    value.signum() * (value.abs() / unit).ln_1p()
+    value.signum() * (value.abs() / unit).min(f64::MAX).ln_1p()
 }
 
 /// Shannon entropy of a text's bytes, in bits per byte.

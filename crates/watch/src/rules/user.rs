@@ -146,7 +146,7 @@ pub(super) fn apply(rules: &Rules, text: &str) -> Result<Rules, RulesError> {
 
 fn apply_change(rules: &mut Rules, change: UserChange) -> Result<(), RulesError> {
     given(&change.rule, &change.reason)?;
-    let Some(rule) = rules.rules.get_mut(&change.rule) else {
+    let Some(rule) = rules.table.get_mut(&change.rule) else {
         return Err(RulesError::UnknownRule { rule: change.rule });
     };
     if change.actions.as_ref().is_some_and(Vec::is_empty) {
@@ -170,7 +170,7 @@ fn add_threshold(rules: &mut Rules, threshold: UserThreshold) -> Result<(), Rule
     if !id.starts_with(USER_PREFIX) {
         return Err(entry(&id, "the id of a rule of your own begins with `USR-`"));
     }
-    if rules.rules.contains_key(&id) {
+    if rules.table.contains_key(&id) {
         return Err(entry(&id, "the id is taken"));
     }
     if above.is_none() && below.is_none() {
@@ -193,7 +193,7 @@ fn add_threshold(rules: &mut Rules, threshold: UserThreshold) -> Result<(), Rule
         ..base.clone()
     };
     rules.base.insert(id.clone(), severity);
-    rules.rules.insert(id.clone(), rule);
+    rules.table.insert(id.clone(), rule);
     let subject = SubjectPattern::parse(subject.as_deref().unwrap_or("*"));
     rules.thresholds.push(Threshold { id, signal, above, below, for_ms: for_seconds.saturating_mul(1_000), subject });
     Ok(())

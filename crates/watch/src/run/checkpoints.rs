@@ -66,9 +66,9 @@ impl Checkpoints {
             kept.blind = true;
             return;
         };
-        let before = kept.written.back().map(|(_, digest)| digest.clone());
+        let before = kept.written.back().map(|(_, digest)| *digest);
         kept.blind = false;
-        remember(&mut kept.written, (at_ms, digest.clone()));
+        remember(&mut kept.written, (at_ms, *digest));
         if kept.waiting.as_ref().is_some_and(|(_, claimed)| claimed == digest) {
             kept.waiting = None;
         }
@@ -97,16 +97,16 @@ impl Checkpoints {
             kept.rewritten = None;
             return;
         };
-        remember(&mut kept.claimed, digest.clone());
+        remember(&mut kept.claimed, *digest);
         let latest = kept.written.back().map(|(_, digest)| digest);
         if latest == Some(digest) {
             kept.rewritten = None;
             kept.waiting = None;
         } else if kept.written.iter().any(|(_, written)| written == digest) {
             // It was so, and is not any more: unless another word comes, somebody wrote in between.
-            kept.rewritten = kept.rewritten.take().or(Some((at_ms, Some(digest.clone()))));
+            kept.rewritten = kept.rewritten.take().or(Some((at_ms, Some(*digest))));
         } else {
-            kept.waiting = Some((at_ms, digest.clone()));
+            kept.waiting = Some((at_ms, *digest));
             kept.rewritten = None;
         }
     }
@@ -114,7 +114,7 @@ impl Checkpoints {
     /// Lets time pass: words and writings that nothing followed.
     pub(super) fn pass(&mut self, at_ms: u64, found: &mut Sightings) {
         for (path, kept) in &mut self.files {
-            if let Some((since_ms, claimed)) = kept.waiting.clone().filter(|(since, _)| at_ms > since + WORD_MS) {
+            if let Some((since_ms, claimed)) = kept.waiting.filter(|(since, _)| at_ms > since.saturating_add(WORD_MS)) {
                 kept.waiting = None;
                 // Where the kernel does not tell of writings there is nothing to compare; collection will.
                 if let (Some((_, written)), false) = (kept.written.back(), kept.blind) {
@@ -122,7 +122,8 @@ impl Checkpoints {
                     found.push(sighting(path, Basis::Both, &claimed, written, since_ms, 0.97, message, found));
                 }
             }
-            if let Some((since_ms, before)) = kept.rewritten.clone().filter(|(since, _)| at_ms > since + WORD_MS) {
+            if let Some((since_ms, before)) = kept.rewritten.filter(|(since, _)| at_ms > since.saturating_add(WORD_MS))
+            {
                 kept.rewritten = None;
                 if let (Some(before), Some((_, written))) = (before, kept.written.back()) {
                     let message = format!("`{path}` was written again after the job had spoken of it, without a word");
@@ -148,7 +149,7 @@ impl Checkpoints {
     }
 
     pub(super) fn end(&mut self, at_ms: u64, found: &mut Sightings) {
-        self.pass(at_ms.saturating_add(WORD_MS + 1), found);
+        self.pass(at_ms.saturating_add(WORD_MS).saturating_add(1), found);
     }
 
     pub(super) fn signals(&self, signals: &mut Vec<Signal>) {

@@ -134,7 +134,7 @@ impl Compute {
             let fingerprint = (loss.to_bits(), progress.gradient_norm.map_or(0, f64::to_bits));
             // A loss of nothing may stay so: the data is learned. Any other has the batches' noise in it.
             if claims.fingerprint == Some(fingerprint) && moved && loss.abs() > 1e-3 {
-                claims.same += 1;
+                claims.same = claims.same.saturating_add(1);
             } else {
                 claims.same = 0;
                 claims.same_since_ms = at_ms;
@@ -198,13 +198,13 @@ impl Compute {
         let stored = self.work.read_bytes >= STORED_BYTES || self.work.written_bytes >= STORED_BYTES;
         if self.unread() {
             return match (self.reports, talked || self.work.written) {
-                (Reports::Silent, _) => Some((60_000, Severity::Medium, 0.9)),
+                (Reports::Silent, _) => Some((25_000, Severity::Medium, 0.9)),
                 (_, true) if self.claims.count == 0 => Some((90_000, Severity::Medium, 0.9)),
                 _ => Some((20_000, Severity::High, 0.97)),
             };
         }
         if self.claims.count > 0 {
-            let own = 10 * self.claims.gap_max_ms;
+            let own = self.claims.gap_max_ms.saturating_mul(10);
             let evaluation = self.work.busy_ms / 4;
             return Some((STALL_MS.max(own).max(evaluation), Severity::Medium, 0.8));
         }

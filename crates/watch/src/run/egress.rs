@@ -264,7 +264,7 @@ fn looks_encoded(label: &str) -> bool {
     let changes = bytes.iter().zip(bytes.iter().skip(1)).filter(|(a, b)| digit(**a) != digit(**b)).count();
     let vowels = bytes.iter().filter(|byte| b"aeiou".contains(byte)).count();
     let letters = bytes.iter().filter(|byte| byte.is_ascii_alphabetic()).count();
-    let hyphens = bytes.iter().filter(|byte| **byte == b'-').count();
+    let hyphens = label.matches('-').count();
     let mixed = changes * 5 >= length;
     let unspoken = letters * 10 >= length * 8 && vowels * 6 < letters;
     let unbroken = hyphens * 12 < length;

@@ -81,7 +81,8 @@ impl Growth {
         }
     }
 
-    pub(super) fn limit(&mut self, at_ms: u64, detail: &str, found: &mut Sightings) {
+    /// The supervisor tells that a limit was reached.
+    pub(super) fn limit(at_ms: u64, detail: &str, found: &mut Sightings) {
         let kind = match detail {
             detail if detail.starts_with("processes") => Kind::ForkBomb,
             detail if detail.starts_with("memory") => Kind::MemoryBomb,
@@ -155,15 +156,15 @@ impl Filling {
             if self.rising == 0 {
                 self.since_ms = before_ms;
             }
-            self.rising += 1;
+            self.rising = self.rising.saturating_add(1);
         } else if self.rising > 0 {
             // A pause in an otherwise steady rise costs half of what was gained.
             self.rising /= 2;
         }
         let multiplied = value as f64 >= 1.3 * before.max(1) as f64;
-        self.multiplying = if multiplied { self.multiplying + 1 } else { 0 };
+        self.multiplying = if multiplied { self.multiplying.saturating_add(1) } else { 0 };
         let share = self.limit.map(|limit| value as f64 / limit as f64);
-        self.full = if share.is_some_and(|share| share >= 0.85) { self.full + 1 } else { 0 };
+        self.full = if share.is_some_and(|share| share >= 0.85) { self.full.saturating_add(1) } else { 0 };
         let room = self.limit.map_or(f64::INFINITY, |limit| limit.saturating_sub(value) as f64);
         let left_s = if self.slope > 0.0 { room / self.slope } else { f64::INFINITY };
         Some(Fill { share, left_s })

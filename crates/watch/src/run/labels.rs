@@ -97,7 +97,8 @@ impl Labels {
 
     fn compare(&mut self, at_ms: u64, counts: &BTreeMap<String, u64>, found: &mut Sightings) {
         let all = counts.values().take(LABELS_MAX).fold(0_u64, |all, count| all.saturating_add(*count)) as f64;
-        let known: u64 = counts.iter().filter(|(label, _)| self.shares.contains_key(*label)).map(|(_, n)| *n).sum();
+        let of_profile = counts.iter().filter(|(label, _)| self.shares.contains_key(*label));
+        let known = of_profile.fold(0_u64, |known, (_, count)| known.saturating_add(*count));
         // Names that the profile does not know at all: the job counts something else.
         if all < 1.0 || (self.compared == 0 && known == 0) {
             return;

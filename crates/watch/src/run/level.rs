@@ -1,7 +1,7 @@
 //! A level that may fall as it likes, and must not jump up and stay there: loss, gradient norm.
 //!
-//! Works on a signed logarithm, where noise is about as wide at every level, with median and median absolute deviation of
-//! the last reports, so that neither a fast descent nor heavy tails of single batches count as surprise. Evidence adds up
+//! Works on a signed logarithm, where noise is about as wide at every level, with the median of the last reports and the noise
+//! between neighbours, so that neither a fast descent nor heavy tails of single batches count as surprise. Evidence adds up
 //! under a heavy-tailed (Student t, 2 degrees of freedom) idea of normal; a single report is never enough unless it is
 //! off by orders of magnitude, and jumps below a factor do not count: schedules and new phases cause them.
 
@@ -14,7 +14,6 @@ pub(super) struct Level {
     factor: f64,
     evidence: f64,
     began_ms: Option<u64>,
-    reports: u64,
     highest: f64,
 }
 
@@ -38,7 +37,6 @@ impl Level {
             factor: factor.ln(),
             evidence: 0.0,
             began_ms: None,
-            reports: 0,
             highest: f64::NEG_INFINITY,
         }
     }
@@ -46,8 +44,7 @@ impl Level {
     /// Takes a report; what it says about a jump that is under way.
     pub(super) fn push(&mut self, at_ms: u64, value: f64) -> Option<Jump> {
         let y = signed_log(value, UNIT);
-        let centre = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP);
-        self.reports += 1;
+        let centre = self.recent.newest(CENTRE).zip(self.recent.noise()).filter(|_| self.recent.len() >= WARM_UP);
         let Some((median, deviation)) = centre else {
             self.recent.push(y);
             self.highest = self.highest.max(y);
@@ -79,6 +76,13 @@ impl Level {
         jump
     }
 
+    /// Training begins anew: what the level was says nothing about what it will be, except how high it may begin.
+    pub(super) fn begin_anew(&mut self) {
+        self.recent = Recent::default();
+        self.evidence = 0.0;
+        self.began_ms = None;
+    }
+
     /// Median of the last reports, in the value's own unit.
     pub(super) fn usual(&self) -> Option<f64> {
         let (median, _) = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP)?;
@@ -104,6 +108,8 @@ fn exp_of(y: f64) -> f64 {
 
 /// Reports that are remembered.
 const WINDOW: usize = 64;
+/// Newest reports whose median is the level: few enough to follow a descent, enough to outlast a jump's beginning.
+const CENTRE: usize = 24;
 /// Reports until something can be surprising.
 const WARM_UP: usize = 12;
 /// Newest reports that are held against those before.
@@ -115,6 +121,6 @@ const UNIT: f64 = 1e-3;
 /// Least deviation on the logarithmic scale: five percent.
 const SCALE_MIN: f64 = 0.05;
 /// What a surprise must exceed to count, so that evidence falls while all is normal.
-const ALLOWANCE: f64 = 3.0;
+const ALLOWANCE: f64 = 2.2;
 /// Evidence at which a jump is told, natural logarithm of odds.
-const EVIDENCE_MIN: f64 = 12.0;
+const EVIDENCE_MIN: f64 = 9.0;

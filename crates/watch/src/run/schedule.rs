@@ -131,7 +131,7 @@ impl Schedule {
         if self.off == 0 {
             self.since_ms = at_ms;
         }
-        self.off += 1;
+        self.off = self.off.saturating_add(1);
         let far = rate > 2.0 * high + room;
         if self.off >= 2 || far {
             found.push(Sighting {

@@ -92,6 +92,9 @@ impl Training {
                 message: "loss or gradient is not finite".to_owned(),
             });
         }
+        if let Some(step) = progress.step {
+            self.step(at_ms, step, progress, found);
+        }
         if let Some(loss) = progress.loss.filter(|loss| loss.is_finite()) {
             self.last_loss = Some(loss);
             jump(&mut self.loss, Kind::LossSpike, "loss", at_ms, loss, found);
@@ -105,9 +108,6 @@ impl Training {
             let usual = self.gradient.usual();
             jump(&mut self.gradient, Kind::GradientExplosion, "gradient-norm", at_ms, norm, found);
             self.vanishing(at_ms, norm, usual, found);
-        }
-        if let Some(step) = progress.step {
-            self.step(at_ms, step, progress, found);
         }
     }
 
@@ -136,7 +136,7 @@ impl Training {
                 course.start = course.first.newest(32);
             }
         }
-        if course.reports % 8 != 0 || course.recent.len() < 64 {
+        if !course.reports.is_multiple_of(8) || course.recent.len() < 64 {
             return;
         }
         let Some((now, deviation)) = course.recent.centre(0) else { return };
@@ -145,7 +145,7 @@ impl Training {
         let start = course.start.unwrap_or(now);
         course.improved |= start - now > PLATEAU_GAIN.max(deviation);
         let margin = DIVERGENCE_FACTOR.ln().max(4.0 * deviation);
-        course.rising = if now - best > margin { course.rising + 1 } else { 0 };
+        course.rising = if now - best > margin { course.rising.saturating_add(1) } else { 0 };
         // Eight looks of eight reports: the whole window has turned over.
         if course.rising >= 8 {
             let severity = if now > start { Severity::High } else { Severity::Medium };
@@ -184,7 +184,7 @@ impl Training {
             _ => false,
         };
         let vanished = norm < VANISHED && usual.is_some() && high;
-        self.small_gradients = if vanished { self.small_gradients + 1 } else { 0 };
+        self.small_gradients = if vanished { self.small_gradients.saturating_add(1) } else { 0 };
         if self.small_gradients >= 12 {
             found.push(Sighting {
                 kind: Kind::GradientVanishing,
@@ -207,7 +207,8 @@ impl Training {
         let gap = steps.gaps.newest(16).unwrap_or(1.0).max(1.0);
         let back = steps.last.saturating_sub(step) as f64;
         // A count that begins anew is another phase or another epoch; a few steps back are lines out of order.
-        let anew = (step as f64) <= 2.0 * gap || epoch > steps.epoch;
+        let begun_anew = back > 10.0 * gap && (step as f64) <= 2.0 * gap;
+        let anew = begun_anew || epoch > steps.epoch;
         if back > 10.0 * gap && !anew {
             found.push(Sighting {
                 kind: Kind::StepBackwards,
@@ -228,6 +229,13 @@ impl Training {
         }
         steps.last = step;
         steps.epoch = epoch;
+        if begun_anew {
+            // The next fold, or another model: its loss begins where losses begin.
+            self.loss.begin_anew();
+            self.evaluation.begin_anew();
+            self.gradient.begin_anew();
+            self.course = Course::default();
+        }
         if gpu {
             return;
         }

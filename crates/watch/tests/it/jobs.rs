@@ -14,6 +14,7 @@ use crate::chance::Chance;
 
 /// How a job goes about its work.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a trait of a job, and any may go with any")]
 pub(crate) struct Job {
     pub(crate) name: &'static str,
     pub(crate) hours: f64,
@@ -269,10 +270,10 @@ impl<'a> Stage<'a> {
                 self.pass(stall_ms, 0.02, job.memory_mb);
             }
             self.step += 1;
-            if self.step % job.log_every == 0 {
+            if self.step.is_multiple_of(job.log_every) {
                 self.report(epoch as f64 - 1.0 + at as f64 / order.len() as f64, loss, norm, rate);
             }
-            if job.evaluate_s > 0.0 && self.step % job.evaluate_every == 0 {
+            if job.evaluate_s > 0.0 && self.step.is_multiple_of(job.evaluate_every) {
                 let ms = job.evaluate_s * 1e3 * self.chance.log_normal(0.1);
                 self.pass(ms, job.cores.min(1.0), job.memory_mb * 1.15);
                 let progress = Progress { step: Some(self.step), evaluation_loss: Some(loss), ..Progress::default() };
@@ -362,7 +363,7 @@ impl<'a> Stage<'a> {
                 self.say(progress);
             }
         }
-        if self.job.telemetry_name && self.step % (50 * self.job.log_every) == 0 {
+        if self.job.telemetry_name && self.step.is_multiple_of(50 * self.job.log_every) {
             self.observe(question("api.metrics.example"));
         }
     }
@@ -371,7 +372,7 @@ impl<'a> Stage<'a> {
         self.usage.written_bytes += 3_000_000;
         let digest = Digest::of(&self.step.to_be_bytes());
         let path = "/out/model.ckpt";
-        self.observe(Observed::File(change(path, Change::Written, Some(digest.clone()))));
+        self.observe(Observed::File(change(path, Change::Written, Some(digest))));
         if self.job.talk == Talk::Full {
             self.pass(300.0, 0.5, self.memory);
             let progress = Progress {
@@ -567,8 +568,8 @@ impl Model {
         let total: f32 = logits.iter().map(|logit| (logit - top).exp()).sum();
         let loss = f64::from(total.ln() + top - logits[label]);
         let mut back = vec![0.0_f32; self.hidden];
-        for class in 0..10 {
-            let p = (logits[class] - top).exp() / total - f32::from(u8::from(class == label));
+        for (class, logit) in logits.iter().enumerate() {
+            let p = (logit - top).exp() / total - f32::from(u8::from(class == label));
             let start = split + class * width;
             for (at, x) in inputs.iter().enumerate() {
                 gradient[start + at] += p * x;
@@ -651,6 +652,50 @@ pub(crate) fn held_out() -> Vec<Job> {
             rate: RateCurve::Constant(0.2),
             label_noise: 0.5,
             ..job("half noise")
+        },
+    ]
+}
+
+/// Jobs that were written when everything above had been measured, and measured once.
+pub(crate) fn fresh() -> Vec<Job> {
+    let job = Job::usual;
+    let restarts = RateCurve::Steps(vec![(0, 0.1), (6_000, 0.005), (12_000, 0.1), (18_000, 0.005), (24_000, 0.1)]);
+    let linear = RateCurve::Linear { peak: 0.3, warmup: 3_000, total: 60_000, end: 0.001 };
+    vec![
+        Job { rate: restarts, batch: 8, ..job("warm restarts") },
+        Job { log_every: 1, step_ms: 90.0, batch: 8, hidden: 20, rate: linear, ..job("a word for every step") },
+        Job {
+            talk: Talk::Nothing,
+            gpu: true,
+            workers: 16,
+            compile_s: 300.0,
+            ..job("says nothing, compiles, a graphics processor")
+        },
+        Job { memory_mb: 3_600.0, memory_limit_mb: 4_096, workers: 100, cores: 8.0, ..job("near its limits") },
+        Job {
+            evaluate_every: 9_000,
+            evaluate_s: 700.0,
+            talk: Talk::Buffered,
+            log_every: 25,
+            ..job("buffered, evaluations of minutes")
+        },
+        Job { ordered: true, label_noise: 0.2, batch: 50, log_every: 3, ..job("in order, noisy") },
+        Job {
+            optimiser: Optimiser::Momentum,
+            hidden: 40,
+            batch: 2,
+            rate: RateCurve::Constant(0.03),
+            ..job("unsteady")
+        },
+        Job { stall: (0.0005, 120.0), cpu_noise: 0.8, startup_s: 90.0, cold: true, ..job("slow storage") },
+        Job { folds: 10, optimiser: Optimiser::Adam, rate: RateCurve::Constant(0.01), hidden: 12, ..job("ten folds") },
+        Job {
+            talk: Talk::Lines,
+            reads_seen: false,
+            checkpoint_s: 40.0,
+            fetch: 900_000.0,
+            refused_calls: 60,
+            ..job("fetches, unread lines")
         },
     ]
 }
