@@ -10,7 +10,7 @@ use std::{
 use nix::{
     sys::{
         signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::{Pid, geteuid, pipe2},
 };
@@ -168,8 +168,10 @@ impl Tree {
 
     fn wait_until_ready(&mut self, purpose: Purpose) -> Result<(), Start> {
         if self.level.has_namespaces() {
-            write_maps(self.keeper, &self.identity)
-                .map_err(|error| Start::Refused(format!("map the user: {error}")))?;
+            write_maps(self.keeper, &self.identity).map_err(|error| match error.raw_os_error() {
+                Some(nix::libc::ESRCH | nix::libc::ENOENT) => self.died_while_building(),
+                _ => Start::Refused(format!("map the user: {error}")),
+            })?;
         }
         kernel("keeper", self.control.go())?;
         // While the keeper builds: entering a group makes the kernel wait for all CPUs.
@@ -185,12 +187,23 @@ impl Tree {
             Some((Report::Refused { reason }, _)) => return Err(Start::Refused(reason)),
             Some((Report::Failed(error), _)) => return Err(Start::Failed(error)),
             Some((other, _)) => return Err(unexpected(&other)),
-            None => return Err(Start::Refused("the sandbox's first process died while building it".to_owned())),
+            None => return Err(self.died_while_building()),
         }
         if purpose == Purpose::Run {
             kernel("keeper", self.control.go())?;
         }
         Ok(())
+    }
+
+    /// A host may forbid a step by ending whoever takes it, and then a lower level is in order. Whoever kills outright must
+    /// not get a lower level by it.
+    fn died_while_building(&self) -> Start {
+        let how = waitid(Id::Pid(self.keeper), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL);
+        let detail = "the sandbox's first process died while building it".to_owned();
+        match how {
+            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => Start::Failed(SandboxError::Supervisor { detail }),
+            _ => Start::Refused(detail),
+        }
     }
 
     /// Begins to kill everything; [`Tree::end`] waits for the end.
