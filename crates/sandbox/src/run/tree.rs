@@ -3,11 +3,12 @@
 use std::{
     fs::File,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, poll},
     sys::{
         signal::{Signal, kill},
         wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
@@ -168,9 +169,13 @@ impl Tree {
 
     fn wait_until_ready(&mut self, purpose: Purpose) -> Result<(), Start> {
         if self.level.has_namespaces() {
-            write_maps(self.keeper, &self.identity).map_err(|error| match error.raw_os_error() {
-                Some(nix::libc::ESRCH | nix::libc::ENOENT) => self.died_while_building(),
-                _ => Start::Refused(format!("map the user: {error}")),
+            write_maps(self.keeper, &self.identity).map_err(|error| {
+                // What is dying cannot be mapped either, with whatever error.
+                if self.is_dying() {
+                    self.died_while_building()
+                } else {
+                    Start::Refused(format!("map the user: {error}"))
+                }
             })?;
         }
         kernel("keeper", self.control.go())?;
@@ -193,6 +198,12 @@ impl Tree {
             kernel("keeper", self.control.go())?;
         }
         Ok(())
+    }
+
+    /// Whether the keeper ends within a moment.
+    fn is_dying(&self) -> bool {
+        let Ok(handle) = sys::process_handle(self.keeper) else { return true };
+        poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], DYING_TIME_MS).is_ok_and(|ended| ended > 0)
     }
 
     /// A host may forbid a step by ending whoever takes it, and then a lower level is in order. Whoever kills outright must
@@ -307,6 +318,8 @@ fn unexpected(report: &Report) -> Start {
     Start::Failed(SandboxError::Supervisor { detail: format!("unexpected {report:?}") })
 }
 
+/// How long a killed process may take to die, in milliseconds.
+const DYING_TIME_MS: u16 = 50;
 /// How long the sandbox may take to stand.
 const SETUP_TIME: Duration = Duration::from_secs(10);
 /// How long a keeper at level `landlock` may take to kill its children before the supervisor does it.
