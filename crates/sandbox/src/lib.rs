@@ -9,13 +9,16 @@
 //!
 //! What must stay true: foreign bytes are never parsed beside keys; a run's outputs are looked at only after everything
 //! of the run is dead; what the kernel told ([`ringfence_schema::event::Observed`]) and what the job said never mix; no
-//! level below the two that exist, and no silent fallback: the level and its measures are in the first event.
+//! level below the three that exist, and no silent fallback: the level and its measures are in the first event.
 //!
-//! `unsafe` is confined to the kernel calls in `sys`, and to one `pre_exec` closure each in `worker` and `run`.
+//! What each mechanism stops by itself is measured by this crate's tests and written to `docs/sandbox-matrix.md`.
+//!
+//! `unsafe` is confined to the kernel calls in `sys`, to the driver's library in `run::nvml`, and to one `pre_exec` closure
+//! each in `worker` and `run`.
 //!
 //! A run has no network at all unless [`EgressPolicy`] names what it may reach.
 //!
-//! Absent on purpose: GPUs, and any system but Linux.
+//! Absent on purpose: hooks of container toolkits, and any system but Linux.
 
 #[cfg(not(target_os = "linux"))]
 compile_error!("ringfence-sandbox confines processes with Linux namespaces, Landlock and seccomp; it needs Linux");

@@ -30,7 +30,7 @@ pub enum Source {
 pub enum Observed {
     /// The job was started.
     Started {
-        /// `full` or `landlock`.
+        /// `full`, `no-cgroup` or `landlock`.
         level: String,
         /// What confines it, and what could not be had.
         measures: Vec<String>,

@@ -80,6 +80,7 @@ pub(crate) fn fork_bomb() -> ! {
     }
     println!("{}", made.len());
     let _ = io::stdout().flush();
+    wait();
     // Make room for the attempts that follow.
     for child in &mut made {
         let _ = child.kill();
@@ -95,9 +96,14 @@ pub(crate) fn memory_bomb() -> ! {
     for _ in 0..MEMORY_BOUND_MIB {
         hoard.push(vec![1_u8; 1 << 20]);
     }
-    // A watch that looks from time to time must have a chance to see it.
-    std::thread::sleep(Duration::from_millis(300));
+    wait();
     std::process::exit(i32::from(hoard.is_empty()))
+}
+
+/// Keeps what was got for as long as the test says.
+fn wait() {
+    let patience = std::env::var("PATIENCE_MS").ok().and_then(|text| text.parse().ok()).unwrap_or(0);
+    std::thread::sleep(Duration::from_millis(patience));
 }
 
 /// More processes than the test allows.

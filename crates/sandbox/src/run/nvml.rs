@@ -41,10 +41,14 @@ impl Gauge {
             return None;
         }
         let (reader, writer) = pipe2(nix::fcntl::OFlag::O_CLOEXEC).ok()?;
+        let supervisor = nix::unistd::getpid();
         match sys::clone_process(0, None).ok()? {
             Side::Child => {
                 drop(reader);
-                let _ = sys::die_with_parent();
+                // It holds copies of the supervisor's descriptors: it must not outlive it.
+                if sys::die_with_parent().is_err() || nix::unistd::getppid() != supervisor {
+                    std::process::exit(1);
+                }
                 ask_for_ever(&minors, keeper, File::from(writer));
                 std::process::exit(0)
             }

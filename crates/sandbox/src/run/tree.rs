@@ -3,14 +3,15 @@
 use std::{
     fs::File,
     io,
-    os::fd::OwnedFd,
+    os::fd::{AsFd, OwnedFd},
     time::{Duration, Instant},
 };
 
 use nix::{
+    poll::{PollFd, PollFlags, poll},
     sys::{
         signal::{Signal, kill},
-        wait::{WaitPidFlag, waitpid},
+        wait::{Id, WaitPidFlag, WaitStatus, waitid, waitpid},
     },
     unistd::{Pid, geteuid, pipe2},
 };
@@ -179,8 +180,14 @@ impl Tree {
 
     fn wait_until_ready(&mut self, purpose: Purpose) -> Result<(), Start> {
         if self.level.has_namespaces() {
-            write_maps(self.keeper, &self.identity)
-                .map_err(|error| Start::Refused(format!("map the user: {error}")))?;
+            write_maps(self.keeper, &self.identity).map_err(|error| {
+                // What is dying cannot be mapped either, with whatever error.
+                if self.is_dying() {
+                    self.died_while_building()
+                } else {
+                    Start::Refused(format!("map the user: {error}"))
+                }
+            })?;
         }
         kernel("keeper", self.control.go())?;
         // While the keeper builds: entering a group makes the kernel wait for all CPUs.
@@ -203,12 +210,29 @@ impl Tree {
             Some((Report::Refused { reason }, _)) => return Err(Start::Refused(reason)),
             Some((Report::Failed(error), _)) => return Err(Start::Failed(error)),
             Some((other, _)) => return Err(unexpected(&other)),
-            None => return Err(Start::Refused("the sandbox's first process died while building it".to_owned())),
+            None => return Err(self.died_while_building()),
         }
         if purpose == Purpose::Run {
             kernel("keeper", self.control.go())?;
         }
         Ok(())
+    }
+
+    /// Whether the keeper ends within a moment.
+    fn is_dying(&self) -> bool {
+        let Ok(handle) = sys::process_handle(self.keeper) else { return true };
+        poll(&mut [PollFd::new(handle.as_fd(), PollFlags::POLLIN)], DYING_TIME_MS).is_ok_and(|ended| ended > 0)
+    }
+
+    /// A host may forbid a step by ending whoever takes it, and then a lower level is in order. Whoever kills outright must
+    /// not get a lower level by it.
+    fn died_while_building(&self) -> Start {
+        let how = waitid(Id::Pid(self.keeper), WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT | WaitPidFlag::__WALL);
+        let detail = "the sandbox's first process died while building it".to_owned();
+        match how {
+            Ok(WaitStatus::Signaled(_, Signal::SIGKILL, _)) => Start::Failed(SandboxError::Supervisor { detail }),
+            _ => Start::Refused(detail),
+        }
     }
 
     /// Begins to kill everything; [`Tree::end`] waits for the end.
@@ -312,6 +336,8 @@ fn unexpected(report: &Report) -> Start {
     Start::Failed(SandboxError::Supervisor { detail: format!("unexpected {report:?}") })
 }
 
+/// How long a killed process may take to die, in milliseconds.
+const DYING_TIME_MS: u16 = 50;
 /// How long the sandbox may take to stand.
 const SETUP_TIME: Duration = Duration::from_secs(10);
 /// How long a keeper at level `landlock` may take to kill its children before the supervisor does it.

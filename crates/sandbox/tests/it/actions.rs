@@ -29,6 +29,32 @@ fn a_frozen_run_stands_still_until_it_is_thawed() {
     });
 }
 
+/// What stands still can be killed, and dies with its supervisor.
+#[test]
+fn a_frozen_run_dies_with_its_supervisor() {
+    each_setting(|setting, stage| {
+        let mut order = shell("(setsid sleep 98714 &) ; echo ready; sleep 98714");
+        order["freeze_ms"] = json!(60_000);
+        let order = setting.order(&order);
+        let mut command = setting.command(stage, &["drive", &order.to_string()]);
+        let mut driver = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let events = std::io::BufReader::new(driver.stderr.take().unwrap());
+        let mut events = std::io::BufRead::lines(events).map_while(Result::ok);
+        assert!(events.any(|event| event.contains("\"ready\"")), "{setting:?}");
+        let tree = tree_of(driver.id());
+        // The order to freeze may be on its way: both cases must end alike.
+        thread::sleep(Duration::from_millis(50));
+        kill(tree[0]).unwrap();
+        let killed = Instant::now();
+        while tree.iter().any(|process| is_alive(*process)) {
+            assert!(killed.elapsed() < GONE_TIME, "{setting:?}: {tree:?}");
+            thread::yield_now();
+        }
+        let _ = driver.kill();
+        driver.wait().unwrap();
+    });
+}
+
 fn line_time(event: &Value) -> Option<u64> {
     event.get("claimed").and_then(|_| event["at_ms"].as_u64())
 }

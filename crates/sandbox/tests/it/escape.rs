@@ -41,10 +41,14 @@ fn assert_all_held(setting: Setting, stage: &Stage, level: &str, only: Option<&[
 
 /// Runs the probe with these mechanisms in force, or all of them.
 pub(crate) fn run(setting: Setting, stage: &Stage, outside: &Outside, only: Option<&[&str]>) -> Value {
+    // Who looks only from time to time needs something to look at.
+    let watched = only.is_some_and(|only| only.contains(&"watch"));
+    let environment = if watched { json!([["PATIENCE_MS", "2000"]]) } else { json!([]) };
     setting.drive(
         stage,
         &json!({
             "command": ["./escape_probe"],
+            "environment": environment,
             "program_files": [stage.probe()],
             "readable": [outside.shown()],
             "inputs": [["targets.json", outside.targets().to_string()]],
