@@ -17,7 +17,9 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_sandbox::{Demand, EgressPolicy, Ending, Job, RunLimits, Source, Stop, run_keyless, supervisor_main};
+use ringfence_sandbox::{
+    Demand, EgressPolicy, Ending, Gpus, Job, RunLimits, Source, Stop, run_keyless, supervisor_main,
+};
 use ringfence_schema::event::{Claimed, Observed, RunEvent, Source as EventSource};
 use rustls::{
     ServerConfig, ServerConnection, StreamOwned,
@@ -163,6 +165,7 @@ fn run(
         command: command.iter().map(|&part| part.to_owned()).collect(),
         environment: Vec::new(),
         readable: Vec::new(),
+        gpus: Gpus::None,
         inputs,
         program,
         limits: RunLimits::default(),

@@ -129,7 +129,10 @@ fn rules_that_cannot_be_read_stop_a_run_before_it_begins() {
 #[test]
 fn a_plan_reaches_no_host_that_the_vault_does_not_grant() {
     let home = Home::with_vault();
-    home.write("../config/ringfence/policy.toml", "schema = \"ringfence.policy/1\"\n[settings]\negress_hosts = [\"a.example\"]\n");
+    home.write(
+        "../config/ringfence/policy.toml",
+        "schema = \"ringfence.policy/1\"\n[settings]\negress_hosts = [\"a.example\"]\n",
+    );
     plan(&home, "true\n", "[run.egress]\nallow = [\"b.example\"]\n");
     let done = home.run(&["run", "plan/plan.toml", "--no-screen"]).exits(1);
     assert!(done.err().contains("b.example"), "{}", done.err());
@@ -139,7 +142,8 @@ fn a_plan_reaches_no_host_that_the_vault_does_not_grant() {
 fn alerts_reach_a_file_that_a_collector_reads() {
     let home = Home::with_vault();
     let lake = home.root().join("alerts.jsonl");
-    let sinks = format!("[[sink]]\nname = \"lake\"\nmin-severity = \"info\"\nto.file = {{ path = \"{}\" }}\n", lake.display());
+    let sinks =
+        format!("[[sink]]\nname = \"lake\"\nmin-severity = \"info\"\nto.file = {{ path = \"{}\" }}\n", lake.display());
     home.write("../config/ringfence/sinks.toml", sinks);
     home.run(&["watch", "sinks", "--test", "lake"]).exits(0);
     let line: Value = serde_json::from_str(fs::read_to_string(&lake).unwrap().lines().next().unwrap()).unwrap();
@@ -178,8 +182,15 @@ fn drills_show_what_stopped_or_saw_each() {
     let home = Home::new();
     let listed = home.run(&["drill", "ls", "--format", "json"]).exits(0).json();
     assert!(listed["drills"].as_array().unwrap().len() >= 12);
-    let wanted =
-        ["exfiltrate-dns", "exfiltrate-name", "exfiltrate-address", "exfiltrate-udp", "exfiltrate-unix", "learning-rate", "outlive"];
+    let wanted = [
+        "exfiltrate-dns",
+        "exfiltrate-name",
+        "exfiltrate-address",
+        "exfiltrate-udp",
+        "exfiltrate-unix",
+        "learning-rate",
+        "outlive",
+    ];
     let args: Vec<&str> = ["drill", "run", "--format", "json"].into_iter().chain(wanted).collect();
     let done = home.run(&args);
     let document = done.json();
