@@ -7,7 +7,7 @@ use std::{
 
 use nix::libc;
 
-use super::{At, Attempt, address, call, number, raw, tried};
+use super::{At, Attempt, Outcome, address, call, number, raw, tried};
 
 pub(crate) const INHERITED: &[Attempt] = &[
     Attempt::new("inherited-descriptor", "find an open descriptor", |_| {
@@ -52,18 +52,32 @@ pub(crate) const ATTEMPTS: &[Attempt] = &[
         let entries = fs::read_dir("/dev/shm").map_err(|error| error.to_string())?.count();
         if entries > 0 { Ok(format!("{entries} entries")) } else { Err("its own is empty".to_owned()) }
     }),
-    Attempt::new("make-segment", "make shared memory", |_| call(libc::SYS_shmget, &[0, 4_096, 0o1666]))
-        .only(At::LandlockOnly),
-    Attempt::new("make-semaphore", "make a semaphore", |_| call(libc::SYS_semget, &[0, 1, 0o1666]))
-        .only(At::LandlockOnly),
-    Attempt::new("make-message-queue", "make a message queue", |_| call(libc::SYS_msgget, &[0, 0o1666]))
-        .only(At::LandlockOnly),
+    Attempt::new("make-segment", "make shared memory", |_| {
+        made(raw(libc::SYS_shmget, &[0, 4_096, 0o1666]), libc::SYS_shmctl)
+    })
+    .only(At::LandlockOnly),
+    Attempt::new("make-semaphore", "make a semaphore", |_| {
+        made(raw(libc::SYS_semget, &[0, 1, 0o1666]), libc::SYS_semctl)
+    })
+    .only(At::LandlockOnly),
+    Attempt::new("make-message-queue", "make a message queue", |_| {
+        made(raw(libc::SYS_msgget, &[0, 0o1666]), libc::SYS_msgctl)
+    })
+    .only(At::LandlockOnly),
     Attempt::new("watch-host-folder", "be told what happens in a folder", |_| {
         let watch = raw(libc::SYS_inotify_init1, &[0]).map_err(|error| error.to_string())?;
         call(libc::SYS_inotify_add_watch, &[watch.cast_unsigned().try_into().unwrap(), address(c"/tmp"), 0xfff])
     })
     .only(At::LandlockOnly),
 ];
+
+/// An object that could be made is removed again (`IPC_RMID` is 0): it would outlive the run.
+fn made(object: io::Result<libc::c_long>, control: libc::c_long) -> Outcome {
+    if let Ok(id) = object {
+        let _ = raw(control, &[id.cast_unsigned().try_into().unwrap(), 0, 0]);
+    }
+    tried(object)
+}
 
 /// Has one of everything that a neighbour could want, says so in one line, and waits to be killed.
 pub(crate) fn neighbour() -> ! {
