@@ -62,7 +62,7 @@ pub struct Expectations {
     pub inputs: Vec<String>,
     /// Whether the job says how it goes.
     pub reports: Reports,
-    /// Whether reads of inputs are seen by the supervisor. Absent: known from the first file event on.
+    /// Whether reads of inputs are seen by the supervisor. Absent: known from the first read on.
     pub reads_seen: Option<bool>,
 }
 

@@ -90,7 +90,9 @@ impl Calls {
         let p = poisson_tail(calls, 3.0 * usual);
         self.counted += calls.min(BURST_MIN);
         self.watched_ms += passed_ms.max(at_ms.saturating_sub(began_ms));
-        if calls < BURST_MIN || p > BURST_P {
+        // Libraries find out at the start what they may do.
+        let least = if began_ms == 0 { START_BURST_MIN } else { BURST_MIN };
+        if calls < least || p > BURST_P {
             return;
         }
         found.push(Sighting {
@@ -160,5 +162,7 @@ const GRAVE: [&str; 26] = [
 const SPAN_MS: u64 = 10_000;
 /// Calls in a span that can be a burst.
 const BURST_MIN: f64 = 40.0;
+/// The same in the first span of a run.
+const START_BURST_MIN: f64 = 400.0;
 /// Chance of that many at three times the usual rate, below which it is told.
 const BURST_P: f64 = 1e-9;

@@ -96,8 +96,8 @@ impl Compute {
     }
 
     pub(super) fn file(&mut self, change: &FileChange) {
-        self.reads_seen = true;
         if change.change == Change::Read {
+            self.reads_seen = true;
             let below = |input: &String| {
                 let rest = change.path.strip_prefix(input.as_str());
                 rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/') || input.ends_with('/'))

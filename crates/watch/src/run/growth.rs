@@ -56,7 +56,8 @@ impl Growth {
         }
         if let Some(fill) = self.memory.push(at_ms, usage.memory_bytes) {
             let memory = &self.memory;
-            let bursting = fill.left_s <= SOON_S && fill.share.is_some_and(|share| share >= 0.7) && memory.rising >= 4;
+            let bursting =
+                fill.left_s <= 0.6 * SOON_S && fill.share.is_some_and(|share| share >= 0.8) && memory.rising >= 4;
             let full = fill.share.is_some_and(|share| share >= 0.97) && memory.full >= 3;
             // Without a limit nobody can say how much is left: only what doubles again and again at size is told.
             let runaway = memory.limit.is_none() && memory.multiplying >= 5 && usage.memory_bytes >= RUNAWAY_BYTES;

@@ -25,6 +25,8 @@ pub(super) struct Labels {
     last: Option<f64>,
     other: f64,
     compared: u64,
+    /// Examples of the largest report: where a pass ends within one, that many may be counted on the wrong side.
+    largest: f64,
 }
 
 /// One label.
@@ -56,6 +58,7 @@ impl Labels {
             last: None,
             other: 0.0,
             compared: 0,
+            largest: 0.0,
         }
     }
 
@@ -74,6 +77,8 @@ impl Labels {
             self.compare(at_ms, &counts, found);
         }
         self.epoch = epoch;
+        let told = progress.labels.values().take(LABELS_MAX).fold(0_u64, |all, count| all.saturating_add(*count));
+        self.largest = self.largest.max(told as f64);
         for (label, count) in progress.labels.iter().take(LABELS_MAX) {
             if self.counts.len() < LABELS_MAX || self.counts.contains_key(label) {
                 let held = self.counts.entry(label.clone()).or_default();
@@ -109,13 +114,16 @@ impl Labels {
         let of = |label: &str| counts.get(label).copied().unwrap_or(0) as f64;
         let (mut distance, mut standardised, mut told) = (0.0, 0.0, None::<(String, f64, f64, f64, u64)>);
         let labels = self.shares.len() as f64;
+        let cut_off = if self.ordered { 2.0 * self.largest / all } else { 0.0 };
         for (label, share) in &mut self.shares {
             let count = of(label);
             distance += (count / all - share.expected).abs() / 2.0;
             let mean = share.mean.clamp(1e-3, 1.0 - 1e-3);
             standardised += (count - all * mean).powi(2) / (all * mean * (1.0 - mean));
             share.mean += (count / all - share.mean) * (all / (all + MEMORY_EXAMPLES));
-            let Some((evidence, since_ms)) = share.weigh(at_ms, count, all, dispersion, self.records) else { continue };
+            let Some((evidence, since_ms)) = share.weigh(at_ms, count, all, dispersion, cut_off, self.records) else {
+                continue;
+            };
             if told.as_ref().is_none_or(|(_, most, ..)| evidence > *most) {
                 told = Some((label.clone(), evidence, share.expected, share.mean, since_ms));
             }
@@ -146,11 +154,19 @@ impl Labels {
 
 impl Share {
     /// Adds a report to the detectors; the strongest beyond the threshold.
-    fn weigh(&mut self, at_ms: u64, count: f64, all: f64, dispersion: f64, records: Option<u64>) -> Option<(f64, u64)> {
+    fn weigh(
+        &mut self,
+        at_ms: u64,
+        count: f64,
+        all: f64,
+        dispersion: f64,
+        cut_off: f64,
+        records: Option<u64>,
+    ) -> Option<(f64, u64)> {
         let p = self.expected;
         // A held-out part is taken at random, so the rest differs a little from the whole.
         let sampling = records.map_or(0.005, |records| 3.0 * (p * (1.0 - p) / records.max(1) as f64).sqrt());
-        let room = 0.05 * p + sampling;
+        let room = 0.05 * p + sampling + cut_off;
         let (low, high) = ((p - room).clamp(1e-4, 1.0 - 1e-4), (p + room).clamp(1e-4, 1.0 - 1e-4));
         let mut strongest = None;
         for ((change, evidence), since_ms) in CHANGES.iter().zip(&mut self.evidence).zip(&mut self.since_ms) {

@@ -52,11 +52,13 @@ impl Level {
         };
         let scale = deviation.max(SCALE_MIN);
         let z = (y - median) / scale;
-        let far = y - median > self.factor;
+        // What is small beside where training began may triple and is still small.
+        let small = value.abs() < SMALL * exp_of(self.highest).abs();
+        let far = y - median > self.factor && !small;
         let surprise = if far { (0.5 * z * z).ln_1p() - ALLOWANCE } else { -1.0 };
         self.evidence = (self.evidence + surprise.max(-1.0)).max(0.0);
         let shifted = self.shifted();
-        let jumped = self.evidence >= EVIDENCE_MIN || shifted;
+        let jumped = self.evidence >= EVIDENCE_MIN || (shifted && !small);
         if far && self.began_ms.is_none() {
             self.began_ms = Some(at_ms);
         } else if self.evidence <= 0.0 {
@@ -108,6 +110,8 @@ fn exp_of(y: f64) -> f64 {
 
 /// Reports that are remembered.
 const WINDOW: usize = 64;
+/// Share of the highest normal value below which nothing is a jump.
+const SMALL: f64 = 0.02;
 /// Newest reports whose median is the level: few enough to follow a descent, enough to outlast a jump's beginning.
 const CENTRE: usize = 24;
 /// Reports until something can be surprising.
