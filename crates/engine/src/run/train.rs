@@ -86,8 +86,7 @@ impl Vault<'_> {
             let train = inputs.data.get("train").map(|admitted| &admitted.version);
             let expected = self.expectations(&job, plan, train)?;
             let work = Work { id: &id, plan, command: &command, used: &used, name: &name, number };
-            // Alerts go out while the run goes on.
-            self.dispatching(|| self.supervise(job, &work, expected, salvage))
+            self.supervise(job, &work, expected, salvage)
         })?;
         fill_index(&mut candidate.version, index);
         self.settings.progress.note(&format!("trained    {}", candidate.version.reference()));
