@@ -211,7 +211,7 @@ const PROTOTYPES_MAX: usize = 256;
 const VIGILANCE: f64 = 0.15;
 const PROTOTYPE_GAIN: f32 = 0.1;
 /// Points of the histogram of late, and what is added to each share.
-const LATELY: f64 = 48.0;
+const LATELY: f64 = 96.0;
 const SHARE_MIN: f64 = 0.01;
 /// Points between looks for a period, points before the first, and cycles that must be seen.
 const PERIOD_EVERY: usize = 512;
