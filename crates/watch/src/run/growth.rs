@@ -60,9 +60,9 @@ impl Growth {
             let memory = &self.memory;
             let bursting = fill.left_s <= 0.6 * SOON_S
                 && fill.share.is_some_and(|share| share >= 0.8)
-                && memory.rising >= 4
+                && memory.rising >= 8
                 && memory.steady;
-            let full = fill.share.is_some_and(|share| share >= 0.97) && memory.full >= 3;
+            let full = fill.share.is_some_and(|share| share >= 0.99) && memory.full >= 3;
             // Without a limit nobody can say how much is left: only what doubles again and again at size is told.
             let runaway = memory.limit.is_none() && memory.multiplying >= 5 && usage.memory_bytes >= RUNAWAY_BYTES;
             if bursting || full || runaway {
