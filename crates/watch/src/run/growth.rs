@@ -26,6 +26,8 @@ struct Filling {
     slope: f64,
     /// Samples in a row in which it grew.
     rising: u32,
+    /// Whether the latest growth is about that of the samples before: what is loaded slows down at its end.
+    steady: bool,
     /// Samples in a row in which it multiplied.
     multiplying: u32,
     /// Samples in a row near the limit.
@@ -56,9 +58,11 @@ impl Growth {
         }
         if let Some(fill) = self.memory.push(at_ms, usage.memory_bytes) {
             let memory = &self.memory;
-            let bursting =
-                fill.left_s <= 0.6 * SOON_S && fill.share.is_some_and(|share| share >= 0.8) && memory.rising >= 4;
-            let full = fill.share.is_some_and(|share| share >= 0.97) && memory.full >= 3;
+            let bursting = fill.left_s <= 0.6 * SOON_S
+                && fill.share.is_some_and(|share| share >= 0.8)
+                && memory.rising >= 8
+                && memory.steady;
+            let full = fill.share.is_some_and(|share| share >= 0.99) && memory.full >= 3;
             // Without a limit nobody can say how much is left: only what doubles again and again at size is told.
             let runaway = memory.limit.is_none() && memory.multiplying >= 5 && usage.memory_bytes >= RUNAWAY_BYTES;
             if bursting || full || runaway {
@@ -152,6 +156,7 @@ impl Filling {
         let per_s = (value as f64 - before as f64) / (span_ms as f64 / 1_000.0);
         // A dip in one sample does not make a bomb harmless, so the slope is smoothed over about three.
         self.slope += (per_s - self.slope) * 0.4;
+        self.steady = per_s >= 0.75 * self.slope;
         let floor = self.limit.map_or(1.0, |limit| limit as f64 * 0.005);
         if per_s > floor {
             if self.rising == 0 {

@@ -143,8 +143,8 @@ impl Training {
         let best = course.best.map_or(now, |best| best.min(now));
         course.best = Some(best);
         let start = course.start.unwrap_or(now);
-        // Four errors of a median of 64.
-        course.improved |= start - now > PLATEAU_GAIN.max(0.6 * deviation);
+        // Four errors of a median of 64; a quarter less is learning however noisy it is.
+        course.improved |= start - now > PLATEAU_GAIN.max((0.6 * deviation).min(0.25));
         let margin = DIVERGENCE_FACTOR.ln().max(4.0 * deviation);
         course.rising = if now - best > margin { course.rising.saturating_add(1) } else { 0 };
         // Eight looks of eight reports: the whole window has turned over.

@@ -106,8 +106,13 @@ fn honest_run_hours() {
         for alert in &raised {
             println!("  {alert}");
         }
-        // Names that the plan does not allow are told rightly, once an hour at most.
-        let false_alerts = raised.iter().filter(|alert| !alert.contains("refused-name")).count();
+        // Told rightly: names that the plan does not allow, and a training that does diverge for a while.
+        let right = |alert: &&String| {
+            let diverged =
+                alert.starts_with("unsteady") && (alert.contains("loss-spike") || alert.contains("divergence"));
+            alert.contains("refused-name") || diverged
+        };
+        let false_alerts = raised.iter().filter(|alert| !right(alert)).count();
         println!("  false: {:.2} in 24 run-hours", false_alerts as f64 / hours * 24.0);
         assert!((false_alerts as f64) < hours / 24.0);
     }
