@@ -141,7 +141,13 @@ fn job(settings: &Settings<'_>, drill: &Drill, id: &str, listeners: &Listeners) 
         command,
         environment: Vec::new(),
         readable: Vec::new(),
-        inputs: Vec::new(),
+        // A dataset that an honest training would open.
+        inputs: vec![Source {
+            path: "train/train.csv".into(),
+            size: DATASET.len() as u64,
+            executable: false,
+            content: Box::new(DATASET.as_bytes()),
+        }],
         program: vec![Source { path: "ringfence".into(), size, executable: true, content: Box::new(program) }],
         limits: RunLimits {
             memory_bytes: MEMORY_BYTES,
@@ -400,6 +406,8 @@ const ALLOWED_HOST: &str = "allowed.drill.invalid";
 const PLANNED_RATE: f64 = 0.001;
 /// Labels of the drills' dataset.
 const LABELS: [(&str, u64); 3] = [("cat", 500), ("dog", 300), ("fox", 200)];
+/// The drills' dataset.
+const DATASET: &str = "x,label\n1,cat\n2,dog\n3,fox\n";
 /// Memory of a drill, in bytes.
 const MEMORY_BYTES: u64 = 1 << 30;
 /// Processes of a drill.

@@ -26,6 +26,7 @@ mod client;
 mod collect;
 mod control;
 mod devices;
+mod doors;
 pub mod egress;
 mod files;
 mod full;

@@ -248,6 +248,8 @@ pub(crate) struct Notice {
     pub(crate) call: i32,
     /// First three arguments.
     pub(crate) arguments: [u64; 3],
+    /// The thread that calls, as this process knows it.
+    pub(crate) thread: u32,
 }
 
 /// Takes the next refused call from a listener; `None` if the caller is gone already.
@@ -265,13 +267,27 @@ pub(crate) fn receive_notice(listener: BorrowedFd<'_>) -> io::Result<Option<Noti
     // SAFETY: the kernel filled the record; every bit pattern of its integers is valid.
     let record = unsafe { room.as_ptr().cast::<libc::seccomp_notif>().read() };
     let [first, second, third, ..] = record.data.args;
-    Ok(Some(Notice { id: record.id, call: record.data.nr, arguments: [first, second, third] }))
+    Ok(Some(Notice { id: record.id, call: record.data.nr, arguments: [first, second, third], thread: record.pid }))
 }
 
-/// Lets a refused call return `errno`.
+/// What becomes of a call that was announced.
+#[derive(Clone, Copy)]
+pub(crate) enum Answer {
+    /// It returns this error.
+    Refuse(i32),
+    /// It goes on as if nobody had looked.
+    GoOn,
+}
+
+/// Answers an announced call.
 #[expect(unsafe_code, reason = "SECCOMP_IOCTL_NOTIF_SEND has no safe wrapper")]
-pub(crate) fn answer_notice(listener: BorrowedFd<'_>, id: u64, errno: i32) -> io::Result<()> {
-    let mut answer = libc::seccomp_notif_resp { id, val: 0, error: -errno, flags: 0 };
+pub(crate) fn answer_notice(listener: BorrowedFd<'_>, id: u64, answer: Answer) -> io::Result<()> {
+    let (error, flags) = match answer {
+        Answer::Refuse(errno) => (-errno, 0),
+        // The constant is a wider type than the field that takes it.
+        Answer::GoOn => (0, u32::try_from(libc::SECCOMP_USER_NOTIF_FLAG_CONTINUE).unwrap_or(1)),
+    };
+    let mut answer = libc::seccomp_notif_resp { id, val: 0, error, flags };
     // SAFETY: `answer` has the kernel's layout and outlives the call.
     let result =
         unsafe { libc::ioctl(listener.as_raw_fd(), libc::SECCOMP_IOCTL_NOTIF_SEND, std::ptr::from_mut(&mut answer)) };

@@ -185,6 +185,9 @@ pub enum EgressVia {
     Udp,
 }
 
+/// Measure of [`Observed::Started`] where every input that is opened becomes an [`Observed::File`].
+pub const READS_TOLD: &str = "files: what is read of the inputs and what changes in /out is told";
+
 /// What happened to a file of a run.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct FileChange {

@@ -27,7 +27,7 @@ use std::collections::BTreeMap;
 use ringfence_schema::{
     Timestamp,
     alert::{Alert, Basis, Subject, SubjectKind},
-    event::{Claimed, Observed, RunEvent, Source},
+    event::{Claimed, Observed, READS_TOLD, RunEvent, Source},
 };
 
 pub use schedule::{LearningRatePlan, RateCurve};
@@ -192,6 +192,11 @@ impl RunWatch {
                 self.calls.sample(at_ms, usage, found);
                 self.training.sample(usage);
             }
+            Observed::Started { measures, .. } => {
+                if measures.iter().any(|measure| measure == READS_TOLD) {
+                    self.compute.reads_are_told();
+                }
+            }
             Observed::Egress(egress) => self.egress.attempt(at_ms, egress, found),
             Observed::File(change) => {
                 self.compute.file(change);
@@ -200,7 +205,7 @@ impl RunWatch {
             Observed::Refused { detail } => self.calls.refused(at_ms, detail, found),
             Observed::Limit { detail } => growth::Growth::limit(at_ms, detail, found),
             Observed::Collected { path, sha256, .. } => self.checkpoints.collected(at_ms, path, sha256, found),
-            Observed::Started { .. } | Observed::Exited { .. } | Observed::NotCollected { .. } => {}
+            Observed::Exited { .. } | Observed::NotCollected { .. } => {}
         }
     }
 

@@ -21,6 +21,17 @@ pub(super) struct Circumstances {
     pub(super) signals: SignalScope,
     /// Whether the run has a network of its own.
     pub(super) network: Network,
+    /// Whether somebody hears of listed calls.
+    pub(super) hearing: Hearing,
+}
+
+/// Whether the supervisor hears of listed calls, and answers them.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Hearing {
+    /// It does: some calls are listed only so that it may look at them and let them go on.
+    Heard,
+    /// Listed calls are refused without a word.
+    Unheard,
 }
 
 /// Whether a memory controller counts everything of the run.
@@ -63,6 +74,9 @@ pub(super) fn filter(circumstances: Circumstances) -> Filter {
     match circumstances.level {
         Level::Full | Level::NoCgroup => {
             refuse_foreign_families(&mut filter);
+            if circumstances.hearing == Hearing::Heard {
+                filter.call(libc::SYS_connect);
+            }
             if circumstances.network == Network::OwnNamespace {
                 refuse_other_kinds(&mut filter);
             }

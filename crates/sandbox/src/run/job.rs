@@ -21,7 +21,7 @@ use nix::{
 
 use super::{
     Level, Plan, SandboxError,
-    calls::{self, Circumstances, MemoryControl, SignalScope},
+    calls::{self, Circumstances, Hearing, MemoryControl, SignalScope},
     control::{Control, Report},
     identity::{Identity, Owned},
     keeper::Room,
@@ -112,15 +112,16 @@ fn install_filter(setup: &Setup<'_>, measures: &mut Vec<String>) -> Result<Optio
         SignalScope::Filter
     };
     let (level, owned, memory) = (setup.level, setup.identity.owned, setup.memory);
-    let filter = calls::filter(Circumstances { level, owned, memory, signals, network: setup.room.reach.network });
-    match filter.install(Refusal::Announce) {
+    let network = setup.room.reach.network;
+    let filter = |hearing| calls::filter(Circumstances { level, owned, memory, signals, network, hearing });
+    match filter(Hearing::Heard).install(Refusal::Announce) {
         Ok(listener) => {
             measures.push("seccomp: refused calls are recorded".to_owned());
             Ok(listener)
         }
         // One listener is all that the kernel allows per process, and the caller may live under one already.
         Err(error) if error.raw_os_error() == Some(libc::EBUSY) => {
-            kernel("seccomp", filter.install(Refusal::Refuse(libc::EPERM)))?;
+            kernel("seccomp", filter(Hearing::Unheard).install(Refusal::Refuse(libc::EPERM)))?;
             measures.push("seccomp: refused calls are not recorded, another listener is in force".to_owned());
             Ok(None)
         }

@@ -1,4 +1,5 @@
-//! What the kernel tells about refused system calls: answered, counted, bounded.
+//! What the kernel tells about system calls: the refused ones, and connections to sockets that could only be the host's.
+//! Answered, counted, bounded.
 
 use std::{
     collections::BTreeMap,
@@ -9,8 +10,8 @@ use std::{
 use nix::libc;
 use ringfence_schema::event::Observed;
 
-use super::{calls, outbox::Outbox};
-use crate::sys;
+use super::{calls, doors, outbox::Outbox};
+use crate::sys::{self, Answer};
 
 /// The listener of one run and what came from it.
 #[derive(Default)]
@@ -30,7 +31,7 @@ impl Notices {
         self.listener.as_ref().map(AsFd::as_fd)
     }
 
-    /// Refuses one call that waits; the first of its kind becomes an event.
+    /// Answers one call that waits; the first of its kind that leads nowhere becomes an event.
     pub(super) fn refuse_one(&mut self, outbox: &mut Outbox) -> io::Result<()> {
         let Some(listener) = &self.listener else { return Ok(()) };
         let Some(notice) = sys::receive_notice(listener.as_fd())? else {
@@ -40,8 +41,17 @@ impl Notices {
             }
             return Ok(());
         };
-        sys::answer_notice(listener.as_fd(), notice.id, libc::EPERM)?;
-        let mut detail = calls::describe(notice.call, notice.arguments);
+        let mut detail = if i64::from(notice.call) == libc::SYS_connect {
+            // Only looked at: what is not there is refused by the kernel itself. What a thread changes behind our back
+            // after the look changes the record, not the outcome.
+            let door = doors::of_host(&notice);
+            sys::answer_notice(listener.as_fd(), notice.id, Answer::GoOn)?;
+            let Some(door) = door else { return Ok(()) };
+            door
+        } else {
+            sys::answer_notice(listener.as_fd(), notice.id, Answer::Refuse(libc::EPERM))?;
+            calls::describe(notice.call, notice.arguments)
+        };
         if self.counts.len() >= KINDS_MAX && !self.counts.contains_key(&detail) {
             OTHERS.clone_into(&mut detail);
         }

@@ -16,7 +16,7 @@ use nix::{
     sys::{prctl, signal::Signal},
 };
 use ringfence_schema::{
-    event::{Observed, Usage},
+    event::{Observed, READS_TOLD, Usage},
     finding::printable,
 };
 
@@ -335,6 +335,10 @@ impl<'a> Watch<'a> {
             Some((Report::Loaded, input)) => {
                 self.phase = Phase::Confining;
                 self.files = Files::watch(input.as_ref(), self.tree.output.as_ref()).ok();
+                self.measures.push(match (&self.files, &input) {
+                    (Some(_), Some(_)) => READS_TOLD.to_owned(),
+                    _ => "files: what is read and written is not told".to_owned(),
+                });
             }
             Some((Report::Confined { measures }, listener)) => {
                 self.notices.listen(listener);
