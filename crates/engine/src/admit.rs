@@ -66,7 +66,9 @@ impl Vault<'_> {
     pub fn add(&self, intake: &Intake<'_>) -> Result<Admitted, EngineError> {
         let untrusted = self.receive(intake)?;
         let inspected = self.inspect(untrusted)?;
-        self.admit(inspected)
+        let admitted = self.admit(inspected)?;
+        self.watch_version(&admitted.version)?;
+        Ok(admitted)
     }
 
     /// Reads the input once into sealed quarantine.

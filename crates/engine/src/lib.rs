@@ -6,7 +6,7 @@
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
-//! * [`history`]: what runs looked like.
+//! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`drill`]: known bad jobs, run on purpose.
@@ -31,6 +31,7 @@ pub mod files;
 pub mod history;
 mod keep;
 mod look;
+pub mod lookout;
 mod newer;
 mod origin;
 mod page;

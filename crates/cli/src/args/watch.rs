@@ -18,12 +18,12 @@ pub(crate) struct WatchArgs {
 /// `watch …`.
 #[derive(Debug, Subcommand)]
 pub(crate) enum WatchAction {
-    /// Score a series of measurements, point by point, as if it came in live
+    /// Judge a recording as if it came in live: a series of measurements, a run's telemetry, or accesses
     #[command(
-        after_help = "The file has the columns `timestamp,value`; timestamps are `2026-01-31 09:30:00`, RFC 3339 or seconds.\nA score never depends on later points."
+        after_help = "CSV: the file has the columns `timestamp,value`; timestamps are `2026-01-31 09:30:00`, RFC 3339 or seconds.\nA score never depends on later points.\nJSON lines: what `ringfence watch RUN --format json` prints, or accesses such as\n{\"at\":1767225600000,\"person\":\"ana\",\"roles\":[\"trainer\"],\"action\":\"read\",\"artifact\":\"dataset/x\",\"place\":\"10.0.0.7\",\"bytes\":1048576,\"allowed\":true}\n(`at` in milliseconds since 1970); alerts are printed."
     )]
     Replay {
-        /// CSV file; `-` is standard input
+        /// The recording; `-` is standard input
         file: PathBuf,
     },
     /// Draw all signals of a run on one time axis, with checkpoints, refusals and alerts (HTML)
@@ -33,6 +33,12 @@ pub(crate) enum WatchAction {
         /// Where the page goes [default: RUN.html]
         #[arg(long, value_name = "FILE")]
         out: Option<PathBuf>,
+    },
+    /// Say what is unusual about who reached for what, by the vault's trail; gravest first
+    People {
+        /// At most so many entries of the trail, from the end
+        #[arg(long, default_value_t = 20_000)]
+        last: u64,
     },
     /// List alerts, newest last
     Alerts(AlertsArgs),

@@ -12,13 +12,17 @@ use std::{
 use ringfence_engine::{
     EngineError, ExitClass, Order, Settings, Vault, follow,
     history::{clock, history_page},
-    live_runs, order,
+    live_runs,
+    lookout::{judge_accesses, judge_recording},
+    order,
     schema::alert::{Basis, TelemetryLine},
     watch::{
         record::{MarkKind, Record},
-        replay::{self, RowError},
+        replay::{RowError, Rows},
+        rules::Rules,
         series::Detector,
     },
+    watch_rules,
 };
 use serde_json::json;
 
@@ -33,7 +37,12 @@ use crate::{
 /// `watch`.
 pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs) -> Result<ExitClass, EngineError> {
     match (&args.action, &args.run) {
-        (Some(WatchAction::Replay { file }), _) => score(printer, file),
+        (Some(WatchAction::Replay { file }), _) => replay(printer, file),
+        (Some(WatchAction::People { last }), _) => {
+            let accesses = Vault::open(settings)?.accesses(*last)?;
+            let raised = judge_accesses(accesses, watch_rules(&settings.config)?);
+            alerts::print_ranked(printer, raised)
+        }
         (Some(WatchAction::History { run, out }), _) => {
             let record = Vault::open(settings)?.run_record(run)?;
             let path = out.clone().unwrap_or_else(|| format!("{run}.html").into());
@@ -185,16 +194,30 @@ fn word(kind: MarkKind) -> (&'static str, Style) {
     }
 }
 
-fn score(printer: Printer, file: &Path) -> Result<ExitClass, EngineError> {
-    let input: Box<dyn BufRead> = if file == Path::new("-") {
+fn replay(printer: Printer, file: &Path) -> Result<ExitClass, EngineError> {
+    let mut input: Box<dyn BufRead> = if file == Path::new("-") {
         Box::new(io::stdin().lock())
     } else {
         Box::new(BufReader::new(File::open(file).map_err(EngineError::io(file))?))
     };
+    let begin = input.fill_buf().map_err(EngineError::io(file))?;
+    if begin.iter().find(|byte| !byte.is_ascii_whitespace()) != Some(&b'{') {
+        return score(printer, file, input);
+    }
+    let (name, mut failed) = (file.file_stem().unwrap_or_default().to_string_lossy(), None);
+    judge_recording(&name, input, Rules::builtin(), &mut |routed| {
+        if let Err(error) = alerts::print_routed(printer, &routed) {
+            failed.get_or_insert(error);
+        }
+    })?;
+    failed.map_or(Ok(ExitClass::Done), Err)
+}
+
+fn score(printer: Printer, file: &Path, input: impl BufRead) -> Result<ExitClass, EngineError> {
     let mut detector = Detector::new();
     let mut out = String::new();
     let mut unread = 0_u64;
-    for row in replay::Rows::new(input) {
+    for row in Rows::new(input) {
         let row = match row {
             Ok(row) => row,
             // One bad row is named and passed over; without columns or a file there is nothing to go on with.

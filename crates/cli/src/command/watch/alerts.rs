@@ -3,7 +3,8 @@
 use ringfence_engine::{
     EngineError, ExitClass, Settings, Vault,
     alerts::{AlertFilter, AlertState, SinkPassEnd, SinkStatus},
-    schema::{Digest, Severity},
+    schema::{Digest, Severity, alert::Alert},
+    watch::route::Routed,
     watch_rules,
 };
 use serde_json::json;
@@ -31,18 +32,8 @@ pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs)
     }
     for shown in alerts {
         let alert = &shown.alert;
-        let style = match alert.severity {
-            Severity::Info | Severity::Low => Style::Quiet,
-            Severity::Medium => Style::Warn,
-            Severity::High | Severity::Critical => Style::Bad,
-        };
-        let severity = printer.strong(&alert.severity.to_string(), style);
-        let (subject, kind) = (&alert.subject.name, alert.subject.kind.name());
-        printer.line(format!("{severity} {} {}  {kind} {subject}: {}", alert.rule, alert.kind, alert.message))?;
-        printer.line(format!("   |  {}  raised {}, since {}", alert.id.short(), alert.at, alert.since))?;
-        printer.line(format!("   |  {}: expected {}; seen {}", alert.signal, alert.expected, alert.seen))?;
-        let whose = ringfence_engine::history::whose(alert.basis);
-        printer.line(format!("   |  by the word of {whose}, confidence {:.4}", alert.confidence))?;
+        let state = if shown.state == AlertState::Open { "open" } else { "acknowledged" };
+        head(printer, alert, state)?;
         if let Some(said) = &shown.acknowledged {
             let until = said.until.map(|until| format!(" until {until}")).unwrap_or_default();
             printer.line(format!("   = acknowledged by {}{until}: {}", said.by, said.reason))?;
@@ -52,6 +43,47 @@ pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs)
         }
     }
     Ok(ExitClass::Done)
+}
+
+/// What became of alerts, the gravest first, then the surest.
+pub(super) fn print_ranked(printer: Printer, mut raised: Vec<Routed>) -> Result<ExitClass, EngineError> {
+    let key = |routed: &Routed| (routed.alert.severity, routed.alert.confidence);
+    raised.sort_by(|a, b| key(b).partial_cmp(&key(a)).unwrap_or(std::cmp::Ordering::Equal));
+    if !printer.for_people() {
+        printer.document("ringfence.people/1", &json!({"alerts": raised}))?;
+        return Ok(ExitClass::Done);
+    }
+    if raised.is_empty() {
+        printer.say("nothing unusual");
+    }
+    raised.iter().try_for_each(|routed| print_routed(printer, routed))?;
+    Ok(ExitClass::Done)
+}
+
+/// An alert with what became of it: a line of JSON for programs.
+pub(super) fn print_routed(printer: Printer, routed: &Routed) -> Result<(), EngineError> {
+    if !printer.for_people() {
+        let text = serde_json::to_string(routed).map_err(|error| EngineError::incomplete("standard output", error))?;
+        return printer.line(text);
+    }
+    let state = format!("{:?}", routed.state).to_lowercase();
+    head(printer, &routed.alert, &state)
+}
+
+/// The first lines of an alert.
+fn head(printer: Printer, alert: &Alert, state: &str) -> Result<(), EngineError> {
+    let style = match alert.severity {
+        Severity::Info | Severity::Low => Style::Quiet,
+        Severity::Medium => Style::Warn,
+        Severity::High | Severity::Critical => Style::Bad,
+    };
+    let severity = printer.strong(&alert.severity.to_string(), style);
+    let (subject, kind) = (&alert.subject.name, alert.subject.kind.name());
+    printer.line(format!("{severity} {} {}  {kind} {subject}: {} ({state})", alert.rule, alert.kind, alert.message))?;
+    printer.line(format!("   |  {}  raised {}, since {}", alert.id.short(), alert.at, alert.since))?;
+    printer.line(format!("   |  {}: expected {}; seen {}", alert.signal, alert.expected, alert.seen))?;
+    let whose = ringfence_engine::history::whose(alert.basis);
+    printer.line(format!("   |  by the word of {whose}, confidence {:.4}", alert.confidence))
 }
 
 /// `watch ack`.

@@ -1,0 +1,184 @@
+//! What the watch makes of a vault beyond its runs: new versions of datasets, who reaches for what, and recordings.
+//!
+//! Alerts about versions are filed like those about runs. Recordings (JSON lines of a run's telemetry, or of accesses) are
+//! judged as if they came in live, without a vault.
+
+use std::io::{BufRead, Read as _};
+
+use ringfence_schema::{
+    ArtifactKind, Timestamp,
+    alert::{Access, Alert, TelemetryLine},
+    evidence::EvidenceKind,
+    finding::printable,
+    trail::{EntryKind, Outcome},
+};
+use ringfence_watch::{
+    data::{DataWatch, VersionChange},
+    people::PeopleWatch,
+    route::{Routed, Router, State},
+    rules::Rules,
+    run::{Expectations, RunWatch},
+};
+use serde::Deserialize;
+
+use crate::{error::EngineError, record::Version, run::guard, vault::Vault};
+
+impl Vault<'_> {
+    /// Holds a new version of a dataset against the earlier ones, and files what is unusual about it.
+    pub(crate) fn watch_version(&self, newest: &Version) -> Result<(), EngineError> {
+        if newest.artifact.kind() != ArtifactKind::Dataset {
+            return Ok(());
+        }
+        let mut history: Vec<Version> =
+            self.versions()?.into_iter().filter(|version| version.artifact == newest.artifact).collect();
+        history.sort_by_key(|version| version.version);
+        history.drain(..history.len().saturating_sub(VERSIONS_MAX));
+        let (mut watch, mut router) = (DataWatch::new(), Router::new(guard::rules(&self.settings.config)?));
+        let (mut before, mut alerts) = (0, Vec::new());
+        for version in &history {
+            let change = self.change(version, before)?;
+            before = change.records;
+            // Those about earlier versions were filed when these came.
+            alerts = watch.push(&change);
+        }
+        for routed in alerts.into_iter().flat_map(|alert| router.push(alert)) {
+            if matches!(routed.state, State::New | State::Escalated) {
+                let alert = &routed.alert;
+                let said = format!("alert      {} {}: {}", alert.rule, alert.severity, alert.message);
+                self.settings.progress.note(&said);
+                self.raise(std::slice::from_ref(alert))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// What a version changed against one of `before` records, as far as its screening tells. Records that were rewritten in
+    /// place are not told apart from those that stayed.
+    fn change(&self, version: &Version, before: u64) -> Result<VersionChange, EngineError> {
+        let report = match version.newest(EvidenceKind::Screen) {
+            Some(_) => self.screen_report(version)?,
+            None => None,
+        };
+        let (records, classes) =
+            report.map_or((version.files, Default::default()), |report| (report.records, report.dataset.classes));
+        let whole = classes.values().sum::<u64>().max(1) as f64;
+        Ok(VersionChange {
+            at: version.written,
+            artifact: version.artifact.to_string(),
+            version: version.version,
+            records,
+            added: records.saturating_sub(before),
+            removed: before.saturating_sub(records),
+            changed: 0,
+            bytes: version.bytes,
+            label_shares: classes.into_iter().map(|(label, count)| (label, count as f64 / whole)).collect(),
+            drift: None,
+        })
+    }
+
+    /// Every access that the trail tells of, oldest first, among its last `count` entries.
+    pub fn accesses(&self, count: u64) -> Result<Vec<Access>, EngineError> {
+        let told = self.trail(count)?.into_iter().filter_map(|shown| {
+            let allowed = match (shown.entry.kind, shown.entry.outcome) {
+                (EntryKind::Outcome, Some(Outcome::Done)) => true,
+                (EntryKind::Denial, _) => false,
+                _ => return None,
+            };
+            Some(Access {
+                at: shown.entry.time,
+                person: shown.entry.actor.clone(),
+                roles: Vec::new(),
+                action: shown.entry.action.clone(),
+                artifact: shown.subject().to_owned(),
+                place: String::new(),
+                bytes: 0,
+                allowed,
+            })
+        });
+        Ok(told.collect())
+    }
+}
+
+/// What the models of people make of `accesses`, which come by time, under `rules`.
+pub fn judge_accesses(accesses: impl IntoIterator<Item = Access>, rules: Rules) -> Vec<Routed> {
+    let (mut watch, mut router) = (PeopleWatch::new(), Router::new(rules));
+    let alerts = accesses.into_iter().flat_map(|access| watch.push(&access)).collect::<Vec<Alert>>();
+    alerts.into_iter().flat_map(|alert| router.push(alert)).collect()
+}
+
+/// One line of a recording.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Recorded {
+    Line(TelemetryLine),
+    Access(Access),
+}
+
+/// Judges a recording, line by line, and hands what is raised to `tell`: telemetry of one run, as `watch RUN --format
+/// json` prints it, or accesses with the fields of [`Access`].
+///
+/// # Errors
+/// [`EngineError::Incomplete`] with the line that could not be read; what came before was told.
+pub fn judge_recording(
+    name: &str,
+    mut input: impl BufRead,
+    rules: Rules,
+    tell: &mut dyn FnMut(Routed),
+) -> Result<(), EngineError> {
+    let started = Timestamp::from_millis(0);
+    let mut run = RunWatch::new(&printable(name, NAME_CHARS_MAX), started, Expectations::default());
+    let (mut people, mut router) = (PeopleWatch::new(), Router::new(rules));
+    let mut line = Vec::new();
+    for number in 1_u64.. {
+        line.clear();
+        let failed = |why: &str| EngineError::incomplete(name, format!("line {number}: {why}"));
+        let read = input.by_ref().take(LINE_BYTES_MAX).read_until(b'\n', &mut line);
+        if read.map_err(|error| failed(&error.to_string()))? == 0 {
+            break;
+        }
+        if line.len() as u64 >= LINE_BYTES_MAX {
+            return Err(failed("longer than the limit"));
+        }
+        if line.trim_ascii().is_empty() {
+            continue;
+        }
+        let recorded = serde_json::from_slice(&line).map_err(|_| failed("neither telemetry of a run nor an access"))?;
+        let alerts = match recorded {
+            Recorded::Line(TelemetryLine::Event(event)) => run.push(&event),
+            // What was made of it then is not asked.
+            Recorded::Line(TelemetryLine::Alert { .. }) => Vec::new(),
+            Recorded::Access(access) => people.push(&access),
+        };
+        alerts.into_iter().flat_map(|alert| router.push(alert)).for_each(&mut *tell);
+    }
+    run.end().into_iter().flat_map(|alert| router.push(alert)).for_each(tell);
+    Ok(())
+}
+
+/// Versions of a dataset that its newest one is held against.
+const VERSIONS_MAX: usize = 100;
+/// Longest line of a recording in bytes.
+const LINE_BYTES_MAX: u64 = 1 << 20;
+/// Longest name of a recording that is shown, in characters.
+const NAME_CHARS_MAX: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judge(text: &str) -> Result<Vec<Routed>, EngineError> {
+        let mut told = Vec::new();
+        judge_recording("r.jsonl", text.as_bytes(), Rules::builtin(), &mut |routed| told.push(routed)).map(|()| told)
+    }
+
+    #[test]
+    fn recordings_are_judged_and_bad_lines_are_named() {
+        let egress = r#"{"at_ms": 5, "observed": {"what": "egress", "via": "tcp", "address": "203.0.113.9", "port": 443, "refused": "an address without a name", "sent_bytes": 0, "received_bytes": 0, "lasted_ms": 0}}"#;
+        let told = judge(egress).expect("a recording");
+        assert_eq!(told.iter().map(|routed| routed.alert.kind.as_str()).collect::<Vec<_>>(), ["direct-address"]);
+        let access = r#"{"at": 1, "person": "ana", "action": "read", "artifact": "dataset/x", "allowed": true}"#;
+        assert!(judge(&format!("{access}\n\n{access}\n")).expect("a recording").is_empty());
+        let error = judge(&format!("{access}\nnonsense\n")).expect_err("no recording").to_string();
+        assert!(error.contains("line 2"), "{error}");
+    }
+}
