@@ -331,7 +331,8 @@ impl Listeners {
                 accept(&tcp_done, || {
                     let (stream, _) = tcp.accept()?;
                     stream.set_read_timeout(Some(READ_PAUSE))?;
-                    Ok(count(stream, &tcp_in))
+                    count(stream, &tcp_in);
+                    Ok(())
                 });
             }),
             thread::spawn(move || {
@@ -340,7 +341,8 @@ impl Listeners {
                     // Whoever is connected has got out, said something or not.
                     unix_in.fetch_add(1, Ordering::Relaxed);
                     stream.set_read_timeout(Some(READ_PAUSE))?;
-                    Ok(count(stream, &unix_in))
+                    count(stream, &unix_in);
+                    Ok(())
                 });
             }),
             thread::spawn(move || {

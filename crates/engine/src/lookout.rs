@@ -3,7 +3,10 @@
 //! Alerts about versions are filed like those about runs. Recordings (JSON lines of a run's telemetry, or of accesses) are
 //! judged as if they came in live, without a vault.
 
-use std::io::{BufRead, Read as _};
+use std::{
+    collections::BTreeMap,
+    io::{BufRead, Read as _},
+};
 
 use ringfence_schema::{
     ArtifactKind, Timestamp,
@@ -60,7 +63,7 @@ impl Vault<'_> {
             None => None,
         };
         let (records, classes) =
-            report.map_or((version.files, Default::default()), |report| (report.records, report.dataset.classes));
+            report.map_or((version.files, BTreeMap::new()), |report| (report.records, report.dataset.classes));
         let whole = classes.values().sum::<u64>().max(1) as f64;
         Ok(VersionChange {
             at: version.written,

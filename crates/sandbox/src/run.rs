@@ -272,8 +272,8 @@ pub enum SandboxError {
         /// Which step failed.
         reason: String,
     },
-    /// Something may be reached, but only level `full` can tell it from everything else.
-    #[error("egress needs level `full`, which this host does not offer: {reason}")]
+    /// Something may be reached, but only a network namespace can tell it from everything else.
+    #[error("egress needs namespaces, which this host does not offer: {reason}")]
     EgressUnavailable {
         /// Which step failed.
         reason: String,

@@ -70,7 +70,9 @@ impl<'a> Guard<'a> {
                 self.vault.run_figures(&self.watch.subject().name, usage, self.claimed.as_ref());
                 let signals = self.watch.signals();
                 let crossed = self.router.measure(self.watch.subject(), (self.vault.settings.now)(), &signals);
-                crossed.into_iter().for_each(|routed| self.follow(routed));
+                for routed in crossed {
+                    self.follow(routed);
+                }
                 let lines: Vec<String> = signals.iter().map(line).collect();
                 self.vault.settings.progress.show(&lines);
             }
@@ -98,7 +100,9 @@ impl<'a> Guard<'a> {
     fn pass_on(&mut self, alerts: Vec<Alert>) {
         for alert in alerts {
             let routed = self.router.push(alert);
-            routed.into_iter().for_each(|routed| self.follow(routed));
+            for routed in routed {
+                self.follow(routed);
+            }
         }
     }
 

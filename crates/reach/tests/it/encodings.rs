@@ -16,8 +16,19 @@ use ringfence_schema::{
 
 use crate::alerts::{alert, hostile, now, parcel};
 
+/// With sorted keys: whether maps keep the order in which they were filled depends on what else is built.
 fn pretty(value: &serde_json::Value) -> String {
-    serde_json::to_string_pretty(value).unwrap()
+    fn sorted(value: &serde_json::Value) -> serde_json::Value {
+        match value {
+            serde_json::Value::Object(fields) => {
+                let fields: BTreeMap<_, _> = fields.iter().map(|(key, value)| (key.clone(), sorted(value))).collect();
+                serde_json::Value::Object(fields.into_iter().collect())
+            }
+            serde_json::Value::Array(items) => items.iter().map(sorted).collect(),
+            other => other.clone(),
+        }
+    }
+    serde_json::to_string_pretty(&sorted(value)).unwrap()
 }
 
 fn metrics() -> Metrics {

@@ -178,7 +178,7 @@ fn run(brief: Brief, control: &Control) -> Result<(), Report> {
 
 /// Brings up the network that the plan allows, while this process still may; nothing at all if it allows none.
 fn open_doors(level: Level, plan: &Plan, purpose: Purpose) -> Result<Option<(Doors, Vec<OwnedFd>)>, Report> {
-    if level != Level::Full || purpose != Purpose::Run || plan.egress.is_empty() {
+    if !level.has_namespaces() || purpose != Purpose::Run || plan.egress.is_empty() {
         return Ok(None);
     }
     let refused = |error| Report::Refused { reason: format!("network of the run: {error}") };

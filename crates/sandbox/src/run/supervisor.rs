@@ -517,7 +517,6 @@ impl<'a> Watch<'a> {
             untold_files: self.files.as_ref().map_or(0, Files::untold),
             pressure: self.tree.groups.pressure(),
             gpus: self.gauge.as_mut().map(Gauge::read).unwrap_or_default(),
-            ..Usage::default()
         }
     }
 

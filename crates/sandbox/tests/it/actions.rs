@@ -62,7 +62,7 @@ fn line_time(event: &Value) -> Option<u64> {
 #[test]
 fn a_large_tree_that_forks_is_dead_soon_after_the_order() {
     each_setting(|setting, stage| {
-        let script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); (while :; do sleep 0.0317; done) & done; sleep 0.3; echo ready; wait";
+        let script = "i=0; while [ $i -lt 200 ]; do i=$((i+1)); (while :; do sleep 0.0317; done) & done; sleep 1.5; echo ready; wait";
         let mut order = shell(script);
         order["stop_at_line"] = json!(true);
         order["limits"] = json!(ringfence_sandbox::RunLimits { processes: 600, memory_bytes: 2 << 30, ..limits() });

@@ -229,9 +229,9 @@ fn the_socket_leads_one_way() {
         let document = setting.drive(&stage, &order);
         assert_eq!(document["result"]["ending"], json!({"exited": 0}), "{setting:?}: {:?}", lines(&document, "stderr"));
         let steps: Vec<_> = by(&document, "socket").iter().map(|told| told["step"].as_u64().unwrap()).collect();
-        let expected: &[u64] = if level == "full" { &[1, 2, 3] } else { &[1] };
+        let expected: &[u64] = if level == "landlock" { &[1] } else { &[1, 2, 3] };
         assert_eq!(steps, expected, "{setting:?}");
-        let answer = if level == "full" { "answer b''" } else { "no socket" };
+        let answer = if level == "landlock" { "no socket" } else { "answer b''" };
         assert_eq!(lines(&document, "stdout"), [answer], "{setting:?}");
     }
 }

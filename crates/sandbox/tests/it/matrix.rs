@@ -76,8 +76,8 @@ fn each_mechanism_alone_stops_what_the_matrix_says() {
     for (attempt, cases) in matrix() {
         for (case, mechanisms) in cases.into_iter().filter(|(case, _)| users.contains(case)) {
             let found = measured.get(&attempt).and_then(|cases| cases.get(&case)).cloned().unwrap_or_default();
-            for mechanism in mechanisms.difference(&found) {
-                // A kernel that lacks what is attempted stops it for everybody.
+            // What the kernel refuses by itself depends on the host: its age, the caller's priority, what else runs there.
+            for mechanism in mechanisms.difference(&found).filter(|mechanism| *mechanism != KERNEL) {
                 if !found.contains(KERNEL) {
                     missing.push(format!("{mechanism} alone no longer stops {attempt} ({case})"));
                 }

@@ -2,6 +2,7 @@
 
 use std::{
     fs,
+    io::ErrorKind,
     os::unix::{fs::PermissionsExt, process::CommandExt},
     path::{Path, PathBuf},
     process::{Command, Stdio},
@@ -159,6 +160,12 @@ impl Stage {
             let copy = stage.path().join(name);
             fs::copy(example(name), &copy).unwrap();
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
+            // A child of another test, between fork and exec, may hold the copy open for writing.
+            let busy =
+                |done: std::io::Result<_>| done.is_err_and(|error| error.kind() == ErrorKind::ExecutableFileBusy);
+            while busy(Command::new(&copy).arg("nothing").stdout(Stdio::null()).stderr(Stdio::null()).status()) {
+                std::thread::yield_now();
+            }
         }
         stage
     }

@@ -18,7 +18,7 @@ use crate::{
 pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs) -> Result<ExitClass, EngineError> {
     let filter = AlertFilter {
         state: args.open.then_some(AlertState::Open),
-        min_severity: args.min_severity.map(|least| least.severity()),
+        min_severity: args.min_severity.map(crate::args::FailOn::severity),
         limit: Some(args.last),
         ..AlertFilter::default()
     };
@@ -155,7 +155,7 @@ pub(super) fn sinks(settings: &Settings<'_>, printer: Printer) -> Result<ExitCla
         return Ok(ExitClass::Done);
     }
     let row = |sink: SinkStatus| {
-        let kind = sink.kind.map_or_else(|| "not configured any more".to_owned(), |kind| kind.to_string());
+        let kind = sink.kind.map_or_else(|| "not configured any more".to_owned(), ToString::to_string);
         let failure = sink.last_failure.map(|said| format!("failed {} times: {said}", sink.failures));
         vec![
             sink.name,

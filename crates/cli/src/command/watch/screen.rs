@@ -105,7 +105,7 @@ impl View<'_> {
             KeyCode::Up | KeyCode::Char('k') => self.first = self.first.saturating_sub(2),
             KeyCode::Char('s') if self.live => {
                 self.asking = true;
-                self.note = "stop this run? y / n".to_owned();
+                "stop this run? y / n".clone_into(&mut self.note);
             }
             KeyCode::Char('y') if asked => self.order(Order::Stop),
             KeyCode::Char('f') if self.live => self.order(Order::Freeze),
@@ -266,7 +266,7 @@ mod tests {
         let vault = Path::new("");
         let view =
             View { vault, run: "r-1", record, receiver, live: false, first: 0, asking: false, note: String::new() };
-        let mut terminal = Terminal::new(TestBackend::new(100, 40)).expect("a terminal");
+        let mut terminal = Terminal::new(TestBackend::new(100, 90)).expect("a terminal");
         terminal.draw(|frame| view.draw(frame)).expect("drawn");
         let drawn = terminal.backend().to_string();
         for part in ["r-1", "cpu 0.900 cores (kernel)", "memory 109 MiB (kernel)", "loss 0.033  (claim)", "✘ mount"] {
