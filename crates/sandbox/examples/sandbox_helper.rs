@@ -29,7 +29,7 @@ use seccompiler::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-fn main() -> ExitCode {
+pub(crate) fn main() -> ExitCode {
     let arguments: Vec<String> = env::args().skip(1).collect();
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["supervise"] => supervisor_main(),

@@ -77,7 +77,10 @@ fn each_mechanism_alone_stops_what_the_matrix_says() {
         for (case, mechanisms) in cases.into_iter().filter(|(case, _)| users.contains(case)) {
             let found = measured.get(&attempt).and_then(|cases| cases.get(&case)).cloned().unwrap_or_default();
             // What the kernel refuses by itself depends on the host: its age, the caller's priority, what else runs there.
-            for mechanism in mechanisms.difference(&found).filter(|mechanism| *mechanism != KERNEL) {
+            // And the watch is a race by nature: which of the bombs it stops in time, alone, depends on the machine's load.
+            let by_chance = [KERNEL, "watch"];
+            for mechanism in mechanisms.difference(&found).filter(|mechanism| !by_chance.contains(&mechanism.as_str()))
+            {
                 if !found.contains(KERNEL) {
                     missing.push(format!("{mechanism} alone no longer stops {attempt} ({case})"));
                 }

@@ -156,9 +156,9 @@ impl Stage {
         let folder = tempfile::Builder::new().prefix("ringfence-test-").tempdir_in("/tmp").unwrap();
         fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755)).unwrap();
         let stage = Self { folder, _turn: turn };
-        for name in ["sandbox_helper", "escape_probe"] {
+        for (name, built) in [("sandbox_helper", HELPER), ("escape_probe", "escape_probe")] {
             let copy = stage.path().join(name);
-            fs::copy(example(name), &copy).unwrap();
+            fs::copy(example(built), &copy).unwrap();
             fs::set_permissions(&copy, fs::Permissions::from_mode(0o755)).unwrap();
             // A child of another test, between fork and exec, may hold the copy open for writing.
             let busy =
@@ -191,6 +191,8 @@ pub(crate) fn example(name: &str) -> PathBuf {
     path
 }
 
+/// The helper of this build.
+const HELPER: &str = if cfg!(feature = "ablation") { "sandbox_helper_ablation" } else { "sandbox_helper" };
 /// Lies in the driver's environment and must not reach a job.
 pub(crate) const SECRET_VARIABLE: &str = "RINGFENCE_TEST_SECRET_OUTSIDE";
 /// An ordinary user for tests that run as root.
