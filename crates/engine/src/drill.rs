@@ -18,7 +18,7 @@ use std::{
 };
 
 use ringfence_sandbox::{
-    Allowed, DRILLS, Demand, Drill, EgressPolicy, Ending, Gpus, Job, RunLimits, RunResult, Source, Stop,
+    Allowed, DRILLS, Demand, Drill, EgressPolicy, Ending, Gpus, Job, Level, RunLimits, RunResult, Source, Stop,
     drill::Stopped, run_keyless,
 };
 use ringfence_schema::{
@@ -123,7 +123,13 @@ fn job(settings: &Settings<'_>, drill: &Drill, id: &str, listeners: &Listeners) 
         "label-flip" => command.extend(LABELS.map(|(label, count)| format!("{label}={count}"))),
         _ => {}
     }
-    if matches!(drill.name, "exfiltrate-dns" | "exfiltrate-name" | "exfiltrate-address" | "exfiltrate-udp") {
+    let probe = ringfence_sandbox::probe(&settings.program, &["__supervise"])
+        .map_err(|error| EngineError::incomplete("sandbox", error))?;
+    // Without namespaces there is no egress to be had, and no socket either.
+    let namespaces = probe.level.is_some_and(|level| level > Level::Landlock);
+    if namespaces
+        && matches!(drill.name, "exfiltrate-dns" | "exfiltrate-name" | "exfiltrate-address" | "exfiltrate-udp")
+    {
         let host = ALLOWED_HOST.parse().map_err(|error| EngineError::incomplete(drill.name, error))?;
         let network = "127.0.0.0/8".parse().map_err(|error| EngineError::incomplete(drill.name, error))?;
         egress = EgressPolicy {
