@@ -1,7 +1,8 @@
 //! Drills that take more than they should, or stay longer.
 
 use std::{
-    env, fs, hint, io,
+    env, fs, hint,
+    io::{self, Write as _},
     path::PathBuf,
     process::{Child, Command},
     sync::atomic::{AtomicBool, AtomicU64, Ordering},
@@ -132,25 +133,36 @@ pub(super) fn outlive(arguments: &[String]) -> Outcome {
     if let Err(error) = again(1).and_then(|mut child| child.wait()) {
         return Outcome::Held(format!("no process could be made: {error}"));
     }
-    // Long enough for the heir to be on its own.
+    // Long enough for the heir to be on its own, and on a busy machine to have begun.
+    let began = Instant::now();
+    let alive = || heartbeat().is_none_or(|path| fs::metadata(path).is_ok_and(|file| file.len() > 0));
     thread::sleep(STEP_TIME * 5);
+    while !alive() && began.elapsed() < OUTLIVE_TIME {
+        thread::sleep(STEP_TIME);
+    }
     if arguments.first().is_some_and(|word| word == "stay") {
         thread::sleep(OUTLIVE_TIME);
     }
     Outcome::Unclear("a process was left behind: nothing may come from it after this".to_owned())
 }
 
+/// What tells of it afterwards, where there is a folder for outputs.
+fn heartbeat() -> Option<PathBuf> {
+    env::var_os("RINGFENCE_OUT").map(|folder| PathBuf::from(folder).join("heartbeat"))
+}
+
 /// Shows that it is alive, deaf to all signals that a process may be deaf to.
 fn beat() {
     let _ = SigSet::all().thread_block();
-    let path = env::var_os("RINGFENCE_OUT").map(|folder| PathBuf::from(folder).join("heartbeat"));
+    // One byte a beat, added and never rewritten: it may be killed at any moment.
+    let mut file = heartbeat().and_then(|path| fs::OpenOptions::new().create(true).append(true).open(path).ok());
     let deadline = Instant::now() + OUTLIVE_TIME;
     let mut beats = 0_u64;
     while Instant::now() < deadline {
         beats += 1;
         say(&format!("outliving {beats}"));
-        if let Some(path) = &path {
-            let _ = fs::write(path, beats.to_string());
+        if let Some(file) = &mut file {
+            let _ = file.write_all(b".");
         }
         thread::sleep(STEP_TIME);
     }

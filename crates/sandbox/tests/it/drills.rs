@@ -101,7 +101,7 @@ fn nothing_outlives_its_run() {
         }
         let document = drill(setting, &stage, "outlive", &[]);
         assert!(verdict(&document, "outlive").starts_with("unclear: "), "{setting:?}: {document}");
-        let beats: u64 = document["outputs"]["heartbeat"].as_str().unwrap().parse().unwrap();
+        let beats = document["outputs"]["heartbeat"].as_str().unwrap().len();
         assert!((1..100).contains(&beats), "{setting:?}: {beats}");
         // The driver has returned: whatever is alive now would be found by its name.
         let alive = processes_named("sandbox_helper");
