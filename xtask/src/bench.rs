@@ -17,8 +17,8 @@ use crate::{scan_sets, tidy::root};
 struct Bench {
     name: &'static str,
     what: &'static str,
-    /// Package and example.
-    example: (&'static str, &'static str),
+    /// Package, and its examples; what one after the first prints goes under its own name.
+    examples: (&'static str, &'static [&'static str]),
     /// What the example is told.
     arguments: &'static [&'static str],
     /// Script under `xtask/peers`, run by `python3`.
@@ -31,7 +31,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "nn",
         what: "forward and gradient speed of the ONNX runtime on the Wong 2020 MNIST network",
-        example: ("ringfence-nn", "nn_bench"),
+        examples: ("ringfence-nn", &["nn_bench"]),
         arguments: &[],
         peer: Some("nn.py"),
         ratios: &[(
@@ -43,7 +43,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "attack",
         what: "PGD-40 images per CPU-second on the same network",
-        example: ("ringfence-attack", "attack_bench"),
+        examples: ("ringfence-attack", &["attack_bench"]),
         arguments: &[],
         peer: None,
         ratios: &[],
@@ -51,7 +51,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "scan",
         what: "scanning of pickles and PyTorch archives",
-        example: ("ringfence-scan", "scan_bench"),
+        examples: ("ringfence-scan", &["scan_bench"]),
         arguments: &[],
         peer: Some("scan.py"),
         ratios: &[("/cases/1/megabytes_per_second", "/pickle_mb_per_second", "pickle of records, ours / picklescan")],
@@ -59,7 +59,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "screen",
         what: "screening of datasets: speed and detection",
-        example: ("ringfence-screen", "screen_bench"),
+        examples: ("ringfence-screen", &["screen_bench"]),
         arguments: &["digits"],
         peer: None,
         ratios: &[],
@@ -67,7 +67,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "store",
         what: "the sealed store against the machine's ceilings",
-        example: ("ringfence-store", "store_bench"),
+        examples: ("ringfence-store", &["store_bench"]),
         arguments: &[],
         peer: Some("store.py"),
         ratios: &[
@@ -78,7 +78,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "trail",
         what: "durable, Merkle-integrated, signed trail entries",
-        example: ("ringfence-catalog", "trail_bench"),
+        examples: ("ringfence-catalog", &["trail_bench"]),
         arguments: &[],
         peer: None,
         ratios: &[],
@@ -86,7 +86,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "sign",
         what: "hashing, signing and verifying a model of four files",
-        example: ("ringfence-trust", "sign_bench"),
+        examples: ("ringfence-trust", &["sign_bench"]),
         arguments: &[],
         peer: Some("sign.py"),
         ratios: &[
@@ -106,7 +106,7 @@ const BENCHES: &[Bench] = &[
     Bench {
         name: "reach",
         what: "fetching from a Hub on loopback, hashing and comparing included",
-        example: ("ringfence-reach", "reach_bench"),
+        examples: ("ringfence-reach", &["reach_bench"]),
         arguments: &[],
         peer: Some("reach.py"),
         ratios: &[
@@ -120,16 +120,23 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "sandbox",
-        what: "start and overhead of the sandbox",
-        example: ("ringfence-sandbox", "sandbox_bench"),
+        what: "start and overhead of the sandbox, and what a way out through it costs",
+        examples: ("ringfence-sandbox", &["sandbox_bench", "egress_bench"]),
         arguments: &[],
         peer: None,
-        ratios: &[],
+        ratios: &[
+            (
+                "/call_to_exec/0/min_ms",
+                "/whole_run_of_true/1/min_ms",
+                "call to exec, ours / the whole of bubblewrap's run",
+            ),
+            ("/whole_run_of_true/1/p50_ms", "/whole_run_of_true/3/p50_ms", "whole run of `true`, ours / bubblewrap"),
+        ],
     },
     Bench {
         name: "watch",
         what: "the detector of one series: NAB's standard score at one threshold for all files, and its cost",
-        example: ("ringfence-watch", "watch_bench"),
+        examples: ("ringfence-watch", &["watch_bench"]),
         arguments: &[],
         peer: Some("watch.py"),
         ratios: &[("/us_per_point", "/half_space_trees_us_per_point", "time a point, ours / HalfSpaceTrees")],
@@ -163,13 +170,28 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
 
 impl Bench {
     fn run(&self) -> Result<()> {
-        let (package, example) = self.example;
-        let ours = figures(
-            Command::new(env!("CARGO"))
-                .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", example, "--"])
-                .args(self.arguments)
-                .current_dir(root()),
-        )?;
+        let (package, examples) = self.examples;
+        // They may start one another.
+        let built = Command::new(env!("CARGO"))
+            .args(["build", "--quiet", "--release", "--locked", "--package", package, "--examples"])
+            .current_dir(root())
+            .status()?;
+        if !built.success() {
+            bail!("the examples of {package} could not be built");
+        }
+        let mut ours = Value::Null;
+        for example in examples {
+            let told = figures(
+                Command::new(env!("CARGO"))
+                    .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", example, "--"])
+                    .args(self.arguments)
+                    .current_dir(root()),
+            )?;
+            match &mut ours {
+                Value::Object(fields) => drop(fields.insert((*example).to_owned(), told)),
+                none => *none = told,
+            }
+        }
         let peer = self.peer.map(|script| {
             figures(Command::new("python3").arg(root().join("xtask/peers").join(script)))
                 .unwrap_or_else(|error| json!({"skipped": format!("{error:#}")}))
@@ -178,11 +200,13 @@ impl Bench {
         render(&mut text, "Ringfence", &ours);
         if let Some(peer) = &peer {
             render(&mut text, "Peer", peer);
-            for (left, right, says) in self.ratios {
-                let number = |value: &Value, place: &str| value.pointer(place).and_then(Value::as_f64);
-                if let (Some(left), Some(right)) = (number(&ours, left), number(peer, right)) {
-                    text.push_str(&format!("\n**{says}: {:.2}**\n", left / right));
-                }
+        }
+        // Where the peer runs beside us in the same example, both figures are in its document.
+        let other = peer.as_ref().unwrap_or(&ours);
+        for (left, right, says) in self.ratios {
+            let number = |value: &Value, place: &str| value.pointer(place).and_then(Value::as_f64);
+            if let (Some(left), Some(right)) = (number(&ours, left), number(other, right)) {
+                text.push_str(&format!("\n**{says}: {:.2}**\n", left / right));
             }
         }
         println!("{text}");

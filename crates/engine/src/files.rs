@@ -192,7 +192,10 @@ impl Dataset {
 /// Screens a dataset.
 pub fn screen(settings: &Settings<'_>, data: &Dataset) -> Result<ScreenReport, EngineError> {
     let job = Job::Screen { reading: data.reading.clone() };
-    Desk::new(settings).ask(&data.name(), &job, data.descriptors()?)
+    let mut report: ScreenReport = Desk::new(settings).ask(&data.name(), &job, data.descriptors()?)?;
+    // There is no later version to hold against it.
+    report.dataset.sketch = None;
+    Ok(report)
 }
 
 /// Writes a dataset without the records that `report` filters; returns how many are left. Separate labels go beside it

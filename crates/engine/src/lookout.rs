@@ -13,10 +13,11 @@ use ringfence_schema::{
     alert::{Access, Alert, TelemetryLine},
     evidence::EvidenceKind,
     finding::printable,
+    report::DatasetSketch,
     trail::{EntryKind, Outcome},
 };
 use ringfence_watch::{
-    data::{DataWatch, VersionChange},
+    data::{DataWatch, VersionChange, sketch},
     people::PeopleWatch,
     route::{Routed, Router, State},
     rules::Rules,
@@ -37,12 +38,12 @@ impl Vault<'_> {
         history.sort_by_key(|version| version.version);
         history.drain(..history.len().saturating_sub(VERSIONS_MAX));
         let (mut watch, mut router) = (DataWatch::new(), Router::new(guard::rules(&self.settings.config)?));
-        let (mut before, mut alerts) = (0, Vec::new());
+        let (mut before, mut alerts) = (Profile::default(), Vec::new());
         for version in &history {
-            let change = self.change(version, before)?;
-            before = change.records;
+            let profile = self.profile(version)?;
             // Those about earlier versions were filed when these came.
-            alerts = watch.push(&change);
+            alerts = watch.push(&change(version, &before, &profile));
+            before = profile;
         }
         for routed in alerts.into_iter().flat_map(|alert| router.push(alert)) {
             if matches!(routed.state, State::New | State::Escalated) {
@@ -55,27 +56,17 @@ impl Vault<'_> {
         Ok(())
     }
 
-    /// What a version changed against one of `before` records, as far as its screening tells. Records that were rewritten in
-    /// place are not told apart from those that stayed.
-    fn change(&self, version: &Version, before: u64) -> Result<VersionChange, EngineError> {
+    /// What is known of a version's records, as far as its screening tells.
+    fn profile(&self, version: &Version) -> Result<Profile, EngineError> {
         let report = match version.newest(EvidenceKind::Screen) {
             Some(_) => self.screen_report(version)?,
             None => None,
         };
-        let (records, classes) =
-            report.map_or((version.files, BTreeMap::new()), |report| (report.records, report.dataset.classes));
-        let whole = classes.values().sum::<u64>().max(1) as f64;
-        Ok(VersionChange {
-            at: version.written,
-            artifact: version.artifact.to_string(),
-            version: version.version,
-            records,
-            added: records.saturating_sub(before),
-            removed: before.saturating_sub(records),
-            changed: 0,
-            bytes: version.bytes,
-            label_shares: classes.into_iter().map(|(label, count)| (label, count as f64 / whole)).collect(),
-            drift: None,
+        Ok(match report {
+            Some(report) => {
+                Profile { records: report.records, classes: report.dataset.classes, sketch: report.dataset.sketch }
+            }
+            None => Profile { records: version.files, ..Profile::default() },
         })
     }
 
@@ -99,6 +90,36 @@ impl Vault<'_> {
             })
         });
         Ok(told.collect())
+    }
+}
+
+/// What is known of a version's records.
+#[derive(Default)]
+struct Profile {
+    records: u64,
+    classes: BTreeMap<String, u64>,
+    sketch: Option<Box<DatasetSketch>>,
+}
+
+/// What a version changed against the one before. Without sketches, records that were rewritten in place are not told
+/// apart from those that stayed.
+fn change(version: &Version, before: &Profile, profile: &Profile) -> VersionChange {
+    let moved = match (&before.sketch, &profile.sketch) {
+        (Some(before), Some(after)) => sketch::compare(before, after),
+        _ => None,
+    };
+    let whole = profile.classes.values().sum::<u64>().max(1) as f64;
+    VersionChange {
+        at: version.written,
+        artifact: version.artifact.to_string(),
+        version: version.version,
+        records: profile.records,
+        added: moved.map_or(profile.records.saturating_sub(before.records), |moved| moved.added),
+        removed: moved.map_or(before.records.saturating_sub(profile.records), |moved| moved.removed),
+        changed: moved.map_or(0, |moved| moved.changed),
+        bytes: version.bytes,
+        label_shares: profile.classes.iter().map(|(label, count)| (label.clone(), *count as f64 / whole)).collect(),
+        drift: moved.map(|moved| moved.drift),
     }
 }
 

@@ -38,12 +38,12 @@ fn main() -> ExitCode {
         _ => {}
     }
     let rounds = arguments.first().and_then(|text| text.parse().ok()).unwrap_or(40);
-    let mut times: Vec<(&str, Vec<Duration>)> = vec![("bare", Vec::new())];
+    let mut times: Vec<(&str, Vec<Duration>)> =
+        vec![("bare", Vec::new()), ("full", Vec::new()), ("landlock", Vec::new())];
     let has_bwrap = Command::new("bwrap").arg("--version").stdout(Stdio::null()).status().is_ok();
     if has_bwrap {
         times.push(("bwrap --unshare-all", Vec::new()));
     }
-    times.extend([("full", Vec::new()), ("landlock", Vec::new())]);
     // One after the other in each round, so that a busy moment hits all alike.
     for _ in 0..rounds {
         for (name, list) in &mut times {

@@ -161,7 +161,53 @@ pub struct DatasetProfile {
     pub findings: Vec<Finding>,
     /// Whether every byte and record was read. `false` is never clean.
     pub complete: bool,
+    /// What a later version is held against; only in reports that a vault keeps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sketch: Option<Box<DatasetSketch>>,
 }
+
+/// A dataset in so few numbers that it can be compared with a later version without its records.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub struct DatasetSketch {
+    /// All records, those that repeat another included.
+    pub total: u64,
+    /// The smallest canonical hashes of distinct records, rising: the first 48 bits of each, at most
+    /// [`SKETCH_RECORDS_MAX`] of them. A uniform sample of the records, the same records in every version (bottom-k
+    /// sketch: Cohen and Kaplan, "Summarizing data using bottom-k sketches", PODC 2007).
+    pub records: Vec<u64>,
+    /// How the values of columns are spread, at most [`SKETCH_COLUMNS_MAX`] of them.
+    pub columns: Vec<ColumnSketch>,
+}
+
+/// How the values of one column are spread.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ColumnSketch {
+    /// The column's name, fit to print; `brightness` and `contrast` of images.
+    pub name: String,
+    /// Records that have a value.
+    pub values: u64,
+    /// The spread itself.
+    pub spread: Spread,
+}
+
+/// A distribution in a bounded number of values.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Spread {
+    /// Quantiles of numbers at equal distances from the least to the greatest, rising; at most [`SKETCH_MARKS`].
+    Quantiles(Vec<f64>),
+    /// Shares of words or values whose hashes fall into each of [`SKETCH_BUCKETS`] buckets; they sum to about 1.
+    Buckets(Vec<f64>),
+}
+
+/// Hashes of records in a sketch.
+pub const SKETCH_RECORDS_MAX: usize = 1_024;
+/// Columns in a sketch.
+pub const SKETCH_COLUMNS_MAX: usize = 32;
+/// Quantiles of a column.
+pub const SKETCH_MARKS: usize = 33;
+/// Buckets of a column.
+pub const SKETCH_BUCKETS: usize = 64;
 
 /// What `screen` answers.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -17,6 +17,7 @@ use crate::{
     record::{self, RecordHash},
     report::Book,
     rules,
+    sketch::Sample,
     table::{Cell, Flaw, Format},
 };
 
@@ -26,6 +27,7 @@ pub(crate) struct Names {
     pub(crate) duplicates: u64,
     /// Records of equal content (the label aside) have the same number.
     pub(crate) twins: Vec<u32>,
+    pub(crate) sample: Sample,
 }
 
 /// Hashes every record, and finds exact duplicates and contradicting labels.
@@ -39,9 +41,10 @@ pub(crate) fn names(data: &Dataset, book: &mut Book, meter: &mut Meter<'_>) -> N
         hashes.extend(wave);
     }
     meter.at("hashing", data.len(), data.len());
-    let mut tree = Tree::default();
+    let (mut tree, mut sample) = (Tree::default(), Sample::default());
     for hash in &hashes {
         tree.push(&hash.whole);
+        sample.push(&hash.whole);
     }
     let mut whole: BTreeMap<Digest, Vec<u32>> = BTreeMap::new();
     let mut content: BTreeMap<Digest, Vec<u32>> = BTreeMap::new();
@@ -63,7 +66,7 @@ pub(crate) fn names(data: &Dataset, book: &mut Book, meter: &mut Meter<'_>) -> N
             twins[*record as usize] = number;
         }
     }
-    Names { root: tree.root(), duplicates, twins }
+    Names { root: tree.root(), duplicates, twins, sample }
 }
 
 /// Turns flaws of form into decisions and one finding a kind.

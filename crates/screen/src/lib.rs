@@ -8,6 +8,7 @@
 //! * `table`: bounded readers; `record`, `merkle`: canonical names; `dataset`: columns, labels, numbers.
 //! * `checks`, `hygiene`: what needs no model.
 //! * `numeric`: nearest neighbours, views with parts hidden, triggers in numbers and images. `text`: the same for texts.
+//! * `sketch`: what a later version is held against.
 //! * `calibrate`: which contradicted labels are wrong with enough certainty. `rules`: every rule in plain words.
 //!
 //! What must stay true: the same input gives the same bytes out, whatever the number of threads; what could not be read is
@@ -32,6 +33,7 @@ mod options;
 mod record;
 mod report;
 mod rules;
+mod sketch;
 mod table;
 mod text;
 
@@ -96,6 +98,7 @@ pub fn screen(
             detectors,
             findings,
             complete: data.table.complete,
+            sketch: Some(Box::new(sketch::sketch(&data, names.sample))),
         },
     })
 }

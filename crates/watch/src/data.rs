@@ -8,6 +8,8 @@
 //! What must stay true: a told version is remembered only as far as a little beyond the usual, so one bad version does not
 //! excuse the next; memory is bounded by datasets and labels.
 
+pub mod sketch;
+
 use std::collections::BTreeMap;
 
 use ringfence_schema::{

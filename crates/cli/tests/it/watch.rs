@@ -155,6 +155,28 @@ fn alerts_reach_a_file_that_a_collector_reads() {
 }
 
 #[test]
+fn a_version_that_was_rewritten_in_place_is_told() {
+    let home = Home::with_vault();
+    let add = |table: String| {
+        home.write("train.csv", table);
+        home.run(&["add", "train.csv", "--as", "dataset/small", "--label", "label"]).exits(0)
+    };
+    add(small_table(400));
+    assert!(!add(small_table(410)).err().contains("RF-WCH"), "ordinary growth");
+    // As many records and labels as before, and other values in most of them.
+    let moved = |(number, line): (usize, &str)| match (number, line.split_once(',')) {
+        (0, _) | (_, None) => line.to_owned(),
+        (_, Some((first, rest))) => format!("{},{rest}", first.parse::<f64>().unwrap() + 100.0),
+    };
+    let lines: Vec<String> = small_table(410).lines().enumerate().map(moved).collect();
+    let told = add(lines.join("\n") + "\n");
+    assert!(told.err().contains("rewritten (410 records)"), "{}", told.err());
+    let alerts = home.run(&["watch", "alerts", "--format", "json"]).exits(0).json();
+    let kinds: Vec<&str> = alerts["alerts"].as_array().unwrap().iter().filter_map(|a| a["kind"].as_str()).collect();
+    assert!(kinds.contains(&"version-rewrite") && kinds.contains(&"drift"), "{kinds:?}");
+}
+
+#[test]
 fn a_series_is_scored_line_by_line_without_a_look_ahead() {
     let home = Home::new();
     let row = |i: usize| format!("2026-01-01 {:02}:{:02}:00,{}\n", i / 60 % 24, i % 60, 10.0 + (i % 7) as f64);
