@@ -230,6 +230,7 @@ impl RunWatch {
             Observed::File(change) => {
                 self.compute.file(change);
                 self.egress.file(change);
+                self.growth.file(at_ms, change);
                 self.checkpoints.file(at_ms, change, found);
             }
             Observed::Refused { detail } => self.calls.refused(at_ms, detail, found),

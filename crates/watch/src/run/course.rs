@@ -18,6 +18,7 @@ pub(super) struct Course {
     recent: Recent<64>,
     reports: u64,
     began_ms: u64,
+    last_ms: u64,
     best: Option<f64>,
     fell: bool,
     rising: u32,
@@ -56,6 +57,7 @@ impl Course {
             self.began_ms = at_ms;
         }
         self.reports += 1;
+        self.last_ms = at_ms;
         self.recent.push(y);
         if self.start.is_none() {
             self.first.push(y);
@@ -145,7 +147,7 @@ impl Course {
         // Of several trainings some are tried that do not work.
         let factor = match (self.falls, trials) {
             (false, _) => FACTOR_UNKNOWN,
-            (true, 3..) => FACTOR * FACTOR,
+            (true, 3..) if !self.fell => FACTOR * FACTOR,
             (true, _) => FACTOR,
         };
         let bound = ceiling + (factor - 1.0) * ceiling.abs().max(self.depth);
@@ -158,9 +160,14 @@ impl Course {
         }
         self.beyond = self.beyond.saturating_add(1);
         let lasted_ms = at_ms.saturating_sub(self.beyond_since_ms);
+        // Who reports seldom reports means, or has many batches between: an even loss does not explode by one of them.
+        let seldom = at_ms.saturating_sub(self.last_ms) >= SELDOM_MS && self.last_ms > 0;
+        let even = self.recent.noise().is_some_and(|noise| noise < EVEN);
+        let huge = loss > ceiling + (FACTOR * factor - 1.0) * ceiling.abs().max(self.depth);
         let stays = (self.beyond >= BEYOND_REPORTS && lasted_ms >= BEYOND_MS)
             || (self.beyond >= 2 && lasted_ms >= 2 * BEYOND_MS)
-            || self.beyond >= BEYOND_REPORTS_MANY;
+            || self.beyond >= BEYOND_REPORTS_MANY
+            || (seldom && even && huge);
         stays.then_some(Beyond { since_ms: self.beyond_since_ms, bound, reports: self.beyond })
     }
 }
@@ -181,6 +188,10 @@ const BEYOND_REPORTS: u32 = 3;
 const BEYOND_MS: u64 = 5_000;
 /// Reports in a row that are enough however fast they come.
 const BEYOND_REPORTS_MANY: u32 = 24;
+/// Pause between reports from which on they are seldom, in milliseconds.
+const SELDOM_MS: u64 = 7_000;
+/// Deviation of the logarithm between neighbours of an even loss.
+const EVEN: f64 = 0.3;
 /// A median this far above the best one is divergence.
 const DIVERGENCE_FACTOR: f64 = 4.0;
 /// And this far above where it began.

@@ -19,6 +19,7 @@ pub(super) struct Rates {
     /// The first rate above nothing and the latest one.
     first: Option<f64>,
     last: f64,
+    last_ms: u64,
     highest: f64,
     /// Reports in a row in which it did not rise.
     settled: u32,
@@ -58,7 +59,6 @@ impl Rates {
             if self.losses.len() < 8 || self.began_at.is_none() {
                 self.began_at = Some(self.began_at.map_or(loss, |began| began.max(loss)));
             }
-            self.begins(loss);
             self.losses.push(loss);
         }
         let Some(rate) = progress.learning_rate.filter(|rate| rate.is_finite() && *rate >= 0.0) else { return };
@@ -68,8 +68,10 @@ impl Rates {
         self.reports = self.reports.saturating_add(1);
         self.search(rate);
         if !planned {
-            self.jump(at_ms, rate, found);
+            let anew = progress.loss.is_some_and(|loss| self.begins(loss));
+            self.jump(at_ms, rate, anew, found);
         }
+        self.last_ms = at_ms;
         self.settled = if rate > self.last * (1.0 + 1e-6) { 0 } else { self.settled.saturating_add(1) };
         self.last = rate;
         if self.jumped.is_none() {
@@ -97,19 +99,13 @@ impl Rates {
         self.searching = rose && all > SEARCH_RISE.ln() && per_report_lately > 0.5 * per_report;
     }
 
-    /// A loss back at where trainings begin, right when the rate jumped: another training, whose steps count on.
-    fn begins(&mut self, loss: f64) {
-        let Some(jump) = self.jumped.filter(|jump| jump.reports <= 1 && !jump.told) else { return };
-        let before = self.losses.newest(8);
-        let fallen = before.zip(self.began_at).is_some_and(|(before, began)| before < began - 0.5 * began.abs());
-        if fallen && self.began_at.is_some_and(|began| loss > began - 0.35 * began.abs()) {
-            self.jumps = true;
-            self.jumped = None;
-            self.highest = jump.highest;
-        }
+    /// Whether a loss that had fallen is back at where training began: another training, whose steps count on.
+    fn begins(&self, loss: f64) -> bool {
+        let Some((usual, began)) = self.losses.newest(8).zip(self.began_at) else { return false };
+        usual < began - 0.4 * began.abs() && loss > began - 0.2 * began.abs()
     }
 
-    fn jump(&mut self, at_ms: u64, rate: f64, found: &mut Sightings) {
+    fn jump(&mut self, at_ms: u64, rate: f64, anew: bool, found: &mut Sightings) {
         let running = self.reports > REPORTS_MIN && at_ms.saturating_sub(self.began_ms) >= RUNNING_MS;
         let mut jump = match self.jumped {
             Some(jump) if rate > JUMP * jump.highest => jump,
@@ -118,13 +114,17 @@ impl Rates {
                 return;
             }
             None if running && self.settled >= SETTLED && self.highest > 0.0 && rate > JUMP * self.highest => {
+                // Right when the rate jumps: a bad rate takes a while to undo what was learned.
+                self.jumps |= anew;
                 Jump { at_ms, highest: self.highest, reports: 0, told: false }
             }
             None => return,
         };
         jump.reports = jump.reports.saturating_add(1);
         let lasted_ms = at_ms.saturating_sub(jump.at_ms);
-        jump.told |= !self.jumps && jump.reports >= 2;
+        // Who reports seldom shows no single bad value.
+        let seldom = at_ms.saturating_sub(self.last_ms) >= SELDOM_MS && rate > JUMP * JUMP * jump.highest;
+        jump.told |= !self.jumps && (jump.reports >= 2 || seldom);
         if jump.told {
             found.push(Sighting {
                 kind: Kind::LearningRate,
@@ -154,8 +154,10 @@ const SEARCH: usize = 16;
 const SEARCH_RISE: f64 = 300.0;
 /// Times the highest rate that no schedule reaches from one report to the next.
 const JUMP: f64 = 3.0;
+/// Pause between reports from which on they are seldom, in milliseconds.
+const SELDOM_MS: u64 = 7_000;
 /// Reports of a rate before a jump can be told.
-const REPORTS_MIN: u32 = 20;
+const REPORTS_MIN: u32 = 12;
 /// Time of training before a jump can be told, in milliseconds.
 const RUNNING_MS: u64 = 60 * 1_000;
 /// Reports in a row without a rise after which a rate has settled.

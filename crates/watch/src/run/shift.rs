@@ -33,7 +33,10 @@ struct Pace {
     gap_max_ms: u64,
     /// Steps, or passes where they are told, in a second, by report.
     rates: Recent<32>,
+    gaps: Recent<32>,
     epochs: bool,
+    /// When the latest pass began.
+    turned_ms: Option<u64>,
 }
 
 /// The highest use of cores that lasted, over three samples.
@@ -48,6 +51,7 @@ struct Highest {
 struct Beside {
     since_ms: u64,
     lasted_ms: u64,
+    samples: u32,
     low: f64,
     high: f64,
     rates: Recent<32>,
@@ -144,10 +148,14 @@ impl Shift {
             return;
         }
         let beside = &mut self.beside;
+        // The first sample began before it did.
         if beside.lasted_ms == 0 {
             beside.since_ms = at_ms.saturating_sub(load.span_ms);
+        }
+        if beside.samples < 2 {
             (beside.low, beside.high) = (load.cores, load.cores);
         }
+        beside.samples = beside.samples.saturating_add(1);
         beside.lasted_ms += load.span_ms;
         beside.low = beside.low.min(load.cores);
         beside.high = beside.high.max(load.cores);
@@ -158,9 +166,15 @@ impl Shift {
         let more_data = beside.bytes / seconds > 1.5 * traffic + 1e6;
         let even = beside.high <= 1.4 * beside.low;
         let usual = self.pace.rates.newest(32).filter(|_| self.pace.rates.len() >= 6);
-        let now = beside.rates.newest(32);
-        let no_faster = now.zip(usual).is_some_and(|(now, usual)| now <= 1.08 * usual);
-        let told = beside.lasted_ms >= BESIDE_MS && even && no_faster && !more_data;
+        let no_faster = match (beside.rates.newest(32), usual) {
+            (Some(now), Some(usual)) => now <= 1.08 * usual,
+            // None yet, where one is due.
+            (None, Some(_)) => self.pace.is_late(at_ms),
+            _ => false,
+        };
+        // Other batches, larger images, more layers come with another pass.
+        let turned = self.pace.turned_ms.is_some_and(|turned_ms| turned_ms.abs_diff(beside.since_ms) <= TURN_MS);
+        let told = beside.lasted_ms >= BESIDE_MS && even && no_faster && !more_data && !turned;
         if told {
             found.push(Sighting {
                 kind: Kind::Miner,
@@ -252,8 +266,18 @@ impl Pace {
             return None;
         }
         self.gap_max_ms = self.gap_max_ms.max(span_ms);
+        self.gaps.push(span_ms as f64);
+        if epochs && now.floor() > before.floor() {
+            self.turned_ms = Some(at_ms);
+        }
         self.last = Some((at_ms, now));
         Some((now - before) / (span_ms as f64 / 1_000.0))
+    }
+
+    /// Whether a report of a step is due and has not come.
+    fn is_late(&self, at_ms: u64) -> bool {
+        let waited = self.last.map_or(0, |(last_ms, _)| at_ms.saturating_sub(last_ms)) as f64;
+        self.gaps.len() >= 6 && self.gaps.newest(32).is_some_and(|gap| waited >= gap)
     }
 
     /// Whether steps come as they use to.
@@ -308,6 +332,8 @@ const BESIDE: f64 = 1.6;
 const BESIDE_CORES: f64 = 1.5;
 /// Time of it until it is told, in milliseconds.
 const BESIDE_MS: u64 = 18_000;
+/// Time around the beginning of a pass in which use may change, in milliseconds.
+const TURN_MS: u64 = 10_000;
 /// Percent from which on a graphics processor is flat out.
 const GRAPHICS_BUSY: f64 = 97.0;
 /// Share of the memory that training had on it.
