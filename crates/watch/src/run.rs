@@ -250,10 +250,13 @@ impl RunWatch {
                 self.idle.progress(progress);
                 self.shift.progress(at_ms, progress, anew);
                 self.rates.progress(at_ms, progress, anew, self.rate_is_planned, found);
-                let now =
-                    training::Circumstances { anew, trials: self.trials.begun(), searching: self.rates.searching() };
+                let now = training::Circumstances {
+                    anew,
+                    sweep: self.rates.sweep(self.trials.begun()),
+                    searching: self.rates.searching(),
+                };
                 self.training.progress(at_ms, progress, now, found);
-                self.steps.progress(at_ms, progress, anew, found);
+                self.steps.progress(at_ms, progress, anew, self.trials.begun(), found);
                 self.labels.progress(at_ms, progress, found);
                 if let Some(shares) = &mut self.shares {
                     shares.progress(at_ms, progress, anew, found);

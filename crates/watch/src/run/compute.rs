@@ -57,7 +57,7 @@ struct Work {
     read_bytes: u64,
     written_bytes: u64,
     received_bytes: u64,
-    /// Bytes read and received when that last spoke for training.
+    /// Bytes read, received and written when that last spoke for training.
     explained_bytes: u64,
     /// Busy time since something spoke for training, in milliseconds.
     unexplained_ms: u64,
@@ -69,6 +69,7 @@ struct Work {
 /// For how long use was as even as only a loop makes it.
 #[derive(Debug, Clone, Default)]
 struct Flat {
+    since_ms: u64,
     lasted_ms: u64,
     cores: f64,
     gpu: f64,
@@ -92,7 +93,7 @@ struct Claims {
 }
 
 impl Flat {
-    fn push(&mut self, load: &Load) {
+    fn push(&mut self, at_ms: u64, load: &Load) {
         let gpu = load.gpu.unwrap_or(0.0);
         let near = |now: f64, then: f64, part: f64, least: f64| (now - then).abs() <= (part * then).max(least);
         let even = near(load.cores, self.cores, 0.15, 0.1)
@@ -103,13 +104,13 @@ impl Flat {
             self.lasted_ms += load.span_ms;
         } else {
             let memory = load.memory as f64;
-            *self = Self { lasted_ms: 0, cores: load.cores, gpu, memory, processes: load.processes };
+            *self = Self { since_ms: at_ms, lasted_ms: 0, cores: load.cores, gpu, memory, processes: load.processes };
         }
     }
 
-    /// Whether it is flat out, too: more than a program that starts needs.
+    /// Whether it is flat out, too, and was before any training has its libraries.
     fn is_out(&self) -> bool {
-        self.lasted_ms >= FLAT_MS && (self.cores >= FLAT_CORES || self.gpu >= FLAT_GPU)
+        self.since_ms <= FLAT_FROM_MS && self.lasted_ms >= FLAT_MS && (self.cores >= FLAT_CORES || self.gpu >= FLAT_GPU)
     }
 }
 
@@ -210,14 +211,14 @@ impl Compute {
         };
         self.used_cores = Some(load.cores);
         self.gpu_percent = load.gpu;
-        self.flat.push(&load);
+        self.flat.push(at_ms, &load);
         let work = &mut self.work;
         work.memory = work.memory.max(usage.memory_bytes);
         work.read_bytes = usage.read_bytes;
         work.written_bytes = usage.written_bytes;
         work.received_bytes = usage.received_bytes;
-        // Data that goes in speaks for itself, whatever the job says.
-        let fed = usage.received_bytes.saturating_add(usage.read_bytes);
+        // Data that goes in or comes out speaks for itself, whatever the job says.
+        let fed = usage.received_bytes.saturating_add(usage.read_bytes).saturating_add(usage.written_bytes);
         if fed.saturating_sub(work.explained_bytes) >= FEED_BYTES {
             work.explained_bytes = fed;
             work.unexplained_ms = 0;
@@ -268,8 +269,9 @@ impl Compute {
                 // It may make its own data: an environment that it learns in, a simulation.
                 (true, _) if body => None,
                 (true, _) => Some((20_000, Severity::High, 0.97)),
+                (_, true) if loaded || (body && work.written) => None,
                 (_, true) => Some((if body { STALL_MS } else { 90_000 }, Severity::Medium, 0.9)),
-                _ if body && (loaded || !self.flat.is_out()) => Some((240_000, Severity::Medium, 0.85)),
+                _ if body && (loaded || !self.flat.is_out()) => Some((BEGUN_MS, Severity::Medium, 0.85)),
                 _ if body || self.reports == Reports::Silent => Some((25_000, Severity::Medium, 0.9)),
                 _ => Some((20_000, Severity::High, 0.97)),
             };
@@ -285,7 +287,7 @@ impl Compute {
             Reports::Expected if !self.fed() && !talked && !stored => Some((20_000, Severity::High, 0.95)),
             Reports::Expected => Some((STALL_MS, Severity::Medium, 0.85)),
             Reports::Unknown if self.fed() || talked || stored || work.written => None,
-            Reports::Unknown if body && !self.flat.is_out() => Some((600_000, Severity::Medium, 0.7)),
+            Reports::Unknown if body && !self.flat.is_out() => Some((BEGUN_MS, Severity::Medium, 0.7)),
             Reports::Unknown => Some((25_000, Severity::Medium, 0.8)),
         }
     }
@@ -370,14 +372,18 @@ const SPAN_MS_MAX: u64 = 5_000;
 const STALL_MS: u64 = 30 * 60 * 1_000;
 /// Bytes from allowed hosts that one can train on.
 const FED_BYTES: u64 = 16 << 20;
-/// Bytes that went in since that last spoke for training.
+/// Bytes that went in or out since that last spoke for training.
 const FEED_BYTES: u64 = 1 << 20;
+/// Time in which a training of size opens its inputs or says a word, in milliseconds: libraries load, models compile.
+const BEGUN_MS: u64 = 10 * 60 * 1_000;
 /// Bytes from storage that a program with its libraries has.
 const LOADED_BYTES: u64 = 16 << 20;
 /// Memory of an interpreter with libraries for numbers, in bytes.
 const BODY_BYTES: u64 = 32 << 20;
 /// Time for which use is even, in milliseconds: the first step of most trainings is over then.
 const FLAT_MS: u64 = 18_000;
+/// Latest beginning of it, in milliseconds.
+const FLAT_FROM_MS: u64 = 8_000;
 /// Cores from which on use can be flat out.
 const FLAT_CORES: f64 = 1.5;
 /// The same for a graphics processor, in percent.

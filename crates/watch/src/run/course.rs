@@ -49,10 +49,10 @@ pub(super) enum Turn {
 }
 
 impl Course {
-    /// Takes a report. `trials` is how many trainings began after the first.
-    pub(super) fn push(&mut self, at_ms: u64, loss: f64, trials: u32) -> Option<Beyond> {
+    /// Takes a report. In a `sweep` trainings are tried that do not work.
+    pub(super) fn push(&mut self, at_ms: u64, loss: f64, sweep: bool) -> Option<Beyond> {
         let y = signed_log(loss, UNIT);
-        let beyond = self.weigh(at_ms, loss, trials);
+        let beyond = self.weigh(at_ms, loss, sweep);
         if self.reports == 0 {
             self.began_ms = at_ms;
         }
@@ -95,6 +95,11 @@ impl Course {
         self.start.is_some_and(|(start, _)| signed_log(loss, UNIT) > start - 2.0_f64.ln())
     }
 
+    /// Whether any training of this run made the loss fall, or none was told of.
+    pub(super) fn falls(&self) -> bool {
+        self.falls || self.reports == 0
+    }
+
     /// Whether this training made the loss fall, beyond noise.
     pub(super) fn fell(&self) -> bool {
         self.fell
@@ -108,7 +113,8 @@ impl Course {
         // Gone for good is what fell, is far above its best, above where it began, and does not come down again.
         let margin = DIVERGENCE_FACTOR.ln().max(4.0 * deviation);
         let falling = self.recent.newest(16).is_some_and(|newest| newest < now - 0.25 * deviation);
-        let left = self.fell && now - best > margin && now - start > ABOVE_START.ln() && !falling;
+        let even = self.recent.noise().is_some_and(|noise| noise < EVEN);
+        let left = self.fell && even && now - best > margin && now - start > ABOVE_START.ln() && !falling;
         self.rising = if left { self.rising.saturating_add(1) } else { 0 };
         // Eight looks of eight reports: the whole window has turned over.
         if self.rising >= 8 {
@@ -129,6 +135,13 @@ impl Course {
         let error = 1.253 * spread * (2.0 / FIRST as f64).sqrt();
         self.fell |= start - best > FALL.max(4.0 * error);
         self.falls |= self.fell;
+        // A level that was reached slowly is one to measure by: the whole window is of it.
+        if self.recent.len() >= 64
+            && let Some((now, deviation)) = self.recent.centre(0)
+        {
+            let level = signed_log_inverse(now + 1.5 * deviation.min(1.0), UNIT);
+            self.ceiling = Some(self.ceiling.map_or(level, |ceiling| ceiling.max(level)));
+        }
         self.depth = self.depth.max(signed_log_inverse(best, UNIT).abs());
     }
 
@@ -142,13 +155,13 @@ impl Course {
         self.ceiling = Some(ceiling.max(began.min(allowed(ceiling, FACTOR)).min(allowed(first, FACTOR * FACTOR))));
     }
 
-    fn weigh(&mut self, at_ms: u64, loss: f64, trials: u32) -> Option<Beyond> {
+    fn weigh(&mut self, at_ms: u64, loss: f64, sweep: bool) -> Option<Beyond> {
         let ceiling = self.ceiling?;
-        // Of several trainings some are tried that do not work.
-        let factor = match (self.falls, trials) {
+        let even = self.recent.noise().is_some_and(|noise| noise < EVEN);
+        let factor = match (self.falls, even && !sweep) {
             (false, _) => FACTOR_UNKNOWN,
-            (true, 3..) if !self.fell => FACTOR * FACTOR,
-            (true, _) => FACTOR,
+            (true, false) => FACTOR * FACTOR,
+            (true, true) => FACTOR,
         };
         let bound = ceiling + (factor - 1.0) * ceiling.abs().max(self.depth);
         if loss <= bound {
@@ -162,7 +175,6 @@ impl Course {
         let lasted_ms = at_ms.saturating_sub(self.beyond_since_ms);
         // Who reports seldom reports means, or has many batches between: an even loss does not explode by one of them.
         let seldom = at_ms.saturating_sub(self.last_ms) >= SELDOM_MS && self.last_ms > 0;
-        let even = self.recent.noise().is_some_and(|noise| noise < EVEN);
         let huge = loss > ceiling + (FACTOR * factor - 1.0) * ceiling.abs().max(self.depth);
         let stays = (self.beyond >= BEYOND_REPORTS && lasted_ms >= BEYOND_MS)
             || (self.beyond >= 2 && lasted_ms >= 2 * BEYOND_MS)

@@ -28,6 +28,13 @@ pub(super) struct Rates {
     jumped: Option<Jump>,
     /// Rates that jump by design: never told again.
     jumps: bool,
+    /// The highest rate of the training before, and whether it is another from one to the next.
+    before: Option<f64>,
+    various: bool,
+    /// Passes so far, and whether one ended since the report before; whether the rate ever changed.
+    epoch: Option<f64>,
+    turned: bool,
+    changed: bool,
     /// Highest loss of the beginning, and the latest losses.
     began_at: Option<f64>,
     losses: Recent<8>,
@@ -53,7 +60,9 @@ impl Rates {
         found: &mut Sightings,
     ) {
         if anew {
-            *self = Self { jumps: self.jumps, ..Self::default() };
+            let other = self.before.is_some_and(|before| (before / self.highest).ln().abs() > OTHER);
+            let before = Some(self.highest).filter(|highest| *highest > 0.0).or(self.before);
+            *self = Self { jumps: self.jumps, before, various: self.various || other, ..Self::default() };
         }
         if let Some(loss) = progress.loss.filter(|loss| loss.is_finite()) {
             if self.losses.len() < 8 || self.began_at.is_none() {
@@ -65,6 +74,9 @@ impl Rates {
         if self.reports == 0 {
             self.began_ms = at_ms;
         }
+        let epoch = progress.epoch.filter(|epoch| epoch.is_finite());
+        self.turned = epoch.zip(self.epoch).is_some_and(|(now, before)| now.floor() != before.floor());
+        self.epoch = epoch.or(self.epoch);
         self.reports = self.reports.saturating_add(1);
         self.search(rate);
         if !planned {
@@ -72,6 +84,7 @@ impl Rates {
             self.jump(at_ms, rate, anew, found);
         }
         self.last_ms = at_ms;
+        self.changed |= self.reports > 1 && (rate - self.last).abs() > 1e-6 * self.last;
         self.settled = if rate > self.last * (1.0 + 1e-6) { 0 } else { self.settled.saturating_add(1) };
         self.last = rate;
         if self.jumped.is_none() {
@@ -82,6 +95,14 @@ impl Rates {
     /// Whether the rate has been rising by a steady factor since training began, over orders of magnitude.
     pub(super) fn searching(&self) -> bool {
         self.searching
+    }
+
+    /// Whether trainings are tried one after the other: several, of which it is not known that their rate is the same.
+    pub(super) fn sweep(&self, trials: u32) -> bool {
+        let same = self
+            .before
+            .is_some_and(|before| !self.various && (self.reports < SETTLED || (before / self.highest).ln() < OTHER));
+        trials >= 2 && !same
     }
 
     fn search(&mut self, rate: f64) {
@@ -113,6 +134,8 @@ impl Rates {
                 self.jumped = None;
                 return;
             }
+            // Some schedules change between passes only, and rise that way; one that never moved may be such.
+            None if self.turned || (self.epoch.is_none() && !self.changed) => return,
             None if running && self.settled >= SETTLED && self.highest > 0.0 && rate > JUMP * self.highest => {
                 // Right when the rate jumps: a bad rate takes a while to undo what was learned.
                 self.jumps |= anew;
@@ -154,6 +177,8 @@ const SEARCH: usize = 16;
 const SEARCH_RISE: f64 = 300.0;
 /// Times the highest rate that no schedule reaches from one report to the next.
 const JUMP: f64 = 3.0;
+/// Natural logarithm by which the rate of another training is another.
+const OTHER: f64 = 0.2;
 /// Pause between reports from which on they are seldom, in milliseconds.
 const SELDOM_MS: u64 = 7_000;
 /// Reports of a rate before a jump can be told.

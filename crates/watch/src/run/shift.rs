@@ -33,8 +33,8 @@ struct Pace {
     gap_max_ms: u64,
     /// Steps, or passes where they are told, in a second, by report.
     rates: Recent<32>,
-    gaps: Recent<32>,
     epochs: bool,
+    reports: u64,
     /// When the latest pass began.
     turned_ms: Option<u64>,
 }
@@ -77,6 +77,7 @@ struct Range {
     learned_ms: u64,
     beyond_ms: u64,
     beyond_min: f64,
+    reports: u64,
 }
 
 impl Shift {
@@ -123,7 +124,7 @@ impl Shift {
         ];
         for (signal, unit, value, least) in measured {
             let range = self.ranges.entry(signal).or_default();
-            if let Some((high, lasted_ms)) = range.push(load.span_ms, value, least) {
+            if let Some((high, lasted_ms)) = range.push(load.span_ms, value, least, self.pace.reports) {
                 found.push(Sighting {
                     kind: Kind::UsageShift,
                     signal: signal.to_owned(),
@@ -166,12 +167,10 @@ impl Shift {
         let more_data = beside.bytes / seconds > 1.5 * traffic + 1e6;
         let even = beside.high <= 1.4 * beside.low;
         let usual = self.pace.rates.newest(32).filter(|_| self.pace.rates.len() >= 6);
-        let no_faster = match (beside.rates.newest(32), usual) {
-            (Some(now), Some(usual)) => now <= 1.08 * usual,
-            // None yet, where one is due.
-            (None, Some(_)) => self.pace.is_late(at_ms),
-            _ => false,
-        };
+        // Steps must come all the while: an evaluation is busy, too.
+        let stepped = beside.rates.len() >= 2
+            && self.pace.last.is_some_and(|(last_ms, _)| last_ms >= beside.since_ms + BESIDE_MS / 2);
+        let no_faster = stepped && beside.rates.newest(32).zip(usual).is_some_and(|(now, usual)| now <= 1.08 * usual);
         // Other batches, larger images, more layers come with another pass.
         let turned = self.pace.turned_ms.is_some_and(|turned_ms| turned_ms.abs_diff(beside.since_ms) <= TURN_MS);
         let told = beside.lasted_ms >= BESIDE_MS && even && no_faster && !more_data && !turned;
@@ -266,18 +265,12 @@ impl Pace {
             return None;
         }
         self.gap_max_ms = self.gap_max_ms.max(span_ms);
-        self.gaps.push(span_ms as f64);
+        self.reports = self.reports.saturating_add(1);
         if epochs && now.floor() > before.floor() {
             self.turned_ms = Some(at_ms);
         }
         self.last = Some((at_ms, now));
         Some((now - before) / (span_ms as f64 / 1_000.0))
-    }
-
-    /// Whether a report of a step is due and has not come.
-    fn is_late(&self, at_ms: u64) -> bool {
-        let waited = self.last.map_or(0, |(last_ms, _)| at_ms.saturating_sub(last_ms)) as f64;
-        self.gaps.len() >= 6 && self.gaps.newest(32).is_some_and(|gap| waited >= gap)
     }
 
     /// Whether steps come as they use to.
@@ -298,7 +291,8 @@ impl Highest {
 
 impl Range {
     /// Takes a value; the highest before and how long it has been beyond, once that is long enough.
-    fn push(&mut self, span_ms: u64, value: f64, least: f64) -> Option<(f64, u64)> {
+    /// It must be while steps come, and not in a pause between them.
+    fn push(&mut self, span_ms: u64, value: f64, least: f64, reports: u64) -> Option<(f64, u64)> {
         let beyond = self.learned_ms >= LEARN_MS && value > 2.0 * self.high && value > least;
         if !beyond {
             self.beyond_ms = 0;
@@ -306,9 +300,12 @@ impl Range {
             self.learned_ms += span_ms;
             return None;
         }
+        if self.beyond_ms == 0 {
+            self.reports = reports;
+        }
         self.beyond_min = if self.beyond_ms == 0 { value } else { self.beyond_min.min(value) };
         self.beyond_ms += span_ms;
-        if self.beyond_ms < BEYOND_MS {
+        if self.beyond_ms < BEYOND_MS || reports.saturating_sub(self.reports) < BEYOND_REPORTS {
             return None;
         }
         let told = (self.high, self.beyond_ms);
@@ -346,5 +343,7 @@ const SETTLED_MS: u64 = 20_000;
 const LEARN_MS: u64 = 10 * 60 * 1_000;
 /// Time beyond it until it is told, in milliseconds.
 const BEYOND_MS: u64 = 60 * 1_000;
+/// Reports of steps in that time.
+const BEYOND_REPORTS: u64 = 6;
 /// Time after which what was beyond is the new range, in milliseconds.
 const ADOPT_MS: u64 = 10 * 60 * 1_000;

@@ -37,8 +37,8 @@ impl Steps {
         self.gpu |= usage.gpus.iter().any(|gpu| gpu.busy_percent > 0);
     }
 
-    /// Takes a report; `anew` where training begins anew with it.
-    pub(super) fn progress(&mut self, at_ms: u64, progress: &Progress, anew: bool, found: &mut Sightings) {
+    /// Takes a report; `anew` where training begins anew with it, as it did `trials` times.
+    pub(super) fn progress(&mut self, at_ms: u64, progress: &Progress, anew: bool, trials: u32, found: &mut Sightings) {
         let Some(step) = progress.step else { return };
         let (cpu_ms, gpu) = (self.cpu_ms, self.gpu);
         let count = self.sources.entry(progress.told).or_default();
@@ -46,7 +46,8 @@ impl Steps {
             // The next training may be of a smaller model.
             count.rates = Recent::default();
         }
-        count.returned(at_ms, step, progress.epoch, anew, found);
+        // Of trainings that run side by side every one has its own count.
+        count.returned(at_ms, step, progress.epoch, anew || trials >= TRIALS, found);
         if !gpu {
             count.speed(at_ms, step, cpu_ms, found);
         }
@@ -130,6 +131,8 @@ impl Count {
     }
 }
 
+/// Trainings from which on their counts may alternate.
+const TRIALS: u32 = 2;
 /// Returns to an earlier step that no training makes within [`RETURNS_MS`].
 const RETURNS: u32 = 8;
 /// Time in which returns add up, in milliseconds.

@@ -46,8 +46,8 @@ struct Lost {
 pub(super) struct Circumstances {
     /// Training begins anew with it.
     pub(super) anew: bool,
-    /// Trainings that began after the first.
-    pub(super) trials: u32,
+    /// Trainings are tried one after the other, and some do not work.
+    pub(super) sweep: bool,
     /// The claimed rate has been rising as in a search for the best one.
     pub(super) searching: bool,
 }
@@ -114,9 +114,11 @@ impl Training {
         }
         let lasted_ms = at_ms.saturating_sub(lost.since_ms);
         // In a sweep some trainings fail and are ended.
-        let (reports, least_ms) =
-            if now.trials > 1 || now.searching { (4 * LOST_REPORTS, 6 * LOST_MS) } else { (LOST_REPORTS, LOST_MS) };
-        let gone = lost.reports >= reports && lasted_ms >= least_ms || lost.reports >= 2 && lasted_ms >= 12 * LOST_MS;
+        let gone = if now.sweep || now.searching {
+            lost.reports >= LOST_REPORTS_TRIED && lasted_ms >= LOST_TRIED_MS
+        } else {
+            (lost.reports >= LOST_REPORTS && lasted_ms >= LOST_MS) || (lost.reports >= 2 && lasted_ms >= 4 * LOST_MS)
+        };
         let unscaled = lost.gradients >= LOST_GRADIENTS;
         if !gone && !unscaled {
             return;
@@ -169,7 +171,8 @@ impl Training {
     fn explosion(&mut self, at_ms: u64, norm: f64, now: Circumstances, found: &mut Sightings) {
         let Some(jump) = self.gradient.push(at_ms, norm) else { return };
         // Only what no training of this run had: new layers and new stages have larger gradients than old ones.
-        if now.searching || !jump.beyond_start {
+        let matters = self.loss.falls() && self.last_loss.is_none_or(|loss| self.loss.is_near_start(loss));
+        if now.searching || !jump.beyond_start || !matters {
             return;
         }
         found.push(Sighting {
@@ -216,7 +219,7 @@ impl Training {
 }
 
 fn weigh(course: &mut Course, signal: &str, at_ms: u64, value: f64, now: Circumstances, found: &mut Sightings) {
-    let Some(beyond) = course.push(at_ms, value, now.trials).filter(|_| !now.searching) else { return };
+    let Some(beyond) = course.push(at_ms, value, now.sweep).filter(|_| !now.searching) else { return };
     found.push(Sighting {
         kind: Kind::LossSpike,
         signal: signal.to_owned(),
@@ -236,6 +239,10 @@ const GRADIENT_FACTOR: f64 = 10.0;
 const LOST_REPORTS: u32 = 3;
 /// Time in which they come, in milliseconds.
 const LOST_MS: u64 = 5_000;
+/// Reports in a row without a finite loss that no trial goes on for.
+const LOST_REPORTS_TRIED: u32 = 64;
+/// Time in which they come, in milliseconds.
+const LOST_TRIED_MS: u64 = 10 * 60 * 1_000;
 /// Reports in a row without a finite gradient: more than halvings of any scale that training begins with.
 const LOST_GRADIENTS: u32 = 64;
 /// A gradient norm below this does not move 32-bit weights.
