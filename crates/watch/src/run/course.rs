@@ -74,6 +74,12 @@ impl Course {
 
     /// Training begins anew: what it was says nothing about what it will be, except how high it may begin.
     pub(super) fn begin_anew(&mut self) {
+        // A short training has no more of a beginning than this.
+        if self.start.is_none() && self.first.len() >= FIRST_MIN {
+            self.start = self.first.centre(0);
+            self.raise();
+        }
+        self.look();
         *self = Self {
             ceiling: self.ceiling,
             first_ceiling: self.first_ceiling,
@@ -128,7 +134,8 @@ impl Course {
     }
 
     fn look(&mut self) {
-        let (Some((start, spread)), Some(now)) = (self.start, self.recent.newest(FIRST)) else { return };
+        let newest = FIRST.min(self.recent.len() / 2);
+        let (Some((start, spread)), Some(now)) = (self.start, self.recent.newest(newest)) else { return };
         let best = self.best.map_or(now, |best| best.min(now));
         self.best = Some(best);
         // Four errors of two medians.
@@ -188,6 +195,8 @@ impl Course {
 pub(super) const UNIT: f64 = 1e-3;
 /// Reports that are the beginning of a training.
 const FIRST: usize = 12;
+/// Reports that a training which ended early began with.
+const FIRST_MIN: usize = 4;
 /// Times the level at which trainings began that no phase reaches, for a loss that falls.
 const FACTOR: f64 = 3.0;
 /// The same for a loss of which it is not known that it falls.

@@ -18,7 +18,7 @@ pub(super) struct Idle {
     /// Use of processors while steps moved.
     cores: Recent<64>,
     gpu: Recent<64>,
-    idle_ms: u64,
+    rest_ms: u64,
     /// Samples of the idle time in which steps moved, and when the first of them was.
     moments: u32,
     first_ms: u64,
@@ -40,11 +40,11 @@ impl Idle {
                 self.cores.push(load.cores);
                 self.gpu.push(gpu);
             }
-            self.idle_ms = 0;
+            self.rest_ms = 0;
             self.moments = 0;
             return;
         }
-        self.idle_ms += load.span_ms;
+        self.rest_ms += load.span_ms;
         if moved {
             if self.moments == 0 {
                 self.first_ms = at_ms;
@@ -52,7 +52,7 @@ impl Idle {
             self.moments = self.moments.saturating_add(1);
         }
         let spread_ms = at_ms.saturating_sub(self.first_ms);
-        if self.idle_ms < IDLE_MS || self.moments < MOMENTS || spread_ms < SPREAD_MS {
+        if self.rest_ms < IDLE_MS || self.moments < MOMENTS || spread_ms < SPREAD_MS {
             return;
         }
         found.push(Sighting {
@@ -64,10 +64,10 @@ impl Idle {
             seen: format!(
                 "{:.3} cores for {} s with steps in {} of them",
                 load.cores,
-                self.idle_ms / 1_000,
+                self.rest_ms / 1_000,
                 self.moments
             ),
-            since: found.moment(at_ms.saturating_sub(self.idle_ms)),
+            since: found.moment(at_ms.saturating_sub(self.rest_ms)),
             confidence: 0.9,
             message: "claims steps while it does nothing".to_owned(),
         });

@@ -6,7 +6,7 @@
 //! that counts its steps on shows that a new training began by its loss, which is then where trainings begin; a rate that
 //! jumps by design has jumped before.
 
-use ringfence_schema::{alert::Basis, event::Progress};
+use ringfence_schema::{Severity, alert::Basis, event::Progress};
 
 use super::Sightings;
 use crate::{book::Sighting, rules::Kind, stats::Recent};
@@ -31,10 +31,8 @@ pub(super) struct Rates {
     /// The highest rate of the training before, and whether it is another from one to the next.
     before: Option<f64>,
     various: bool,
-    /// Passes so far, and whether one ended since the report before; whether the rate ever changed.
+    /// Passes so far.
     epoch: Option<f64>,
-    turned: bool,
-    changed: bool,
     /// Highest loss of the beginning, and the latest losses.
     began_at: Option<f64>,
     losses: Recent<8>,
@@ -47,6 +45,15 @@ struct Jump {
     highest: f64,
     reports: u32,
     told: bool,
+}
+
+/// What else is known of a report.
+struct Moment {
+    at_ms: u64,
+    /// The loss is back at where training began.
+    anew: bool,
+    /// A pass ended since the report before.
+    turned: bool,
 }
 
 impl Rates {
@@ -75,16 +82,16 @@ impl Rates {
             self.began_ms = at_ms;
         }
         let epoch = progress.epoch.filter(|epoch| epoch.is_finite());
-        self.turned = epoch.zip(self.epoch).is_some_and(|(now, before)| now.floor() != before.floor());
+        let turned = epoch.zip(self.epoch).is_some_and(|(now, before)| (now.floor() - before.floor()).abs() >= 1.0);
         self.epoch = epoch.or(self.epoch);
         self.reports = self.reports.saturating_add(1);
         self.search(rate);
         if !planned {
             let anew = progress.loss.is_some_and(|loss| self.begins(loss));
-            self.jump(at_ms, rate, anew, found);
+            let moment = Moment { at_ms, anew, turned };
+            self.jump(&moment, rate, found);
         }
         self.last_ms = at_ms;
-        self.changed |= self.reports > 1 && (rate - self.last).abs() > 1e-6 * self.last;
         self.settled = if rate > self.last * (1.0 + 1e-6) { 0 } else { self.settled.saturating_add(1) };
         self.last = rate;
         if self.jumped.is_none() {
@@ -103,6 +110,11 @@ impl Rates {
             .before
             .is_some_and(|before| !self.various && (self.reports < SETTLED || (before / self.highest).ln() < OTHER));
         trials >= 2 && !same
+    }
+
+    /// Whether the rate is still the first one.
+    fn is_constant(&self) -> bool {
+        self.first.is_none_or(|first| (self.last - first).abs() <= 1e-6 * first)
     }
 
     fn search(&mut self, rate: f64) {
@@ -126,7 +138,8 @@ impl Rates {
         usual < began - 0.4 * began.abs() && loss > began - 0.2 * began.abs()
     }
 
-    fn jump(&mut self, at_ms: u64, rate: f64, anew: bool, found: &mut Sightings) {
+    fn jump(&mut self, moment: &Moment, rate: f64, found: &mut Sightings) {
+        let at_ms = moment.at_ms;
         let running = self.reports > REPORTS_MIN && at_ms.saturating_sub(self.began_ms) >= RUNNING_MS;
         let mut jump = match self.jumped {
             Some(jump) if rate > JUMP * jump.highest => jump,
@@ -135,10 +148,10 @@ impl Rates {
                 return;
             }
             // Some schedules change between passes only, and rise that way; one that never moved may be such.
-            None if self.turned || (self.epoch.is_none() && !self.changed) => return,
+            None if moment.turned || (self.epoch.is_none() && self.is_constant()) => return,
             None if running && self.settled >= SETTLED && self.highest > 0.0 && rate > JUMP * self.highest => {
                 // Right when the rate jumps: a bad rate takes a while to undo what was learned.
-                self.jumps |= anew;
+                self.jumps |= moment.anew;
                 Jump { at_ms, highest: self.highest, reports: 0, told: false }
             }
             None => return,
@@ -152,7 +165,7 @@ impl Rates {
             found.push(Sighting {
                 kind: Kind::LearningRate,
                 signal: "learning-rate".to_owned(),
-                severity: None,
+                severity: Some(Severity::Medium),
                 basis: Basis::Claimed,
                 expected: format!("at most about {:.3e}, the highest of this training", jump.highest),
                 seen: format!("{rate:.3e}"),

@@ -6,7 +6,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use ringfence_schema::{alert::Basis, event::Progress};
+use ringfence_schema::{Severity, alert::Basis, event::Progress};
 
 use super::Sightings;
 use crate::{book::Sighting, rules::Kind};
@@ -48,7 +48,7 @@ impl Shares {
     /// Takes a report; `anew` where training begins anew with it.
     pub(super) fn progress(&mut self, at_ms: u64, progress: &Progress, anew: bool, found: &mut Sightings) {
         let epoch = progress.epoch.filter(|epoch| epoch.is_finite());
-        let turns = epoch.is_some_and(|epoch| epoch.floor() != self.epoch.floor());
+        let turns = epoch.is_some_and(|epoch| (epoch.floor() - self.epoch.floor()).abs() >= 1.0);
         self.epoch = epoch.unwrap_or(self.epoch);
         if anew {
             *self = Self { epoch: self.epoch, ..Self::default() };
@@ -72,7 +72,7 @@ impl Shares {
         found.push(Sighting {
             kind: Kind::LabelShare,
             signal: "label-distance".to_owned(),
-            severity: None,
+            severity: Some(Severity::Medium),
             basis: Basis::Claimed,
             expected: format!("{:.1} % of examples with label `{}`, as so far", 100.0 * moved.before, moved.from),
             seen: format!("{:.1} %, and as much more of `{}`", 100.0 * moved.now, moved.to),
