@@ -309,13 +309,14 @@ fn bad_jobs(base: &Job, seed: u64) -> Vec<Bad> {
 }
 
 /// How many bad jobs were flagged in time as what they are, and which were not; the longest time.
-fn flagged(bases: &[Job], seeds: std::ops::Range<u64>) -> (usize, usize, u64, Vec<String>) {
+fn flagged(bases: &[Job], with_plan: bool, seeds: std::ops::Range<u64>) -> (usize, usize, u64, Vec<String>) {
     let (mut all, mut good, mut longest, mut missed) = (0, 0, 0, Vec::new());
     for base in bases {
         for seed in seeds.clone() {
             for bad in bad_jobs(base, seed) {
                 all += 1;
-                let alerts = watch(&bad.expected, &bad.events);
+                let nothing = Expectations::default();
+                let alerts = watch(if with_plan { &bad.expected } else { &nothing }, &bad.events);
                 let after = |alert: &Alert| (alert.at.millis() - start().millis()).checked_sub(bad.from_ms);
                 let right = |alert: &&Alert| bad.kinds.contains(&alert.kind.as_str()) && after(alert).is_some();
                 let taken = alerts.iter().find(right).and_then(after);
@@ -338,7 +339,7 @@ fn flagged(bases: &[Job], seeds: std::ops::Range<u64>) -> (usize, usize, u64, Ve
 #[test]
 fn bad_jobs_are_flagged_in_time_and_as_what_they_are() {
     let bases: Vec<Job> = jobs::tuned().into_iter().filter(|job| job.name == "plain").collect();
-    let (all, good, _, missed) = flagged(&bases, 5..6);
+    let (all, good, _, missed) = flagged(&bases, true, 5..6);
     assert_eq!(all, good, "{missed:#?}");
 }
 
@@ -346,15 +347,19 @@ fn bad_jobs_are_flagged_in_time_and_as_what_they_are() {
 #[test]
 #[ignore = "hundreds of jobs, half a minute in release"]
 fn every_bad_job_in_every_honest_one() {
-    for (name, jobs, seed) in
-        [("tuned", jobs::tuned(), 10), ("held out", jobs::held_out(), 500), ("fresh", jobs::fresh(), 9_000)]
-    {
-        let (all, good, longest, missed) = flagged(&jobs, seed..seed + 3);
+    for (name, jobs, seed, with_plan) in [
+        ("tuned", jobs::tuned(), 10, true),
+        ("held out", jobs::held_out(), 500, true),
+        ("fresh", jobs::fresh(), 9_000, true),
+        ("fresh without a plan", jobs::fresh(), 9_100, false),
+    ] {
+        let (all, good, longest, missed) = flagged(&jobs, with_plan, seed..seed + 3);
         println!("{name}: {good} of {all} flagged within 30 s, the last after {longest} ms");
         for line in &missed {
             println!("  {line}");
         }
-        assert!(good * 100 >= all * 97, "{missed:#?}");
+        let least = if with_plan { 97 } else { 80 };
+        assert!(good * 100 >= all * least, "{missed:#?}");
     }
 }
 
