@@ -2,10 +2,12 @@
 //!
 //! [`RunWatch::push`] takes each event once, in order, and says what stopped looking normal. The models:
 //!
-//! * `compute`: busy without progress, idle while it claims progress, use beyond everything before;
+//! * `compute`: busy without progress; `idle`: progress while it rests; `shift`: use beyond what the same steps took before;
 //! * `growth`: processes, memory and output against their limits;
-//! * `training`: loss and gradient norm, with `level` for jumps; steps that go back or come too fast;
-//! * `labels`: label shares against the dataset's profile; `schedule`: the learning rate against the plan;
+//! * `trials`: where training begins anew, for all that follow what a job says;
+//! * `training`: loss, with `course` for its way, and gradient norm, with `level` for jumps; `steps`: their count and pace;
+//! * `labels`: label shares against the dataset's profile, `shares`: against the job's own where there is none;
+//! * `schedule`: the learning rate against the plan, `rates`: against its own past where there is none;
 //! * `checkpoints`: files against what was written and claimed;
 //! * `egress`: attempts to reach out, and bytes against the budget; `calls`: what the kernel refused.
 //!
@@ -15,12 +17,19 @@
 mod calls;
 mod checkpoints;
 mod compute;
+mod course;
 mod egress;
 mod growth;
+mod idle;
 mod labels;
 mod level;
+mod rates;
 mod schedule;
+mod shares;
+mod shift;
+mod steps;
 mod training;
+mod trials;
 
 use std::collections::BTreeMap;
 
@@ -84,11 +93,20 @@ pub struct RunWatch {
     subject: Subject,
     started: Timestamp,
     book: Book,
+    trials: trials::Trials,
     compute: compute::Compute,
+    idle: idle::Idle,
+    shift: shift::Shift,
     growth: growth::Growth,
     training: training::Training,
+    steps: steps::Steps,
     labels: labels::Labels,
+    /// Where the dataset has no profile.
+    shares: Option<shares::Shares>,
     schedule: schedule::Schedule,
+    rates: rates::Rates,
+    /// Whether the rate is held against a plan.
+    rate_is_planned: bool,
     checkpoints: checkpoints::Checkpoints,
     egress: egress::Reach,
     calls: calls::Calls,
@@ -125,10 +143,17 @@ impl RunWatch {
             subject: Subject { kind: SubjectKind::Run, name: cut(run.to_owned()) },
             started,
             book: Book::new(QUIET_MS),
+            trials: trials::Trials::default(),
             compute: compute::Compute::new(&expected),
+            idle: idle::Idle::default(),
+            shift: shift::Shift::default(),
             growth: growth::Growth::new(&expected),
             training: training::Training::default(),
+            steps: steps::Steps::default(),
             labels: labels::Labels::new(&expected),
+            shares: expected.label_shares.is_empty().then(shares::Shares::default),
+            rates: rates::Rates::default(),
+            rate_is_planned: expected.learning_rate.is_some(),
             schedule: schedule::Schedule::new(expected.learning_rate),
             checkpoints: checkpoints::Checkpoints::default(),
             egress: egress::Reach::new(expected.egress_budget_bytes),
@@ -172,6 +197,7 @@ impl RunWatch {
         self.egress.signals(&mut signals);
         self.calls.signals(&mut signals);
         self.training.signals(&mut signals);
+        self.steps.signals(&mut signals);
         self.schedule.signals(&mut signals);
         self.labels.signals(&mut signals);
         self.checkpoints.signals(&mut signals);
@@ -186,11 +212,14 @@ impl RunWatch {
     fn observe(&mut self, at_ms: u64, observed: &Observed, found: &mut Sightings) {
         match observed {
             Observed::Sample(usage) => {
-                self.compute.sample(at_ms, usage, found);
+                if let Some(load) = self.compute.sample(at_ms, usage, found) {
+                    self.idle.sample(at_ms, &load, found);
+                    self.shift.sample(at_ms, &load, found);
+                }
                 self.growth.sample(at_ms, usage, found);
                 self.egress.sample(at_ms, usage, found);
                 self.calls.sample(at_ms, usage, found);
-                self.training.sample(usage);
+                self.steps.sample(usage);
             }
             Observed::Started { measures, .. } => {
                 if measures.iter().any(|measure| measure == READS_TOLD) {
@@ -200,6 +229,8 @@ impl RunWatch {
             Observed::Egress(egress) => self.egress.attempt(at_ms, egress, found),
             Observed::File(change) => {
                 self.compute.file(change);
+                self.egress.file(change);
+                self.growth.file(at_ms, change);
                 self.checkpoints.file(at_ms, change, found);
             }
             Observed::Refused { detail } => self.calls.refused(at_ms, detail, found),
@@ -214,9 +245,22 @@ impl RunWatch {
             Claimed::Line { .. } => self.compute.line(),
             Claimed::Dropped { .. } | Claimed::Nonsense { .. } => {}
             Claimed::Progress(progress) => {
+                let anew = self.trials.progress(progress);
                 self.compute.progress(at_ms, progress, found);
-                self.training.progress(at_ms, progress, found);
+                self.idle.progress(progress);
+                self.shift.progress(at_ms, progress, anew);
+                self.rates.progress(at_ms, progress, anew, self.rate_is_planned, found);
+                let now = training::Circumstances {
+                    anew,
+                    sweep: self.rates.sweep(self.trials.begun()),
+                    searching: self.rates.searching(),
+                };
+                self.training.progress(at_ms, progress, now, found);
+                self.steps.progress(at_ms, progress, anew, self.trials.begun(), found);
                 self.labels.progress(at_ms, progress, found);
+                if let Some(shares) = &mut self.shares {
+                    shares.progress(at_ms, progress, anew, found);
+                }
                 self.schedule.progress(at_ms, progress, found);
                 self.checkpoints.claimed(at_ms, progress);
             }

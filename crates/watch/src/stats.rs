@@ -16,6 +16,14 @@ impl<const N: usize> Recent<N> {
         self.values.push_back(value);
     }
 
+    pub(crate) fn first(&self) -> Option<f64> {
+        self.values.front().copied()
+    }
+
+    pub(crate) fn last(&self) -> Option<f64> {
+        self.values.back().copied()
+    }
+
     pub(crate) fn len(&self) -> usize {
         self.values.len()
     }
@@ -60,6 +68,11 @@ pub(crate) fn median(values: &mut [f64]) -> Option<f64> {
 /// A logarithm that takes every number: about ln|x| with the sign of `x`, linear below `unit`.
 pub(crate) fn signed_log(value: f64, unit: f64) -> f64 {
     value.signum() * (value.abs() / unit).min(f64::MAX).ln_1p()
+}
+
+/// The inverse of [`signed_log`].
+pub(crate) fn signed_log_inverse(y: f64, unit: f64) -> f64 {
+    y.signum() * y.abs().exp_m1() * unit
 }
 
 /// Shannon entropy of a text's bytes, in bits per byte.

@@ -6,8 +6,6 @@
 //! seen inputs opened. Loading, compiling and evaluating are busy without a word, so silence after progress is measured
 //! against the job's own pauses.
 
-use std::collections::BTreeMap;
-
 use ringfence_schema::{
     Severity,
     alert::Basis,
@@ -29,10 +27,25 @@ pub(super) struct Compute {
     gpu_percent: Option<f64>,
     inputs_opened: bool,
     work: Work,
+    flat: Flat,
     claims: Claims,
-    idle_ms: u64,
-    idle_steps: u64,
-    ranges: BTreeMap<&'static str, Range>,
+}
+
+/// Use between two samples.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Load {
+    pub(super) span_ms: u64,
+    pub(super) cores: f64,
+    /// Busiest graphics processor in percent, and memory of all of them in bytes.
+    pub(super) gpu: Option<f64>,
+    pub(super) gpu_memory: u64,
+    /// Resident memory and processes as of now.
+    pub(super) memory: u64,
+    pub(super) processes: u64,
+    /// Bytes in this time.
+    pub(super) read: u64,
+    pub(super) written: u64,
+    pub(super) received: u64,
 }
 
 /// What the kernel saw besides use.
@@ -40,13 +53,28 @@ pub(super) struct Compute {
 struct Work {
     lines: u64,
     written: bool,
+    memory: u64,
     read_bytes: u64,
     written_bytes: u64,
+    received_bytes: u64,
+    /// Bytes read, received and written when that last spoke for training.
+    explained_bytes: u64,
     /// Busy time since something spoke for training, in milliseconds.
     unexplained_ms: u64,
     /// Busy time since the start, in milliseconds.
     busy_ms: u64,
     since_ms: u64,
+}
+
+/// For how long use was as even as only a loop makes it.
+#[derive(Debug, Clone, Default)]
+struct Flat {
+    since_ms: u64,
+    lasted_ms: u64,
+    cores: f64,
+    gpu: f64,
+    memory: f64,
+    processes: u64,
 }
 
 /// What the job says.
@@ -61,15 +89,29 @@ struct Claims {
     same: u32,
     same_since_ms: u64,
     fingerprint: Option<(u64, u64)>,
+    varied: bool,
 }
 
-/// The range that a measurement kept to.
-#[derive(Debug, Clone, Default)]
-struct Range {
-    high: f64,
-    learned_ms: u64,
-    beyond_ms: u64,
-    beyond_min: f64,
+impl Flat {
+    fn push(&mut self, at_ms: u64, load: &Load) {
+        let gpu = load.gpu.unwrap_or(0.0);
+        let near = |now: f64, then: f64, part: f64, least: f64| (now - then).abs() <= (part * then).max(least);
+        let even = near(load.cores, self.cores, 0.15, 0.1)
+            && near(gpu, self.gpu, 0.0, 5.0)
+            && near(load.memory as f64, self.memory, 0.03, 4e6)
+            && load.processes == self.processes;
+        if even {
+            self.lasted_ms += load.span_ms;
+        } else {
+            let memory = load.memory as f64;
+            *self = Self { since_ms: at_ms, lasted_ms: 0, cores: load.cores, gpu, memory, processes: load.processes };
+        }
+    }
+
+    /// Whether it is flat out, too, and was before any training has its libraries.
+    fn is_out(&self) -> bool {
+        self.since_ms <= FLAT_FROM_MS && self.lasted_ms >= FLAT_MS && (self.cores >= FLAT_CORES || self.gpu >= FLAT_GPU)
+    }
 }
 
 impl Compute {
@@ -84,10 +126,8 @@ impl Compute {
             gpu_percent: None,
             inputs_opened: false,
             work: Work::default(),
+            flat: Flat::default(),
             claims: Claims::default(),
-            idle_ms: 0,
-            idle_steps: 0,
-            ranges: BTreeMap::new(),
         }
     }
 
@@ -123,20 +163,15 @@ impl Compute {
         if !spoke {
             return;
         }
-        if claims.count > 0 {
-            claims.gap_max_ms = claims.gap_max_ms.max(at_ms.saturating_sub(claims.last_ms));
-        }
+        // The first word ends a pause as well: from the start to it.
+        claims.gap_max_ms = claims.gap_max_ms.max(at_ms.saturating_sub(claims.last_ms));
         claims.count += 1;
         claims.last_ms = at_ms;
-        if let Some(step) = progress.step {
-            if step > claims.step {
-                self.idle_steps = self.idle_steps.saturating_add(1);
-            }
-            claims.step = step;
-        }
+        claims.step = progress.step.unwrap_or(claims.step);
         if let Some(loss) = progress.loss {
             claims.loss = Some(loss);
             let fingerprint = (loss.to_bits(), progress.gradient_norm.map_or(0, f64::to_bits));
+            claims.varied |= claims.fingerprint.is_some_and(|before| before != fingerprint);
             // A loss of nothing may stay so: the data is learned. Any other has the batches' noise in it.
             if claims.fingerprint == Some(fingerprint) && moved && loss.abs() > 1e-3 {
                 claims.same = claims.same.saturating_add(1);
@@ -154,34 +189,53 @@ impl Compute {
         self.same(at_ms, found);
     }
 
-    pub(super) fn sample(&mut self, at_ms: u64, usage: &Usage, found: &mut Sightings) {
-        let Some((before_ms, before)) = self.last.replace((at_ms, usage.clone())) else { return };
+    /// Takes a sample; the use since the one before, where they are far enough apart to say something.
+    pub(super) fn sample(&mut self, at_ms: u64, usage: &Usage, found: &mut Sightings) -> Option<Load> {
+        let (before_ms, before) = self.last.replace((at_ms, usage.clone()))?;
         let span_ms = at_ms.saturating_sub(before_ms);
         if span_ms < SPAN_MS_MIN {
             // Two samples at once say nothing about rates: keep the older.
             self.last = Some((before_ms, before));
-            return;
+            return None;
         }
-        let cores = usage.cpu_ms.saturating_sub(before.cpu_ms) as f64 / span_ms as f64;
-        let gpu = usage.gpus.iter().map(|gpu| gpu.busy_percent).max();
-        self.used_cores = Some(cores);
-        self.gpu_percent = gpu.map(f64::from);
-        self.work.read_bytes = usage.read_bytes;
-        self.work.written_bytes = usage.written_bytes;
-        let span_ms = span_ms.min(SPAN_MS_MAX);
+        let load = Load {
+            span_ms: span_ms.min(SPAN_MS_MAX),
+            cores: usage.cpu_ms.saturating_sub(before.cpu_ms) as f64 / span_ms as f64,
+            gpu: usage.gpus.iter().map(|gpu| f64::from(gpu.busy_percent)).reduce(f64::max),
+            gpu_memory: usage.gpus.iter().fold(0, |all, gpu| all.saturating_add(gpu.memory_bytes)),
+            memory: usage.memory_bytes,
+            processes: usage.processes,
+            read: usage.read_bytes.saturating_sub(before.read_bytes),
+            written: usage.written_bytes.saturating_sub(before.written_bytes),
+            received: usage.received_bytes.saturating_sub(before.received_bytes),
+        };
+        self.used_cores = Some(load.cores);
+        self.gpu_percent = load.gpu;
+        self.flat.push(at_ms, &load);
+        let work = &mut self.work;
+        work.memory = work.memory.max(usage.memory_bytes);
+        work.read_bytes = usage.read_bytes;
+        work.written_bytes = usage.written_bytes;
+        work.received_bytes = usage.received_bytes;
+        // Data that goes in or comes out speaks for itself, whatever the job says.
+        let fed = usage.received_bytes.saturating_add(usage.read_bytes).saturating_add(usage.written_bytes);
+        if fed.saturating_sub(work.explained_bytes) >= FEED_BYTES {
+            work.explained_bytes = fed;
+            work.unexplained_ms = 0;
+        }
         // Beside other work a busy job does not get its cores: it waits for them, and that shows as pressure.
-        let held_up = usage.pressure.is_some_and(|pressure| pressure.cpu >= PRESSED_PERCENT) && cores >= PRESSED_CORES;
-        let busy = cores >= BUSY_CORES || held_up || gpu.is_some_and(|gpu| gpu >= BUSY_GPU);
+        let pressed = usage.pressure.is_some_and(|pressure| pressure.cpu >= PRESSED_PERCENT);
+        let held_up = pressed && load.cores >= PRESSED_CORES;
+        let busy = load.cores >= BUSY_CORES || held_up || load.gpu.is_some_and(|gpu| gpu >= BUSY_GPU);
         if busy {
-            if self.work.unexplained_ms == 0 {
-                self.work.since_ms = before_ms;
+            if work.unexplained_ms == 0 {
+                work.since_ms = before_ms;
             }
-            self.work.unexplained_ms += span_ms;
-            self.work.busy_ms += span_ms;
+            work.unexplained_ms += load.span_ms;
+            work.busy_ms += load.span_ms;
         }
         self.unexplained(busy, found);
-        self.idle(at_ms, span_ms, cores, gpu.unwrap_or(0), found);
-        self.ranges(at_ms, span_ms, cores, usage, &before, found);
+        Some(load)
     }
 
     pub(super) fn signals(&self, signals: &mut Vec<Signal>) {
@@ -192,32 +246,48 @@ impl Compute {
         }
     }
 
-    /// Whether the kernel would have told of opened inputs and did not.
+    /// Whether the kernel would have told of opened inputs and did not, and none came from elsewhere.
     fn unread(&self) -> bool {
-        self.reads_seen && !self.inputs_opened
+        self.reads_seen && !self.fed()
+    }
+
+    /// Whether there is anything that it could train on: opened inputs, or data from hosts that the plan allows.
+    fn fed(&self) -> bool {
+        self.inputs_opened || self.work.received_bytes >= FED_BYTES
     }
 
     /// How long the job may be busy with nothing that speaks for training, in milliseconds, and how sure one is then.
     fn patience(&self) -> Option<(u64, Severity, f64)> {
-        let talked = self.work.lines > 0;
-        let stored = self.work.read_bytes >= STORED_BYTES || self.work.written_bytes >= STORED_BYTES;
+        let work = &self.work;
+        let talked = work.lines > 0;
+        // A burner is small, even, and loads nothing; a training brings its libraries.
+        let loaded = work.read_bytes >= LOADED_BYTES;
+        let body = loaded || work.memory >= BODY_BYTES;
+        let claims = self.claims.count > 0;
         if self.unread() {
-            return match (self.reports, talked || self.work.written) {
-                (Reports::Silent, _) => Some((25_000, Severity::Medium, 0.9)),
-                (_, true) if self.claims.count == 0 => Some((90_000, Severity::Medium, 0.9)),
+            return match (claims, talked || work.written) {
+                // It may make its own data: an environment that it learns in, a simulation.
+                (true, _) if body => None,
+                (true, _) => Some((20_000, Severity::High, 0.97)),
+                (_, true) if loaded || (body && work.written) => None,
+                (_, true) => Some((if body { STALL_MS } else { 90_000 }, Severity::Medium, 0.9)),
+                _ if body && (loaded || !self.flat.is_out()) => Some((BEGUN_MS, Severity::Medium, 0.85)),
+                _ if body || self.reports == Reports::Silent => Some((25_000, Severity::Medium, 0.9)),
                 _ => Some((20_000, Severity::High, 0.97)),
             };
         }
-        if self.claims.count > 0 {
+        if claims {
             let own = self.claims.gap_max_ms.saturating_mul(10);
-            let evaluation = self.work.busy_ms / 4;
+            let evaluation = work.busy_ms / 4;
             return Some((STALL_MS.max(own).max(evaluation), Severity::Medium, 0.8));
         }
+        let stored = work.read_bytes >= STORED_BYTES || work.written_bytes >= STORED_BYTES;
         match self.reports {
             Reports::Silent => None,
-            Reports::Expected if !self.inputs_opened && !talked && !stored => Some((20_000, Severity::High, 0.95)),
+            Reports::Expected if !self.fed() && !talked && !stored => Some((20_000, Severity::High, 0.95)),
             Reports::Expected => Some((STALL_MS, Severity::Medium, 0.85)),
-            Reports::Unknown if self.inputs_opened || talked || stored || self.work.written => None,
+            Reports::Unknown if self.fed() || talked || stored || work.written => None,
+            Reports::Unknown if body && !self.flat.is_out() => Some((BEGUN_MS, Severity::Medium, 0.7)),
             Reports::Unknown => Some((25_000, Severity::Medium, 0.8)),
         }
     }
@@ -254,8 +324,12 @@ impl Compute {
         let claims = &self.claims;
         let lasted_ms = at_ms.saturating_sub(claims.same_since_ms);
         let busy = self.used_cores.is_some_and(|cores| cores >= BUSY_CORES)
-            || self.gpu_percent.is_some_and(|gpu| gpu >= f64::from(BUSY_GPU));
-        if claims.same < SAME_MAX || lasted_ms < SAME_MS || !busy {
+            || self.gpu_percent.is_some_and(|gpu| gpu >= BUSY_GPU);
+        // Short numbers, and losses that have come to rest, stay the same by themselves for a while.
+        let short = claims.loss.is_some_and(|loss| format!("{loss:e}").bytes().take_while(|b| *b != b'e').count() < 5);
+        let many = if claims.varied || self.inputs_opened { 8 * SAME_MAX } else { SAME_MAX };
+        let natural = short && (claims.varied || self.inputs_opened);
+        if claims.same < many || lasted_ms < SAME_MS || !busy || natural {
             return;
         }
         found.push(Sighting {
@@ -274,80 +348,6 @@ impl Compute {
             message: "busy while its claimed progress is always the same".to_owned(),
         });
     }
-
-    fn idle(&mut self, at_ms: u64, span_ms: u64, cores: f64, gpu: u32, found: &mut Sightings) {
-        if cores >= IDLE_CORES || gpu > 0 {
-            self.idle_ms = 0;
-            self.idle_steps = 0;
-            return;
-        }
-        self.idle_ms += span_ms;
-        if self.idle_ms < IDLE_MS || self.idle_steps < IDLE_STEPS {
-            return;
-        }
-        found.push(Sighting {
-            kind: Kind::IdleClaims,
-            signal: "cpu".to_owned(),
-            severity: None,
-            basis: Basis::Both,
-            expected: format!("at least {IDLE_CORES} cores while steps are taken"),
-            seen: format!("{cores:.3} cores for {} s, {} reports of steps", self.idle_ms / 1_000, self.idle_steps),
-            since: found.moment(at_ms.saturating_sub(self.idle_ms)),
-            confidence: 0.9,
-            message: "claims steps while it does nothing".to_owned(),
-        });
-    }
-
-    /// Use beyond everything since the start, for long.
-    fn ranges(&mut self, at_ms: u64, span_ms: u64, cores: f64, usage: &Usage, before: &Usage, found: &mut Sightings) {
-        let rate = |now: u64, then: u64| now.saturating_sub(then) as f64 / span_ms as f64 / 1_000.0;
-        let measured = [
-            ("cpu", "cores", cores, 0.5),
-            ("memory", "MB", usage.memory_bytes as f64 / 1e6, 256.0),
-            ("processes", "", usage.processes as f64, 16.0),
-            ("written", "MB/s", rate(usage.written_bytes, before.written_bytes), 20.0),
-        ];
-        for (signal, unit, value, least) in measured {
-            let range = self.ranges.entry(signal).or_default();
-            if let Some((high, lasted_ms)) = range.push(span_ms, value, least) {
-                found.push(Sighting {
-                    kind: Kind::UsageShift,
-                    signal: signal.to_owned(),
-                    severity: None,
-                    basis: Basis::Observed,
-                    expected: format!("at most {high:.1} {unit}, as in the {} min before", range.learned_ms / 60_000),
-                    seen: format!("{value:.1} {unit} for {} s", lasted_ms / 1_000),
-                    since: found.moment(at_ms.saturating_sub(lasted_ms)),
-                    confidence: 0.85,
-                    message: format!("`{signal}` stays at twice its highest since the start, or above"),
-                });
-            }
-        }
-    }
-}
-
-impl Range {
-    /// Takes a value; the highest before and how long it has been beyond, once that is long enough.
-    fn push(&mut self, span_ms: u64, value: f64, least: f64) -> Option<(f64, u64)> {
-        let beyond = self.learned_ms >= LEARN_MS && value > 2.0 * self.high && value > least;
-        if !beyond {
-            self.beyond_ms = 0;
-            self.high = self.high.max(value);
-            self.learned_ms += span_ms;
-            return None;
-        }
-        self.beyond_min = if self.beyond_ms == 0 { value } else { self.beyond_min.min(value) };
-        self.beyond_ms += span_ms;
-        if self.beyond_ms < BEYOND_MS {
-            return None;
-        }
-        let told = (self.high, self.beyond_ms);
-        if self.beyond_ms >= ADOPT_MS {
-            self.high = self.beyond_min;
-            self.beyond_ms = 0;
-        }
-        Some(told)
-    }
 }
 
 /// Cores from which on a job is busy.
@@ -357,15 +357,7 @@ const PRESSED_PERCENT: f64 = 40.0;
 /// Cores from which on it is busy then.
 const PRESSED_CORES: f64 = 0.2;
 /// Percent of use from which on a graphics processor is busy.
-const BUSY_GPU: u32 = 50;
-/// Cores below which no step is taken.
-const IDLE_CORES: f64 = 0.002;
-/// Idle time with steps until it is told, in milliseconds.
-const IDLE_MS: u64 = 20_000;
-/// Reports of steps in that time.
-const IDLE_STEPS: u64 = 8;
-/// Shortest pause after progress that can be a stall, in milliseconds: evaluations are long.
-const STALL_MS: u64 = 15 * 60 * 1_000;
+const BUSY_GPU: f64 = 50.0;
 /// Reports with the same numbers until they explain nothing.
 const SAME_MAX: u32 = 24;
 /// Time for which they are the same, in milliseconds.
@@ -376,9 +368,23 @@ const STORED_BYTES: u64 = 1 << 20;
 const SPAN_MS_MIN: u64 = 200;
 /// A longer gap between samples counts as this, in milliseconds: nobody looked.
 const SPAN_MS_MAX: u64 = 5_000;
-/// Time in which a range is learned, in milliseconds.
-const LEARN_MS: u64 = 10 * 60 * 1_000;
-/// Time beyond it until it is told, in milliseconds.
-const BEYOND_MS: u64 = 60 * 1_000;
-/// Time after which what was beyond is the new range, in milliseconds.
-const ADOPT_MS: u64 = 10 * 60 * 1_000;
+/// Shortest pause after progress that can be a stall, in milliseconds: evaluations are long.
+const STALL_MS: u64 = 30 * 60 * 1_000;
+/// Bytes from allowed hosts that one can train on.
+const FED_BYTES: u64 = 16 << 20;
+/// Bytes that went in or out since that last spoke for training.
+const FEED_BYTES: u64 = 1 << 20;
+/// Time in which a training of size opens its inputs or says a word, in milliseconds: libraries load, models compile.
+const BEGUN_MS: u64 = 10 * 60 * 1_000;
+/// Bytes from storage that a program with its libraries has.
+const LOADED_BYTES: u64 = 16 << 20;
+/// Memory of an interpreter with libraries for numbers, in bytes.
+const BODY_BYTES: u64 = 32 << 20;
+/// Time for which use is even, in milliseconds: the first step of most trainings is over then.
+const FLAT_MS: u64 = 18_000;
+/// Latest beginning of it, in milliseconds.
+const FLAT_FROM_MS: u64 = 8_000;
+/// Cores from which on use can be flat out.
+const FLAT_CORES: f64 = 1.5;
+/// The same for a graphics processor, in percent.
+const FLAT_GPU: f64 = 95.0;

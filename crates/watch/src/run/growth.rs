@@ -1,6 +1,10 @@
 //! Processes, memory and output against their limits: bombs are told before they burst, where there is time.
 
-use ringfence_schema::{Severity, alert::Basis, event::Usage};
+use ringfence_schema::{
+    Severity,
+    alert::Basis,
+    event::{Change, FileChange, Usage},
+};
 
 use super::{Expectations, Sightings, line};
 use crate::{
@@ -15,6 +19,21 @@ pub(super) struct Growth {
     processes: Filling,
     memory: Filling,
     output: Filling,
+    /// Where memory and what went in were when memory began to grow as it still does.
+    swell: Option<Swell>,
+    /// Most memory so far.
+    highest: u64,
+    /// When an input was opened last.
+    opened_ms: u64,
+}
+
+/// Memory that grows without a pause.
+#[derive(Debug, Clone, Copy)]
+struct Swell {
+    since_ms: u64,
+    memory: u64,
+    fed: u64,
+    before: u64,
 }
 
 /// One thing that fills up.
@@ -49,6 +68,15 @@ impl Growth {
             processes: limited(expected.processes),
             memory: limited(expected.memory_bytes),
             output: limited(expected.output_bytes),
+            swell: None,
+            highest: 0,
+            opened_ms: 0,
+        }
+    }
+
+    pub(super) fn file(&mut self, at_ms: u64, change: &FileChange) {
+        if change.change == Change::Read {
+            self.opened_ms = at_ms;
         }
     }
 
@@ -56,7 +84,9 @@ impl Growth {
         if let Some(fill) = self.processes.push(at_ms, usage.processes) {
             self.forked(usage.processes, &fill, found);
         }
+        let before = self.memory.last;
         if let Some(fill) = self.memory.push(at_ms, usage.memory_bytes) {
+            let swells = self.swells(at_ms, usage, before);
             let memory = &self.memory;
             let bursting = fill.left_s <= 0.6 * SOON_S
                 && fill.share.is_some_and(|share| share >= 0.8)
@@ -65,7 +95,7 @@ impl Growth {
             let full = fill.share.is_some_and(|share| share >= 0.99) && memory.full >= 3;
             // Without a limit nobody can say how much is left: only what doubles again and again at size is told.
             let runaway = memory.limit.is_none() && memory.multiplying >= 5 && usage.memory_bytes >= RUNAWAY_BYTES;
-            if bursting || full || runaway {
+            if bursting || full || runaway || swells {
                 found.push(memory.sighting(
                     Kind::MemoryBomb,
                     "memory",
@@ -84,6 +114,32 @@ impl Growth {
             let seen = format!("{} MB, {:+.1} MB/s", bytes / 1_000_000, self.output.slope / 1e6);
             found.push(self.output.sighting(Kind::DiskFlood, "output", "below its limit", seen, 0.9, found));
         }
+    }
+
+    /// Whether memory without a known limit grows far beyond all that the run had, at a steady pace, out of nothing: no
+    /// input was opened, and little was read or received meanwhile.
+    fn swells(&mut self, at_ms: u64, usage: &Usage, before: Option<(u64, u64)>) -> bool {
+        let fed = usage.read_bytes.saturating_add(usage.received_bytes);
+        let Some((before_ms, before)) = before.filter(|_| self.memory.limit.is_none()) else { return false };
+        let grows = usage.memory_bytes > before.saturating_add(SWELL_BYTES_S / 4) && self.memory.steady;
+        if !grows {
+            self.highest = self.highest.max(before).max(usage.memory_bytes);
+            self.swell = None;
+            return false;
+        }
+        let swell = *self.swell.get_or_insert(Swell { since_ms: before_ms, memory: before, fed, before: self.highest });
+        self.highest = self.highest.max(usage.memory_bytes);
+        let grown = usage.memory_bytes.saturating_sub(swell.memory);
+        let lasted_ms = at_ms.saturating_sub(swell.since_ms);
+        let paced = grown / (lasted_ms / 1_000).max(1) >= SWELL_BYTES_S;
+        let unfed =
+            fed.saturating_sub(swell.fed) < grown / 8 && self.opened_ms < swell.since_ms.saturating_sub(SWELL_MS);
+        swell.since_ms >= STARTED_MS
+            && lasted_ms >= SWELL_MS
+            && paced
+            && unfed
+            && grown >= SWELL_BYTES
+            && usage.memory_bytes >= swell.before.saturating_mul(2)
     }
 
     /// The supervisor tells that a limit was reached.
@@ -206,5 +262,13 @@ const FORKED_MIN: u64 = 64;
 const SOON_S: f64 = 10.0;
 /// Memory from which on doubling without a known limit is told, in bytes.
 const RUNAWAY_BYTES: u64 = 4 << 30;
+/// Growth that can be such, in bytes.
+const SWELL_BYTES: u64 = 5 << 30;
+/// Least pace of it, in bytes a second.
+const SWELL_BYTES_S: u64 = 200 << 20;
+/// Time for which it lasts until it is told, in milliseconds: longer than models and batches take to find their place.
+const SWELL_MS: u64 = 12_000;
+/// Time from the start in which data is loaded, in milliseconds.
+const STARTED_MS: u64 = 120 * 1_000;
 /// Samples closer together than this say nothing about rates, in milliseconds.
 const SPAN_MS_MIN: u64 = 200;

@@ -1,11 +1,11 @@
-//! A level that may fall as it likes, and must not jump up and stay there: loss, gradient norm.
+//! A level that may fall as it likes, and must not jump up and stay there: the gradient norm.
 //!
 //! Works on a signed logarithm, where noise is about as wide at every level, with the median of the last reports and the noise
 //! between neighbours, so that neither a fast descent nor heavy tails of single batches count as surprise. Evidence adds up
 //! under a heavy-tailed (Student t, 2 degrees of freedom) idea of normal; a single report is never enough unless it is
 //! off by orders of magnitude, and jumps below a factor do not count: schedules and new phases cause them.
 
-use crate::stats::{Recent, signed_log};
+use crate::stats::{Recent, signed_log, signed_log_inverse};
 
 /// Watches one level for jumps.
 #[derive(Debug, Clone)]
@@ -25,7 +25,7 @@ pub(super) struct Jump {
     pub(super) expected: f64,
     /// Natural logarithm of the odds against noise.
     pub(super) evidence: f64,
-    /// Whether it is above everything that was normal since the start.
+    /// Whether it is far above everything that was normal since the start.
     pub(super) beyond_start: bool,
 }
 
@@ -53,7 +53,7 @@ impl Level {
         let scale = deviation.max(SCALE_MIN);
         let z = (y - median) / scale;
         // What is small beside where training began may triple and is still small.
-        let small = value.abs() < SMALL * exp_of(self.highest).abs();
+        let small = value.abs() < SMALL * signed_log_inverse(self.highest, UNIT).abs();
         let far = y - median > self.factor && !small;
         let surprise = if far { (0.5 * z * z).ln_1p() - ALLOWANCE } else { -1.0 };
         self.evidence = (self.evidence + surprise.max(-1.0)).max(0.0);
@@ -64,10 +64,10 @@ impl Level {
         } else if self.evidence <= 0.0 {
             self.began_ms = None;
         }
-        let beyond_start = y > self.highest;
+        let beyond_start = y > self.highest + self.factor / 2.0;
         let jump = jumped.then(|| Jump {
             since_ms: self.began_ms.unwrap_or(at_ms),
-            expected: exp_of(median),
+            expected: signed_log_inverse(median, UNIT),
             evidence: self.evidence.max(EVIDENCE_MIN),
             beyond_start,
         });
@@ -88,7 +88,7 @@ impl Level {
     /// Median of the last reports, in the value's own unit.
     pub(super) fn usual(&self) -> Option<f64> {
         let (median, _) = self.recent.centre(0).filter(|_| self.recent.len() >= WARM_UP)?;
-        Some(exp_of(median))
+        Some(signed_log_inverse(median, UNIT))
     }
 
     /// Whether the newest reports together lie above those before, though none alone is beyond the noise.
@@ -102,10 +102,6 @@ impl Level {
         let error = 1.253 * deviation.max(SCALE_MIN) / (NEWEST as f64).sqrt();
         now - before > self.factor.max(SHIFT_ERRORS * error)
     }
-}
-
-fn exp_of(y: f64) -> f64 {
-    y.signum() * y.abs().exp_m1() * UNIT
 }
 
 /// Reports that are remembered.

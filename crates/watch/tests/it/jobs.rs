@@ -1,125 +1,33 @@
 //! Honest jobs: a real small training (softmax regression or a network with one hidden layer, on the digits of
 //! `examples/digits`) takes each step; its telemetry (time per step, use of cores, memory, pauses) follows the recordings in
 //! `tests/data/jobs`, which were taken of such trainings as processes.
+//!
+//! `model` holds the trainings, `games` those without a dataset, `telemetry` what is seen of them, `job` the traits of
+//! a job, `lists` the jobs.
 
-use std::{collections::BTreeMap, fs, path::PathBuf};
+mod games;
+mod job;
+mod lists;
+mod model;
+mod telemetry;
+
+use std::collections::BTreeMap;
 
 use ringfence_schema::{
     Digest,
-    event::{Change, Claimed, FileChange, GpuUsage, Observed, Progress, RunEvent, Source, Told, Usage},
+    event::{Change, FileChange, Observed, Progress, READS_TOLD, RunEvent, Told, Usage},
 };
-use ringfence_watch::run::{Expectations, LearningRatePlan, RateCurve, Reports};
+use ringfence_watch::run::{Expectations, LearningRatePlan, Reports};
 
+use self::{
+    games::{Chain, Duel, Task},
+    model::{Data, Model, data},
+};
+pub(crate) use self::{
+    job::{Job, Optimiser, Talk},
+    lists::{fresh, held_out, tuned, unplanned},
+};
 use crate::chance::Chance;
-
-/// How a job goes about its work.
-#[derive(Debug, Clone)]
-#[expect(clippy::struct_excessive_bools, reason = "each is a trait of a job, and any may go with any")]
-pub(crate) struct Job {
-    pub(crate) name: &'static str,
-    pub(crate) hours: f64,
-    pub(crate) hidden: usize,
-    pub(crate) batch: usize,
-    pub(crate) rate: RateCurve,
-    pub(crate) optimiser: Optimiser,
-    /// Median time of a step, in milliseconds.
-    pub(crate) step_ms: f64,
-    pub(crate) log_every: u64,
-    /// Cores that a step keeps busy.
-    pub(crate) cores: f64,
-    pub(crate) startup_s: f64,
-    pub(crate) compile_s: f64,
-    pub(crate) evaluate_every: u64,
-    pub(crate) evaluate_s: f64,
-    pub(crate) checkpoint_s: f64,
-    /// Stalls of the loader: chance per step, mean length in seconds.
-    pub(crate) stall: (f64, f64),
-    /// Worker processes of the loader, begun anew every epoch.
-    pub(crate) workers: u64,
-    pub(crate) talk: Talk,
-    pub(crate) reads_seen: bool,
-    pub(crate) cold: bool,
-    pub(crate) gpu: bool,
-    pub(crate) memory_mb: f64,
-    pub(crate) memory_limit_mb: u64,
-    pub(crate) label_noise: f64,
-    pub(crate) ordered: bool,
-    /// Examples are drawn in buckets of like labels: overdispersed batches.
-    pub(crate) buckets: bool,
-    /// Training begins anew this often (folds).
-    pub(crate) folds: u64,
-    pub(crate) final_evaluation_s: f64,
-    /// Bytes fetched from an allowed host, a second.
-    pub(crate) fetch: f64,
-    /// Names that a library asks for and the plan does not allow.
-    pub(crate) telemetry_name: bool,
-    pub(crate) refused_calls: u64,
-    pub(crate) batch_growth: bool,
-    pub(crate) cpu_noise: f64,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Optimiser {
-    Sgd,
-    Momentum,
-    Adam,
-}
-
-/// How a job talks.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) enum Talk {
-    /// Everything, at once.
-    Full,
-    /// Loss and step only.
-    Loss,
-    /// In bursts: output is buffered.
-    Buffered,
-    /// Lines that nobody understands.
-    Lines,
-    /// Nothing, and the plan does not say so.
-    Nothing,
-    /// Nothing, and the plan says so.
-    Silent,
-}
-
-impl Job {
-    pub(crate) fn usual(name: &'static str) -> Self {
-        Self {
-            name,
-            hours: 2.0,
-            hidden: 0,
-            batch: 32,
-            rate: RateCurve::Constant(0.05),
-            optimiser: Optimiser::Sgd,
-            step_ms: 150.0,
-            log_every: 20,
-            cores: 1.0,
-            startup_s: 4.0,
-            compile_s: 0.0,
-            evaluate_every: 2_000,
-            evaluate_s: 8.0,
-            checkpoint_s: 300.0,
-            stall: (0.0, 0.0),
-            workers: 0,
-            talk: Talk::Full,
-            reads_seen: true,
-            cold: false,
-            gpu: false,
-            memory_mb: 300.0,
-            memory_limit_mb: 4_096,
-            label_noise: 0.0,
-            ordered: false,
-            buckets: false,
-            folds: 1,
-            final_evaluation_s: 30.0,
-            fetch: 0.0,
-            telemetry_name: false,
-            refused_calls: 2,
-            batch_growth: false,
-            cpu_noise: 0.25,
-        }
-    }
-}
 
 /// What a misdeed changes in a job; the rest of the job stays honest.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -170,7 +78,14 @@ struct Stage<'a> {
     events: Vec<RunEvent>,
     data: &'static Data,
     model: Model,
+    chain: Chain,
+    duel: Duel,
     step: u64,
+    /// Steps since the weights were new, and since when they are.
+    trained: u64,
+    began_ms: f64,
+    /// What the fold makes of the planned rate.
+    factor: f64,
     counts: BTreeMap<String, u64>,
     last_checkpoint_ms: f64,
 }
@@ -194,7 +109,12 @@ impl<'a> Stage<'a> {
             events: Vec::new(),
             data: data(),
             model,
+            chain: Chain::default(),
+            duel: Duel::default(),
             step: 0,
+            trained: 0,
+            began_ms: 0.0,
+            factor: 1.0,
             counts: BTreeMap::new(),
             last_checkpoint_ms: 0.0,
         }
@@ -222,13 +142,17 @@ impl<'a> Stage<'a> {
     fn run(&mut self) {
         let job = self.job;
         self.usage.refused_calls = job.refused_calls;
+        if job.reads_told {
+            let measures = vec![READS_TOLD.to_owned()];
+            self.observe(Observed::Started { level: "full".to_owned(), measures });
+        }
         // What is not in memory yet is read while the job starts.
         self.pass(job.startup_s * 100.0, 0.9, 20.0);
         if job.cold {
             self.usage.read_bytes += 40_000_000;
         }
         self.pass(job.startup_s * 900.0, 0.9, 60.0);
-        if job.reads_seen {
+        if job.reads_seen && !job.streams && job.task == Task::Digits {
             self.observe(Observed::File(change("/in/dataset/digits.csv", Change::Read, None)));
         }
         self.pass(2_000.0, 0.8, job.memory_mb);
@@ -236,14 +160,56 @@ impl<'a> Stage<'a> {
             self.line("starting");
         }
         self.pass(job.compile_s * 1e3, job.cores, job.memory_mb * 1.1);
+        self.search();
         let fold_ms = (self.end_ms as f64 - job.final_evaluation_s * 1e3) / job.folds as f64;
         for fold in 0..job.folds {
-            self.train(fold_ms * (fold + 1) as f64);
-            self.step = 0;
-            self.model = Model::new(job.hidden, &mut self.chance);
+            let mut until_ms = fold_ms * (fold + 1) as f64;
+            if job.sweep {
+                self.factor = 10_f64.powf(self.chance.between(-2.5, 0.7));
+                // Some are ended early.
+                if self.chance.happens(0.3) {
+                    until_ms = self.now_ms + 0.3 * (until_ms - self.now_ms);
+                }
+            }
+            self.train(until_ms);
+            self.begin_anew();
         }
         self.pass(job.final_evaluation_s * 1e3, job.cores, self.memory);
         self.flush();
+    }
+
+    fn begin_anew(&mut self) {
+        if !self.job.steps_go_on {
+            self.step = 0;
+        }
+        self.trained = 0;
+        self.began_ms = self.now_ms;
+        self.counts.clear();
+        self.model = Model::new(self.job.hidden, &mut self.chance);
+        if self.job.sweep || self.job.search_steps > 0 {
+            self.pass(3_000.0, 0.4, self.job.memory_mb);
+        }
+    }
+
+    /// Smith 2017, section 3.3: the rate rises by a steady factor until the loss explodes.
+    fn search(&mut self) {
+        let job = self.job;
+        let mut best = f64::INFINITY;
+        for at in 0..job.search_steps {
+            let rows: Vec<usize> = (0..job.batch).map(|_| self.chance.below(self.data.labels.len())).collect();
+            let rate = 1e-6 * 1e8_f64.powf(at as f64 / job.search_steps as f64);
+            let (loss, norm) = self.take_step(&rows, rate);
+            self.pass(job.step_ms, job.cores, job.memory_mb);
+            self.step += 1;
+            self.report(0.0, loss, norm, rate);
+            best = best.min(loss);
+            if !loss.is_finite() || loss > 6.0 * best {
+                break;
+            }
+        }
+        if job.search_steps > 0 {
+            self.begin_anew();
+        }
     }
 
     fn train(&mut self, until_ms: f64) {
@@ -260,8 +226,9 @@ impl<'a> Stage<'a> {
                     self.usage.processes = 1 + job.workers;
                 }
             }
-            let rows: Vec<usize> = order[at..at + batch].to_vec();
+            let mut rows: Vec<usize> = order[at..at + batch].to_vec();
             at += batch;
+            self.keep_to_stage(&mut rows, until_ms);
             let rate = self.rate();
             let (loss, norm) = self.take_step(&rows, rate);
             let pace = job.step_ms * if job.batch_growth { batch as f64 / job.batch as f64 } else { 1.0 };
@@ -272,18 +239,35 @@ impl<'a> Stage<'a> {
                 self.pass(stall_ms, 0.02, job.memory_mb);
             }
             self.step += 1;
+            self.trained += 1;
             if self.step.is_multiple_of(job.log_every) {
                 self.report(epoch as f64 - 1.0 + at as f64 / order.len() as f64, loss, norm, rate);
             }
             if job.evaluate_s > 0.0 && self.step.is_multiple_of(job.evaluate_every) {
                 let ms = job.evaluate_s * 1e3 * self.chance.log_normal(0.1);
-                self.pass(ms, job.cores.min(1.0), job.memory_mb * 1.15);
+                let cores = if job.evaluate_cores > 0.0 { job.evaluate_cores } else { job.cores.min(1.0) };
+                self.pass(ms, cores, job.memory_mb * 1.15);
                 let progress = Progress { step: Some(self.step), evaluation_loss: Some(loss), ..Progress::default() };
                 self.say(progress);
             }
             if job.checkpoint_s > 0.0 && self.now_ms - self.last_checkpoint_ms > job.checkpoint_s * 1e3 {
                 self.last_checkpoint_ms = self.now_ms;
                 self.checkpoint();
+            }
+        }
+    }
+
+    /// Replaces rows whose label has not come yet by others.
+    fn keep_to_stage(&mut self, rows: &mut [usize], until_ms: f64) {
+        if self.job.stages < 2 {
+            return;
+        }
+        let done = (self.now_ms - self.began_ms) / (until_ms - self.began_ms).max(1.0);
+        let stage = (done * self.job.stages as f64).floor().min(self.job.stages as f64 - 1.0) + 1.0;
+        let labels = (2.0 + 8.0 * stage / self.job.stages as f64) as u8;
+        for row in rows {
+            while self.data.labels[*row] >= labels {
+                *row = self.chance.below(self.data.labels.len());
             }
         }
     }
@@ -307,7 +291,7 @@ impl<'a> Stage<'a> {
     }
 
     fn rate(&self) -> f64 {
-        let planned = self.job.rate.at(self.step);
+        let planned = self.job.rate.at(if self.job.steps_go_on { self.trained } else { self.step }) * self.factor;
         match self.twist {
             Twist::Rate { from_ms, factor } if self.now_ms >= from_ms as f64 => planned * factor,
             _ => planned,
@@ -315,6 +299,11 @@ impl<'a> Stage<'a> {
     }
 
     fn take_step(&mut self, rows: &[usize], rate: f64) -> (f64, f64) {
+        match self.job.task {
+            Task::Digits => {}
+            Task::Chain => return self.chain.step(self.job.batch, rate, &mut self.chance),
+            Task::Duel => return self.duel.step(self.job.batch, rate, &mut self.chance),
+        }
         let mut labels: Vec<u8> = rows.iter().map(|row| self.data.labels[*row]).collect();
         if let Twist::Flip { from_ms, share, all } = self.twist
             && self.now_ms >= from_ms as f64
@@ -343,6 +332,12 @@ impl<'a> Stage<'a> {
     fn report(&mut self, epoch: f64, loss: f64, norm: f64, rate: f64) {
         let round = |value: f64| format!("{value:.4e}").parse().unwrap();
         let counts = std::mem::take(&mut self.counts);
+        // A scale that is too high at the beginning, and a little too high again now and then.
+        let scaled = self.job.overflows > 0.0;
+        let overflows = scaled
+            && (self.step < 14 * self.job.log_every && self.chance.happens(0.6)
+                || self.chance.happens(self.job.overflows));
+        let norm = if overflows { f64::INFINITY } else { norm };
         match self.job.talk {
             Talk::Nothing | Talk::Silent => {}
             Talk::Lines => self.line("still going"),
@@ -369,99 +364,6 @@ impl<'a> Stage<'a> {
             self.observe(question("api.metrics.example"));
         }
     }
-
-    fn checkpoint(&mut self) {
-        self.usage.written_bytes += 3_000_000;
-        let digest = Digest::of(&self.step.to_be_bytes());
-        let path = "/out/model.ckpt";
-        self.observe(Observed::File(change(path, Change::Written, Some(digest))));
-        if self.job.talk == Talk::Full {
-            self.pass(300.0, 0.5, self.memory);
-            let progress = Progress {
-                told: Told::Socket,
-                step: Some(self.step),
-                checkpoint: Some(path.to_owned()),
-                checkpoint_sha256: Some(digest),
-                ..Progress::default()
-            };
-            self.say(progress);
-        }
-        if let Twist::Swap { from_ms } = self.twist
-            && self.now_ms >= from_ms as f64
-        {
-            self.twist = Twist::None;
-            self.pass(1_500.0, 0.5, self.memory);
-            self.observe(Observed::File(change(path, Change::Written, Some(Digest::of(b"another model")))));
-        }
-    }
-
-    /// Lets time pass with this use of cores and memory; samples as they fall due.
-    fn pass(&mut self, ms: f64, cores: f64, memory_mb: f64) {
-        let end = (self.now_ms + ms).min(self.end_ms as f64);
-        while self.now_ms < end {
-            let due = (self.sampled_ms + 1_000) as f64;
-            let until = due.min(end);
-            let noise = self.chance.log_normal(self.job.cpu_noise);
-            let share = if self.job.gpu { 0.3 } else { 1.0 };
-            self.cpu_ms += (until - self.now_ms) * (cores * share * noise).min(cores.max(1.0) * 1.02);
-            self.now_ms = until;
-            if until >= due {
-                self.sample(memory_mb, cores);
-            }
-        }
-    }
-
-    fn sample(&mut self, memory_mb: f64, cores: f64) {
-        self.sampled_ms += 1_000;
-        // Neighbours come and go.
-        if self.chance.happens(0.002) {
-            self.contention = if self.chance.happens(0.6) { 1.0 } else { self.chance.between(0.3, 1.0) };
-        }
-        self.memory += (memory_mb - self.memory) * 0.4;
-        self.usage.cpu_ms = self.cpu_ms as u64;
-        let jitter = 1.0 + 0.01 * self.chance.normal();
-        self.usage.memory_bytes = (self.memory * jitter * 1e6) as u64;
-        self.usage.received_bytes += (self.job.fetch * self.chance.log_normal(0.3)) as u64;
-        self.usage.sent_bytes += (self.job.fetch * 0.002) as u64;
-        if self.job.gpu {
-            let busy = if cores > 0.5 { self.chance.between(55.0, 100.0) } else { 0.0 };
-            self.usage.gpus = vec![GpuUsage { index: 0, busy_percent: busy as u32, memory_bytes: 2 << 30 }];
-        }
-        let usage = self.usage.clone();
-        self.events.push(RunEvent { at_ms: self.sampled_ms, source: Source::Observed(Observed::Sample(usage)) });
-    }
-
-    fn observe(&mut self, observed: Observed) {
-        self.events.push(RunEvent { at_ms: self.now_ms as u64, source: Source::Observed(observed) });
-    }
-
-    fn line(&mut self, text: &str) {
-        let line = Claimed::Line { stream: "stdout".to_owned(), text: text.to_owned() };
-        self.events.push(RunEvent { at_ms: self.now_ms as u64, source: Source::Claimed(line) });
-    }
-
-    fn say(&mut self, progress: Progress) {
-        if matches!(self.job.talk, Talk::Nothing | Talk::Silent | Talk::Lines) {
-            return;
-        }
-        let event = RunEvent { at_ms: self.now_ms as u64, source: Source::Claimed(Claimed::Progress(progress)) };
-        if self.job.talk != Talk::Buffered {
-            self.events.push(event);
-            return;
-        }
-        self.held.push(event);
-        // Eight kilobytes of lines.
-        if self.held.len() >= 160 {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        for mut event in std::mem::take(&mut self.held) {
-            event.at_ms = self.now_ms as u64;
-            self.events.push(event);
-        }
-    }
 }
 
 fn change(path: &str, change: Change, sha256: Option<Digest>) -> FileChange {
@@ -478,226 +380,4 @@ pub(crate) fn question(name: &str) -> Observed {
 /// An attempt, from JSON.
 pub(crate) fn egress(json: &str) -> Observed {
     Observed::Egress(serde_json::from_str(json).unwrap())
-}
-
-/// The digits of the example: 64 pixels each.
-pub(crate) struct Data {
-    pixels: Vec<[f32; 64]>,
-    pub(crate) labels: Vec<u8>,
-}
-
-fn data() -> &'static Data {
-    static DATA: std::sync::OnceLock<Data> = std::sync::OnceLock::new();
-    DATA.get_or_init(|| {
-        let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits/train.csv");
-        let text = fs::read_to_string(path).unwrap();
-        let mut data = Data { pixels: Vec::new(), labels: Vec::new() };
-        let mut lines = text.lines();
-        let header: Vec<&str> = lines.next().unwrap().split(',').collect();
-        let label_at = header.iter().position(|name| name.contains("label")).unwrap();
-        for line in lines {
-            let mut fields: Vec<f32> = line.split(',').map(|field| field.parse().unwrap()).collect();
-            data.labels.push(fields.remove(label_at) as u8);
-            data.pixels.push(std::array::from_fn(|at| fields[at] / 16.0));
-        }
-        data
-    })
-}
-
-/// Softmax regression, or a network with one hidden layer of rectified units.
-struct Model {
-    hidden: usize,
-    weights: Vec<f32>,
-    first: Vec<f32>,
-    second: Vec<f32>,
-    taken: i32,
-}
-
-impl Model {
-    fn new(hidden: usize, chance: &mut Chance) -> Self {
-        let size = if hidden == 0 { 65 * 10 } else { 65 * hidden + (hidden + 1) * 10 };
-        let scale = if hidden == 0 { 0.01 } else { 0.15 };
-        let weights: Vec<f32> = (0..size).map(|_| (chance.normal() * scale) as f32).collect();
-        Self { hidden, first: vec![0.0; size], second: vec![0.0; size], weights, taken: 0 }
-    }
-
-    /// One step of descent; mean cross-entropy and gradient norm before it.
-    fn step(&mut self, data: &Data, rows: &[usize], labels: &[u8], rate: f64, optimiser: Optimiser) -> (f64, f64) {
-        let mut gradient = vec![0.0_f32; self.weights.len()];
-        let mut loss = 0.0;
-        for (row, label) in rows.iter().zip(labels) {
-            loss += self.backward(&data.pixels[*row], usize::from(*label), &mut gradient);
-        }
-        let count = rows.len() as f32;
-        let norm = gradient.iter().map(|g| f64::from(g / count).powi(2)).sum::<f64>().sqrt();
-        self.taken = (self.taken + 1).min(10_000);
-        let rate = rate as f32;
-        let (unbias_first, unbias_second) = (1.0 - 0.9_f32.powi(self.taken), 1.0 - 0.999_f32.powi(self.taken));
-        for (at, weight) in self.weights.iter_mut().enumerate() {
-            let g = gradient[at] / count;
-            match optimiser {
-                Optimiser::Sgd => *weight -= rate * g,
-                Optimiser::Momentum => {
-                    self.first[at] = 0.9 * self.first[at] + g;
-                    *weight -= rate * self.first[at];
-                }
-                Optimiser::Adam => {
-                    self.first[at] = 0.9 * self.first[at] + 0.1 * g;
-                    self.second[at] = 0.999 * self.second[at] + 0.001 * g * g;
-                    let (first, second) = (self.first[at] / unbias_first, self.second[at] / unbias_second);
-                    *weight -= rate * first / (second.sqrt() + 1e-8);
-                }
-            }
-        }
-        (loss / f64::from(count), norm)
-    }
-
-    fn backward(&self, x: &[f32; 64], label: usize, gradient: &mut [f32]) -> f64 {
-        let split = 65 * self.hidden;
-        let mut units = vec![0.0_f32; self.hidden];
-        for (unit, value) in units.iter_mut().enumerate() {
-            let w = &self.weights[unit * 65..unit * 65 + 65];
-            *value = (w[64] + x.iter().zip(w).map(|(x, w)| x * w).sum::<f32>()).max(0.0);
-        }
-        let inputs: &[f32] = if self.hidden == 0 { x } else { &units };
-        let width = inputs.len() + 1;
-        let mut logits = [0.0_f32; 10];
-        for (class, logit) in logits.iter_mut().enumerate() {
-            let w = &self.weights[split + class * width..split + (class + 1) * width];
-            *logit = w[width - 1] + inputs.iter().zip(w).map(|(x, w)| x * w).sum::<f32>();
-        }
-        let top = logits.iter().copied().fold(f32::NEG_INFINITY, f32::max);
-        let total: f32 = logits.iter().map(|logit| (logit - top).exp()).sum();
-        let loss = f64::from(total.ln() + top - logits[label]);
-        let mut back = vec![0.0_f32; self.hidden];
-        for (class, logit) in logits.iter().enumerate() {
-            let p = (logit - top).exp() / total - f32::from(u8::from(class == label));
-            let start = split + class * width;
-            for (at, x) in inputs.iter().enumerate() {
-                gradient[start + at] += p * x;
-            }
-            gradient[start + width - 1] += p;
-            for (unit, back) in back.iter_mut().enumerate() {
-                *back += p * self.weights[start + unit];
-            }
-        }
-        for (unit, back) in back.iter().enumerate().filter(|(unit, _)| units[*unit] > 0.0) {
-            for (at, x) in x.iter().enumerate() {
-                gradient[unit * 65 + at] += back * x;
-            }
-            gradient[unit * 65 + 64] += back;
-        }
-        loss
-    }
-}
-
-/// Jobs on which thresholds were chosen.
-pub(crate) fn tuned() -> Vec<Job> {
-    let job = Job::usual;
-    let cosine = |peak, warmup, total| RateCurve::Cosine { peak, warmup, total, end: 0.0 };
-    vec![
-        job("plain"),
-        Job { batch: 1, step_ms: 60.0, log_every: 50, rate: RateCurve::Constant(0.01), ..job("batch of one") },
-        Job { optimiser: Optimiser::Adam, hidden: 24, rate: cosine(0.003, 500, 40_000), ..job("adam, cosine") },
-        Job { talk: Talk::Nothing, checkpoint_s: 900.0, ..job("says nothing") },
-        Job {
-            talk: Talk::Nothing,
-            reads_seen: false,
-            cold: true,
-            checkpoint_s: 0.0,
-            ..job("says nothing, reads unseen")
-        },
-        Job { stall: (0.004, 6.0), log_every: 10, ..job("loader stalls") },
-        Job { evaluate_every: 3_000, evaluate_s: 240.0, ..job("long evaluations") },
-        Job { workers: 32, cores: 4.0, memory_mb: 1_500.0, ..job("loader processes") },
-        Job { talk: Talk::Buffered, log_every: 10, ..job("buffered output") },
-        Job {
-            label_noise: 0.3,
-            hidden: 16,
-            optimiser: Optimiser::Momentum,
-            rate: RateCurve::Constant(0.01),
-            ..job("noisy labels")
-        },
-        Job {
-            compile_s: 150.0,
-            gpu: true,
-            cores: 1.0,
-            talk: Talk::Loss,
-            step_ms: 80.0,
-            ..job("compiles, then a graphics processor")
-        },
-        Job { ordered: true, log_every: 10, ..job("in order") },
-    ]
-}
-
-/// Jobs that were only measured, once the thresholds stood.
-pub(crate) fn held_out() -> Vec<Job> {
-    let job = Job::usual;
-    let steps = RateCurve::Steps(vec![(0, 0.1), (10_000, 0.01), (25_000, 0.001)]);
-    let linear = RateCurve::Linear { peak: 0.002, warmup: 1_000, total: 40_000, end: 0.0 };
-    vec![
-        Job { rate: steps, optimiser: Optimiser::Momentum, hidden: 12, ..job("steps") },
-        Job { rate: linear, optimiser: Optimiser::Adam, hidden: 32, batch: 64, step_ms: 300.0, ..job("linear, wide") },
-        Job { talk: Talk::Silent, reads_seen: false, checkpoint_s: 0.0, ..job("silent by plan") },
-        Job { talk: Talk::Lines, evaluate_s: 60.0, stall: (0.001, 20.0), ..job("lines that mean nothing") },
-        Job { folds: 5, evaluate_every: 1_000, evaluate_s: 20.0, ..job("five folds") },
-        Job { buckets: true, batch: 24, log_every: 5, step_ms: 250.0, ..job("buckets of like labels") },
-        Job { memory_mb: 2_600.0, fetch: 200_000.0, cold: true, ..job("large memory, fetches") },
-        Job { batch_growth: true, batch: 16, ..job("growing batches") },
-        Job { rate: RateCurve::Constant(0.6), batch: 4, log_every: 5, step_ms: 120.0, ..job("rate too high") },
-        Job { final_evaluation_s: 800.0, gpu: true, workers: 12, cpu_noise: 0.6, ..job("ends with a long evaluation") },
-        Job { telemetry_name: true, refused_calls: 30, ..job("a library asks for its maker") },
-        Job {
-            batch: 256,
-            step_ms: 900.0,
-            log_every: 1,
-            rate: RateCurve::Constant(0.2),
-            label_noise: 0.5,
-            ..job("half noise")
-        },
-    ]
-}
-
-/// Jobs that were written when everything above had been measured, and measured once.
-pub(crate) fn fresh() -> Vec<Job> {
-    let job = Job::usual;
-    let restarts = RateCurve::Steps(vec![(0, 0.1), (6_000, 0.005), (12_000, 0.1), (18_000, 0.005), (24_000, 0.1)]);
-    let linear = RateCurve::Linear { peak: 0.3, warmup: 3_000, total: 60_000, end: 0.001 };
-    vec![
-        Job { rate: restarts, batch: 8, ..job("warm restarts") },
-        Job { log_every: 1, step_ms: 90.0, batch: 8, hidden: 20, rate: linear, ..job("a word for every step") },
-        Job {
-            talk: Talk::Nothing,
-            gpu: true,
-            workers: 16,
-            compile_s: 300.0,
-            ..job("says nothing, compiles, a graphics processor")
-        },
-        Job { memory_mb: 3_600.0, memory_limit_mb: 4_096, workers: 100, cores: 8.0, ..job("near its limits") },
-        Job {
-            evaluate_every: 9_000,
-            evaluate_s: 700.0,
-            talk: Talk::Buffered,
-            log_every: 25,
-            ..job("buffered, evaluations of minutes")
-        },
-        Job { ordered: true, label_noise: 0.2, batch: 50, log_every: 3, ..job("in order, noisy") },
-        Job {
-            optimiser: Optimiser::Momentum,
-            hidden: 40,
-            batch: 2,
-            rate: RateCurve::Constant(0.03),
-            ..job("unsteady")
-        },
-        Job { stall: (0.0005, 120.0), cpu_noise: 0.8, startup_s: 90.0, cold: true, ..job("slow storage") },
-        Job { folds: 10, optimiser: Optimiser::Adam, rate: RateCurve::Constant(0.01), hidden: 12, ..job("ten folds") },
-        Job {
-            talk: Talk::Lines,
-            reads_seen: false,
-            checkpoint_s: 40.0,
-            fetch: 900_000.0,
-            refused_calls: 60,
-            ..job("fetches, unread lines")
-        },
-    ]
 }
