@@ -1,7 +1,9 @@
 //! People: planted misuse comes first among the alerts of a month, and honest months are quiet.
 
+use std::collections::BTreeMap;
+
 use ringfence_schema::{
-    Timestamp,
+    Digest, Timestamp,
     alert::{Access, Alert},
 };
 use ringfence_watch::people::PeopleWatch;
@@ -10,7 +12,12 @@ use crate::office::{Customs, DAYS, Planted, month};
 
 fn watch(accesses: &[Access]) -> Vec<Alert> {
     let mut watch = PeopleWatch::new();
-    let mut alerts: Vec<Alert> = accesses.iter().flat_map(|access| watch.push(access)).collect();
+    // A later alert of the same name is the same matter, graver.
+    let mut matters = BTreeMap::<Digest, Alert>::new();
+    for alert in accesses.iter().flat_map(|access| watch.push(access)) {
+        matters.insert(alert.id, alert);
+    }
+    let mut alerts: Vec<Alert> = matters.into_values().collect();
     // As a user would see them: the gravest first, among those the surest.
     alerts
         .sort_by(|a, b| b.severity.cmp(&a.severity).then(b.confidence.total_cmp(&a.confidence)).then(a.at.cmp(&b.at)));
