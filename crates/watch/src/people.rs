@@ -202,7 +202,7 @@ impl Person {
         if access.allowed {
             let novel = self.reader.read(&access.artifact, now_ms, library, &access.person);
             let bytes = access.bytes as f64;
-            let beyond = self.reader.beyond(&access.artifact, bytes, library);
+            let beyond = self.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
             let read = Amount { count: 1.0, bytes, novel, beyond };
             self.day.amount.add(read);
             let much = self.volumes.look(read, self.day.amount, now_ms, &mut peers.volumes);
@@ -234,7 +234,7 @@ impl Person {
             return absent.cloned();
         }
         // Two weeks are a holiday with its weekends; from three on it is an absence.
-        let weight = 2.0 + 1.2 * (gap - DORMANT_DAYS).min(6.0);
+        let weight = 3.5 + (gap - DORMANT_DAYS).min(6.0);
         self.absent = Some(Evidence {
             weight,
             expected: format!("used every {:.0} days or more often", usual.max(1.0)),

@@ -48,24 +48,29 @@ pub(super) struct Places {
     day: u64,
 }
 
-/// How often people who know so many places take one more.
+/// How often people who know so many places take one more: to begin a day there, or in the middle of one.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Moves {
-    /// New places and days, of people who know 1, 2, … places.
-    by_known: [(f64, f64); 4],
+    by_known: [Taken; 4],
+}
+
+#[derive(Debug, Clone, Copy, Default)]
+struct Taken {
+    first: f64,
+    amid: f64,
+    days: f64,
 }
 
 impl Moves {
-    fn rate(&self, known: usize) -> f64 {
+    fn rate(&self, known: usize, amid: bool) -> f64 {
         let at = known.clamp(1, self.by_known.len()) - 1;
-        self.by_known.get(at).map_or(0.05, |(moves, days)| (moves + 0.8) / (days + 20.0))
+        let taken = self.by_known.get(at).copied().unwrap_or_default();
+        (if amid { taken.amid + 0.3 } else { taken.first + 0.6 }) / (taken.days + 20.0)
     }
 
-    fn note(&mut self, known: usize, moved: bool) {
+    fn note(&mut self, known: usize, count: impl Fn(&mut Taken)) {
         let at = known.clamp(1, self.by_known.len()) - 1;
-        if let Some((moves, days)) = self.by_known.get_mut(at) {
-            *if moved { moves } else { days } += 1.0;
-        }
+        self.by_known.get_mut(at).into_iter().for_each(count);
     }
 }
 
@@ -106,7 +111,10 @@ impl Places {
         // Places that were seen on a single day, by days, halved because people come back to most of them.
         let single = self.known.values().filter(|known| known.days == 1).count() as f64;
         let beside = self.known.values().any(|known| known.around == around);
-        let rate = (MOVES_WEIGHT * moves.rate(self.known.len()) + 0.5 * single) / (MOVES_WEIGHT + active_days as f64);
+        let amid = self.day == now_ms / DAY_MS;
+        let single = if amid { 0.3 * single } else { single };
+        let rate =
+            (MOVES_WEIGHT * moves.rate(self.known.len(), amid) + 0.5 * single) / (MOVES_WEIGHT + active_days as f64);
         let company = match (others, near) {
             (2.., _) => -2.5,
             (1, _) => -1.0,
@@ -160,8 +168,9 @@ impl Places {
             oldest.map(|name| self.known.remove(&name));
         }
         let day = now_ms / DAY_MS;
-        if self.day != day && active_days > 1 {
-            moves.note(self.known.len(), false);
+        let amid = self.day == day;
+        if !amid && active_days > 1 {
+            moves.note(self.known.len(), |taken| taken.days += 1.0);
         }
         self.day = day;
         let known = self.known.entry(place.clone()).or_default();
@@ -172,7 +181,8 @@ impl Places {
         }
         known.last_ms = now_ms;
         if moved && active_days > 1 {
-            moves.note(self.known.len().saturating_sub(1), true);
+            let known = self.known.len().saturating_sub(1);
+            moves.note(known, |taken| *if amid { &mut taken.amid } else { &mut taken.first } += 1.0);
         }
         if self.last.as_ref().is_some_and(|(last, _)| *last != place) {
             self.before = self.last.take();
@@ -190,4 +200,4 @@ const MOVES_WEIGHT: f64 = 12.0;
 /// What somebody weighs more who is back at a place within the same hours.
 const BACK: f64 = 3.0;
 /// Most that a new place weighs.
-const PLACE_MAX: f64 = 7.5;
+const PLACE_MAX: f64 = 8.5;

@@ -68,8 +68,7 @@ impl Slow {
         }
         self.total.add(amount);
         let novel = novel.clamp(-3.0, DAY_MAX);
-        let share = self.share(amount);
-        let beyond = (BEYOND_SLOPE * (share - BEYOND_LEAST - 2.0 * self.beyond)).clamp(-1.5, DAY_MAX);
+        let beyond = (BEYOND_SLOPE * (amount.beyond - BEYOND_LEAST - 2.0 * self.beyond)).clamp(-1.5, DAY_MAX);
         let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, DAY_MAX), beyond];
         for (sum, ratio) in self.sums.iter_mut().zip(ratios) {
             *sum = (*sum + ratio).max(0.0);
@@ -103,8 +102,9 @@ impl Slow {
             if let Some((_, scale)) = self.bytes.centre(0).filter(|_| self.bytes.len() >= 2 * DAYS_MIN) {
                 role.scales.push(scale);
             }
-            let step = (1.0 / (self.days - WARM_UP_DAYS + 1.0)).max(0.1);
-            self.beyond += (self.share(amount).min(2.0 * self.beyond + 0.2) - self.beyond) * step;
+            let step = if amount.novel < self.novel { 0.15 } else { 0.08 };
+            let step = if self.days <= 8.0 { 1.0 / (self.days - WARM_UP_DAYS + 2.0) } else { step };
+            self.beyond += (amount.beyond.min(2.0 * self.beyond + 0.2) - self.beyond) * step;
             self.novel += (amount.novel.min(1.5 * rate + 0.5) - self.novel) * step;
         }
         role.days += 1.0;
@@ -112,9 +112,9 @@ impl Slow {
         role.novel += (amount.novel.min(4.0 * role.novel + 3.0) - role.novel) * step;
     }
 
-    /// Bytes beyond the usual of their artifacts, as a share of what this person reads on a day.
-    fn share(&self, amount: Amount) -> f64 {
-        if self.bytes.len() < DAYS_MIN { 0.0 } else { amount.beyond / self.usual().max(1.0) }
+    /// So many bytes in days of this person, once those are known.
+    pub(super) fn in_days(&self, bytes: f64) -> f64 {
+        if self.bytes.len() < DAYS_MIN { 0.0 } else { bytes / self.usual().max(1e6) }
     }
 
     fn usual(&self) -> f64 {
