@@ -200,10 +200,10 @@ impl Person {
         }
         found.extend(self.dormant(now_ms, watched_days).map(|evidence| (Kind::Dormant, evidence)));
         if access.allowed {
-            let novel = self.reader.read(&access.artifact, now_ms, library, &access.person);
+            let (novel, anew) = self.reader.read(&access.artifact, now_ms, library, &access.person);
             let bytes = access.bytes as f64;
             let beyond = self.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
-            let read = Amount { count: 1.0, bytes, novel, beyond };
+            let read = Amount { count: 1.0, bytes, novel, beyond, distinct: f64::from(u8::from(anew)) };
             self.day.amount.add(read);
             let much = self.volumes.look(read, self.day.amount, now_ms, &mut peers.volumes);
             found.extend(much.filter(|_| measured).map(|much| (much.kind, much.evidence)));

@@ -144,6 +144,11 @@ impl Places {
         if *before == place || passed_ms > TRAVEL_MS || days(&place).min(days(before)) > 1 {
             return None;
         }
+        // Where others are too, or which is beside, is an exit of a network rather than a place.
+        let odd = |place: &str| self.known.get(place).filter(|known| known.days <= 1).map_or(0.0, |known| known.odd);
+        if odd(&place).max(odd(before)) < ODD_MIN {
+            return None;
+        }
         let back = self.before.as_ref().filter(|(name, _)| *name == place);
         let back = back.filter(|(_, left_ms)| now_ms.saturating_sub(*left_ms) <= 2 * TRAVEL_MS);
         // A person may change networks on the way; the sooner, the less likely.
@@ -197,6 +202,8 @@ const PLACES_MAX: usize = 64;
 const TRAVEL_MS: u64 = 60 * 60 * 1_000;
 /// Weight of how often others take new places, in days.
 const MOVES_WEIGHT: f64 = 12.0;
+/// How new one of two places must be for both at a time to be odd.
+const ODD_MIN: f64 = 2.5;
 /// What somebody weighs more who is back at a place within the same hours.
 const BACK: f64 = 3.0;
 /// Most that a new place weighs.

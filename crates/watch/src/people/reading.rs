@@ -152,11 +152,11 @@ impl Reader {
     }
 
     /// Notes a read; how new the artifact is: 1 where nobody close to this person reads it, less where colleagues do, 0
-    /// where it is known.
-    pub(super) fn read(&mut self, artifact: &str, now_ms: u64, library: &mut Library, person: &str) -> f64 {
+    /// where it is known; and whether it was not read in the last two hours.
+    pub(super) fn read(&mut self, artifact: &str, now_ms: u64, library: &mut Library, person: &str) -> (f64, bool) {
         let (artifact, person) = (key(artifact), key(person));
-        if self.known.insert(artifact, now_ms).is_some() {
-            return 0.0;
+        if let Some(before_ms) = self.known.insert(artifact, now_ms) {
+            return (0.0, now_ms.saturating_sub(before_ms) > AGAIN_MS);
         }
         let others = library.readers.note(artifact, person);
         if self.known.len() > ARTIFACTS_MAX {
@@ -165,7 +165,7 @@ impl Reader {
         }
         *library.held.entry(person).or_default() += 1.0;
         if others.is_empty() {
-            return NOBODYS;
+            return (NOBODYS, true);
         }
         // On the average over its readers, held against the closest colleagues: in some offices all read all.
         let sum: f64 = others.iter().map(|other| library.closeness(person, *other)).sum();
@@ -176,7 +176,7 @@ impl Reader {
             library.share(person, other);
         }
         let closeness = mean / best.max(KIN_MIN);
-        ((CLOSE - closeness) / (CLOSE - STRANGE)).clamp(COLLEAGUES, 1.0)
+        (((CLOSE - closeness) / (CLOSE - STRANGE)).clamp(COLLEAGUES, 1.0), true)
     }
 }
 
@@ -202,6 +202,8 @@ const KIN_MIN: f64 = 0.1;
 const CLOSE: f64 = 0.6;
 /// The same, below which its readers are strangers.
 const STRANGE: f64 = 0.25;
+/// Time after which an artifact is read anew, in milliseconds.
+const AGAIN_MS: u64 = 2 * 3_600_000;
 /// How new an artifact is that close colleagues read.
 const COLLEAGUES: f64 = 0.2;
 /// Reads of an artifact that make its usual size, at most.

@@ -78,7 +78,12 @@ impl Slow {
         (weight >= LEAST).then(|| Evidence {
             weight,
             expected: format!("about {rate:.1} new artifacts and {:.0} MB on an active day", self.usual() / 1e6),
-            seen: format!("{:.0} new artifacts and {:.0} MB since then", self.total.novel, self.total.bytes / 1e6),
+            seen: format!(
+                "{:.0} new artifacts and {:.0} MB since then; {}",
+                self.total.novel,
+                self.total.bytes / 1e6,
+                self.sums.iter().zip(CHANNELS).max_by(|a, b| a.0.total_cmp(b.0)).map_or("", |(_, name)| name)
+            ),
             since_ms: self.since_day * DAY_MS,
         })
     }
@@ -132,6 +137,13 @@ fn log(bytes: f64) -> f64 {
     (bytes / 1e3).ln_1p()
 }
 
+/// What the sums are about.
+const CHANNELS: [&str; 4] = [
+    "artifacts that are not theirs, day after day",
+    "more bytes than usual, day after day",
+    "more bytes and artifacts than usual, day after day",
+    "more of each artifact than is usually read of it, day after day",
+];
 /// Active days in which everything is new.
 const WARM_UP_DAYS: f64 = 4.0;
 /// Own days until bytes can be odd.

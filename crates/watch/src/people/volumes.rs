@@ -13,6 +13,8 @@ pub(super) struct Amount {
     pub(super) count: f64,
     pub(super) bytes: f64,
     pub(super) novel: f64,
+    /// Reads of artifacts that this person did not read in the two hours before.
+    pub(super) distinct: f64,
     /// Bytes beyond what is usually read of an artifact, in what this person reads on a usual day.
     pub(super) beyond: f64,
 }
@@ -23,19 +25,26 @@ impl Amount {
         self.bytes += other.bytes;
         self.novel += other.novel;
         self.beyond += other.beyond;
+        self.distinct += other.distinct;
     }
 
-    fn logs(self) -> [f64; 4] {
-        [self.count.ln_1p(), (self.bytes / 1e3).ln_1p(), self.novel.ln_1p(), (10.0 * self.beyond).ln_1p()]
+    fn logs(self) -> [f64; 5] {
+        [
+            self.count.ln_1p(),
+            (self.bytes / 1e3).ln_1p(),
+            self.novel.ln_1p(),
+            (10.0 * self.beyond).ln_1p(),
+            self.distinct.ln_1p(),
+        ]
     }
 }
 
 /// Amounts of the past, on a logarithmic scale.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Past<const N: usize> {
-    values: [Recent<N>; 4],
+    values: [Recent<N>; 5],
     /// Centre and scale of each.
-    centres: [(f64, f64); 4],
+    centres: [(f64, f64); 5],
 }
 
 impl<const N: usize> Past<N> {
@@ -58,7 +67,7 @@ impl<const N: usize> Past<N> {
     }
 
     /// Centres and scales, once enough is known.
-    pub(super) fn centres(&self, least: usize) -> Option<[(f64, f64); 4]> {
+    pub(super) fn centres(&self, least: usize) -> Option<[(f64, f64); 5]> {
         (self.len() >= least).then_some(self.centres)
     }
 }
@@ -112,19 +121,20 @@ impl Volumes {
         recent.for_each(|(_, amount)| window.add(*amount));
         let by_day = scores(day, self.days.centres(DAYS_MIN), role.days.centres(POOL_MIN));
         let by_window = scores(window, self.blocks.centres(BLOCKS_MIN), role.blocks.centres(POOL_MIN));
-        let [count, bytes, novel, beyond] = [0, 1, 2, 3].map(|at| {
-            let of = |scores: &Option<[f64; 4]>| scores.and_then(|s| s.get(at).copied()).unwrap_or(0.0);
+        let [count, bytes, novel, beyond, distinct] = [0, 1, 2, 3, 4].map(|at| {
+            let of = |scores: &Option<[f64; 5]>| scores.and_then(|s| s.get(at).copied()).unwrap_or(0.0);
             of(&by_day).max(of(&by_window))
         });
-        // Bytes, and bytes beyond, are one face.
-        let mut sorted = [count, bytes.max(beyond), novel];
+        // Reads and distinct ones are one face, and so are bytes and those beyond.
+        let (count, bytes) = (count.max(distinct), bytes.max(beyond));
+        let mut sorted = [count, bytes, novel];
         sorted.sort_by(f64::total_cmp);
         let [_, next, most] = sorted;
         let weight = (most + NEXT * next).min(AMOUNT_MAX);
         if weight < 1.0 {
             return None;
         }
-        let kind = if novel >= count.max(bytes).max(beyond) { Kind::Breadth } else { Kind::Volume };
+        let kind = if novel >= count.max(bytes) { Kind::Breadth } else { Kind::Volume };
         let usual = self.days.centres(1).map_or(0.0, |[count, ..]| count.0.exp_m1());
         Some(Much {
             kind,
@@ -154,9 +164,9 @@ impl Volumes {
 }
 
 /// How unlikely each amount is: by own history, and where that is short by the role's.
-fn scores(amount: Amount, own: Option<[(f64, f64); 4]>, role: Option<[(f64, f64); 4]>) -> Option<[f64; 4]> {
+fn scores(amount: Amount, own: Option<[(f64, f64); 5]>, role: Option<[(f64, f64); 5]>) -> Option<[f64; 5]> {
     let (centres, wider) = own.map(|own| (own, 1.0)).or(role.map(|role| (role, 1.4)))?;
-    let mut scores = [0.0; 4];
+    let mut scores = [0.0; 5];
     for ((score, y), (median, scale)) in scores.iter_mut().zip(amount.logs()).zip(centres) {
         let z = (y - median) / (scale * wider);
         *score = if z > 0.0 { unlikely(z) } else { 0.0 };
@@ -184,7 +194,7 @@ const POOL_MIN: usize = 20;
 /// Values from which on one that is far out is clipped.
 const KNOWN_MIN: usize = 5;
 /// Scales that are common, of the logarithms of reads, bytes and new artifacts.
-const SCALES: [f64; 4] = [0.5, 0.8, 0.6, 0.8];
+const SCALES: [f64; 5] = [0.5, 0.8, 0.6, 0.8, 0.45];
 /// Weight of the common scale, in values.
 const PRIOR: f64 = 8.0;
 /// How much the second of three faces adds.
