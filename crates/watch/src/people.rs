@@ -62,7 +62,7 @@ struct Person {
     denied: f64,
     case: Case,
     building: Case,
-    built_up: f64,
+    built_up: [f64; 4],
 }
 
 /// What a person did on the current day.
@@ -127,9 +127,11 @@ impl PeopleWatch {
         let subject = Subject { kind: SubjectKind::Person, name: name.clone() };
         let mut alerts = Vec::new();
         if let Some(mut evidence) = person.begin(at.millis(), peers, &mut self.library, &mut self.gauges, &name) {
-            let reached = person.built_up;
-            person.built_up = reached.max(evidence.weight);
-            evidence.weight = self.gauges.build_up(reached, evidence.weight, people);
+            let sums = person.slow.sums;
+            let (weight, most) = self.gauges.build_up(&mut person.built_up, sums, people);
+            evidence.weight = weight;
+            let what = slow::CHANNELS.get(most).copied().unwrap_or_default();
+            evidence.seen = format!("{}: {what}", evidence.seen);
             alerts.extend(
                 person.building.build_up(evidence).map(|found| tell(&mut person.building, found, &subject, at)),
             );

@@ -69,13 +69,13 @@ pub(super) struct Gauges {
     kinds: BTreeMap<Kind, Gauge>,
     /// Sums of cases, by days of people.
     totals: Gauge,
-    /// The highest sum over days that each of so many people reached.
-    slow: [f64; BINS],
+    /// The highest sums over days that people reached, of each kind.
+    slow: [[f64; BINS]; 4],
 }
 
 impl Default for Gauges {
     fn default() -> Self {
-        Self { kinds: BTreeMap::new(), totals: Gauge::default(), slow: [0.0; BINS] }
+        Self { kinds: BTreeMap::new(), totals: Gauge::default(), slow: [[0.0; BINS]; 4] }
     }
 }
 
@@ -102,19 +102,28 @@ impl Gauges {
         self.totals.reached(total) > LOW_A_DAY * (watched_days + 3.0)
     }
 
-    /// Notes the sum over days that a person reached, after `before`; what it says among those of `people`.
-    pub(super) fn build_up(&mut self, before: f64, sum: f64, people: f64) -> f64 {
-        if sum > before {
-            for (score, count) in [(before, -1.0), (sum, 1.0)] {
-                if let Some(held) = self.slow.get_mut(bin(0.5 * score)).filter(|_| score > 0.0) {
-                    *held = (*held + count).max(0.0);
+    /// Notes the sums over days that a person reached, after `before`; which of them says most among those of all
+    /// people, and how much.
+    pub(super) fn build_up(&mut self, before: &mut [f64; 4], sums: [f64; 4], people: f64) -> (f64, usize) {
+        let mut most = (0.0, 0);
+        for (at, ((held, before), sum)) in self.slow.iter_mut().zip(before).zip(sums).enumerate() {
+            if sum > *before {
+                for (score, count) in [(*before, -1.0), (sum, 1.0)] {
+                    if let Some(held) = held.get_mut(bin(0.5 * score)).filter(|_| score > 0.0) {
+                        *held = (*held + count).max(0.0);
+                    }
                 }
+                *before = sum;
+            }
+            // Those who are above; a few may have reasons not to be.
+            let above: f64 = held.iter().skip(bin(0.5 * sum) + 1).sum();
+            let share = above * above / (above + FEW) / people.max(1.0);
+            let weight = if share > 0.0 { sum.min(SLOW_AMONG - share.ln()) } else { sum };
+            if weight > most.0 {
+                most = (weight, at);
             }
         }
-        // Those who are above; a few may have reasons not to be.
-        let above: f64 = self.slow.iter().skip(bin(0.5 * sum) + 1).sum();
-        let share = above * above / (above + FEW) / people.max(1.0);
-        if share > 0.0 { sum.min(SLOW_AMONG - share.ln()) } else { sum }
+        most
     }
 }
 
@@ -167,7 +176,8 @@ impl Case {
         };
         let (amount, circumstance) = (sum(true), sum(false));
         // Either alone has honest reasons.
-        let total = amount + circumstance - ALONE * (-amount.min(circumstance)).exp();
+        let alone = if circumstance < amount { AMOUNT_ALONE } else { ALONE };
+        let total = amount + circumstance - alone * (-amount.min(circumstance)).exp();
         self.total = self.total.max(total);
         let severity = LEVELS.iter().rev().find(|(least, _)| total >= *least).map(|(_, severity)| *severity)?;
         if self.told.is_some_and(|(told, weight)| severity <= told && total < weight + STEP) {
@@ -227,8 +237,9 @@ const SLOW_LEVELS: [(f64, Severity); 4] =
     [(6.5, Severity::Low), (9.0, Severity::Medium), (14.0, Severity::High), (28.0, Severity::Critical)];
 /// Time between the beginnings of what builds up, within which it is the same, in milliseconds.
 const SAME_MS: u64 = 3 * super::DAY_MS;
-/// What a circumstance or an amount loses that is alone.
+/// What a circumstance loses that is alone; and an amount, for which there are more reasons.
 const ALONE: f64 = 1.5;
+const AMOUNT_ALONE: f64 = 3.0;
 /// Weight of a circumstance from which on a case has its name.
 const NAMED: f64 = 2.5;
 /// Low cases a day that are told.

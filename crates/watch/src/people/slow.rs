@@ -16,7 +16,7 @@ pub(super) struct Slow {
     /// Rate of new artifacts on an active day, learned from clipped days.
     novel: f64,
     /// CUSUMs of new artifacts, bytes, both, and bytes beyond the usual of their artifacts.
-    sums: [f64; 4],
+    pub(super) sums: [f64; 4],
     /// Bytes beyond the usual as a share of a day's, learned from clipped days.
     beyond: f64,
     since_day: u64,
@@ -69,7 +69,7 @@ impl Slow {
         self.total.add(amount);
         let novel = novel.clamp(-3.0, DAY_MAX);
         let beyond = (BEYOND_SLOPE * (amount.beyond - BEYOND_LEAST - 2.0 * self.beyond)).clamp(-1.5, DAY_MAX);
-        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, DAY_MAX), beyond];
+        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, BOTH_MAX), beyond];
         for (sum, ratio) in self.sums.iter_mut().zip(ratios) {
             *sum = (*sum + ratio).max(0.0);
         }
@@ -78,12 +78,7 @@ impl Slow {
         (weight >= LEAST).then(|| Evidence {
             weight,
             expected: format!("about {rate:.1} new artifacts and {:.0} MB on an active day", self.usual() / 1e6),
-            seen: format!(
-                "{:.0} new artifacts and {:.0} MB since then; {}",
-                self.total.novel,
-                self.total.bytes / 1e6,
-                self.sums.iter().zip(CHANNELS).max_by(|a, b| a.0.total_cmp(b.0)).map_or("", |(_, name)| name)
-            ),
+            seen: format!("{:.0} new artifacts and {:.0} MB since then", self.total.novel, self.total.bytes / 1e6),
             since_ms: self.since_day * DAY_MS,
         })
     }
@@ -137,8 +132,8 @@ fn log(bytes: f64) -> f64 {
     (bytes / 1e3).ln_1p()
 }
 
-/// What the sums are about.
-const CHANNELS: [&str; 4] = [
+/// What the sums are about, in their order.
+pub(super) const CHANNELS: [&str; 4] = [
     "artifacts that are not theirs, day after day",
     "more bytes than usual, day after day",
     "more bytes and artifacts than usual, day after day",
@@ -163,6 +158,8 @@ const BEYOND_LEAST: f64 = 0.3;
 const BEYOND_SLOPE: f64 = 2.0;
 /// Excess of colleagues, as a logarithm, that explains nothing.
 const SHARED_LEAST: f64 = 0.3;
+/// The same of both together, which have few honest reasons in common.
+const BOTH_MAX: f64 = 3.3;
 /// Sums from which on days are not learned, and for how many days at most.
 const SUSPECTED: f64 = 1.5;
 const HELD_BACK_MAX: u32 = 15;
