@@ -159,7 +159,7 @@ const BEYOND_SLOPE: f64 = 2.0;
 /// Excess of colleagues, as a logarithm, that explains nothing.
 const SHARED_LEAST: f64 = 0.3;
 /// The same of both together, which have few honest reasons in common.
-const BOTH_MAX: f64 = 3.3;
+const BOTH_MAX: f64 = 2.6;
 /// Sums from which on days are not learned, and for how many days at most.
 const SUSPECTED: f64 = 1.5;
 const HELD_BACK_MAX: u32 = 15;

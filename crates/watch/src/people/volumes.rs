@@ -120,7 +120,9 @@ impl Volumes {
         let recent = self.steps.iter().filter(|(number, _)| step.saturating_sub(*number) < STEPS as u64);
         recent.for_each(|(_, amount)| window.add(*amount));
         let by_day = scores(day, self.days.centres(DAYS_MIN), role.days.centres(POOL_MIN));
-        let by_window = scores(window, self.blocks.centres(BLOCKS_MIN), role.blocks.centres(POOL_MIN));
+        // Who is active once a day does within two hours what they do on a day.
+        let own = self.blocks.centres(BLOCKS_MIN).or_else(|| self.days.centres(DAYS_MIN));
+        let by_window = scores(window, own, role.blocks.centres(POOL_MIN));
         let [count, bytes, novel, beyond, distinct] = [0, 1, 2, 3, 4].map(|at| {
             let of = |scores: &Option<[f64; 5]>| scores.and_then(|s| s.get(at).copied()).unwrap_or(0.0);
             of(&by_day).max(of(&by_window))
