@@ -60,7 +60,7 @@ impl Gauge {
 }
 
 fn bin(score: f64) -> usize {
-    ((score.max(0.0) / BIN) as usize).min(BINS - 1)
+    (1..BINS).take_while(|at| score >= *at as f64 * BIN).count()
 }
 
 /// Gauges of all kinds, for everybody.

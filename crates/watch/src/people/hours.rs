@@ -56,8 +56,9 @@ impl Hours {
         if all < MIDDLE_MIN || x.hypot(y) < CONCENTRATED * all {
             return None;
         }
-        let hour = y.atan2(x) / std::f64::consts::TAU * 24.0;
-        Some(hour.rem_euclid(24.0).round() as usize % 24)
+        let angle = |hour: usize| hour as f64 * std::f64::consts::TAU / 24.0;
+        let towards = |hour: usize| x * angle(hour).cos() + y * angle(hour).sin();
+        (0..24).max_by(|a, b| towards(*a).total_cmp(&towards(*b)))
     }
 
     /// Counts each hour of each day once, when it is well past: what is going on is no habit yet.

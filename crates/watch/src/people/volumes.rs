@@ -39,12 +39,14 @@ impl Amount {
     }
 }
 
+/// Centre and scale of each logarithm.
+type Centres = [(f64, f64); 5];
+
 /// Amounts of the past, on a logarithmic scale.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Past<const N: usize> {
     values: [Recent<N>; 5],
-    /// Centre and scale of each.
-    centres: [(f64, f64); 5],
+    centres: Centres,
 }
 
 impl<const N: usize> Past<N> {
@@ -67,7 +69,7 @@ impl<const N: usize> Past<N> {
     }
 
     /// Centres and scales, once enough is known.
-    pub(super) fn centres(&self, least: usize) -> Option<[(f64, f64); 5]> {
+    pub(super) fn centres(&self, least: usize) -> Option<Centres> {
         (self.len() >= least).then_some(self.centres)
     }
 }
@@ -119,10 +121,11 @@ impl Volumes {
         let mut window = Amount::default();
         let recent = self.steps.iter().filter(|(number, _)| step.saturating_sub(*number) < STEPS as u64);
         recent.for_each(|(_, amount)| window.add(*amount));
-        let by_day = scores(day, self.days.centres(DAYS_MIN), role.days.centres(POOL_MIN));
+        let few = self.days.centres(FEW_DAYS);
+        let by_day = scores(day, self.days.centres(DAYS_MIN), few, role.days.centres(POOL_MIN));
         // Who is active once a day does within two hours what they do on a day.
         let own = self.blocks.centres(BLOCKS_MIN).or_else(|| self.days.centres(DAYS_MIN));
-        let by_window = scores(window, own, role.blocks.centres(POOL_MIN));
+        let by_window = scores(window, own, few, role.blocks.centres(POOL_MIN));
         let [count, bytes, novel, beyond, distinct] = [0, 1, 2, 3, 4].map(|at| {
             let of = |scores: &Option<[f64; 5]>| scores.and_then(|s| s.get(at).copied()).unwrap_or(0.0);
             of(&by_day).max(of(&by_window))
@@ -165,15 +168,27 @@ impl Volumes {
     }
 }
 
-/// How unlikely each amount is: by own history, and where that is short by the role's.
-fn scores(amount: Amount, own: Option<[(f64, f64); 5]>, role: Option<[(f64, f64); 5]>) -> Option<[f64; 5]> {
-    let (centres, wider) = own.map(|own| (own, 1.0)).or(role.map(|role| (role, 1.4)))?;
+/// How unlikely each amount is: by own history; where that is short, by what is left of it and by the role's.
+fn scores(amount: Amount, own: Option<Centres>, few: Option<Centres>, role: Option<Centres>) -> Option<[f64; 5]> {
+    if let Some(own) = own {
+        return Some(against(amount, own, 1.0));
+    }
+    let role = against(amount, role?, 1.4);
+    let Some(few) = few else { return Some(role) };
+    let mut scores = against(amount, few, 1.4);
+    for (score, role) in scores.iter_mut().zip(role) {
+        *score = score.min(role);
+    }
+    Some(scores)
+}
+
+fn against(amount: Amount, centres: Centres, wider: f64) -> [f64; 5] {
     let mut scores = [0.0; 5];
     for ((score, y), (median, scale)) in scores.iter_mut().zip(amount.logs()).zip(centres) {
         let z = (y - median) / (scale * wider);
         *score = if z > 0.0 { unlikely(z) } else { 0.0 };
     }
-    Some(scores)
+    scores
 }
 
 /// How unlikely a deviation is, from the density of Student's t with 6 degrees of freedom: volumes have heavy tails.
@@ -189,6 +204,8 @@ const STEP_MS: u64 = 600_000;
 const STEPS: usize = 12;
 /// Days until own days are the measure.
 const DAYS_MIN: usize = 5;
+/// Days of their own from which on nobody is measured by their role alone.
+const FEW_DAYS: usize = 2;
 /// Blocks of two hours until own ones are the measure.
 const BLOCKS_MIN: usize = 10;
 /// Days or blocks until a role's are.

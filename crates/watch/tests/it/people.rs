@@ -62,8 +62,11 @@ fn measure(customs: Customs, seed: u64) -> Month {
 
 #[test]
 fn planted_misuse_is_among_the_first_alerts() {
-    for seed in 1..4 {
-        let month = measure(Customs::company(), seed);
+    for (customs, seed) in [(Customs::company(), 1..4), (Customs::works(), 3_001..3_004)]
+        .into_iter()
+        .flat_map(|(customs, seeds)| seeds.map(move |seed| (customs, seed)))
+    {
+        let month = measure(customs, seed);
         for (what, rank, _) in &month.ranks {
             assert!(rank.is_some_and(|rank| rank <= 20), "seed {seed}: {what} at {rank:?}, {:#?}", month.noise);
         }
@@ -81,12 +84,13 @@ fn a_first_day_says_nothing() {
 
 /// The measurement: `cargo test --release -p ringfence-watch -- --ignored --nocapture months_of_fifty_people`.
 #[test]
-#[ignore = "sixty months of fifty people, half a minute in release"]
+#[ignore = "eighty months of fifty people, half a minute in release"]
 fn months_of_fifty_people() {
     let sets = [
         ("company, tuned", Customs::company(), 1..21),
         ("company, held-out seeds", Customs::company(), 1_000..1_020),
         ("laboratory, held out", Customs::laboratory(), 2_000..2_020),
+        ("works, held out", Customs::works(), 3_000..3_020),
     ];
     for (name, customs, seeds) in sets {
         let months: Vec<Month> = seeds.map(|seed| measure(customs, seed)).collect();
