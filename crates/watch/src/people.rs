@@ -9,22 +9,30 @@
 //! What must stay true: people without a history are measured by the people of their role; memory is bounded by people,
 //! roles and artifacts, those not seen longest giving way; nobody teaches the watch a habit in a single day.
 
-mod habits;
+mod case;
+mod hours;
+mod places;
 mod reading;
+mod slow;
+mod volumes;
 
 use std::collections::BTreeMap;
 
 use ringfence_schema::{
-    Severity, Timestamp,
+    Timestamp,
     alert::{Access, Alert, Basis, Subject, SubjectKind},
 };
 
 use crate::{
-    book::{Book, Sighting, cut},
-    rules::Kind,
+    book::cut,
+    rules::{self, Kind},
 };
-use habits::{Hours, Places, Volumes};
+use case::{Case, Evidence, Finding, Gauges};
+use hours::Hours;
+use places::Places;
 use reading::{Library, Reader};
+use slow::Slow;
+use volumes::{Amount, Volumes};
 
 /// Watches all people of a vault.
 #[derive(Debug, Clone)]
@@ -32,7 +40,8 @@ pub struct PeopleWatch {
     people: BTreeMap<String, Person>,
     roles: BTreeMap<String, Role>,
     library: Library,
-    book: Book,
+    gauges: Gauges,
+    office: Office,
     began: Option<Timestamp>,
     latest: Timestamp,
 }
@@ -44,21 +53,23 @@ struct Person {
     day: Day,
     active_days: u64,
     gap_max_days: f64,
+    absent: Option<Evidence>,
     places: Places,
     hours: Hours,
     volumes: Volumes,
     reader: Reader,
+    slow: Slow,
     denied: f64,
     case: Case,
+    building: Case,
+    built_up: [f64; 4],
 }
 
 /// What a person did on the current day.
 #[derive(Debug, Clone, Copy, Default)]
 struct Day {
     number: u64,
-    count: u64,
-    bytes: u64,
-    novel: f64,
+    amount: Amount,
     denied: u64,
 }
 
@@ -67,29 +78,16 @@ struct Day {
 struct Role {
     last_ms: u64,
     hours: Hours,
-    volumes: habits::Pooled,
-    novel: reading::Pooled,
-    /// People seen, and those of them who were seen at a second place.
-    people: f64,
-    seconds: f64,
+    volumes: volumes::Pooled,
+    slow: slow::Pooled,
 }
 
-/// Evidence about a person within a day.
+/// What everybody does.
 #[derive(Debug, Clone, Default)]
-struct Case {
-    began_ms: u64,
-    evidence: BTreeMap<Kind, Evidence>,
-    told: Option<Severity>,
-}
-
-/// One oddity.
-#[derive(Debug, Clone)]
-pub(crate) struct Evidence {
-    /// Natural logarithm of the odds against it being usual.
-    pub(crate) weight: f64,
-    pub(crate) expected: String,
-    pub(crate) seen: String,
-    pub(crate) since_ms: u64,
+struct Office {
+    /// Hours around the middle of each one's day.
+    hours: Hours,
+    moves: places::Moves,
 }
 
 impl Default for PeopleWatch {
@@ -105,7 +103,8 @@ impl PeopleWatch {
             people: BTreeMap::new(),
             roles: BTreeMap::new(),
             library: Library::default(),
-            book: Book::new(CASE_MS),
+            gauges: Gauges::default(),
+            office: Office::default(),
             began: None,
             latest: Timestamp::from_millis(0),
         }
@@ -123,27 +122,39 @@ impl PeopleWatch {
         let watched_days = days_between(began.millis(), at.millis());
         let peers = self.roles.entry(role).or_default();
         peers.last_ms = at.millis();
+        let people = self.people.len() as f64;
         let person = self.people.entry(name.clone()).or_default();
         let subject = Subject { kind: SubjectKind::Person, name: name.clone() };
         let mut alerts = Vec::new();
-        let slow = person.begin(at.millis(), peers);
-        if let Some(evidence) = slow {
-            let severity = if evidence.weight >= SLOW_HIGH { Severity::High } else { Severity::Medium };
-            let sighting = sighting(Kind::SlowExfiltration, severity, evidence, &name, "");
-            alerts.extend(self.book.raise(&subject, at, sighting));
+        if let Some(mut evidence) = person.begin(at.millis(), peers, &mut self.library, &mut self.gauges, &name) {
+            let sums = person.slow.sums;
+            let (weight, most) = self.gauges.build_up(&mut person.built_up, sums, people);
+            evidence.weight = weight;
+            let what = slow::CHANNELS.get(most).copied().unwrap_or_default();
+            evidence.seen = format!("{}: {what}", evidence.seen);
+            alerts.extend(
+                person.building.build_up(evidence).map(|found| tell(&mut person.building, found, &subject, at)),
+            );
         }
-        let found = person.look(access, at.millis(), watched_days, peers, &mut self.library);
-        if let Some(sighting) = person.case.add(at.millis(), found, &name) {
-            alerts.extend(self.book.raise(&subject, at, sighting));
-        }
-        person.learn(access, at.millis(), peers);
+        person.case.renew(at.millis());
+        let found = person.look(access, at.millis(), watched_days, peers, &mut self.office, &mut self.library);
+        let found = person.case.add(found, &self.gauges, watched_days);
+        alerts.extend(found.map(|found| tell(&mut person.case, found, &subject, at)));
+        person.learn(access, at.millis(), peers, &mut self.office);
         alerts
     }
 }
 
 impl Person {
     /// Closes the days before this moment's; what has built up over them.
-    fn begin(&mut self, now_ms: u64, peers: &mut Role) -> Option<Evidence> {
+    fn begin(
+        &mut self,
+        now_ms: u64,
+        peers: &mut Role,
+        library: &mut Library,
+        gauges: &mut Gauges,
+        name: &str,
+    ) -> Option<Evidence> {
         let number = now_ms / DAY_MS;
         if number == self.day.number && self.active_days > 0 {
             return None;
@@ -155,11 +166,13 @@ impl Person {
         }
         self.denied = 0.85 * self.denied + 0.15 * closed.denied as f64;
         self.hours.fade();
-        let excess = self.volumes.excess(closed.bytes, &peers.volumes);
-        let evidence = self.reader.close(closed.number, closed.novel, excess, &peers.novel);
-        self.volumes.close(closed.bytes, closed.count, &mut peers.volumes);
-        peers.novel.close(closed.novel, self.active_days);
-        evidence
+        if self.active_days > LEARN_DAYS + 1 {
+            gauges.note(&self.case);
+        }
+        self.reader.kin = library.kin(name);
+        let shared = library.together(&self.reader.kin, closed.number);
+        self.volumes.close(closed.amount, &mut peers.volumes);
+        self.slow.close(closed.number, closed.amount, shared, &mut peers.slow)
     }
 
     /// What is odd about this access, given everything before it.
@@ -168,61 +181,45 @@ impl Person {
         access: &Access,
         now_ms: u64,
         watched_days: f64,
-        peers: &Role,
+        peers: &mut Role,
+        office: &mut Office,
         library: &mut Library,
     ) -> Vec<(Kind, Evidence)> {
         let mut found = Vec::new();
         let settled = self.active_days > LEARN_DAYS;
-        if settled || watched_days >= NEWCOMER_DAYS {
-            found.extend(self.hours.look(now_ms, &peers.hours).map(|evidence| (Kind::UnusualHour, evidence)));
+        let measured = settled || watched_days >= NEWCOMER_DAYS;
+        if measured {
+            found.extend(
+                self.hours.look(now_ms, &peers.hours, &office.hours).map(|evidence| (Kind::UnusualHour, evidence)),
+            );
         }
-        let place = habits::group(&access.place);
-        let fresh = self.places.look(
-            &place,
-            now_ms,
-            self.active_days,
-            library.visitors(&place, &access.person),
-            peers.seconds / peers.people.max(1.0),
-        );
+        let fresh = self.places.look(&access.place, now_ms, self.active_days, &office.moves, library, &access.person);
         if settled {
-            if let Some(travel) = self.places.travel(&place, now_ms) {
+            if let Some(travel) = self.places.travel(&access.place, now_ms) {
                 found.push((Kind::ImpossibleTravel, travel));
             }
             found.extend(fresh.map(|evidence| (Kind::NewPlace, evidence)));
         }
-        if let Some(dormant) = self.dormant(now_ms, watched_days) {
-            found.push((Kind::Dormant, dormant));
-        }
+        found.extend(self.dormant(now_ms, watched_days).map(|evidence| (Kind::Dormant, evidence)));
         if access.allowed {
-            let novel = self.reader.read(&access.artifact, now_ms, library, &access.person);
-            self.day.count += 1;
-            self.day.bytes = self.day.bytes.saturating_add(access.bytes);
-            self.day.novel += novel;
-            let day = self.day;
-            let volume = self.volumes.look(day.bytes, day.count, now_ms, &peers.volumes);
-            let in_hour = self.volumes.in_hour(now_ms);
-            let stronger = volume.into_iter().chain(in_hour).max_by(|a, b| a.weight.total_cmp(&b.weight));
-            found.extend(stronger.map(|evidence| (Kind::Volume, evidence)));
-            if novel > 0.0 && (settled || watched_days >= NEWCOMER_DAYS) {
-                let breadth = self.reader.breadth(day.novel, now_ms, settled, &peers.novel);
-                found.extend(breadth.map(|evidence| (Kind::Breadth, evidence)));
-            }
+            let (novel, anew) = self.reader.read(&access.artifact, now_ms, library, &access.person);
+            let bytes = access.bytes as f64;
+            let beyond = self.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
+            let read = Amount { count: 1.0, bytes, novel, beyond, distinct: f64::from(u8::from(anew)) };
+            self.day.amount.add(read);
+            let much = self.volumes.look(read, self.day.amount, now_ms, &mut peers.volumes);
+            found.extend(much.filter(|_| measured).map(|much| (much.kind, much.evidence)));
+            library.pulse(&access.person, self.day.number, self.slow.excess(self.day.amount.bytes));
         } else {
             self.day.denied += 1;
-            found.extend(self.refused(now_ms).map(|evidence| (Kind::DeniedBurst, evidence)));
         }
+        found.extend(self.refused(now_ms).map(|evidence| (Kind::DeniedBurst, evidence)));
         found
     }
 
-    fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Role) {
-        let before = self.places.count();
-        self.places.learn(&habits::group(&access.place), now_ms);
-        match (before, self.places.count()) {
-            (0, _) => peers.people += 1.0,
-            (1, 2) => peers.seconds += 1.0,
-            _ => {}
-        }
-        self.hours.learn(now_ms, &mut peers.hours);
+    fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Role, office: &mut Office) {
+        self.places.learn(&access.place, now_ms, self.active_days, &mut office.moves);
+        self.hours.learn(now_ms, &mut peers.hours, &mut office.hours);
         self.last_ms = now_ms;
     }
 
@@ -235,16 +232,18 @@ impl Person {
         let usual = self.gap_max_days;
         self.gap_max_days = self.gap_max_days.max(gap);
         if gap < DORMANT_DAYS || watched_days < DORMANT_DAYS || gap < 1.5 * usual {
-            return None;
+            let absent = self.absent.as_ref().filter(|absent| now_ms.saturating_sub(absent.since_ms) < DAY_MS);
+            return absent.cloned();
         }
         // Two weeks are a holiday with its weekends; from three on it is an absence.
-        let weight = 2.0 + 1.2 * (gap - DORMANT_DAYS).min(6.0);
-        Some(Evidence {
+        let weight = 3.5 + (gap - DORMANT_DAYS).min(6.0);
+        self.absent = Some(Evidence {
             weight,
             expected: format!("used every {:.0} days or more often", usual.max(1.0)),
             seen: format!("the first use after {gap:.0} days"),
             since_ms: now_ms,
-        })
+        });
+        self.absent.clone()
     }
 
     fn refused(&self, now_ms: u64) -> Option<Evidence> {
@@ -260,48 +259,26 @@ impl Person {
     }
 }
 
-impl Case {
-    /// Adds evidence; what is to be told if the sum passed a level.
-    fn add(&mut self, now_ms: u64, found: Vec<(Kind, Evidence)>, name: &str) -> Option<Sighting> {
-        if now_ms.saturating_sub(self.began_ms) > CASE_MS {
-            *self = Self { began_ms: now_ms, ..Self::default() };
-        }
-        for (kind, evidence) in found {
-            let held = self.evidence.entry(kind).or_insert_with(|| evidence.clone());
-            if evidence.weight > held.weight {
-                let since_ms = held.since_ms;
-                *held = Evidence { since_ms, ..evidence };
-            }
-        }
-        let total: f64 = self.evidence.values().map(|evidence| evidence.weight).sum();
-        let severity = LEVELS.iter().rev().find(|(least, _)| total >= *least).map(|(_, severity)| *severity)?;
-        if self.told.is_some_and(|told| severity <= told) {
-            return None;
-        }
-        self.told = Some(severity);
-        let (kind, strongest) = self
-            .evidence
-            .iter()
-            .max_by(|(_, a), (_, b)| a.weight.total_cmp(&b.weight))
-            .map(|(k, e)| (*k, e.clone()))?;
-        let others: Vec<&str> = self.evidence.keys().filter(|other| **other != kind).map(|kind| kind.name()).collect();
-        let evidence = Evidence { weight: total, ..strongest };
-        Some(sighting(kind, severity, evidence, name, &others.join(", ")))
-    }
-}
-
-fn sighting(kind: Kind, severity: Severity, evidence: Evidence, name: &str, others: &str) -> Sighting {
-    let also = if others.is_empty() { String::new() } else { format!("; also {others}") };
-    Sighting {
-        kind,
-        signal: "access".to_owned(),
-        severity: Some(severity),
+/// The alert of a finding. Later ones of the same case have its name, and are graver.
+fn tell(case: &mut Case, found: Finding, subject: &Subject, at: Timestamp) -> Alert {
+    let rule = rules::builtin(found.kind);
+    let also = if found.others.is_empty() { String::new() } else { format!("; also {}", found.others.join(", ")) };
+    Alert {
+        id: case.name(&rule.id, subject, SIGNAL),
+        rule: rule.id.clone(),
+        kind: found.kind.name().to_owned(),
+        severity: found.severity,
+        subject: subject.clone(),
+        signal: SIGNAL.to_owned(),
         basis: Basis::Observed,
-        message: format!("`{name}`: {}{also}", evidence.seen),
-        expected: evidence.expected,
-        seen: evidence.seen,
-        since: Timestamp::from_millis(evidence.since_ms),
-        confidence: 1.0 - (-evidence.weight).exp(),
+        expected: cut(found.evidence.expected),
+        message: cut(format!("`{}`: {}{also}", subject.name, found.evidence.seen)),
+        seen: cut(found.evidence.seen),
+        since: Timestamp::from_millis(case.since_ms).min(at),
+        at,
+        confidence: (1.0 - (-found.evidence.weight).exp()).clamp(0.0, 1.0),
+        why: rule.why.clone(),
+        remedy: rule.remedy.clone(),
     }
 }
 
@@ -318,15 +295,10 @@ fn days_between(from_ms: u64, to_ms: u64) -> f64 {
     to_ms.saturating_sub(from_ms) as f64 / DAY_MS as f64
 }
 
-/// Sums of evidence from which on a case is told, and how grave it is then.
-const LEVELS: [(f64, Severity); 4] =
-    [(5.4, Severity::Low), (9.0, Severity::Medium), (13.0, Severity::High), (22.0, Severity::Critical)];
-/// Evidence over days from which on slow exfiltration is high.
-const SLOW_HIGH: f64 = 14.0;
+/// What alerts about people are about.
+const SIGNAL: &str = "access";
 /// A day, in milliseconds.
 pub(crate) const DAY_MS: u64 = 86_400_000;
-/// How long a case lasts, in milliseconds.
-const CASE_MS: u64 = DAY_MS;
 /// Days of a person's activity in which habits are learned.
 const LEARN_DAYS: u64 = 3;
 /// Days of watching after which somebody new is measured by their role at once.

@@ -1,20 +1,29 @@
-//! What people read: artifacts that are new to them, on one day and over many.
+//! What people read: artifacts that are new to them, and whose those are.
 //!
-//! An artifact that close colleagues read (people who read much of what this person reads) is hardly new: a new project
-//! brings many, and with them new colleagues. One that only strangers read, or nobody, is.
-//! Over days, new artifacts are held against the person's own rate and their role's by a CUSUM of Poisson likelihood
-//! ratios (Page 1954; Lucas 1985), each day counting at most so much that one burst is not enough.
+//! An artifact that close colleagues read is hardly new: a new project brings many, and with them new colleagues. One that
+//! only strangers read, or nobody, is. How close two people are is the share of what either reads that both read (Jaccard
+//! 1901), so that an account which reads everything is close to nobody.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{DAY_MS, Evidence};
-use crate::stats::{Recent, poisson_tail};
-
-/// Who was seen with what: artifacts and places, by digests of their names.
+/// Who was seen with what: artifacts and places, by digests of their names; and what people share.
 #[derive(Debug, Clone, Default)]
 pub(super) struct Library {
     readers: Shelf,
     visitors: Shelf,
+    /// Artifacts that two people share, both ways around, and artifacts of each.
+    pairs: BTreeMap<(u64, u64), f64>,
+    held: BTreeMap<u64, f64>,
+    /// How much is read of an artifact at a time: reads, and the mean of the logarithm of their bytes.
+    sizes: BTreeMap<u64, (f64, f64)>,
+    pulses: BTreeMap<u64, [Pulse; 2]>,
+}
+
+/// By how much somebody's day is above their usual, so far.
+#[derive(Debug, Clone, Copy, Default)]
+struct Pulse {
+    day: u64,
+    excess: f64,
 }
 
 /// People per thing, a few of each.
@@ -27,14 +36,80 @@ struct Shelf {
 impl Library {
     /// How many others were seen at this place; notes that this person was.
     pub(super) fn visitors(&mut self, place: &str, person: &str) -> usize {
-        self.visitors.note(place, person).len()
+        self.visitors.note(key(place), key(person)).len()
+    }
+
+    /// How close two people are, 0 to 1.
+    fn closeness(&self, one: u64, other: u64) -> f64 {
+        let shared = self.pairs.get(&(one, other)).copied().unwrap_or(0.0);
+        let held = |person: u64| self.held.get(&person).copied().unwrap_or(0.0);
+        shared / (held(one) + held(other) - shared).max(shared).max(1.0)
+    }
+
+    /// The people closest to this one, and how close.
+    pub(super) fn kin(&self, person: &str) -> Vec<(u64, f64)> {
+        let one = key(person);
+        let pairs = self.pairs.range((one, 0)..=(one, u64::MAX));
+        let mut kin: Vec<(u64, f64)> = pairs.map(|((_, other), _)| (*other, self.closeness(one, *other))).collect();
+        kin.sort_by(|a, b| b.1.total_cmp(&a.1));
+        kin.truncate(KIN_MAX);
+        kin
+    }
+
+    /// Notes how much was read of an artifact; the mean of the logarithm of reads before.
+    fn size(&mut self, artifact: u64, log: f64) -> Option<f64> {
+        if self.sizes.len() >= THINGS_MAX && !self.sizes.contains_key(&artifact) {
+            self.sizes.retain(|_, (reads, _)| *reads >= 2.0);
+            self.sizes.values_mut().for_each(|(reads, _)| *reads *= 0.5);
+        }
+        let (reads, mean) = self.sizes.entry(artifact).or_default();
+        let before = (*reads >= 1.0).then_some(*mean);
+        let log = before.map_or(log, |mean| log.clamp(mean - 1.0, mean + 1.0));
+        *reads = (*reads + 1.0).min(SIZES_MAX);
+        *mean += (log - *mean) / *reads;
+        before
+    }
+
+    /// Notes that two people share an artifact.
+    fn share(&mut self, one: u64, other: u64) {
+        for pair in [(one, other), (other, one)] {
+            *self.pairs.entry(pair).or_default() += 1.0;
+        }
+        if self.pairs.len() > PAIRS_MAX {
+            // Everything fades; who has little in common goes.
+            self.pairs.values_mut().chain(self.held.values_mut()).for_each(|count| *count *= 0.5);
+            self.pairs.retain(|_, count| *count >= 1.0);
+            self.held.retain(|_, count| *count >= 1.0);
+        }
+    }
+
+    /// Notes by how much this person's day is above their usual.
+    pub(super) fn pulse(&mut self, person: &str, day: u64, excess: f64) {
+        let [newer, older] = self.pulses.entry(key(person)).or_default();
+        if newer.day != day {
+            *older = *newer;
+        }
+        *newer = Pulse { day, excess };
+        if self.pulses.len() > super::PEOPLE_MAX {
+            self.pulses.retain(|_, [newer, _]| newer.day + 14 >= day);
+        }
+    }
+
+    /// By how much the day of these people was above their usual, in the middle.
+    pub(super) fn together(&self, kin: &[(u64, f64)], day: u64) -> Option<f64> {
+        let of =
+            |person: &u64| self.pulses.get(person)?.iter().find(|pulse| pulse.day == day).map(|pulse| pulse.excess);
+        let mut all: Vec<f64> = kin.iter().filter_map(|(person, _)| of(person)).collect();
+        if all.len() < 3 {
+            return None;
+        }
+        crate::stats::median(&mut all)
     }
 }
 
 impl Shelf {
     /// Notes that the person was seen with the thing; who else was.
-    fn note(&mut self, thing: &str, person: &str) -> Vec<u64> {
-        let (thing, person) = (key(thing), key(person));
+    fn note(&mut self, thing: u64, person: u64) -> Vec<u64> {
         if !self.entries.contains_key(&thing) {
             if self.order.len() >= THINGS_MAX
                 && let Some(oldest) = self.order.pop_front()
@@ -56,126 +131,52 @@ impl Shelf {
 #[derive(Debug, Clone, Default)]
 pub(super) struct Reader {
     known: BTreeMap<u64, u64>,
-    /// Artifacts shared with others, by person; and artifacts read.
-    colleagues: BTreeMap<u64, f64>,
-    shared: f64,
-    days: f64,
-    /// Rate of new artifacts on an active day, learned from clipped days.
-    novel: f64,
-    recent: Recent<14>,
-    built_up: f64,
-    heavy: f64,
-    since_day: u64,
-    sum: f64,
-}
-
-/// The rate of new artifacts among people of a role.
-#[derive(Debug, Clone, Default)]
-pub(super) struct Pooled {
-    days: f64,
-    novel: f64,
-}
-
-impl Pooled {
-    /// A day of one of them is over.
-    pub(super) fn close(&mut self, novel: f64, active_days: u64) {
-        if active_days <= WARM_UP_DAYS {
-            return;
-        }
-        self.days += 1.0;
-        let rate = if self.days < 40.0 { 1.0 / self.days } else { 0.025 };
-        self.novel += (novel.min(4.0 * self.novel + 3.0) - self.novel) * rate;
-    }
-
-    fn rate(&self) -> f64 {
-        if self.days < 10.0 { 1.5 } else { self.novel.max(0.2) }
-    }
+    pub(super) kin: Vec<(u64, f64)>,
+    /// By how much more or less than others this person takes of an artifact, as a logarithm.
+    appetite: f64,
 }
 
 impl Reader {
-    /// Notes a read; how new the artifact is: 1 where nobody close to this person reads it, less where colleagues do, 0
-    /// where it is known.
-    pub(super) fn read(&mut self, artifact: &str, now_ms: u64, library: &mut Library, person: &str) -> f64 {
-        let others = library.readers.note(artifact, person);
-        let key = key(artifact);
-        if self.known.insert(key, now_ms).is_some() {
+    /// Bytes beyond a few times what is usually read of this artifact: people read some of most artifacts, who takes
+    /// them along reads all.
+    pub(super) fn beyond(&mut self, artifact: &str, bytes: f64, library: &mut Library) -> f64 {
+        if bytes < 1.0 {
             return 0.0;
         }
+        let log = bytes.ln();
+        let Some(usual) = library.size(key(artifact), log) else { return 0.0 };
+        let residual = log - usual;
+        let expected = (usual + self.appetite).exp();
+        self.appetite += 0.03 * ((residual - self.appetite).clamp(-1.0, 1.0));
+        (bytes - BEYOND * expected).max(0.0)
+    }
+
+    /// Notes a read; how new the artifact is: 1 where nobody close to this person reads it, less where colleagues do, 0
+    /// where it is known; and whether it was not read in the last two hours.
+    pub(super) fn read(&mut self, artifact: &str, now_ms: u64, library: &mut Library, person: &str) -> (f64, bool) {
+        let (artifact, person) = (key(artifact), key(person));
+        if let Some(before_ms) = self.known.insert(artifact, now_ms) {
+            return (0.0, now_ms.saturating_sub(before_ms) > AGAIN_MS);
+        }
+        let others = library.readers.note(artifact, person);
         if self.known.len() > ARTIFACTS_MAX {
             let oldest = self.known.iter().min_by_key(|(_, at)| **at).map(|(key, _)| *key);
             oldest.map(|key| self.known.remove(&key));
         }
-        let alone = others.is_empty();
-        // On the average over its readers: with one of them everybody has something in common.
-        let shared: f64 = others.iter().filter_map(|other| self.colleagues.get(other)).sum();
-        let closeness = shared / others.len().max(1) as f64 / (self.shared + 4.0);
+        *library.held.entry(person).or_default() += 1.0;
+        if others.is_empty() {
+            return (NOBODYS, true);
+        }
+        // On the average over its readers, held against the closest colleagues: in some offices all read all.
+        let sum: f64 = others.iter().map(|other| library.closeness(person, *other)).sum();
+        let mean = sum / others.len() as f64;
+        let best: Vec<f64> = self.kin.iter().take(3).map(|(_, closeness)| *closeness).collect();
+        let best = best.iter().sum::<f64>() / best.len().max(1) as f64;
         for other in others {
-            *self.colleagues.entry(other).or_default() += 1.0;
+            library.share(person, other);
         }
-        self.shared += 1.0;
-        if self.colleagues.len() > COLLEAGUES_MAX {
-            // Everybody fades; who has little in common goes.
-            self.shared *= 0.5;
-            self.colleagues.values_mut().for_each(|count| *count *= 0.5);
-            self.colleagues.retain(|_, count| *count >= 1.0);
-        }
-        if alone { NOBODYS } else { ((CLOSE - closeness) / (CLOSE - STRANGE)).clamp(0.05, 1.0) }
-    }
-
-    /// Whether today's new artifacts are more than a new task brings.
-    pub(super) fn breadth(&self, novel: f64, now_ms: u64, settled: bool, role: &Pooled) -> Option<Evidence> {
-        let rate = if settled { self.rate(role) } else { 3.0 * role.rate() + 6.0 };
-        let weight = (-poisson_tail(novel, 2.0 * rate + 2.0).ln() * 0.4).min(8.0);
-        (weight >= 1.5).then(|| Evidence {
-            weight,
-            expected: format!("about {rate:.1} new artifacts a day"),
-            seen: format!("{novel:.1} new artifacts today, weighted by how few others read them"),
-            since_ms: now_ms,
-        })
-    }
-
-    /// A day is over: what has built up over days, if it is too much.
-    pub(super) fn close(&mut self, day: u64, novel: f64, excess: f64, role: &Pooled) -> Option<Evidence> {
-        self.days += 1.0;
-        if self.days <= WARM_UP_DAYS as f64 {
-            return None;
-        }
-        let rate = self.rate(role);
-        let raised = 2.0 * rate + 1.0;
-        let ratio = novel * (raised / rate).ln() - (raised - rate);
-        if self.built_up <= 0.0 && self.heavy <= 0.0 {
-            self.since_day = day;
-            self.sum = 0.0;
-        }
-        self.sum += novel;
-        self.built_up = (self.built_up + ratio.clamp(-3.0, DAY_EVIDENCE_MAX)).max(0.0);
-        self.heavy = (self.heavy + (excess - 1.0).clamp(-1.5, 1.5)).max(0.0);
-        // New things get fewer as more is known, and the rate follows; upwards it goes slowly and by clipped days, so that a
-        // slow rise does not become the rule while it happens.
-        let step = if novel < self.novel { 0.15 } else { 0.06 };
-        let step = if self.days <= 8.0 { 1.0 / (self.days - 2.0) } else { step };
-        self.novel += (novel.min(1.2 * rate + 0.2) - self.novel) * step;
-        self.recent.push(novel);
-        let weight = self.built_up.max(self.heavy * 1.2);
-        if weight < SLOW_MIN {
-            return None;
-        }
-        Some(Evidence {
-            weight,
-            expected: format!("about {rate:.1} new artifacts on an active day"),
-            seen: format!(
-                "{:.0} since then, {:.1} on a usual day of late",
-                self.sum,
-                self.recent.newest(7).unwrap_or(novel)
-            ),
-            since_ms: self.since_day * DAY_MS,
-        })
-    }
-
-    /// Own rate, drawn to the role's while there are few days.
-    fn rate(&self, role: &Pooled) -> f64 {
-        let days = (self.days - WARM_UP_DAYS as f64).max(0.0);
-        ((self.novel * days + role.rate() * ROLE_DAYS) / (days + ROLE_DAYS)).max(0.2)
+        let closeness = mean / best.max(KIN_MIN);
+        (((CLOSE - closeness) / (CLOSE - STRANGE)).clamp(COLLEAGUES, 1.0), true)
     }
 }
 
@@ -189,21 +190,25 @@ fn key(name: &str) -> u64 {
 const THINGS_MAX: usize = 65_536;
 /// People of a thing that are told apart.
 const KNOWN_MAX: usize = 16;
-/// People who share artifacts with a person, at a time.
-const COLLEAGUES_MAX: usize = 256;
+/// Colleagues of a person who are held against.
+const KIN_MAX: usize = 8;
+/// Pairs of people who share artifacts, both ways around, at a time.
+const PAIRS_MAX: usize = 262_144;
 /// Artifacts of a person that are remembered.
 const ARTIFACTS_MAX: usize = 4_096;
-/// Share of a person's artifacts that the readers of another share, from which on it is not new at all.
-const CLOSE: f64 = 0.35;
+/// Least closeness of the closest colleagues, where a person has none.
+const KIN_MIN: f64 = 0.1;
+/// Closeness of the readers of an artifact as a share of the closest colleagues', from which on it is not new at all.
+const CLOSE: f64 = 0.6;
 /// The same, below which its readers are strangers.
-const STRANGE: f64 = 0.15;
+const STRANGE: f64 = 0.25;
+/// Time after which an artifact is read anew, in milliseconds.
+const AGAIN_MS: u64 = 2 * 3_600_000;
+/// How new an artifact is that close colleagues read.
+const COLLEAGUES: f64 = 0.2;
+/// Reads of an artifact that make its usual size, at most.
+const SIZES_MAX: f64 = 20.0;
+/// Times the usual bytes of a read from which on the rest is beyond it.
+const BEYOND: f64 = 3.0;
 /// How new an artifact is that nobody else was seen with: somebody must be the first.
 const NOBODYS: f64 = 0.5;
-/// Active days in which everything is new.
-const WARM_UP_DAYS: u64 = 4;
-/// Weight of the role's rate, in own days.
-const ROLE_DAYS: f64 = 8.0;
-/// Most that one day adds: no burst of a day or three is slow.
-const DAY_EVIDENCE_MAX: f64 = 2.2;
-/// Evidence over days from which on it is told.
-const SLOW_MIN: f64 = 7.5;

@@ -5,6 +5,9 @@ use ringfence_schema::{Timestamp, alert::Access};
 
 use crate::chance::Chance;
 
+mod misuse;
+use misuse::plant;
+
 /// What kind of place it is.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Customs {
@@ -40,6 +43,12 @@ pub(crate) struct Customs {
     /// Artifacts a day of the planted slow exfiltration.
     pub(crate) slow_reads: (f64, f64),
     pub(crate) dormant_days: (f64, f64),
+    /// People whose shift moves by eight hours every week.
+    pub(crate) rotating: usize,
+    /// Whether a service reads through everything at night.
+    pub(crate) sweeps: bool,
+    /// Whether what is stolen is stolen in bytes rather than in artifacts.
+    pub(crate) by_bytes: bool,
 }
 
 impl Customs {
@@ -66,6 +75,9 @@ impl Customs {
             night_reads: (30.0, 80.0),
             slow_reads: (3.0, 6.0),
             dormant_days: (18.0, 25.0),
+            rotating: 0,
+            sweeps: false,
+            by_bytes: false,
         }
     }
 
@@ -92,7 +104,15 @@ impl Customs {
             night_reads: (20.0, 50.0),
             slow_reads: (2.5, 5.0),
             dormant_days: (17.0, 24.0),
+            rotating: 0,
+            sweeps: false,
+            by_bytes: false,
         }
+    }
+
+    /// A works with shifts, travellers and a nightly backup, where bytes are stolen: only measured.
+    pub(crate) fn works() -> Self {
+        Self { trips: 0.5, rotating: 8, sweeps: true, by_bytes: true, reads: 20.0, ..Self::company() }
     }
 }
 
@@ -119,6 +139,7 @@ struct Person {
     from_day: u64,
     changes: Option<(u64, usize)>,
     on_call_week: Option<u64>,
+    rotates: bool,
 }
 
 /// Monday 2026-01-05, 00:00 UTC.
@@ -189,6 +210,7 @@ fn person(customs: Customs, number: usize, chance: &mut Chance) -> Person {
         from_day: 0,
         changes: None,
         on_call_week: (role == "engineer").then(|| chance.below(6) as u64),
+        rotates: number < customs.rotating,
     }
 }
 
@@ -232,7 +254,8 @@ fn work(
         _ if chance.happens(customs.home) => moved_home(customs, person, day),
         _ => person.office.clone(),
     };
-    let starts = person.starts + 0.5 * chance.normal();
+    let shift = if person.rotates { (day / 7 % 3) as f64 * 8.0 } else { 0.0 };
+    let starts = person.starts + shift + 0.5 * chance.normal();
     let mood = chance.log_normal(0.5);
     for _ in 0..chance.poisson(pace * factor * mood).max(1) {
         let project = if chance.happens(customs.strays) {
@@ -306,9 +329,17 @@ fn services(customs: Customs, sizes: &[f64], chance: &mut Chance, accesses: &mut
             from_day: 0,
             changes: None,
             on_call_week: None,
+            rotates: false,
         };
         let hours: Vec<f64> = if number < 2 { vec![2.0 + number as f64] } else { (0..24).map(f64::from).collect() };
+        let all = customs.projects * customs.artifacts_per_project;
         for day in 0..DAYS {
+            if customs.sweeps && number == 0 {
+                for artifact in 0..all {
+                    let hour = 3.0 + 0.004 * artifact as f64;
+                    accesses.push(access(&account, day, hour, artifact, sizes, &account.office, chance));
+                }
+            }
             for hour in &hours {
                 for turn in 0..if hours.len() == 1 { 12 } else { 1 } {
                     let artifact = account.projects[0] * customs.artifacts_per_project + turn;
@@ -318,72 +349,4 @@ fn services(customs: Customs, sizes: &[f64], chance: &mut Chance, accesses: &mut
             }
         }
     }
-}
-
-fn plant(
-    customs: Customs,
-    people: &mut [Person],
-    sizes: &[f64],
-    chance: &mut Chance,
-    accesses: &mut Vec<Access>,
-) -> Vec<Planted> {
-    let mut order: Vec<usize> = (0..33).filter(|at| *at >= customs.night_shift && people[*at].from_day == 0).collect();
-    chance.shuffle(&mut order);
-    let all = customs.projects * customs.artifacts_per_project;
-    let mut planted = Vec::new();
-    let mut add = |what, who: &Person, day: u64, to_day: u64, accesses: &mut Vec<Access>, new: Vec<Access>| {
-        accesses.extend(new);
-        planted.push(Planted {
-            what,
-            person: who.name.clone(),
-            from: Timestamp::from_millis(START_MS + day * 86_400_000),
-            to: Timestamp::from_millis(START_MS + (to_day + 2) * 86_400_000),
-        });
-    };
-    // A night of bulk reads, by their own night.
-    let who = &people[order[0]];
-    let day = 10 + chance.below(19) as u64;
-    let place = if chance.happens(0.5) { who.home.clone() } else { who.office.clone() };
-    let hour = who.starts + chance.between(15.0, 18.0);
-    let reads = chance.between(customs.night_reads.0, customs.night_reads.1) as usize;
-    let new = (0..reads)
-        .map(|_| access(who, day, hour + chance.share() * 1.5, chance.below(all), sizes, &place, chance))
-        .collect();
-    add("night-time bulk reads", who, day, day, accesses, new);
-    // Their credentials from elsewhere, in the middle of their day.
-    let who = &people[order[1]];
-    let day = 9 + chance.below(20) as u64;
-    let place = format!("203.0.{}.66", chance.below(250));
-    let hour = who.starts + chance.between(0.5, 6.0);
-    let new = (0..4 + chance.below(12))
-        .map(|_| access(who, day, hour + chance.share(), pick(customs, who.projects[0], chance), sizes, &place, chance))
-        .collect();
-    add("a new place", who, day, day, accesses, new);
-    // An account that nobody used for weeks.
-    let who = &people[order[2]];
-    let gap = chance.between(customs.dormant_days.0, customs.dormant_days.1) as u64;
-    let slept = 2 + chance.below(3) as u64;
-    let day = slept + gap + 1;
-    let from = Timestamp::from_millis(START_MS + slept * 86_400_000);
-    accesses.retain(|access| access.person != who.name || access.at < from);
-    let hour = who.starts + chance.between(0.0, 12.0);
-    let place = if chance.happens(0.7) { who.home.clone() } else { who.office.clone() };
-    let new = (0..6 + chance.below(20))
-        .map(|_| access(who, day, hour + 2.0 * chance.share(), chance.below(all), sizes, &place, chance))
-        .collect();
-    add("a dormant account", who, day, day, accesses, new);
-    // A few artifacts more every day, during work.
-    let who = &people[order[3]];
-    let begun = 8 + chance.below(7) as u64;
-    let reads = chance.between(customs.slow_reads.0, customs.slow_reads.1);
-    let mut new = Vec::new();
-    for day in begun..DAYS {
-        let absent = day % 7 >= 5 || who.away.is_some_and(|(from, to)| (from..to).contains(&day));
-        for _ in 0..if absent { 0 } else { chance.poisson(reads) } {
-            let hour = who.starts + chance.share() * who.lasts;
-            new.push(access(who, day, hour, chance.below(all), sizes, &who.office, chance));
-        }
-    }
-    add("slow exfiltration", who, begun, DAYS, accesses, new);
-    planted
 }
