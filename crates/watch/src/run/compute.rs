@@ -1,10 +1,11 @@
-//! Use of processors against progress: the miner's signature, the idle boaster, and use beyond everything before.
+//! Use of processors against progress: the miner's signature.
 //!
 //! A job that works hard is suspect in so far as nothing speaks for training. What speaks for it, weightiest first: it opened
-//! its inputs (seen by the kernel), it read from storage, it says how it goes in a way that varies as training does, it
-//! prints, it writes. Each makes the patience longer; none of the job's own words alone ends it where the kernel would have
-//! seen inputs opened. Loading, compiling and evaluating are busy without a word, so silence after progress is measured
-//! against the job's own pauses.
+//! its inputs or received data (seen by the kernel), it moves data, it has the size of a program with libraries for numbers,
+//! its use is not as even as one loop's from the first seconds on, it says how it goes in a way that varies as training does,
+//! it prints. Each makes the patience longer. Jobs that make their own data, as learners by reward do, open no inputs for
+//! good: of those only what is flat out from its beginning is told. Loading, compiling and evaluating are busy without a
+//! word, so silence after progress is measured against the job's own pauses.
 
 use ringfence_schema::{
     Severity,
@@ -267,7 +268,10 @@ impl Compute {
         if self.unread() {
             return match (claims, talked || work.written) {
                 // It may make its own data: an environment that it learns in, a simulation.
-                (true, _) if body => None,
+                (true, _) if body => {
+                    let burns = !loaded && self.flat.is_out() && self.flat.lasted_ms >= BURNS_MS;
+                    burns.then_some((BURNS_MS, Severity::Medium, 0.85))
+                }
                 (true, _) => Some((20_000, Severity::High, 0.97)),
                 (_, true) if loaded || (body && work.written) => None,
                 (_, true) => Some((if body { STALL_MS } else { 90_000 }, Severity::Medium, 0.9)),
@@ -382,6 +386,8 @@ const LOADED_BYTES: u64 = 16 << 20;
 const BODY_BYTES: u64 = 32 << 20;
 /// Time for which use is even, in milliseconds: the first step of most trainings is over then.
 const FLAT_MS: u64 = 18_000;
+/// Time for which use is even where a job says that it trains, in milliseconds: learners act and learn in turn.
+const BURNS_MS: u64 = 60_000;
 /// Latest beginning of it, in milliseconds.
 const FLAT_FROM_MS: u64 = 8_000;
 /// Cores from which on use can be flat out.

@@ -25,7 +25,7 @@ pub(super) struct Course {
     /// Highest beginning of all trainings in this run, and of the first one, in the loss's own unit.
     ceiling: Option<f64>,
     first_ceiling: Option<f64>,
-    /// Furthest from zero that it was at its best, in its own unit.
+    /// How far below nothing it was at its best, in its own unit.
     depth: f64,
     /// Whether any training of this run made it fall.
     falls: bool,
@@ -149,7 +149,7 @@ impl Course {
             let level = signed_log_inverse(now + 1.5 * deviation.min(1.0), UNIT);
             self.ceiling = Some(self.ceiling.map_or(level, |ceiling| ceiling.max(level)));
         }
-        self.depth = self.depth.max(signed_log_inverse(best, UNIT).abs());
+        self.depth = self.depth.max(-signed_log_inverse(best, UNIT));
     }
 
     /// The beginning of a training raises the measure, by no more than a factor, and of all together by no more than its square.

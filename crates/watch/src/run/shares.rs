@@ -198,9 +198,9 @@ impl Report {
 /// Labels that are followed; a report with more is passed over.
 const LABELS_MAX: usize = 256;
 /// Newest reports, which are held against those before.
-const NEWEST: usize = 16;
+const NEWEST: usize = 12;
 /// Reports after which shares can be steady.
-const REPORTS: u32 = 30;
+const REPORTS: u32 = 20;
 /// Examples after which they can.
 const EXAMPLES: f64 = 3_000.0;
 /// Dispersion up to which reports are draws from one distribution.

@@ -363,6 +363,55 @@ fn every_bad_job_in_every_honest_one() {
     }
 }
 
+/// A report a second, with the losses given.
+fn reports(losses: impl Iterator<Item = (u64, f64)>) -> Vec<RunEvent> {
+    let told = |(at, (step, loss)): (usize, (u64, f64))| {
+        let progress = Progress { step: Some(step), loss: Some(loss), ..Progress::default() };
+        RunEvent { at_ms: at as u64 * 1_000, source: Source::Claimed(Claimed::Progress(progress)) }
+    };
+    losses.enumerate().map(told).collect()
+}
+
+#[test]
+fn restarts_do_not_quieten_a_bomb() {
+    let honest = |at: u64| 2.3 - 0.1 * (at % 6) as f64;
+    let bomb = |at: u64| if at < 120 { honest(at) } else { 2.3 * 1.3_f64.powi((at - 120) as i32) };
+    let restarting = |loss: &dyn Fn(u64) -> f64| reports((0..160).map(|at| (10 * (at % 6), loss(at))));
+    assert!(watch(&Expectations::default(), &restarting(&honest)).is_empty());
+    let alerts = watch(&Expectations::default(), &restarting(&bomb));
+    assert!(alerts.iter().any(|alert| alert.kind == "loss-spike"), "{alerts:#?}");
+}
+
+#[test]
+fn a_loss_that_rises_from_nothing_is_no_bomb_until_it_explodes() {
+    let rising = |at: u64| 0.01 * (1.0 + at as f64 / 20.0) * (1.0 + 0.3 * (at % 5) as f64);
+    let events = reports((0..900).map(|at| (at, rising(at))));
+    assert!(watch(&Expectations::default(), &events).is_empty());
+    let exploding = reports((0..900).map(|at| (at, rising(at) * 2_f64.powi((at.max(880) - 880) as i32))));
+    assert!(!watch(&Expectations::default(), &exploding).is_empty());
+}
+
+#[test]
+fn a_rate_that_jumps_is_told_and_one_that_warms_up_or_restarts_is_not() {
+    let of = |rate: fn(u64) -> f64| -> Vec<String> {
+        let mut events = reports((0..300).map(|at| (at * 10, 2.0 / (1.0 + at as f64 / 50.0))));
+        for (at, event) in events.iter_mut().enumerate() {
+            if let Source::Claimed(Claimed::Progress(progress)) = &mut event.source {
+                progress.learning_rate = Some(rate(at as u64));
+                progress.epoch = Some(at as f64 / 70.0);
+            }
+        }
+        watch(&Expectations::default(), &events).into_iter().map(|alert| alert.kind).collect()
+    };
+    let warm: fn(u64) -> f64 = |at| 1e-3 * (at as f64 / 40.0).min(1.0);
+    let restarts: fn(u64) -> f64 = |at| 1e-3 * (1.0 - (at % 100) as f64 / 100.0);
+    let by_pass: fn(u64) -> f64 = |at| [1e-6, 0.05, 0.1][(at / 70).min(2) as usize];
+    for honest in [warm, restarts, by_pass] {
+        assert!(of(honest).is_empty());
+    }
+    assert_eq!(of(|at| if at < 175 { 1e-3 } else { 2e-2 }), ["learning-rate"]);
+}
+
 #[test]
 fn absurd_claims_and_floods_break_nothing() {
     let shares = (0..10).map(|label| (label.to_string(), 0.1)).collect();
