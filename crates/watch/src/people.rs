@@ -1,10 +1,9 @@
 //! Who reads which artifacts, when, from where and how much, against themselves and their peers.
 //!
-//! [`PeopleWatch::push`] takes one [`Access`] after the other. Each kind of oddity yields evidence in natural logarithms of
-//! odds (`habits` for place, hour and volume; `reading` for what is read and how it adds up over days); evidence about a
-//! person within a day is one case, and the case is told when its sum passes a level, under its strongest kind. So a new
-//! place alone is a low alert, and a new place with a bulk of new artifacts at night a grave one. What builds up over
-//! days is told for itself.
+//! [`PeopleWatch::push`] takes one [`Access`] after the other. Each oddity yields evidence in natural logarithms of odds:
+//! circumstances (`hours`, `places`, an absence, refusals) and amounts (`volumes`, of what `reading` calls new). `case`
+//! holds together what occurs together, has the whole office say how much each score is worth, and tells it under one
+//! name that stays when it gets graver. What builds up over days (`slow`) is a case of its own.
 //!
 //! What must stay true: people without a history are measured by the people of their role; memory is bounded by people,
 //! roles and artifacts, those not seen longest giving way; nobody teaches the watch a habit in a single day.

@@ -102,8 +102,15 @@ impl Places {
         }
         let name = group(place);
         if let Some(known) = self.known.get(&name) {
-            let fresh = known.odd > 0.0 && now_ms.saturating_sub(known.first_ms) < DAY_MS;
-            return fresh.then(|| self.evidence(&name, known.odd, known.first_ms));
+            let is_fresh = |known: &Known| known.odd > 0.0 && now_ms.saturating_sub(known.first_ms) < DAY_MS;
+            if is_fresh(known) {
+                return Some(self.evidence(&name, known.odd, known.first_ms));
+            }
+            // Back from a new place a moment ago.
+            let (last, last_ms) = self.last.as_ref()?;
+            let fresh = self.known.get(last).filter(|known| is_fresh(known))?;
+            let soon = now_ms.saturating_sub(*last_ms) <= TRAVEL_MS;
+            return soon.then(|| self.evidence(last, fresh.odd, fresh.first_ms));
         }
         let around = around(place);
         let others = library.visitors(&name, person);
@@ -150,7 +157,7 @@ impl Places {
             return None;
         }
         let back = self.before.as_ref().filter(|(name, _)| *name == place);
-        let back = back.filter(|(_, left_ms)| now_ms.saturating_sub(*left_ms) <= 2 * TRAVEL_MS);
+        let back = back.filter(|(_, left_ms)| now_ms.saturating_sub(*left_ms) <= BACK_MS);
         // A person may change networks on the way; the sooner, the less likely.
         let weight = 4.5 - 2.5 * passed_ms as f64 / TRAVEL_MS as f64 + if back.is_some() { BACK } else { 0.0 };
         Some(Evidence {
@@ -204,6 +211,8 @@ const TRAVEL_MS: u64 = 60 * 60 * 1_000;
 const MOVES_WEIGHT: f64 = 12.0;
 /// How new one of two places must be for both at a time to be odd.
 const ODD_MIN: f64 = 2.5;
+/// Time within which somebody is back at a place, in milliseconds.
+const BACK_MS: u64 = 4 * TRAVEL_MS;
 /// What somebody weighs more who is back at a place within the same hours.
 const BACK: f64 = 3.0;
 /// Most that a new place weighs.
