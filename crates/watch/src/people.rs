@@ -235,7 +235,8 @@ impl Person {
             return absent.cloned();
         }
         // Two weeks are a holiday with its weekends; from three on it is an absence.
-        let weight = 3.5 + (gap - DORMANT_DAYS).min(6.0);
+        let weight =
+            if gap < HOLIDAY_DAYS { 5.5 - 0.7 * (HOLIDAY_DAYS - gap) } else { 5.5 + (gap - HOLIDAY_DAYS).min(6.0) };
         self.absent = Some(Evidence {
             weight,
             expected: format!("used every {:.0} days or more often", usual.max(1.0)),
@@ -303,7 +304,9 @@ const LEARN_DAYS: u64 = 3;
 /// Days of watching after which somebody new is measured by their role at once.
 const NEWCOMER_DAYS: f64 = 7.0;
 /// Days without use from which on an account may be dormant.
-const DORMANT_DAYS: f64 = 14.0;
+const DORMANT_DAYS: f64 = 10.0;
+/// Days of a long holiday with its weekends.
+const HOLIDAY_DAYS: f64 = 14.0;
 /// People who are followed at a time.
 const PEOPLE_MAX: usize = 8_192;
 /// Roles that are followed at a time.

@@ -31,6 +31,9 @@ pub(super) struct Course {
     falls: bool,
     beyond: u32,
     beyond_since_ms: u64,
+    /// First loss of this training, where it is not the run's first.
+    opening: Option<f64>,
+    restarted: bool,
 }
 
 /// The loss is beyond everything that it was.
@@ -55,6 +58,7 @@ impl Course {
         let beyond = self.weigh(at_ms, loss, sweep);
         if self.reports == 0 {
             self.began_ms = at_ms;
+            self.opening = self.restarted.then_some(loss);
         }
         self.reports += 1;
         self.last_ms = at_ms;
@@ -87,6 +91,7 @@ impl Course {
             falls: self.falls,
             beyond: self.beyond,
             beyond_since_ms: self.beyond_since_ms,
+            restarted: true,
             ..Self::default()
         };
     }
@@ -162,6 +167,12 @@ impl Course {
         self.ceiling = Some(ceiling.max(began.min(allowed(ceiling, FACTOR)).min(allowed(first, FACTOR * FACTOR))));
     }
 
+    /// Whether a later training of this run is about something larger than those before (another series, another unit) and
+    /// falls from where it began, as a bomb does not. Until it had the time to fall, its first reports may stand.
+    fn is_another_scale(&self, loss: f64) -> bool {
+        self.opening.is_some_and(|opening| loss <= opening && (self.reports < OPENING || loss < FALLEN * opening))
+    }
+
     fn weigh(&mut self, at_ms: u64, loss: f64, sweep: bool) -> Option<Beyond> {
         let ceiling = self.ceiling?;
         let even = self.recent.noise().is_some_and(|noise| noise < EVEN);
@@ -171,7 +182,7 @@ impl Course {
             (true, true) => FACTOR,
         };
         let bound = ceiling + (factor - 1.0) * ceiling.abs().max(self.depth);
-        if loss <= bound {
+        if loss <= bound || self.is_another_scale(loss) {
             self.beyond = 0;
             return None;
         }
@@ -203,6 +214,10 @@ const FACTOR: f64 = 3.0;
 const FACTOR_UNKNOWN: f64 = 30.0;
 /// Fall of the logarithm of the loss that counts at all.
 const FALL: f64 = 0.05;
+/// Reports of a later training before it must have fallen.
+const OPENING: u64 = 3;
+/// Share of its first loss below which a training has fallen.
+const FALLEN: f64 = 0.9;
 /// Reports beyond in a row that are no single bad batches.
 const BEYOND_REPORTS: u32 = 3;
 /// Time in which they come, in milliseconds.

@@ -211,21 +211,21 @@ impl Reach {
     fn bytes(&mut self, at_ms: u64, found: &mut Sightings) {
         let (sent, received) = (self.sent(), self.received.0.max(self.received.1));
         let since = found.moment(self.began_ms.unwrap_or(at_ms));
-        // Models and results go where the plan allows. Who sends more than it ever made sends what it was given; asking for
-        // data takes a small part of what comes.
+        // Models and results go where the plan allows, and who trains with others gives back as much as it gets. Who sends more
+        // than it ever made or fetched sends what it was given.
         let made = self.made.0.max(self.made.1);
-        let due = made.saturating_add(made / 4).saturating_add(received / 16);
+        let due = made.saturating_add(made / 4).saturating_add(received);
         if sent >= UPLOAD_BYTES.saturating_add(due) {
             found.push(Sighting {
                 kind: Kind::EgressUpload,
                 signal: "sent".to_owned(),
                 severity: None,
                 basis: Basis::Observed,
-                expected: "no more than the run has made".to_owned(),
+                expected: "no more than the run has made or fetched".to_owned(),
                 seen: format!("{sent} bytes sent, {made} made, {received} received"),
                 since,
                 confidence: 0.85,
-                message: "the run sends more than it has made".to_owned(),
+                message: "the run sends more than it has made or fetched".to_owned(),
             });
         }
         let Some(budget) = self.budget.filter(|budget| *budget > 0) else { return };

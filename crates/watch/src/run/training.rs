@@ -234,7 +234,7 @@ fn weigh(course: &mut Course, signal: &str, at_ms: u64, value: f64, now: Circums
 }
 
 /// Gradients vary more than losses.
-const GRADIENT_FACTOR: f64 = 10.0;
+const GRADIENT_FACTOR: f64 = 20.0;
 /// Reports in a row without a finite loss that no overflow explains.
 const LOST_REPORTS: u32 = 3;
 /// Time in which they come, in milliseconds.
