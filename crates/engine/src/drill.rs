@@ -187,6 +187,7 @@ impl Seen {
             label_shares: LABELS.iter().map(|(l, n)| ((*l).to_owned(), *n as f64 / whole as f64)).collect(),
             records: Some(whole),
             learning_rate: Some(LearningRatePlan { curve: RateCurve::Constant(PLANNED_RATE), tolerance: 0.01 }),
+            has_inputs: Some(true),
             memory_bytes: Some(MEMORY_BYTES),
             processes: Some(PROCESSES),
             cores: thread::available_parallelism().ok().map(|cores| cores.get() as f64),

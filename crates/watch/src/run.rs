@@ -69,6 +69,8 @@ pub struct Expectations {
     pub output_bytes: Option<u64>,
     /// Where inputs lie, as the job sees it; `/in` where empty.
     pub inputs: Vec<String>,
+    /// Whether the plan gives the run any inputs to open. Absent: not known, so that it may make its own data.
+    pub has_inputs: Option<bool>,
     /// Whether the job says how it goes.
     pub reports: Reports,
     /// Whether reads of inputs are seen by the supervisor. Absent: known from the first read on.

@@ -219,6 +219,7 @@ impl Vault<'_> {
             processes: Some(job.limits.processes),
             output_bytes: Some(job.limits.output_bytes),
             reports: watch.reports.into(),
+            has_inputs: Some(!job.inputs.is_empty()),
             ..Expectations::default()
         })
     }

@@ -22,6 +22,8 @@ pub(super) struct Compute {
     reports: Reports,
     inputs: Vec<String>,
     reads_seen: bool,
+    /// The plan gives it inputs.
+    given: bool,
     cores: Option<f64>,
     last: Option<(u64, Usage)>,
     used_cores: Option<f64>,
@@ -94,10 +96,11 @@ struct Claims {
 }
 
 impl Flat {
-    fn push(&mut self, at_ms: u64, load: &Load) {
+    /// Takes the use since the last sample; who is `pressed` has others beside it, and gets its cores unevenly.
+    fn push(&mut self, at_ms: u64, load: &Load, pressed: bool) {
         let gpu = load.gpu.unwrap_or(0.0);
         let near = |now: f64, then: f64, part: f64, least: f64| (now - then).abs() <= (part * then).max(least);
-        let even = near(load.cores, self.cores, 0.15, 0.1)
+        let even = (pressed || near(load.cores, self.cores, 0.15, 0.1))
             && near(gpu, self.gpu, 0.0, 5.0)
             && near(load.memory as f64, self.memory, 0.03, 4e6)
             && load.processes == self.processes;
@@ -121,6 +124,7 @@ impl Compute {
             reports: expected.reports,
             inputs: expected.inputs.clone(),
             reads_seen: expected.reads_seen.unwrap_or(false),
+            given: expected.has_inputs == Some(true),
             cores: expected.cores,
             last: None,
             used_cores: None,
@@ -212,7 +216,9 @@ impl Compute {
         };
         self.used_cores = Some(load.cores);
         self.gpu_percent = load.gpu;
-        self.flat.push(at_ms, &load);
+        let pressed = usage.pressure.is_some_and(|pressure| pressure.cpu >= PRESSED_PERCENT);
+        self.flat.push(at_ms, &load, pressed);
+        let untouched = self.untouched();
         let work = &mut self.work;
         work.memory = work.memory.max(usage.memory_bytes);
         work.read_bytes = usage.read_bytes;
@@ -220,12 +226,11 @@ impl Compute {
         work.received_bytes = usage.received_bytes;
         // Data that goes in or comes out speaks for itself, whatever the job says.
         let fed = usage.received_bytes.saturating_add(usage.read_bytes).saturating_add(usage.written_bytes);
-        if fed.saturating_sub(work.explained_bytes) >= FEED_BYTES {
+        if !untouched && fed.saturating_sub(work.explained_bytes) >= FEED_BYTES {
             work.explained_bytes = fed;
             work.unexplained_ms = 0;
         }
         // Beside other work a busy job does not get its cores: it waits for them, and that shows as pressure.
-        let pressed = usage.pressure.is_some_and(|pressure| pressure.cpu >= PRESSED_PERCENT);
         let held_up = pressed && load.cores >= PRESSED_CORES;
         let busy = load.cores >= BUSY_CORES || held_up || load.gpu.is_some_and(|gpu| gpu >= BUSY_GPU);
         if busy {
@@ -252,6 +257,11 @@ impl Compute {
         self.reads_seen && !self.fed()
     }
 
+    /// Whether it was given inputs and has left them alone, as far as the kernel tells.
+    fn untouched(&self) -> bool {
+        self.given && self.unread()
+    }
+
     /// Whether there is anything that it could train on: opened inputs, or data from hosts that the plan allows.
     fn fed(&self) -> bool {
         self.inputs_opened || self.work.received_bytes >= FED_BYTES
@@ -265,6 +275,14 @@ impl Compute {
         let loaded = work.read_bytes >= LOADED_BYTES;
         let body = loaded || work.memory >= BODY_BYTES;
         let claims = self.claims.count > 0;
+        if self.untouched() {
+            return match (loaded, talked || work.written) {
+                // Libraries come from storage before data does.
+                (true, _) => Some((LOADING_MS, Severity::Medium, 0.9)),
+                (false, true) if !claims => Some((90_000, Severity::Medium, 0.9)),
+                (false, _) => Some((20_000, Severity::High, 0.97)),
+            };
+        }
         if self.unread() {
             return match (claims, talked || work.written) {
                 // It may make its own data: an environment that it learns in, a simulation.
@@ -380,6 +398,8 @@ const FED_BYTES: u64 = 16 << 20;
 const FEED_BYTES: u64 = 1 << 20;
 /// Time in which a training of size opens its inputs or says a word, in milliseconds: libraries load, models compile.
 const BEGUN_MS: u64 = 10 * 60 * 1_000;
+/// Time in which a program that comes from storage with its libraries opens its inputs, in milliseconds.
+const LOADING_MS: u64 = 2 * 60 * 1_000;
 /// Bytes from storage that a program with its libraries has.
 const LOADED_BYTES: u64 = 16 << 20;
 /// Memory of an interpreter with libraries for numbers, in bytes.

@@ -26,6 +26,8 @@ pub(super) struct Reach {
     budget: Option<u64>,
     parents: BTreeMap<String, Parent>,
     refused: u64,
+    /// Names that were asked for and refused, a few of them.
+    questions: BTreeSet<Digest>,
     /// Bytes of single attempts, and of the counters of samples: whichever is more is true.
     sent: (u64, u64),
     received: (u64, u64),
@@ -55,6 +57,7 @@ impl Reach {
             budget,
             parents: BTreeMap::new(),
             refused: 0,
+            questions: BTreeSet::new(),
             sent: (0, 0),
             received: (0, 0),
             made: (0, 0),
@@ -195,10 +198,14 @@ impl Reach {
             return;
         }
         let Some(reason) = reason else { return };
+        if self.questions.len() < QUESTIONS_MAX {
+            self.questions.insert(Digest::of(name.as_bytes()));
+        }
         found.push(Sighting {
             kind: Kind::RefusedName,
             signal: cut(format!("egress:{name}")),
-            severity: None,
+            // Libraries ask for a mirror or for where they send their statistics; nothing has left with the question.
+            severity: (self.questions.len() < QUESTIONS_MAX).then_some(Severity::Info),
             basis: Basis::Observed,
             expected: "names that the plan allows".to_owned(),
             seen: cut(format!("a question for `{name}`, refused: {reason}")),
@@ -311,6 +318,8 @@ fn is_private_v4(v4: std::net::Ipv4Addr) -> bool {
 
 /// Parents that are followed at a time.
 const PARENTS_MAX: usize = 256;
+/// Refused names from which on a run looks for a way out.
+const QUESTIONS_MAX: usize = 4;
 /// Names below a parent that are told apart.
 const NAMES_MAX: usize = 512;
 /// Names below one parent that no site has a job ask for.
