@@ -112,6 +112,31 @@ impl<'c> View<'c> {
         rows.into_iter().map(read).collect()
     }
 
+    /// Hands the bytes of each entry of `range` to `each`, in order, one at a time in memory; for trails of any length.
+    ///
+    /// # Errors
+    /// What `each` returns; [`CatalogError::Damaged`] where an entry of the range is missing.
+    pub fn for_each_leaf<E: From<CatalogError>>(
+        &self,
+        range: Range<u64>,
+        mut each: impl FnMut(u64, &[u8]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let sql = "SELECT idx, leaf FROM trail WHERE idx >= ?1 AND idx < ?2 ORDER BY idx";
+        let mut statement = self.conn.prepare_cached(sql).at(self.path)?;
+        let mut rows = statement.query([sql_number(range.start), sql_number(range.end)]).at(self.path)?;
+        let mut expected = range.start;
+        while let Some(row) = rows.next().at(self.path)? {
+            let index: i64 = row.get(0).at(self.path)?;
+            if index != sql_number(expected) {
+                break;
+            }
+            let leaf = row.get_ref(1).at(self.path)?.as_blob().map_err(rusqlite::Error::from).at(self.path)?;
+            each(expected, leaf)?;
+            expected += 1;
+        }
+        if expected < range.end { Err(self.damaged(format!("entry {expected} is missing")).into()) } else { Ok(()) }
+    }
+
     /// The bytes of entry `index`, whatever they are.
     pub(crate) fn leaf(&self, index: u64) -> Result<Option<Vec<u8>>, CatalogError> {
         self.one("SELECT leaf FROM trail WHERE idx = ?1", [sql_number(index)], |row| row.get(0))

@@ -1,5 +1,6 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
+pub(crate) mod trail;
 pub(crate) mod watch;
 
 use std::path::PathBuf;
@@ -169,14 +170,14 @@ pub(crate) enum Command {
     /// Release a tested checkpoint as a bundle that others can verify offline
     #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
     Release(ReleaseArgs),
-    /// Read and verify the trail of every decision and effect
+    /// Read, verify, copy and export the trail of every decision and effect
     #[command(
-        after_help = "Examples:\n  ringfence trail ls\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint"
+        after_help = "Examples:\n  ringfence trail ls --decision denied --since 2d\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail mirror /mnt/worm/trail\n  ringfence trail export --as ocsf --since 1h --out events.jsonl"
     )]
     Trail {
         /// What to do
         #[command(subcommand)]
-        action: TrailAction,
+        action: trail::TrailAction,
     },
     /// Watch runs: live, afterwards, their alerts and where these go
     #[command(
@@ -677,33 +678,6 @@ pub(crate) struct ReleaseArgs {
     /// Folder of the bundle; must not exist
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
-}
-
-/// `trail …`.
-#[derive(Debug, Subcommand)]
-pub(crate) enum TrailAction {
-    /// List entries, newest last
-    Ls {
-        /// At most so many, from the end
-        #[arg(long, default_value_t = 50)]
-        last: u64,
-    },
-    /// Show one entry with what its commitments stand for
-    Show {
-        /// Its index
-        index: u64,
-    },
-    /// Print the newest checkpoint, to be held elsewhere
-    Checkpoint,
-    /// Verify the whole trail against its checkpoints and the one that is held
-    Verify {
-        /// A checkpoint that was held elsewhere, instead of the pinned one
-        #[arg(long, value_name = "FILE")]
-        checkpoint: Option<PathBuf>,
-        /// The trust root to verify under, instead of the pinned one
-        #[arg(long, value_name = "FILE")]
-        root: Option<PathBuf>,
-    },
 }
 
 #[cfg(test)]

@@ -7,6 +7,7 @@ use ringfence_engine::{EngineError, ExitClass, Settings};
 use crate::{
     args::{
         self, Cli, Command, Format, SignAction,
+        trail::TrailAction,
         watch::{WatchAction, WatchArgs},
     },
     output::Printer,
@@ -108,6 +109,7 @@ impl Places {
                 | Command::Attack(_)
                 | Command::Harden(_)
                 | Command::Sign { action: SignAction::Model(_) }
+                | Command::Trail { action: TrailAction::Verify { mirror: Some(_), .. } }
                 | Command::Completions { .. }
                 | Command::Drill { .. }
                 | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),

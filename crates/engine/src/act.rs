@@ -8,7 +8,7 @@
 use std::collections::BTreeMap;
 
 use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource};
-use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, Table, Tx};
+use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, StoredEntry, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
     digest::hex,
@@ -435,14 +435,19 @@ impl Vault<'_> {
 
     /// The openings of an entry's commitments, which must fit them.
     pub(crate) fn openings(&self, index: u64) -> Result<BTreeMap<String, Opening>, EngineError> {
-        let what = || format!("trail entry {index}");
         let stored = self
             .catalog
             .entry(index)
             .map_err(|error| catalog_error(&error))?
             .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
-        let Some(sealed) = stored.openings else { return Ok(BTreeMap::new()) };
-        let bytes = seal::open_blob(&self.keys.detail, OPENINGS_CONTEXT, &sealed)
+        self.opened(&stored)
+    }
+
+    /// The openings beside an entry that was read.
+    pub(crate) fn opened(&self, stored: &StoredEntry) -> Result<BTreeMap<String, Opening>, EngineError> {
+        let what = || format!("trail entry {}", stored.index);
+        let Some(sealed) = &stored.openings else { return Ok(BTreeMap::new()) };
+        let bytes = seal::open_blob(&self.keys.detail, OPENINGS_CONTEXT, sealed)
             .map_err(|error| EngineError::tampered(what(), error))?;
         let openings: BTreeMap<String, Opening> =
             canon::from_canonical(&bytes).map_err(|error| EngineError::tampered(what(), error))?;
@@ -608,7 +613,7 @@ impl From<CatalogError> for Failure {
 }
 
 impl Failure {
-    fn into_engine(self) -> EngineError {
+    pub(crate) fn into_engine(self) -> EngineError {
         match self {
             Self::Catalog(error) => catalog_error(&error),
             Self::Engine(error) => error,

@@ -1,15 +1,23 @@
-//! Reading and verifying the trail of every decision and effect.
+//! Reading, verifying, copying and exporting the trail of every decision and effect.
 //!
-//! Verification needs no key: leaves, checkpoints and the digests of sealed rows are all in clear. What commitments stand
-//! for is shown only by an open vault.
+//! * [`verify_trail`]: the trail of a vault. It needs no key: leaves, checkpoints and the digests of sealed rows are all in
+//!   clear. What commitments stand for is shown only by an open vault.
+//! * [`mirror()`]: copies it to static files for any log client; [`verify_mirror`]: verifies such a copy without the vault.
+//! * [`Vault::search`] finds entries by a [`Filter`]; [`Vault::export_trail`] writes them as others read them ([`Shape`]).
 
-use std::{collections::BTreeMap, fs, path::Path};
+mod check;
+mod export;
+mod folder;
+mod mirror;
+mod search;
+
+use std::{collections::BTreeMap, path::Path};
 
 use ringfence_catalog::{CatalogError, TrailVerdict};
 use ringfence_schema::{
     Digest,
     report::{Check, VerifyReport, VerifySchema, VerifyVerdict},
-    trail::{Entry, Opening},
+    trail::{Entry, EntryKind, Opening, Outcome},
 };
 use ringfence_trust::{
     checkpoint::{self, Checkpoint},
@@ -21,8 +29,13 @@ use serde::Serialize;
 use crate::{
     error::EngineError,
     settings::Settings,
-    vault::{Vault, catalog_error, open_keyless, open_pins, pin_error},
+    vault::{Vault, catalog_error, open_keyless, open_pins, pin_error, read_small},
 };
+
+pub use check::verify_mirror;
+pub use export::Shape;
+pub use mirror::{Mirrored, mirror};
+pub use search::{Decided, Filter, moment};
 
 /// An entry as people see it.
 #[derive(Debug, Clone, Serialize)]
@@ -37,12 +50,28 @@ pub struct ShownEntry {
     /// What its commitments stand for.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub openings: BTreeMap<String, Opening>,
+    /// What the intent is about that the entry closes, where its own openings do not say it.
+    #[serde(skip)]
+    about: String,
 }
 
 impl ShownEntry {
-    /// What the entry is about, if its openings say so.
+    /// What the entry is about, if its openings or those of its intent say so.
     pub fn subject(&self) -> &str {
-        self.openings.get("subject").and_then(|opening| opening.value.as_str()).unwrap_or_default()
+        self.openings.get("subject").and_then(|opening| opening.value.as_str()).unwrap_or(&self.about)
+    }
+
+    /// What the entry says of its action, in one word.
+    pub fn word(&self) -> &'static str {
+        match (self.entry.kind, self.entry.outcome) {
+            (EntryKind::Genesis, _) => "begun",
+            (EntryKind::Intent, _) => "intended",
+            (EntryKind::Denial, _) => "denied",
+            (EntryKind::Outcome, Some(Outcome::Done)) => "done",
+            (EntryKind::Outcome, Some(Outcome::Failed)) => "failed",
+            (EntryKind::Outcome, Some(Outcome::Abandoned)) => "abandoned",
+            (EntryKind::Outcome, Some(Outcome::Unknown) | None) => "unknown",
+        }
     }
 }
 
@@ -71,9 +100,8 @@ pub fn verify_trail(
     let (catalog, pinned) = open_keyless(settings)?;
     let root = match root {
         Some(file) => {
-            let bytes = fs::read(file).map_err(EngineError::io(file))?;
-            let given =
-                TrustRoot::open(&bytes).map_err(|error| EngineError::tampered(file.display().to_string(), error))?;
+            let given = TrustRoot::open(&read_small(file)?)
+                .map_err(|error| EngineError::tampered(file.display().to_string(), error))?;
             if given.vault() != pinned.vault() {
                 return Err(EngineError::Usage {
                     what: format!(
@@ -98,7 +126,7 @@ pub fn verify_trail(
 }
 
 fn read_checkpoint(file: &Path, root: &TrustRoot) -> Result<Checkpoint, EngineError> {
-    let note = fs::read(file).map_err(EngineError::io(file))?;
+    let note = read_small(file)?;
     checkpoint::verify(&note, &checkpoint::origin(root.vault()), &root.keys_ever(KeyRole::Log))
         .map_err(|error| EngineError::tampered(file.display().to_string(), error))
 }
@@ -167,12 +195,7 @@ impl Vault<'_> {
             let Some(last) = entries.last() else { break };
             from = last.index + 1;
             for stored in entries {
-                shown.push(ShownEntry {
-                    index: stored.index,
-                    openings: self.openings(stored.index)?,
-                    leaf: Digest::of(&stored.leaf),
-                    entry: stored.entry,
-                });
+                shown.push(self.shown(stored)?);
             }
         }
         Ok(shown)
@@ -185,7 +208,7 @@ impl Vault<'_> {
             .entry(index)
             .map_err(|error| catalog_error(&error))?
             .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
-        Ok(ShownEntry { index, openings: self.openings(index)?, leaf: Digest::of(&stored.leaf), entry: stored.entry })
+        self.shown(stored)
     }
 
     /// The newest checkpoint as a signed note, to be held elsewhere.

@@ -99,6 +99,13 @@ pub fn key_hash(name: &str, key: &VerifyingKey) -> [u8; KEY_HASH_BYTES] {
     digest.as_bytes().first_chunk().copied().unwrap_or_default()
 }
 
+/// The key as signed-note's `<name>+<hash>+<key>`, which log clients take as the log's verifier key.
+pub fn verifier_key(name: &str, key: &VerifyingKey) -> String {
+    let mut typed = vec![TYPE_ED25519];
+    typed.extend_from_slice(key.as_bytes());
+    format!("{name}+{}+{}", ringfence_schema::digest::hex(&key_hash(name, key)), STANDARD.encode(typed))
+}
+
 impl Checkpoint {
     /// A checkpoint of `vault`'s trail.
     pub fn new(vault: &VaultId, size: u64, root: Digest) -> Self {

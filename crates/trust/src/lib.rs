@@ -5,7 +5,7 @@
 //! * [`seal`]: packs in 64 KiB segments, blobs in one piece; [`ident`]: keyed names of chunks.
 //! * [`sign`], [`dsse`], [`statement`]: signatures, envelopes, in-toto statements.
 //! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
-//! * [`merkle`], [`checkpoint`]: the trail's tree, its proofs and its signed heads.
+//! * [`merkle`], [`checkpoint`], [`tiles`]: the trail's tree, its proofs, its signed heads, and its layout as static files.
 //! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
 //! * [`detached`]: signatures of others over whole folders: [`oms`] (OpenSSF Model Signing), [`minisign`], [`sums`]
 //!   (`SHA256SUMS`); with [`ecdsa`] keys, X.509 [`certificate`]s and hashed [`content`].
@@ -38,6 +38,7 @@ mod secret;
 pub mod sign;
 pub mod statement;
 pub mod sums;
+pub mod tiles;
 pub mod waiver;
 
 pub use id::VaultId;

@@ -38,6 +38,17 @@ fn what_is_written_is_read_and_verifies() {
     assert_eq!((stored.entry.of, stored.openings.as_deref()), (Some(1), Some(&b"sealed outcome"[..])));
     assert_eq!(catalog.entries(10..100).unwrap().len(), 4);
     assert_eq!(catalog.entry(14).unwrap(), None);
+    let read = |range| {
+        let mut leaves = Vec::new();
+        let each = |index, leaf: &[u8]| {
+            leaves.push((index, leaf.to_vec()));
+            Ok::<_, CatalogError>(())
+        };
+        catalog.read(|view| view.for_each_leaf(range, each)).map(|()| leaves)
+    };
+    let stored = catalog.entries(3..6).unwrap().into_iter().map(|stored| (stored.index, stored.leaf));
+    assert_eq!(read(3..6).unwrap(), stored.collect::<Vec<_>>());
+    assert!(matches!(read(12..15), Err(CatalogError::Damaged { .. })));
     let open: Vec<_> = catalog.open_intents().unwrap().into_iter().map(|stored| stored.index).collect();
     assert_eq!(open, [13]);
     catalog

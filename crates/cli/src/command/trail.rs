@@ -4,19 +4,16 @@ use std::path::Path;
 
 use ringfence_engine::{
     Anchor, EngineError, ExitClass, Settings, Vault,
-    schema::{
-        report::{VerifyReport, VerifyVerdict},
-        trail::{EntryKind, Outcome},
-    },
+    schema::report::{VerifyReport, VerifyVerdict},
     signing,
-    trail::{ShownEntry, verify_trail},
+    trail::{self, Filter, Mirrored, Shape, ShownEntry, verify_mirror, verify_trail},
     verify_bundle,
 };
 use serde_json::json;
 
 use crate::{
-    args::{TrailAction, TrustArgs, VerifyArgs},
-    output::{Printer, Style, table},
+    args::{TrustArgs, VerifyArgs, trail::TrailAction},
+    output::{Printer, Style, size, table},
 };
 
 /// `verify`.
@@ -123,53 +120,110 @@ fn print_report(printer: Printer, report: &VerifyReport) -> Result<(), EngineErr
 /// `trail …`.
 pub(crate) fn trail(settings: &Settings<'_>, printer: Printer, action: &TrailAction) -> Result<ExitClass, EngineError> {
     match action {
-        TrailAction::Ls { last } => {
-            let entries = Vault::open(settings)?.trail(*last)?;
-            print_entries(printer, &entries)?;
+        TrailAction::Ls { filter, last } => {
+            print_entries(settings, printer, &filter.filter((settings.now)())?, *last)?;
         }
         TrailAction::Show { index } => {
             let entry = Vault::open(settings)?.trail_entry(*index)?;
             print_entry(printer, &entry)?;
         }
         TrailAction::Checkpoint => printer.raw(Vault::open(settings)?.checkpoint()?.as_bytes())?,
-        TrailAction::Verify { checkpoint, root } => {
-            return conclude(printer, &verify_trail(settings, checkpoint.as_deref(), root.as_deref())?);
+        TrailAction::Verify { checkpoint, root, mirror } => {
+            let report = match (mirror, root) {
+                (Some(mirror), Some(root)) => verify_mirror(mirror, root, checkpoint.as_deref())?,
+                _ => verify_trail(settings, checkpoint.as_deref(), root.as_deref())?,
+            };
+            return conclude(printer, &report);
+        }
+        TrailAction::Mirror { folder } => print_mirrored(printer, folder, &trail::mirror(settings, folder)?)?,
+        TrailAction::Export { shape, filter, last, out } => {
+            let filter = filter.filter((settings.now)())?;
+            export(settings, printer, &filter, *last, Shape::from(*shape), out.as_deref())?;
         }
     }
     Ok(ExitClass::Done)
 }
 
-fn print_entries(printer: Printer, entries: &[ShownEntry]) -> Result<(), EngineError> {
-    if !printer.for_people() {
-        return printer.document("ringfence.trail/1", &json!({"entries": entries}));
+fn export(
+    settings: &Settings<'_>,
+    printer: Printer,
+    filter: &Filter,
+    last: Option<u64>,
+    shape: Shape,
+    out: Option<&Path>,
+) -> Result<(), EngineError> {
+    filter.check()?;
+    let vault = Vault::open(settings)?;
+    match out {
+        Some(file) => {
+            let count = vault.export_trail_file(filter, last, shape, file)?;
+            printer.say(format!("{count} entries in {}", file.display()));
+        }
+        None => {
+            vault.export_trail(filter, last, shape, &mut |lines| printer.raw(lines))?;
+        }
     }
-    let header = ["#", "time", "action", "", "subject"].map(str::to_owned).to_vec();
-    let rows = entries.iter().map(|entry| {
-        vec![
+    Ok(())
+}
+
+fn print_mirrored(printer: Printer, folder: &Path, done: &Mirrored) -> Result<(), EngineError> {
+    let Mirrored { entries, before, files, bytes, checkpoint } = done;
+    if !printer.for_people() {
+        let body = json!({
+            "folder": folder.display().to_string(),
+            "entries": entries,
+            "before": before,
+            "files": files,
+            "bytes": bytes,
+            "root": checkpoint.root,
+        });
+        return printer.document("ringfence.trail-mirror/1", &body);
+    }
+    let new = entries - before;
+    printer.line(format!(
+        "{entries} entries in {}, {new} of them new ({files} files, {})",
+        folder.display(),
+        size(*bytes)
+    ))
+}
+
+fn print_entries(settings: &Settings<'_>, printer: Printer, filter: &Filter, last: u64) -> Result<(), EngineError> {
+    filter.check()?;
+    let vault = Vault::open(settings)?;
+    if !printer.for_people() {
+        // One at a time: the document may be longer than memory.
+        let mut between = "{\n  \"schema\": \"ringfence.trail/1\",\n  \"entries\": [\n";
+        let found = vault.search(filter, Some(last), &mut |entry| {
+            let text = serde_json::to_string_pretty(entry)
+                .map_err(|error| EngineError::incomplete("standard output", error))?;
+            printer.raw(format!("{between}    {}", text.replace('\n', "\n    ")).as_bytes())?;
+            between = ",\n";
+            Ok(())
+        })?;
+        return printer.line(if found > 0 {
+            "\n  ]\n}"
+        } else {
+            "{\n  \"schema\": \"ringfence.trail/1\",\n  \"entries\": []\n}"
+        });
+    }
+    let mut rows: Vec<Vec<String>> = vec![["#", "time", "action", "", "subject"].map(str::to_owned).to_vec()];
+    vault.search(filter, Some(last), &mut |entry| {
+        rows.push(vec![
             entry.index.to_string(),
             entry.entry.time.to_string(),
             entry.entry.action.clone(),
             word(entry),
             entry.subject().to_owned(),
-        ]
-    });
-    let rows: Vec<Vec<String>> = std::iter::once(header).chain(rows).collect();
+        ]);
+        Ok(())
+    })?;
     printer.raw(table(&rows).as_bytes())
 }
 
-/// What an entry says of its action.
+/// What an entry says of its action, and which intent it closes.
 fn word(shown: &ShownEntry) -> String {
     let of = shown.entry.of.map(|intent| format!(" (of #{intent})")).unwrap_or_default();
-    let word = match (shown.entry.kind, shown.entry.outcome) {
-        (EntryKind::Genesis, _) => "begun",
-        (EntryKind::Intent, _) => "intended",
-        (EntryKind::Denial, _) => "denied",
-        (EntryKind::Outcome, Some(Outcome::Done)) => "done",
-        (EntryKind::Outcome, Some(Outcome::Failed)) => "failed",
-        (EntryKind::Outcome, Some(Outcome::Abandoned)) => "abandoned",
-        (EntryKind::Outcome, Some(Outcome::Unknown) | None) => "unknown",
-    };
-    format!("{word}{of}")
+    format!("{}{of}", shown.word())
 }
 
 fn print_entry(printer: Printer, shown: &ShownEntry) -> Result<(), EngineError> {

@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 24] = [
+    let commands: [&[&str]; 26] = [
         &[],
         &["init"],
         &["add"],
@@ -29,6 +29,8 @@ fn help_of_every_command() {
         &["trail", "show"],
         &["trail", "checkpoint"],
         &["trail", "verify"],
+        &["trail", "mirror"],
+        &["trail", "export"],
         &["doctor"],
     ];
     for command in commands {

@@ -13,10 +13,10 @@ use ringfence_schema::Severity;
 use serde_json::{Value, json};
 
 pub use mail::mail;
-pub use ocsf::ocsf;
+pub use ocsf::{OCSF_VERSION, ocsf, ocsf_product};
 pub use otlp::{otlp_logs, otlp_metrics};
 pub use prometheus::prometheus;
-pub use syslog::{SYSLOG_BYTES_MAX, syslog};
+pub use syslog::{SYSLOG_BYTES_MAX, SyslogHead, syslog, syslog_message};
 
 use super::Parcel;
 

@@ -14,3 +14,4 @@ mod roots;
 mod seals;
 mod supply;
 mod support;
+mod tiles;

@@ -7,7 +7,7 @@ use aws_lc_rs::{
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use ringfence_schema::digest::hex;
 use ringfence_trust::{
-    checkpoint::key_hash,
+    checkpoint::{key_hash, verifier_key},
     dsse::{self, PayloadType},
     ident::chunk_id,
     keys::{ChunkIdKey, KeyId, KeyRole},
@@ -149,6 +149,8 @@ fn signed_note_key_hash_and_signature() {
     assert_eq!(public[0], 1, "type Ed25519");
     let key = VerifyingKey::from_bytes(public[1..].try_into().unwrap());
     assert_eq!(hex(&key_hash(text(&note, "name"), &key)), text(&note, "key_hash"));
+    let whole = ["name", "key_hash", "public"].map(|part| text(&note, part)).join("+");
+    assert_eq!(verifier_key(text(&note, "name"), &key), whole);
     let signature = STANDARD.decode(text(&note, "signature")).unwrap();
     assert_eq!(hex(&signature[..4]), text(&note, "key_hash"));
     key.verify(text(&note, "text").as_bytes(), &Signature::from_bytes(signature[4..].try_into().unwrap())).unwrap();

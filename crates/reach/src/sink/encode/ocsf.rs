@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use super::{Parcel, severity_word, title};
 
 /// Version of the schema that the events are written for.
-const OCSF_VERSION: &str = "1.5.0";
+pub const OCSF_VERSION: &str = "1.5.0";
 /// `Findings`.
 const CATEGORY_UID: u32 = 2;
 /// `Detection Finding`.
@@ -45,7 +45,7 @@ pub fn ocsf(parcel: &Parcel<'_>) -> Value {
             "uid": id,
             "sequence": parcel.sequence,
             "log_name": "ringfence.alert/1",
-            "product": {"name": "Ringfence", "vendor_name": "Ringfence", "version": env!("CARGO_PKG_VERSION")},
+            "product": ocsf_product(),
         },
         "finding_info": {
             "uid": id,
@@ -67,6 +67,11 @@ pub fn ocsf(parcel: &Parcel<'_>) -> Value {
         }}],
         "unmapped": {"vault": parcel.vault, "ringfence_severity": severity_word(alert.severity)},
     })
+}
+
+/// The `product` object of every event's `metadata`: us.
+pub fn ocsf_product() -> Value {
+    json!({"name": "Ringfence", "vendor_name": "Ringfence", "version": env!("CARGO_PKG_VERSION")})
 }
 
 fn severity(severity: Severity) -> (u32, &'static str) {

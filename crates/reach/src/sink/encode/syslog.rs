@@ -1,6 +1,6 @@
 //! RFC 5424 messages.
 
-use ringfence_schema::{Severity, finding::printable};
+use ringfence_schema::{Severity, Timestamp, finding::printable};
 
 use super::{Parcel, cut, finite, message_id, severity_word, title};
 
@@ -19,9 +19,8 @@ const SD_ID: &str = "ringfence@32473";
 /// the alert's id, the same in a repeat.
 pub fn syslog(parcel: &Parcel<'_>, facility: u8, hostname: Option<&str>) -> String {
     let alert = parcel.alert;
-    let priority = u32::from(facility.min(23)) * 8 + severity(alert.severity);
-    let hostname = header(hostname.unwrap_or_default(), HOSTNAME_BYTES_MAX);
-    let message_type = header(&alert.rule, MSGID_BYTES_MAX);
+    let head =
+        SyslogHead { facility, severity: severity(alert.severity), at: alert.at, hostname, message_type: &alert.rule };
     let subject = format!("{}/{}", alert.subject.kind.name(), alert.subject.name);
     let confidence = format!("{:.4}", finite(alert.confidence));
     let (id, since, sequence) = (message_id(parcel), alert.since.to_string(), parcel.sequence.to_string());
@@ -38,12 +37,36 @@ pub fn syslog(parcel: &Parcel<'_>, facility: u8, hostname: Option<&str>) -> Stri
         ("vault", parcel.vault),
         ("sequence", &sequence),
     ];
+    syslog_message(&head, &parameters, &title(parcel))
+}
+
+/// What stands in front of a message's data.
+#[derive(Debug, Clone, Copy)]
+pub struct SyslogHead<'a> {
+    /// Facility of section 6.2.1, 0 to 23; a larger one is cut to that.
+    pub facility: u8,
+    /// Severity of section 6.2.1, 0 (emergency) to 7 (debug).
+    pub severity: u8,
+    /// When it happened.
+    pub at: Timestamp,
+    /// Which machine, if that is to be said.
+    pub hostname: Option<&'a str>,
+    /// `MSGID`: the type of message.
+    pub message_type: &'a str,
+}
+
+/// One message of at most [`SYSLOG_BYTES_MAX`] as long as its parameters leave room, without framing and without any control
+/// character. Values are cut to 256 bytes each, then `text` to what is left.
+pub fn syslog_message(head: &SyslogHead<'_>, parameters: &[(&str, &str)], text: &str) -> String {
+    let priority = u32::from(head.facility.min(23)) * 8 + u32::from(head.severity.min(7));
+    let hostname = header(head.hostname.unwrap_or_default(), HOSTNAME_BYTES_MAX);
+    let message_type = header(head.message_type, MSGID_BYTES_MAX);
     let data: String = parameters.iter().map(|(name, text)| format!(" {name}=\"{}\"", value(text))).collect();
-    let mut message = format!("<{priority}>1 {} {hostname} ringfence - {message_type} [{SD_ID}{data}] ", alert.at);
+    let mut message = format!("<{priority}>1 {} {hostname} ringfence - {message_type} [{SD_ID}{data}] ", head.at);
     // A byte order mark says that the text is UTF-8 (section 6.4).
     message.push('\u{feff}');
     let room = SYSLOG_BYTES_MAX.saturating_sub(message.len());
-    let text = printable(&title(parcel), SYSLOG_BYTES_MAX);
+    let text = printable(text, SYSLOG_BYTES_MAX);
     message.push_str(cut(&text, room));
     message
 }
@@ -70,7 +93,7 @@ fn value(text: &str) -> String {
 }
 
 /// Numerical severities of section 6.2.1.
-fn severity(severity: Severity) -> u32 {
+fn severity(severity: Severity) -> u8 {
     match severity {
         Severity::Info => 6,
         Severity::Low => 5,
