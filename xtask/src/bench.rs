@@ -84,6 +84,14 @@ const BENCHES: &[Bench] = &[
         ratios: &[],
     },
     Bench {
+        name: "access",
+        what: "one authorisation with its reasons and digests, among 10 to 10,000 policies",
+        examples: ("ringfence-access", &["access_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[],
+    },
+    Bench {
         name: "sign",
         what: "hashing, signing and verifying a model of four files",
         examples: ("ringfence-trust", &["sign_bench"]),

@@ -1,5 +1,7 @@
 //! The answer: allowed or not, by which policies, and digests that bind all that was considered.
 
+use std::fmt::Write as _;
+
 use ringfence_schema::Digest;
 use serde::{Deserialize, Serialize};
 
@@ -28,10 +30,56 @@ pub struct Decision {
     pub allow: bool,
     /// The policies that decided, sorted by id; never empty.
     pub reasons: Vec<Reason>,
+    /// Where it is denied: the policies that would have permitted it, sorted by id. A denial without any is one that
+    /// another role could change; with some, only what the reasons ask for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outweighed: Vec<Reason>,
     /// SHA-256 over the canonical policy set, its schema and the vault's settings.
     pub policy_digest: Digest,
     /// SHA-256 over the canonical entities: person with roles, vault, artifact.
     pub entities_digest: Digest,
     /// SHA-256 over the canonical request with all its facts.
     pub request_digest: Digest,
+}
+
+impl Decision {
+    /// The policies that permit, whether or not they prevailed.
+    pub fn permitting(&self) -> &[Reason] {
+        if self.allow { &self.reasons } else { &self.outweighed }
+    }
+
+    /// The policies that forbid; empty where the only thing missing is a policy that permits, and where deciding failed.
+    pub fn forbidding(&self) -> impl Iterator<Item = &Reason> {
+        let forbid = |reason: &&Reason| ![NOTHING_PERMITS, COULD_NOT_DECIDE].contains(&reason.policy.as_str());
+        self.reasons.iter().filter(move |reason| !self.allow && forbid(reason))
+    }
+
+    /// The whole answer as people read it: the verdict, then one line a policy with what is missing.
+    pub fn explained(&self) -> String {
+        let mut text = String::from(if self.allow { "allowed" } else { "denied" });
+        let line = |text: &mut String, word: &str, reason: &Reason| {
+            let _ = write!(text, "\n  {word} `{}`: {}", reason.policy, reason.says);
+            for detail in &reason.detail {
+                let _ = write!(text, "\n    {detail}");
+            }
+        };
+        for reason in &self.reasons {
+            let ours = [NOTHING_PERMITS, COULD_NOT_DECIDE].contains(&reason.policy.as_str());
+            line(
+                &mut text,
+                if self.allow {
+                    "permitted by"
+                } else if ours {
+                    "because"
+                } else {
+                    "forbidden by"
+                },
+                reason,
+            );
+        }
+        for reason in &self.outweighed {
+            line(&mut text, "although permitted by", reason);
+        }
+        text
+    }
 }

@@ -11,32 +11,36 @@ use ringfence_schema::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::factors::LoginStrength;
+
 /// How far ahead of the reader's clock evidence may be dated, in milliseconds.
 pub const CLOCK_SKEW_MS_MAX: u64 = 5 * 60 * 1_000;
 
 /// What is known of the newest evidence of one kind. The default is: there is none.
+///
+/// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
 #[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own in the policy schema")]
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct EvidenceFacts {
-    /// There is one.
-    pub present: bool,
-    /// It covers all of its subject.
-    pub complete: bool,
-    /// Its verdict lets pass.
-    pub passes: bool,
-    /// Its verdict blocks, however much of the subject it covers.
-    pub blocks: bool,
-    /// It has not expired.
-    pub fresh: bool,
-    /// It speaks of exactly the artifact in question, in this vault.
-    pub subject_matches: bool,
-    /// It is in the trail.
-    pub in_trail: bool,
-    /// Its signer's key may issue it.
-    pub signer_allowed: bool,
     /// How old it is, in milliseconds.
     pub age_ms: u64,
+    /// Its verdict blocks, however much of the subject it covers.
+    pub blocks: bool,
+    /// It covers all of its subject.
+    pub complete: bool,
+    /// It has not expired.
+    pub fresh: bool,
+    /// It is in the trail.
+    pub in_trail: bool,
+    /// Its verdict lets pass.
+    pub passes: bool,
+    /// There is one.
+    pub present: bool,
+    /// Its signer's key may issue it.
+    pub signer_allowed: bool,
+    /// It speaks of exactly the artifact in question, in this vault.
+    pub subject_matches: bool,
 }
 
 /// What [`EvidenceFacts::of`] holds a statement against.
@@ -140,48 +144,79 @@ impl SandboxLevel {
 }
 
 /// All that a gate reads. The default knows nothing and passes no gate.
+///
+/// Fields that a record of an earlier version lacks read as the default, and a default is not written: so what was
+/// recorded before they existed keeps its digest.
+///
+/// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {
+    /// Id of the person whose factors or roles are to be changed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub about: Option<String>,
+    /// Ids of the people who signed an approval of exactly this request.
+    #[serde(default)]
+    pub approvals: BTreeSet<String>,
+    /// Clean accuracy lost against the base model, in thousandths; a gain is negative.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clean_drop_permille: Option<i32>,
+    /// Ids of people whom the requester enrolled, or whose factors the requester reset: their approvals do not count.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub dependants: BTreeSet<String>,
+    /// A live engagement appoints whoever asks to attack this resource.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub engaged: bool,
+    /// Controls that were asked to be left out.
+    #[serde(default)]
+    pub exempt: Exemptions,
+    /// Records that screening removed, in thousandths of all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filtered_permille: Option<u32>,
+    /// Whoever asks has no second factor yet and came by a setup or invitation token that is good for enrolling one.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub first_enrolment: bool,
+    /// The request comes from inside a sandboxed run that this vault started.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub in_run: bool,
+    /// How strongly whoever asks has logged in.
+    #[serde(default, skip_serializing_if = "LoginStrength::is_any")]
+    pub login: LoginStrength,
+    /// Milliseconds since whoever asks last proved a second factor; `None`: never in this session.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mfa_age_ms: Option<u64>,
+    /// The provenance of the run that made the artifact.
+    #[serde(default)]
+    pub provenance: EvidenceFacts,
+    /// Id of the person whose request is being reviewed; `None`: whoever asks now.
+    #[serde(default)]
+    pub requester: Option<String>,
+    /// A person's decision on what was held.
+    #[serde(default)]
+    pub review: EvidenceFacts,
+    /// Worst accuracy under attack, in thousandths.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub robust_accuracy_permille: Option<u32>,
+    /// The newest robustness card; it passes where its verdict is `sound`.
+    #[serde(default)]
+    pub robustness: EvidenceFacts,
+    /// What confines the run, or confined the one that is being released.
+    #[serde(default)]
+    pub sandbox: SandboxLevel,
     /// The newest model scan.
     #[serde(default)]
     pub scan: EvidenceFacts,
     /// The newest dataset screening.
     #[serde(default)]
     pub screen: EvidenceFacts,
-    /// The provenance of the run that made the artifact.
-    #[serde(default)]
-    pub provenance: EvidenceFacts,
-    /// The newest robustness card; it passes where its verdict is `sound`.
-    #[serde(default)]
-    pub robustness: EvidenceFacts,
-    /// A person's decision on what was held.
-    #[serde(default)]
-    pub review: EvidenceFacts,
-    /// Controls that were asked to be left out.
-    #[serde(default)]
-    pub exempt: Exemptions,
-    /// Id of the person whose request is being reviewed; `None`: whoever asks now.
-    #[serde(default)]
-    pub requester: Option<String>,
-    /// Ids of the people who signed an approval of exactly this request.
-    #[serde(default)]
-    pub approvals: BTreeSet<String>,
-    /// What confines the run, or confined the one that is being released.
-    #[serde(default)]
-    pub sandbox: SandboxLevel,
     /// Findings that people waived.
     #[serde(default)]
     pub waived: u64,
-    /// Worst accuracy under attack, in thousandths.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub robust_accuracy_permille: Option<u32>,
-    /// Clean accuracy lost against the base model, in thousandths; a gain is negative.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub clean_drop_permille: Option<i32>,
-    /// Records that screening removed, in thousandths of all.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub filtered_permille: Option<u32>,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 impl Facts {

@@ -3,31 +3,31 @@
 //! The built-in set comes first and stays whole: a vault's document adds [`Settings`] and `forbid` policies, a project's
 //! text adds `forbid` policies, and Cedar lets a `forbid` win over every `permit`. So nothing that is added can allow what
 //! was denied.
+//!
+//! The built-in set is trusted and may permit; `@id` and `@says` stand at every policy of it.
 
-use std::{
-    collections::{BTreeMap, BTreeSet},
-    str::FromStr as _,
-};
+use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
 
 use cedar_policy::{
-    Authorizer, Context, Decision as CedarDecision, Entities, EntityUid, PolicyId, PolicySet, Request as CedarRequest,
-    Schema, ValidationMode, ValidationResult, Validator,
+    Authorizer, Decision as CedarDecision, Effect, PolicyId, PolicySet, Response, Schema, ValidationMode,
+    ValidationResult, Validator,
 };
-use ringfence_schema::{Digest, canon::digest_of, evidence::EvidenceKind, finding::printable};
-use serde_json::{Value, json};
+use ringfence_schema::{Digest, canon::digest_of, evidence::EvidenceKind};
+use serde_json::json;
 
 use crate::{
+    ask::{Parts, Vocabulary, aged, say},
     decision::{COULD_NOT_DECIDE, Decision, NOTHING_PERMITS, Reason},
-    facts::{EvidenceFacts, Facts},
-    request::{Custody, Request, Resource},
-    settings::{DemandLevel, PERMILLE_MAX, Settings, VaultPolicy},
+    facts::Facts,
+    memory::{Found, Memory, entities_digest, relevant_digest, request_digest},
+    request::Request,
+    settings::{Settings, VaultPolicy},
+    slice::Index,
     text::{POLICIES_MAX, Position, TEXT_BYTES_MAX, read_forbids},
 };
 
 const SCHEMA: &str = include_str!("ringfence.cedarschema");
-const BUILTIN: &str = include_str!("builtin.cedar");
-/// Longest explanation of an error, in characters.
-const MESSAGE_CHARS_MAX: usize = 300;
+pub(crate) const BUILTIN: &str = include_str!("builtin.cedar");
 
 /// Whose text a policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
@@ -129,10 +129,21 @@ pub enum PolicyError {
 }
 
 /// A validated policy set.
+///
+/// What it decides is one part of it; [`Policies::table`] and [`Policies::rails`] show it as a table, and
+/// [`Policies::diff`] what another set would change.
 #[derive(Debug, Clone)]
 pub struct Policies {
+    /// Every policy.
     set: PolicySet,
+    /// Those of them that permit.
+    permits: PolicySet,
+    /// All of them, by what they apply to.
+    index: Arc<Index>,
+    vocabulary: Arc<Vocabulary>,
     schema: Schema,
+    /// What was decided lately; never shared with a set that differs in policies or settings.
+    memory: Arc<Memory>,
     says: BTreeMap<String, String>,
     needs: BTreeMap<String, EvidenceKind>,
     settings: Settings,
@@ -146,10 +157,15 @@ impl Policies {
     /// # Errors
     /// [`PolicyError::Builtin`], which a test rules out for every build.
     pub fn builtin() -> Result<Self, PolicyError> {
-        let broken = |message: String| PolicyError::Builtin { message };
+        Self::of(BUILTIN)
+    }
+
+    /// The set of a text as trusted as the built-in one.
+    pub(crate) fn of(text: &str) -> Result<Self, PolicyError> {
         let (schema, _) = Schema::from_cedarschema_str(SCHEMA).map_err(|error| broken(error.to_string()))?;
-        let parsed = PolicySet::from_str(BUILTIN).map_err(|error| broken(error.to_string()))?;
-        let mut set = PolicySet::new();
+        let vocabulary = Vocabulary::of(&schema).map_err(broken)?;
+        let parsed = PolicySet::from_str(text).map_err(|error| broken(error.to_string()))?;
+        let (mut set, mut permits) = (PolicySet::new(), PolicySet::new());
         let (mut says, mut needs) = (BTreeMap::new(), BTreeMap::new());
         for policy in parsed.policies() {
             let (Some(id), Some(words)) = (policy.annotation("id"), policy.annotation("says")) else {
@@ -160,13 +176,20 @@ impl Policies {
                 needs.insert(id.to_owned(), known.ok_or_else(|| broken(format!("`{id}` needs `{kind}`")))?);
             }
             says.insert(id.to_owned(), words.to_owned());
-            set.add(policy.new_id(PolicyId::new(id))).map_err(|error| broken(error.to_string()))?;
+            let policy = policy.new_id(PolicyId::new(id));
+            if policy.effect() == Effect::Permit {
+                permits.add(policy.clone()).map_err(|error| broken(error.to_string()))?;
+            }
+            set.add(policy).map_err(|error| broken(error.to_string()))?;
         }
         if let Some((_, message)) = first_complaint(&validate(&schema, &set)) {
             return Err(broken(message));
         }
+        let index = Arc::new(Index::of(&vocabulary, &set).map_err(broken)?);
         let digest = policy_digest(&set, &Settings::default())?;
-        Ok(Self { set, schema, says, needs, settings: Settings::default(), digest })
+        let (vocabulary, settings) = (Arc::new(vocabulary), Settings::default());
+        let memory = Arc::default();
+        Ok(Self { set, permits, index, vocabulary, schema, memory, says, needs, settings, digest })
     }
 
     /// This set under a vault's settings, with the `forbid` policies of its document.
@@ -198,7 +221,9 @@ impl Policies {
             let position = positions.get(&id).copied().unwrap_or(Position { line: 1, column: 1 });
             return Err(PolicyError::Invalid { position, message });
         }
+        self.index = Arc::new(Index::of(&self.vocabulary, &self.set).map_err(broken)?);
         self.digest = policy_digest(&self.set, &self.settings)?;
+        self.memory = Arc::default();
         Ok(self)
     }
 
@@ -217,47 +242,120 @@ impl Policies {
         self.says.iter().map(|(id, says)| (id.as_str(), says.as_str()))
     }
 
-    /// Decides. Pure; whatever goes wrong on the way denies.
+    /// Every policy in its parsed form, by id.
+    pub(crate) fn forms(&self) -> BTreeMap<String, Option<serde_json::Value>> {
+        self.set.policies().map(|policy| (policy.id().to_string(), policy.to_json().ok())).collect()
+    }
+
+    /// People and artifacts that policies name, each sorted.
+    pub fn names(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &str>) {
+        self.index.names()
+    }
+
+    /// Decides. Pure; whatever goes wrong on the way denies. Only policies that can apply are asked, and what was decided
+    /// on the same facts before is remembered; the decision, its reasons and its digests are those of
+    /// [`Policies::decide_unsliced`].
     pub fn decide(&self, request: &Request) -> Decision {
-        let entities = entities_json(request);
-        let (allow, mut reasons) =
-            self.evaluate(request, &entities).unwrap_or_else(|message| (false, vec![undecided(message)]));
+        let parts = self.index.applicable(request).fold(Parts::default(), |all, group| all.and(group.parts));
+        let key = relevant_digest(request, parts);
+        if let Some(found) = key.and_then(|key| self.memory.recall(key)) {
+            return self.answer(request, Ok(&found));
+        }
+        match self.sliced(request) {
+            Ok(found) => {
+                let found = Arc::new(found);
+                if let Some(key) = key {
+                    self.memory.keep(key, Arc::clone(&found));
+                }
+                self.answer(request, Ok(&found))
+            }
+            Err(errors) => self.answer(request, Err(errors)),
+        }
+    }
+
+    /// Decides by asking every policy, over a request that was checked against the schema: slow, and plain. The
+    /// reference that [`Policies::decide`] is held to.
+    pub fn decide_unsliced(&self, request: &Request) -> Decision {
+        match self.whole(request) {
+            Ok(found) => self.answer(request, Ok(&found)),
+            Err(errors) => self.answer(request, Err(errors)),
+        }
+    }
+
+    /// Whether the action can be asked of the resource at all.
+    pub(crate) fn applies(&self, request: &Request) -> bool {
+        self.vocabulary.applies(request.action, &request.resource)
+    }
+
+    /// Whether it is allowed, and the ids of what decided: the decision without its digests and words.
+    pub(crate) fn verdict(&self, request: &Request) -> (bool, Vec<String>) {
+        match self.sliced(request) {
+            Err(_) => (false, vec![COULD_NOT_DECIDE.to_owned()]),
+            Ok(found) if found.deciding.is_empty() => (false, vec![NOTHING_PERMITS.to_owned()]),
+            Ok(found) => (found.allow, found.deciding),
+        }
+    }
+
+    fn sliced(&self, request: &Request) -> Result<Found, Vec<String>> {
+        if !self.vocabulary.applies(request.action, &request.resource) {
+            return self.whole(request);
+        }
+        let groups: Vec<_> = self.index.applicable(request).collect();
+        let parts = groups.iter().fold(Parts::default(), |all, group| all.and(group.parts));
+        let asked = self.vocabulary.lean(&self.settings, request, parts).map_err(|message| vec![message])?;
+        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
+        for group in groups {
+            let response = Authorizer::new().is_authorized(&asked.request, &group.policies, &asked.entities);
+            errors.extend(response.diagnostics().errors().map(say));
+            // INVARIANT: a group holds permits or forbids, so what is satisfied in it is what the response names.
+            let satisfied = if group.forbids() { &mut forbids } else { &mut permits };
+            satisfied.extend(response.diagnostics().reason().map(PolicyId::to_string));
+        }
+        match (errors.is_empty(), forbids.is_empty()) {
+            (false, _) => Err(errors),
+            (true, true) => Ok(Found { allow: !permits.is_empty(), deciding: permits, outweighed: Vec::new() }),
+            (true, false) => Ok(Found { allow: false, deciding: forbids, outweighed: permits }),
+        }
+    }
+
+    fn whole(&self, request: &Request) -> Result<Found, Vec<String>> {
+        let asked = self.vocabulary.checked(&self.schema, &self.settings, request).map_err(|message| vec![message])?;
+        let ask = |set| Authorizer::new().is_authorized(&asked.request, set, &asked.entities);
+        let response = ask(&self.set);
+        let errors: Vec<_> = response.diagnostics().errors().map(say).collect();
+        if !errors.is_empty() {
+            return Err(errors);
+        }
+        let allow = response.decision() == CedarDecision::Allow;
+        let ids = |response: &Response| response.diagnostics().reason().map(PolicyId::to_string).collect();
+        let outweighed = if allow { Vec::new() } else { ids(&ask(&self.permits)) };
+        Ok(Found { allow, deciding: ids(&response), outweighed })
+    }
+
+    fn answer(&self, request: &Request, found: Result<&Found, Vec<String>>) -> Decision {
+        let (allow, mut reasons, mut outweighed) = match found {
+            Err(errors) => (false, errors.into_iter().map(undecided).collect(), Vec::new()),
+            Ok(found) => {
+                let reasons = |ids: &[String]| ids.iter().map(|id| self.reason(id, &request.facts)).collect::<Vec<_>>();
+                (found.allow, reasons(&found.deciding), reasons(&found.outweighed))
+            }
+        };
+        if reasons.is_empty() {
+            let says = format!("no policy permits `{}` to the roles of this person", request.action);
+            reasons.push(Reason { policy: NOTHING_PERMITS.to_owned(), says, detail: Vec::new() });
+        }
         reasons.sort();
+        outweighed.sort();
         // Both are plain strings, numbers and lists: they always have a canonical form, and zero bytes name none.
         let none = || Digest::from_bytes([0; Digest::BYTES]);
         Decision {
             allow,
             reasons,
+            outweighed,
             policy_digest: self.digest,
-            entities_digest: digest_of(&entities).unwrap_or_else(|_| none()),
-            request_digest: digest_of(request).unwrap_or_else(|_| none()),
+            entities_digest: entities_digest(request).unwrap_or_else(none),
+            request_digest: request_digest(request).unwrap_or_else(none),
         }
-    }
-
-    fn evaluate(&self, request: &Request, entities: &Value) -> Result<(bool, Vec<Reason>), String> {
-        let schema = Some(&self.schema);
-        let action = uid("Action", request.action.name())?;
-        let context = self.context_json(request);
-        let context = Context::from_json_value(context, Some((&self.schema, &action))).map_err(say)?;
-        let resource = match &request.resource {
-            Resource::Artifact { name, .. } => uid("Artifact", &name.to_string())?,
-            Resource::Vault => uid("Vault", &request.vault.id)?,
-        };
-        let entities = Entities::from_json_value(entities.clone(), schema).map_err(say)?;
-        let cedar =
-            CedarRequest::new(uid("Person", &request.principal.id)?, action, resource, context, schema).map_err(say)?;
-        let response = Authorizer::new().is_authorized(&cedar, &self.set, &entities);
-        let errors: Vec<_> = response.diagnostics().errors().map(|error| undecided(say(error))).collect();
-        if !errors.is_empty() {
-            return Ok((false, errors));
-        }
-        let mut reasons: Vec<_> =
-            response.diagnostics().reason().map(|id| self.reason(id.as_ref(), &request.facts)).collect();
-        if reasons.is_empty() {
-            let says = format!("no policy permits `{}` to the roles of this person", request.action);
-            reasons.push(Reason { policy: NOTHING_PERMITS.to_owned(), says, detail: Vec::new() });
-        }
-        Ok((response.decision() == CedarDecision::Allow, reasons))
     }
 
     fn reason(&self, id: &str, facts: &Facts) -> Reason {
@@ -266,65 +364,12 @@ impl Policies {
             .get(id)
             .and_then(|kind| Some((kind, facts.evidence(*kind)?)))
             .map(|(kind, evidence)| {
-                let evidence = self.aged(evidence);
+                let evidence = aged(&self.settings, evidence);
                 evidence.shortfalls().map(|words| format!("{}: {words}", kind.name())).collect()
             })
             .unwrap_or_default();
         let says = self.says.get(id).cloned().unwrap_or_default();
         Reason { policy: id.to_owned(), says, detail }
-    }
-
-    /// The facts with the vault's limit on the age of evidence applied.
-    fn aged(&self, facts: &EvidenceFacts) -> EvidenceFacts {
-        EvidenceFacts { fresh: facts.fresh && facts.age_ms <= self.settings.evidence_max_age_ms(), ..*facts }
-    }
-
-    fn context_json(&self, request: &Request) -> Value {
-        let facts = &request.facts;
-        let evidence = |facts: &EvidenceFacts| {
-            let facts = self.aged(facts);
-            json!({
-                "present": facts.present, "complete": facts.complete, "passes": facts.passes, "blocks": facts.blocks,
-                "fresh": facts.fresh, "subject_matches": facts.subject_matches, "in_trail": facts.in_trail,
-                "signer_allowed": facts.signer_allowed, "age_ms": long(facts.age_ms),
-            })
-        };
-        let person = |id: &str| json!({"type": "Person", "id": id});
-        let others = facts.approvals.iter().filter(|id| **id != request.principal.id).count();
-        let custody = request.vault.custody;
-        let settings = &self.settings;
-        let mut context = json!({
-            "vault": {"type": "Vault", "id": request.vault.id},
-            "evidence": {
-                "scan": evidence(&facts.scan), "screen": evidence(&facts.screen),
-                "provenance": evidence(&facts.provenance), "robustness": evidence(&facts.robustness),
-                "review": evidence(&facts.review),
-            },
-            "exempt": {"no_scan": facts.exempt.no_scan, "no_screen": facts.exempt.no_screen},
-            "requester": person(facts.requester.as_deref().unwrap_or(&request.principal.id)),
-            "approvals": facts.approvals.iter().map(|id| person(id)).collect::<Vec<_>>(),
-            "approvals_by_others": others,
-            "sandbox": {"type": "Level", "id": facts.sandbox.name()},
-            "waived": long(facts.waived),
-            "settings": {
-                "allow_no_scan": settings.allows_no_scan(custody),
-                "allow_no_screen": settings.allows_no_screen(custody),
-                "demand_full": settings.demand_level == DemandLevel::Full,
-                "demand_namespaces": settings.demand_level == DemandLevel::NoCgroup,
-                "min_robust_accuracy_permille": settings.min_robust_accuracy_permille.unwrap_or(0),
-                "max_clean_drop_permille": settings.max_clean_drop_permille.unwrap_or(PERMILLE_MAX),
-                "max_filtered_permille": settings.max_filtered_permille.unwrap_or(PERMILLE_MAX),
-            },
-        });
-        let figures = [
-            ("robust_accuracy_permille", facts.robust_accuracy_permille.map(i64::from)),
-            ("clean_drop_permille", facts.clean_drop_permille.map(i64::from)),
-            ("filtered_permille", facts.filtered_permille.map(i64::from)),
-        ];
-        if let Some(context) = context.as_object_mut() {
-            context.extend(figures.into_iter().filter_map(|(name, value)| Some((name.to_owned(), json!(value?)))));
-        }
-        context
     }
 }
 
@@ -332,42 +377,8 @@ fn undecided(says: String) -> Reason {
     Reason { policy: COULD_NOT_DECIDE.to_owned(), says, detail: Vec::new() }
 }
 
-fn say(error: impl std::fmt::Display) -> String {
-    printable(&error.to_string(), MESSAGE_CHARS_MAX)
-}
-
-/// Cedar has no number above `i64::MAX`; a count that large stays the largest.
-fn long(number: u64) -> i64 {
-    i64::try_from(number).unwrap_or(i64::MAX)
-}
-
-fn uid(kind: &str, id: &str) -> Result<EntityUid, String> {
-    EntityUid::from_json(json!({"type": kind, "id": id})).map_err(say)
-}
-
-fn entities_json(request: &Request) -> Value {
-    let roles: BTreeSet<_> = request.principal.roles.iter().map(|role| role.name()).collect();
-    let vault = json!({"type": "Vault", "id": request.vault.id});
-    let mut entities = vec![
-        json!({
-            "uid": {"type": "Person", "id": request.principal.id},
-            "attrs": {},
-            "parents": roles.iter().map(|role| json!({"type": "Role", "id": role})).collect::<Vec<_>>(),
-        }),
-        json!({"uid": vault, "attrs": {"solo": request.vault.custody == Custody::Solo}, "parents": []}),
-    ];
-    if let Resource::Artifact { name, state } = &request.resource {
-        entities.push(json!({
-            "uid": {"type": "Artifact", "id": name.to_string()},
-            "attrs": {
-                "kind": {"type": "Kind", "id": name.kind().to_string()},
-                "name": name.name(),
-                "state": {"type": "State", "id": state.name()},
-            },
-            "parents": [vault],
-        }));
-    }
-    Value::Array(entities)
+fn broken(message: String) -> PolicyError {
+    PolicyError::Builtin { message }
 }
 
 fn validate(schema: &Schema, set: &PolicySet) -> ValidationResult {

@@ -39,6 +39,10 @@ pub enum Action {
     Verify,
     /// Change the vault's policy.
     Configure,
+    /// Add to one's own factors, or take from them.
+    Enrol,
+    /// Invite or remove a person, give or take a role, reset another's factors.
+    Appoint,
     /// File an alert.
     Raise,
     /// Say that an alert was seen, and until when it counts as dealt with.
@@ -49,7 +53,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 19] = [
         Self::Init,
         Self::Receive,
         Self::Inspect,
@@ -64,6 +68,8 @@ impl Action {
         Self::Review,
         Self::Verify,
         Self::Configure,
+        Self::Enrol,
+        Self::Appoint,
         Self::Raise,
         Self::Acknowledge,
         Self::Deliver,
@@ -86,6 +92,8 @@ impl Action {
             Self::Review => "review",
             Self::Verify => "verify",
             Self::Configure => "configure",
+            Self::Enrol => "enrol",
+            Self::Appoint => "appoint",
             Self::Raise => "raise",
             Self::Acknowledge => "acknowledge",
             Self::Deliver => "deliver",
@@ -145,11 +153,34 @@ impl Role {
     }
 }
 
+/// Whether somebody is a human being.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum PersonKind {
+    /// A human, who logs in with factors.
+    #[default]
+    Human,
+    /// A program with a token; it has no factors, and nothing that needs judgement is open to it.
+    Service,
+}
+
+impl PersonKind {
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it with a reference")]
+    fn is_human(&self) -> bool {
+        *self == Self::Human
+    }
+}
+
 /// Who asks.
+///
+/// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Person {
     /// Opaque id, the one that trail entries carry.
     pub id: String,
+    /// Human, or a program.
+    #[serde(default, skip_serializing_if = "PersonKind::is_human")]
+    pub kind: PersonKind,
     /// The roles that the vault's rows give this person.
     pub roles: BTreeSet<Role>,
 }
@@ -157,7 +188,7 @@ pub struct Person {
 impl Person {
     /// The one person of a vault on a single machine.
     pub fn owner(id: impl Into<String>) -> Self {
-        Self { id: id.into(), roles: BTreeSet::from([Role::Owner]) }
+        Self { id: id.into(), roles: BTreeSet::from([Role::Owner]), kind: PersonKind::Human }
     }
 }
 
@@ -226,25 +257,29 @@ pub enum Custody {
 }
 
 /// The vault, as far as policies see it.
+///
+/// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct VaultFacts {
-    /// Its id.
-    pub id: String,
     /// In how many hands it is.
     pub custody: Custody,
+    /// Its id.
+    pub id: String,
 }
 
 /// The whole question.
+///
+/// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Request {
-    /// Who asks.
-    pub principal: Person,
     /// To do what.
     pub action: Action,
+    /// On which facts.
+    pub facts: Facts,
+    /// Who asks.
+    pub principal: Person,
     /// With what.
     pub resource: Resource,
     /// In which vault.
     pub vault: VaultFacts,
-    /// On which facts.
-    pub facts: Facts,
 }

@@ -13,13 +13,20 @@
 //! demand_level = "full"
 //! min_robust_accuracy_permille = 300
 //! evidence_max_age_days = 30
+//! login_min_for = { owner = "passkey", security_officer = "passkey" }
 //! ```
 //!
 //! Settings are typed, so that a misspelt one is an error and not a gate left open.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
-use crate::{request::Custody, text::Position};
+use crate::{
+    factors::{self, LoginStrength},
+    request::{Custody, Role},
+    text::Position,
+};
 
 /// Longest policy document in bytes.
 pub const DOCUMENT_BYTES_MAX: usize = 128 << 10;
@@ -53,6 +60,12 @@ pub struct Settings {
     /// Whether datasets may be added with `--no-screen`; by default in solo vaults only.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub allow_no_screen: Option<bool>,
+    /// How strongly people must log in to a vault in several hands; by default, and at least, with a second factor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub login_min: Option<LoginStrength>,
+    /// The same for those who have a role. Where several demands meet, the strictest holds.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub login_min_for: BTreeMap<Role, LoginStrength>,
     /// How well runs must be confined.
     #[serde(default)]
     pub demand_level: DemandLevel,
@@ -86,6 +99,12 @@ impl Settings {
     /// Whether the exemption from screening is open to a vault in these hands.
     pub fn allows_no_screen(&self, custody: Custody) -> bool {
         self.allow_no_screen.unwrap_or(custody == Custody::Solo)
+    }
+
+    /// How strongly somebody with `roles` must log in: the strictest of all demands that concern them.
+    pub fn login_min(&self, roles: &BTreeSet<Role>) -> LoginStrength {
+        let by_role = self.login_min_for.iter().filter(|(role, _)| roles.contains(role)).map(|(_, demand)| *demand);
+        factors::strictest(self.login_min.into_iter().chain(by_role))
     }
 
     /// The hosts that plans may ask for.

@@ -7,6 +7,7 @@
 //! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
 //! * [`merkle`], [`checkpoint`], [`tiles`]: the trail's tree, its proofs, its signed heads, and its layout as static files.
 //! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
+//! * [`factor`]: codes, recovery codes, passwords and tokens, by which people and programs say who they are.
 //! * [`detached`]: signatures of others over whole folders: [`oms`] (OpenSSF Model Signing), [`minisign`], [`sums`]
 //!   (`SHA256SUMS`); with [`ecdsa`] keys, X.509 [`certificate`]s and hashed [`content`].
 //!
@@ -24,6 +25,7 @@ pub mod dsse;
 mod durable;
 pub mod ecdsa;
 pub mod entropy;
+pub mod factor;
 pub mod feed;
 mod id;
 pub mod ident;

@@ -2,9 +2,13 @@
 
 #![expect(clippy::unwrap_used, reason = "tests")]
 
+mod diffs;
 mod digests;
+mod factors;
 mod facts;
+mod lockout;
 mod matrix;
 mod rails;
+mod slices;
 mod text;
 mod world;

@@ -4,6 +4,7 @@
 
 mod checkpoints;
 mod envelopes;
+mod factors;
 mod keys;
 mod merkle;
 mod oms;

@@ -1,0 +1,415 @@
+//! From a [`Request`] to what Cedar reads: its request, its context and its entities.
+//!
+//! The context is a small tree ([`Node`]) with one encoding as JSON, which Cedar checks against the schema, and one as
+//! Cedar's own expressions, which is quick. [`Vocabulary::checked`] uses the first and gives Cedar everything;
+//! [`Vocabulary::lean`] uses the second and gives it the [`Parts`] that the policies in question can read.
+
+use std::{
+    borrow::Cow,
+    collections::{BTreeSet, HashMap, HashSet},
+};
+
+use cedar_policy::{
+    Context, Entities, Entity, EntityId, EntityTypeName, EntityUid, Request as CedarRequest, RestrictedExpression,
+    Schema,
+};
+use ringfence_schema::{ArtifactKind, finding::printable};
+use serde::Serialize;
+use serde_json::{Value, json};
+
+use crate::{
+    factors::LoginStrength,
+    facts::{EvidenceFacts, SandboxLevel},
+    request::{Action, Custody, NamespaceState, PersonKind, Request, Resource, Role},
+    settings::{DemandLevel, PERMILLE_MAX, Settings},
+};
+
+/// Longest explanation of an error, in characters.
+const MESSAGE_CHARS_MAX: usize = 300;
+
+/// What [`Authorizer`](cedar_policy::Authorizer) is asked.
+pub(crate) struct Asked {
+    pub(crate) request: CedarRequest,
+    pub(crate) entities: Entities,
+}
+
+/// The parts of the context that a policy can read, as a set.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(crate) struct Parts(u32);
+
+/// The parts in the order of their bits: attributes of the context, and those of its `evidence`.
+const PARTS: [&str; 20] = [
+    "vault",
+    "evidence.scan",
+    "evidence.screen",
+    "evidence.provenance",
+    "evidence.robustness",
+    "evidence.review",
+    "exempt",
+    "requester",
+    "approvals",
+    "approvals_by_others",
+    "about",
+    "login",
+    "mfa_age_ms",
+    "first_enrolment",
+    "in_run",
+    "engaged",
+    "sandbox",
+    "waived",
+    "settings",
+    "figures",
+];
+
+/// The attributes that are read as one part, `figures`.
+const FIGURES: [&str; 3] = ["robust_accuracy_permille", "clean_drop_permille", "filtered_permille"];
+
+impl Parts {
+    pub(crate) const ALL: Self = Self(u32::MAX);
+
+    /// The part of an attribute; what is not known counts as everything.
+    pub(crate) fn named(name: &str) -> Self {
+        let name = if FIGURES.contains(&name) { "figures" } else { name };
+        PARTS.iter().position(|part| *part == name).map_or(Self::ALL, |at| Self(1 << at))
+    }
+
+    pub(crate) fn and(self, other: Self) -> Self {
+        Self(self.0 | other.0)
+    }
+
+    pub(crate) fn has(self, name: &str) -> bool {
+        self.0 & Self::named(name).0 != 0
+    }
+}
+
+/// A value of the context.
+enum Node {
+    Bool(bool),
+    Long(i64),
+    Entity(EntityUid),
+    Set(Vec<Node>),
+    Record(Vec<(&'static str, Node)>),
+}
+
+impl Node {
+    fn json(&self) -> Value {
+        match self {
+            Self::Bool(value) => json!(value),
+            Self::Long(value) => json!(value),
+            Self::Entity(uid) => {
+                json!({"__entity": {"type": uid.type_name().to_string(), "id": uid.id().unescaped()}})
+            }
+            Self::Set(nodes) => nodes.iter().map(Self::json).collect(),
+            Self::Record(fields) => fields.iter().map(|(name, node)| ((*name).to_owned(), node.json())).collect(),
+        }
+    }
+
+    fn expression(self) -> Result<RestrictedExpression, String> {
+        Ok(match self {
+            Self::Bool(value) => RestrictedExpression::new_bool(value),
+            Self::Long(value) => RestrictedExpression::new_long(value),
+            Self::Entity(uid) => RestrictedExpression::new_entity_uid(uid),
+            Self::Set(nodes) => {
+                RestrictedExpression::new_set(nodes.into_iter().map(Self::expression).collect::<Result<Vec<_>, _>>()?)
+            }
+            Self::Record(fields) => RestrictedExpression::new_record(pairs(fields)?).map_err(say)?,
+        })
+    }
+}
+
+fn pairs(fields: Vec<(&'static str, Node)>) -> Result<Vec<(String, RestrictedExpression)>, String> {
+    fields.into_iter().map(|(name, node)| Ok((name.to_owned(), node.expression()?))).collect()
+}
+
+/// The names that the schema knows, made once: every entity of an enumeration, and every action with its groups.
+#[derive(Debug)]
+pub(crate) struct Vocabulary {
+    person: EntityTypeName,
+    vault: EntityTypeName,
+    artifact: EntityTypeName,
+    roles: HashMap<Role, EntityUid>,
+    kinds: HashMap<ArtifactKind, EntityUid>,
+    states: HashMap<NamespaceState, EntityUid>,
+    levels: HashMap<&'static str, EntityUid>,
+    logins: HashMap<LoginStrength, EntityUid>,
+    actions: HashMap<Action, (EntityUid, Entity)>,
+    /// Actions that apply to artifacts, and those that apply to vaults.
+    on_artifacts: HashSet<Action>,
+    on_vaults: HashSet<Action>,
+}
+
+impl Vocabulary {
+    pub(crate) fn of(schema: &Schema) -> Result<Self, String> {
+        let kind = |name: &str| name.parse::<EntityTypeName>().map_err(say);
+        let uid = |entity: &EntityTypeName, id: &str| named(entity.clone(), id);
+        let (role, state, level, login, kinds) =
+            (kind("Role")?, kind("State")?, kind("Level")?, kind("Login")?, kind("Kind")?);
+        let (vault, artifact) = (kind("Vault")?, kind("Artifact")?);
+        let known = schema.action_entities().map_err(say)?;
+        let (mut actions, mut on_artifacts, mut on_vaults) = (HashMap::new(), HashSet::new(), HashSet::new());
+        for action in Action::ALL {
+            let name = uid(&kind("Action")?, action.name());
+            let entity = known.get(&name).ok_or_else(|| format!("the schema has no action `{action}`"))?;
+            for resource in schema.resources_for_action(&name).into_iter().flatten() {
+                on_artifacts.extend((*resource == artifact).then_some(action));
+                on_vaults.extend((*resource == vault).then_some(action));
+            }
+            actions.insert(action, (name, entity.clone()));
+        }
+        let artifacts = [ArtifactKind::Dataset, ArtifactKind::Model, ArtifactKind::Checkpoint, ArtifactKind::Code];
+        let sandbox = [SandboxLevel::None, SandboxLevel::Landlock, SandboxLevel::NoCgroup, SandboxLevel::Full];
+        Ok(Self {
+            person: kind("Person")?,
+            vault,
+            artifact,
+            roles: Role::ALL.iter().map(|value| (*value, uid(&role, value.name()))).collect(),
+            kinds: artifacts.iter().map(|value| (*value, uid(&kinds, &value.to_string()))).collect(),
+            states: NamespaceState::ALL.iter().map(|value| (*value, uid(&state, value.name()))).collect(),
+            levels: sandbox.iter().map(|value| (value.name(), uid(&level, value.name()))).collect(),
+            logins: LoginStrength::ALL.iter().map(|value| (*value, uid(&login, value.name()))).collect(),
+            actions,
+            on_artifacts,
+            on_vaults,
+        })
+    }
+
+    /// The groups and the name of an action, as policies refer to them.
+    pub(crate) fn action_names(&self, action: Action) -> Vec<EntityUid> {
+        let Some((uid, entity)) = self.actions.get(&action) else { return Vec::new() };
+        let parents = entity.as_ref().ancestors().map(|parent| EntityUid::from(parent.clone()));
+        parents.chain([uid.clone()]).collect()
+    }
+
+    /// Whether the action can be asked of such a resource at all.
+    pub(crate) fn applies(&self, action: Action, resource: &Resource) -> bool {
+        match resource {
+            Resource::Artifact { .. } => self.on_artifacts.contains(&action),
+            Resource::Vault => self.on_vaults.contains(&action),
+        }
+    }
+
+    /// Everything, checked against the schema.
+    pub(crate) fn checked(&self, schema: &Schema, settings: &Settings, request: &Request) -> Result<Asked, String> {
+        let (principal, action, resource) = self.names(request)?;
+        let context = Node::Record(self.context(settings, request, Parts::ALL)?).json();
+        let context = Context::from_json_value(context, Some((schema, &action))).map_err(say)?;
+        let documents = serde_json::to_value(entities(request)).map_err(say)?;
+        let entities = Entities::from_json_value(documents, Some(schema)).map_err(say)?;
+        let request = CedarRequest::new(principal, action, resource, context, Some(schema)).map_err(say)?;
+        Ok(Asked { request, entities })
+    }
+
+    /// What policies that read `parts` can see of the same. Only for an action that applies to the resource.
+    pub(crate) fn lean(&self, settings: &Settings, request: &Request, parts: Parts) -> Result<Asked, String> {
+        let (principal, action, resource) = self.names(request)?;
+        let context = Context::from_pairs(pairs(self.context(settings, request, parts)?)?).map_err(say)?;
+        let entities = self.entities(request, &principal, &resource)?;
+        let request = CedarRequest::new(principal, action, resource, context, None).map_err(say)?;
+        Ok(Asked { request, entities })
+    }
+
+    fn names(&self, request: &Request) -> Result<(EntityUid, EntityUid, EntityUid), String> {
+        let (action, _) = self.actions.get(&request.action).ok_or_else(unknown)?;
+        let resource = match &request.resource {
+            Resource::Artifact { name, .. } => named(self.artifact.clone(), &name.to_string()),
+            Resource::Vault => named(self.vault.clone(), &request.vault.id),
+        };
+        Ok((named(self.person.clone(), &request.principal.id), action.clone(), resource))
+    }
+
+    /// The person, the vault, the artifact and the action; whatever else policies name has no attributes and no parents.
+    fn entities(&self, request: &Request, principal: &EntityUid, resource: &EntityUid) -> Result<Entities, String> {
+        let bool = RestrictedExpression::new_bool;
+        let roles: HashSet<_> =
+            request.principal.roles.iter().filter_map(|role| self.roles.get(role)).cloned().collect();
+        let human = HashMap::from([("human".to_owned(), bool(request.principal.kind == PersonKind::Human))]);
+        let vault = named(self.vault.clone(), &request.vault.id);
+        let solo = HashMap::from([("solo".to_owned(), bool(request.vault.custody == Custody::Solo))]);
+        let (_, action) = self.actions.get(&request.action).ok_or_else(unknown)?;
+        let mut entities = vec![
+            Entity::new(principal.clone(), human, roles).map_err(say)?,
+            Entity::new(vault.clone(), solo, HashSet::new()).map_err(say)?,
+            action.clone(),
+        ];
+        if let Resource::Artifact { name, state } = &request.resource {
+            let entity =
+                |uid: Option<&EntityUid>| uid.cloned().map(RestrictedExpression::new_entity_uid).ok_or_else(unknown);
+            let attributes = HashMap::from([
+                ("kind".to_owned(), entity(self.kinds.get(&name.kind()))?),
+                ("name".to_owned(), RestrictedExpression::new_string(name.name().to_owned())),
+                ("state".to_owned(), entity(self.states.get(state))?),
+            ]);
+            entities.push(Entity::new(resource.clone(), attributes, HashSet::from([vault])).map_err(say)?);
+        }
+        Entities::from_entities(entities, None).map_err(say)
+    }
+
+    fn context(
+        &self,
+        settings: &Settings,
+        request: &Request,
+        parts: Parts,
+    ) -> Result<Vec<(&'static str, Node)>, String> {
+        let facts = &request.facts;
+        let asks = &request.principal;
+        let custody = request.vault.custody;
+        let person = |id: &str| Node::Entity(named(self.person.clone(), id));
+        let entity = |uid: Option<&EntityUid>| uid.cloned().map(Node::Entity).ok_or_else(unknown);
+        let mut context = Vec::new();
+        let mut put = |name: &'static str, node: &dyn Fn() -> Result<Node, String>| -> Result<(), String> {
+            if parts.has(name) {
+                context.push((name, node()?));
+            }
+            Ok(())
+        };
+        put("vault", &|| Ok(Node::Entity(named(self.vault.clone(), &request.vault.id))))?;
+        put("exempt", &|| {
+            let (scan, screen) = (facts.exempt.no_scan, facts.exempt.no_screen);
+            Ok(Node::Record(vec![("no_scan", Node::Bool(scan)), ("no_screen", Node::Bool(screen))]))
+        })?;
+        put("requester", &|| Ok(person(facts.requester.as_deref().unwrap_or(&asks.id))))?;
+        put("approvals", &|| Ok(Node::Set(facts.approvals.iter().map(|id| person(id)).collect())))?;
+        put("approvals_by_others", &|| {
+            let counts = |id: &&String| **id != asks.id && !facts.dependants.contains(*id);
+            Ok(Node::Long(long(facts.approvals.iter().filter(counts).count() as u64)))
+        })?;
+        put("login", &|| entity(self.logins.get(&facts.login)))?;
+        put("first_enrolment", &|| Ok(Node::Bool(facts.first_enrolment)))?;
+        put("in_run", &|| Ok(Node::Bool(facts.in_run)))?;
+        put("engaged", &|| Ok(Node::Bool(facts.engaged)))?;
+        put("sandbox", &|| entity(self.levels.get(facts.sandbox.name())))?;
+        put("waived", &|| Ok(Node::Long(long(facts.waived))))?;
+        put("settings", &|| Ok(Node::Record(demands(settings, custody, &asks.roles))))?;
+        if let Some(about) = facts.about.as_deref().filter(|_| parts.has("about")) {
+            context.push(("about", person(about)));
+        }
+        let figures = [
+            ("mfa_age_ms", "mfa_age_ms", facts.mfa_age_ms.map(long)),
+            ("figures", "robust_accuracy_permille", facts.robust_accuracy_permille.map(i64::from)),
+            ("figures", "clean_drop_permille", facts.clean_drop_permille.map(i64::from)),
+            ("figures", "filtered_permille", facts.filtered_permille.map(i64::from)),
+        ];
+        for (part, name, figure) in figures {
+            context.extend(figure.filter(|_| parts.has(part)).map(|figure| (name, Node::Long(figure))));
+        }
+        let kinds = [
+            ("evidence.scan", "scan", &facts.scan),
+            ("evidence.screen", "screen", &facts.screen),
+            ("evidence.provenance", "provenance", &facts.provenance),
+            ("evidence.robustness", "robustness", &facts.robustness),
+            ("evidence.review", "review", &facts.review),
+        ];
+        let wanted = kinds.iter().filter(|(part, _, _)| parts.has(part));
+        let evidence: Vec<_> = wanted.map(|(_, name, facts)| (*name, evidence(&aged(settings, facts)))).collect();
+        if !evidence.is_empty() {
+            context.push(("evidence", Node::Record(evidence)));
+        }
+        Ok(context)
+    }
+}
+
+/// The facts with the vault's limit on the age of evidence applied.
+pub(crate) fn aged(settings: &Settings, facts: &EvidenceFacts) -> EvidenceFacts {
+    EvidenceFacts { fresh: facts.fresh && facts.age_ms <= settings.evidence_max_age_ms(), ..*facts }
+}
+
+fn evidence(facts: &EvidenceFacts) -> Node {
+    Node::Record(vec![
+        ("present", Node::Bool(facts.present)),
+        ("complete", Node::Bool(facts.complete)),
+        ("passes", Node::Bool(facts.passes)),
+        ("blocks", Node::Bool(facts.blocks)),
+        ("fresh", Node::Bool(facts.fresh)),
+        ("subject_matches", Node::Bool(facts.subject_matches)),
+        ("in_trail", Node::Bool(facts.in_trail)),
+        ("signer_allowed", Node::Bool(facts.signer_allowed)),
+        ("age_ms", Node::Long(long(facts.age_ms))),
+    ])
+}
+
+fn demands(settings: &Settings, custody: Custody, roles: &BTreeSet<Role>) -> Vec<(&'static str, Node)> {
+    let limit = |value: Option<u32>, default: u32| Node::Long(value.unwrap_or(default).into());
+    vec![
+        ("allow_no_scan", Node::Bool(settings.allows_no_scan(custody))),
+        ("allow_no_screen", Node::Bool(settings.allows_no_screen(custody))),
+        ("demand_passkey", Node::Bool(settings.login_min(roles) == LoginStrength::Passkey)),
+        ("demand_full", Node::Bool(settings.demand_level == DemandLevel::Full)),
+        ("demand_namespaces", Node::Bool(settings.demand_level == DemandLevel::NoCgroup)),
+        ("min_robust_accuracy_permille", limit(settings.min_robust_accuracy_permille, 0)),
+        ("max_clean_drop_permille", limit(settings.max_clean_drop_permille, PERMILLE_MAX)),
+        ("max_filtered_permille", limit(settings.max_filtered_permille, PERMILLE_MAX)),
+    ]
+}
+
+/// An entity as a document. INVARIANT: fields stand in alphabetical order (`memory.rs`).
+#[derive(Serialize)]
+pub(crate) struct EntityDocument<'a> {
+    attrs: Attributes<'a>,
+    parents: Vec<Uid<'a>>,
+    uid: Uid<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Attributes<'a> {
+    Person { human: bool },
+    Vault { solo: bool },
+    Artifact { kind: Uid<'a>, name: &'a str, state: Uid<'a> },
+}
+
+#[derive(Serialize)]
+struct Uid<'a> {
+    id: Cow<'a, str>,
+    r#type: &'static str,
+}
+
+fn document<'a>(kind: &'static str, id: impl Into<Cow<'a, str>>) -> Uid<'a> {
+    Uid { id: id.into(), r#type: kind }
+}
+
+/// The entities as documents: what the request says of the person, the vault and the artifact.
+pub(crate) fn entities(request: &Request) -> Vec<EntityDocument<'_>> {
+    let Request { principal, vault, resource, .. } = request;
+    let roles: BTreeSet<_> = principal.roles.iter().map(|role| role.name()).collect();
+    let mut all = vec![
+        EntityDocument {
+            attrs: Attributes::Person { human: principal.kind == PersonKind::Human },
+            parents: roles.into_iter().map(|role| document("Role", role)).collect(),
+            uid: document("Person", &principal.id),
+        },
+        EntityDocument {
+            attrs: Attributes::Vault { solo: vault.custody == Custody::Solo },
+            parents: Vec::new(),
+            uid: document("Vault", &vault.id),
+        },
+    ];
+    if let Resource::Artifact { name, state } = resource {
+        all.push(EntityDocument {
+            attrs: Attributes::Artifact {
+                kind: document("Kind", name.kind().to_string()),
+                name: name.name(),
+                state: document("State", state.name()),
+            },
+            parents: vec![document("Vault", &vault.id)],
+            uid: document("Artifact", name.to_string()),
+        });
+    }
+    all
+}
+
+fn named(kind: EntityTypeName, id: &str) -> EntityUid {
+    EntityUid::from_type_name_and_id(kind, EntityId::new(id))
+}
+
+fn unknown() -> String {
+    "a name that the schema does not have".to_owned()
+}
+
+pub(crate) fn say(error: impl std::fmt::Display) -> String {
+    printable(&error.to_string(), MESSAGE_CHARS_MAX)
+}
+
+/// Cedar has no number above `i64::MAX`; a count that large stays the largest.
+fn long(number: u64) -> i64 {
+    i64::try_from(number).unwrap_or(i64::MAX)
+}

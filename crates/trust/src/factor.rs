@@ -1,0 +1,17 @@
+//! What people and programs prove who they are with: codes, recovery codes, passwords, tokens.
+//!
+//! * [`totp`]: codes of authenticator apps (RFC 6238); a step is never accepted twice.
+//! * [`recovery`]: ten codes for the day on which the phone is lost; each is good once.
+//! * [`password`]: Argon2id, with the same work for a person who does not exist.
+//! * [`token`]: sessions and API tokens that secret scanners recognise; their SHA-256 alone is stored.
+//!
+//! What must stay true: what is compared with a secret is compared in constant time; what is stored cannot be used to log
+//! in, except the key of a [`totp::TotpSecret`], which is stored sealed or not at all; everything typed is bounded first.
+//!
+//! Absent on purpose: clocks, rows, lockouts (`access::lockout`), and passkeys, whose checks come with the server.
+
+mod base32;
+pub mod password;
+pub mod recovery;
+pub mod token;
+pub mod totp;
