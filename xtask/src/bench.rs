@@ -135,7 +135,7 @@ const BENCHES: &[Bench] = &[
         ratios: &[
             (
                 "/call_to_exec/0/min_ms",
-                "/whole_run_of_true/1/min_ms",
+                "/whole_run_of_true/3/min_ms",
                 "call to exec, ours / the whole of bubblewrap's run",
             ),
             ("/whole_run_of_true/1/p50_ms", "/whole_run_of_true/3/p50_ms", "whole run of `true`, ours / bubblewrap"),
