@@ -61,7 +61,7 @@ struct Person {
     denied: f64,
     case: Case,
     building: Case,
-    built_up: [f64; 4],
+    built_up: [f64; slow::CHANNELS.len()],
 }
 
 /// What a person did on the current day.
@@ -204,7 +204,8 @@ impl Person {
             let (novel, anew) = self.reader.read(&access.artifact, now_ms, library, &access.person);
             let bytes = access.bytes as f64;
             let beyond = self.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
-            let read = Amount { count: 1.0, bytes, novel, beyond, distinct: f64::from(u8::from(anew)) };
+            let flag = |is: bool| f64::from(u8::from(is));
+            let read = Amount { count: 1.0, bytes, novel, first: flag(novel > 0.0), beyond, distinct: flag(anew) };
             self.day.amount.add(read);
             let much = self.volumes.look(read, self.day.amount, now_ms, &mut peers.volumes);
             found.extend(much.filter(|_| measured).map(|much| (much.kind, much.evidence)));

@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 
 use ringfence_schema::{Digest, Severity, alert::Subject};
 
+use super::slow::CHANNELS;
 use crate::rules::Kind;
 
 /// One oddity.
@@ -70,12 +71,12 @@ pub(super) struct Gauges {
     /// Sums of cases, by days of people.
     totals: Gauge,
     /// The highest sums over days that people reached, of each kind.
-    slow: [[f64; BINS]; 4],
+    slow: [[f64; BINS]; CHANNELS.len()],
 }
 
 impl Default for Gauges {
     fn default() -> Self {
-        Self { kinds: BTreeMap::new(), totals: Gauge::default(), slow: [[0.0; BINS]; 4] }
+        Self { kinds: BTreeMap::new(), totals: Gauge::default(), slow: [[0.0; BINS]; CHANNELS.len()] }
     }
 }
 
@@ -104,7 +105,12 @@ impl Gauges {
 
     /// Notes the sums over days that a person reached, after `before`; which of them says most among those of all
     /// people, and how much.
-    pub(super) fn build_up(&mut self, before: &mut [f64; 4], sums: [f64; 4], people: f64) -> (f64, usize) {
+    pub(super) fn build_up(
+        &mut self,
+        before: &mut [f64; CHANNELS.len()],
+        sums: [f64; CHANNELS.len()],
+        people: f64,
+    ) -> (f64, usize) {
         let mut most = (0.0, 0);
         for (at, ((held, before), sum)) in self.slow.iter_mut().zip(before).zip(sums).enumerate() {
             if sum > *before {

@@ -15,8 +15,10 @@ pub(super) struct Slow {
     days: f64,
     /// Rate of new artifacts on an active day, learned from clipped days.
     novel: f64,
-    /// CUSUMs of new artifacts, bytes, both, and bytes beyond the usual of their artifacts.
-    pub(super) sums: [f64; 4],
+    /// Rate of artifacts never read before, whoever else reads them, learned alike.
+    first: f64,
+    /// CUSUMs of new artifacts, bytes, both, bytes beyond the usual of their artifacts, and artifacts never read before.
+    pub(super) sums: [f64; CHANNELS.len()],
     /// Bytes beyond the usual as a share of a day's, learned from clipped days.
     beyond: f64,
     since_day: u64,
@@ -29,6 +31,7 @@ pub(super) struct Slow {
 pub(super) struct Pooled {
     days: f64,
     novel: f64,
+    first: f64,
     scales: Recent<256>,
 }
 
@@ -59,8 +62,7 @@ impl Slow {
             return None;
         }
         let rate = self.rate(role);
-        let raised = 2.0 * rate + 1.5;
-        let novel = amount.novel * (raised / rate).ln() - (raised - rate);
+        let novel = raised_rate(amount.novel, rate, 2.0 * rate + 1.5);
         let bytes = self.bytes_ratio(amount.bytes, shared, role);
         if self.sums.iter().all(|sum| *sum <= 0.0) {
             self.since_day = day;
@@ -69,7 +71,10 @@ impl Slow {
         self.total.add(amount);
         let novel = novel.clamp(-3.0, DAY_MAX);
         let beyond = (BEYOND_SLOPE * (amount.beyond - BEYOND_LEAST - 2.0 * self.beyond)).clamp(-1.5, DAY_MAX);
-        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, BOTH_MAX), beyond];
+        // Colleagues' artifacts are hardly new for a day or three: a project begins. Day after day they are a collection.
+        let usual = self.first_rate(role);
+        let first = raised_rate(amount.first, usual, 3.0 * usual + 3.0).clamp(-2.0, FIRST_MAX);
+        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, BOTH_MAX), beyond, first];
         for (sum, ratio) in self.sums.iter_mut().zip(ratios) {
             *sum = (*sum + ratio).max(0.0);
         }
@@ -106,10 +111,13 @@ impl Slow {
             let step = if self.days <= 8.0 { 1.0 / (self.days - WARM_UP_DAYS + 2.0) } else { step };
             self.beyond += (amount.beyond.min(2.0 * self.beyond + 0.2) - self.beyond) * step;
             self.novel += (amount.novel.min(1.5 * rate + 0.5) - self.novel) * step;
+            let usual = self.first_rate(role);
+            self.first += (amount.first.min(1.5 * usual + 0.5) - self.first) * step;
         }
         role.days += 1.0;
         let step = if role.days < 40.0 { 1.0 / role.days } else { 0.025 };
         role.novel += (amount.novel.min(4.0 * role.novel + 3.0) - role.novel) * step;
+        role.first += (amount.first.min(4.0 * role.first + 3.0) - role.first) * step;
     }
 
     /// So many bytes in days of this person, once those are known.
@@ -123,9 +131,23 @@ impl Slow {
 
     /// Own rate of new artifacts, drawn to the role's while there are few days.
     fn rate(&self, role: &Pooled) -> f64 {
-        let days = (self.days - WARM_UP_DAYS).max(0.0);
-        ((self.novel * days + role.rate() * ROLE_DAYS) / (days + ROLE_DAYS)).max(0.2)
+        self.drawn(self.novel, role.rate())
     }
+
+    /// The same for artifacts never read before.
+    fn first_rate(&self, role: &Pooled) -> f64 {
+        self.drawn(self.first, if role.days < 10.0 { 3.0 } else { role.first })
+    }
+
+    fn drawn(&self, own: f64, role: f64) -> f64 {
+        let days = (self.days - WARM_UP_DAYS).max(0.0);
+        ((own * days + role * ROLE_DAYS) / (days + ROLE_DAYS)).max(0.2)
+    }
+}
+
+/// Logarithm of the likelihood ratio of a count under a raised Poisson rate against the usual one.
+fn raised_rate(count: f64, usual: f64, raised: f64) -> f64 {
+    count * (raised / usual).ln() - (raised - usual)
 }
 
 fn log(bytes: f64) -> f64 {
@@ -133,11 +155,12 @@ fn log(bytes: f64) -> f64 {
 }
 
 /// What the sums are about, in their order.
-pub(super) const CHANNELS: [&str; 4] = [
+pub(super) const CHANNELS: [&str; 5] = [
     "artifacts that are not theirs, day after day",
     "more bytes than usual, day after day",
     "more bytes and artifacts than usual, day after day",
     "more of each artifact than is usually read of it, day after day",
+    "artifacts never read before, day after day",
 ];
 /// Active days in which everything is new.
 const WARM_UP_DAYS: f64 = 4.0;
@@ -153,6 +176,8 @@ const SCALE: f64 = 0.6;
 const SHIFT: f64 = 1.1;
 /// Most that one day adds: no burst of a day or three is slow.
 const DAY_MAX: f64 = 2.2;
+/// The same of artifacts that only this person never read before: a project's first days are many.
+const FIRST_MAX: f64 = 1.1;
 /// Share of a day's bytes from which on more than is usual of the artifacts counts, and how fast.
 const BEYOND_LEAST: f64 = 0.3;
 const BEYOND_SLOPE: f64 = 2.0;

@@ -13,6 +13,8 @@ pub(super) struct Amount {
     pub(super) count: f64,
     pub(super) bytes: f64,
     pub(super) novel: f64,
+    /// Artifacts that this person never read before, whoever else does.
+    pub(super) first: f64,
     /// Reads of artifacts that this person did not read in the two hours before.
     pub(super) distinct: f64,
     /// Bytes beyond what is usually read of an artifact, in what this person reads on a usual day.
@@ -24,6 +26,7 @@ impl Amount {
         self.count += other.count;
         self.bytes += other.bytes;
         self.novel += other.novel;
+        self.first += other.first;
         self.beyond += other.beyond;
         self.distinct += other.distinct;
     }
