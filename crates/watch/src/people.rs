@@ -232,8 +232,11 @@ impl Person {
         let usual = self.gap_max_days;
         self.gap_max_days = self.gap_max_days.max(gap);
         if gap < DORMANT_DAYS || watched_days < DORMANT_DAYS || gap < 1.5 * usual {
-            let absent = self.absent.as_ref().filter(|absent| now_ms.saturating_sub(absent.since_ms) < DAY_MS);
-            return absent.cloned();
+            let absent = self.absent.as_ref().filter(|absent| now_ms.saturating_sub(absent.since_ms) < DAY_MS)?;
+            // Who comes back from a holiday goes on with what they had; who comes in their place looks around.
+            let Amount { first, distinct, .. } = self.day.amount;
+            let strange = if first >= STRANGE_MIN { (first / distinct.max(1.0) - STRANGE_SHARE).max(0.0) } else { 0.0 };
+            return Some(Evidence { weight: absent.weight + STRANGE_WEIGHT * strange, ..absent.clone() });
         }
         // Two weeks are a holiday with its weekends; from three on it is an absence.
         let weight =
@@ -306,6 +309,10 @@ const LEARN_DAYS: u64 = 3;
 const NEWCOMER_DAYS: f64 = 7.0;
 /// Days without use from which on an account may be dormant.
 const DORMANT_DAYS: f64 = 10.0;
+/// Artifacts never read before, their share of all, and what that weighs, after an absence.
+const STRANGE_MIN: f64 = 4.0;
+const STRANGE_SHARE: f64 = 0.3;
+const STRANGE_WEIGHT: f64 = 5.0;
 /// Days of a long holiday with its weekends.
 const HOLIDAY_DAYS: f64 = 14.0;
 /// People who are followed at a time.

@@ -84,7 +84,7 @@ fn a_first_day_says_nothing() {
 
 /// The measurement: `cargo test --release -p ringfence-watch -- --ignored --nocapture months_of_fifty_people`.
 #[test]
-#[ignore = "eighty months of fifty people, half a minute in release"]
+#[ignore = "eighty months of fifty people, a minute in release"]
 fn months_of_fifty_people() {
     let sets = [
         ("company, tuned", Customs::company(), 1..21),

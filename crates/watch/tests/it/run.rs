@@ -99,7 +99,7 @@ fn honest_jobs_of_a_few_minutes_raise_nothing() {
 
 /// The measurement: `cargo test --release -p ringfence-watch -- --ignored --nocapture honest_run_hours`.
 #[test]
-#[ignore = "a day of simulated runs, half a minute in release"]
+#[ignore = "two hundred simulated hours, some minutes in release"]
 fn honest_run_hours() {
     for (name, jobs, seed, with_plan) in [
         ("tuned", jobs::tuned(), 1, true),
@@ -345,7 +345,7 @@ fn bad_jobs_are_flagged_in_time_and_as_what_they_are() {
 
 /// The measurement: `cargo test --release -p ringfence-watch -- --ignored --nocapture every_bad_job`.
 #[test]
-#[ignore = "hundreds of jobs, half a minute in release"]
+#[ignore = "thousands of jobs, some minutes in release"]
 fn every_bad_job_in_every_honest_one() {
     for (name, jobs, seed, with_plan) in [
         ("tuned", jobs::tuned(), 10, true),
