@@ -39,7 +39,8 @@ const LAYERS: &[(&str, &[&str])] = &[
             "reach", "catalog",
         ],
     ),
-    ("cli", &["engine"]),
+    ("server", &["engine"]),
+    ("cli", &["engine", "server"]),
 ];
 
 /// Longest source file in lines.
