@@ -9,7 +9,7 @@
 use crate::{entropy::Entropy, id::VaultId, secret::Secret, sign::SigningKey};
 
 mod kek;
-mod key_file;
+pub(crate) mod key_file;
 mod purpose;
 mod wrap;
 

@@ -7,7 +7,7 @@
 //! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
 //! * [`merkle`], [`checkpoint`], [`tiles`]: the trail's tree, its proofs, its signed heads, and its layout as static files.
 //! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
-//! * [`factor`]: codes, recovery codes, passwords and tokens, by which people and programs say who they are.
+//! * [`factor`]: passkeys, codes, recovery codes, passwords and tokens, by which people and programs say who they are.
 //! * [`detached`]: signatures of others over whole folders: [`oms`] (OpenSSF Model Signing), [`minisign`], [`sums`]
 //!   (`SHA256SUMS`); with [`ecdsa`] keys, X.509 [`certificate`]s and hashed [`content`].
 //!
@@ -17,6 +17,7 @@
 
 #![forbid(unsafe_code)]
 
+mod base64url;
 pub mod certificate;
 pub mod checkpoint;
 pub mod content;
@@ -27,6 +28,7 @@ pub mod ecdsa;
 pub mod entropy;
 pub mod factor;
 pub mod feed;
+mod foreign_key;
 mod id;
 pub mod ident;
 pub mod keys;

@@ -164,6 +164,10 @@ impl Kek {
         Ok(kek)
     }
 
+    pub(crate) fn secret(&self) -> &Secret {
+        &self.secret
+    }
+
     /// Its name, as in [`WrappedKey::wrapped_by`].
     pub fn id(&self) -> KeyId {
         self.id

@@ -91,20 +91,29 @@ pub enum KeyFileError {
 /// Reads the key file at `path`.
 pub(super) fn read(path: &Path) -> Result<(KeyId, Secret), KeyFileError> {
     let io = |source| KeyFileError::Io { path: path.to_owned(), source };
-    let mut file = OpenOptions::new()
-        .read(true)
-        // Not through a link, and not waiting for a writer of a named pipe.
-        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
-        .open(path)
-        .map_err(io)?;
-    check(path, &file)?;
+    let (mut file, bytes) = open_private(path)?;
+    if bytes != FILE_BYTES as u64 {
+        return Err(KeyFileError::Size { path: path.to_owned(), bytes });
+    }
     let mut text = Zeroizing::new([0; FILE_BYTES]);
     file.read_exact(text.as_mut_slice()).map_err(io)?;
     parse(text.as_slice()).ok_or_else(|| KeyFileError::Damaged { path: path.to_owned() })
 }
 
-/// Judges the opened file, not its name, so that nobody can swap it in between.
-fn check(path: &Path, file: &File) -> Result<(), KeyFileError> {
+/// Opens a regular file that belongs to this user, with mode 0600; with its size in bytes.
+pub(crate) fn open_private(path: &Path) -> Result<(File, u64), KeyFileError> {
+    let file = OpenOptions::new()
+        .read(true)
+        // Not through a link, and not waiting for a writer of a named pipe.
+        .custom_flags((OFlag::O_NOFOLLOW | OFlag::O_NONBLOCK | OFlag::O_CLOEXEC).bits())
+        .open(path)
+        .map_err(|source| KeyFileError::Io { path: path.to_owned(), source })?;
+    let bytes = check(path, &file)?;
+    Ok((file, bytes))
+}
+
+/// Judges the opened file, not its name, so that nobody can swap it in between. Answers with its size.
+fn check(path: &Path, file: &File) -> Result<u64, KeyFileError> {
     let path = path.to_owned();
     let facts = match file.metadata() {
         Ok(facts) => facts,
@@ -120,14 +129,16 @@ fn check(path: &Path, file: &File) -> Result<(), KeyFileError> {
     if mode != MODE {
         return Err(KeyFileError::Mode { path, mode });
     }
-    if facts.len() != FILE_BYTES as u64 {
-        return Err(KeyFileError::Size { path, bytes: facts.len() });
-    }
-    Ok(())
+    Ok(facts.len())
 }
 
 /// Writes a new key file at `path`.
 pub(super) fn create(path: &Path, id: KeyId, secret: &Secret) -> Result<(), KeyFileError> {
+    create_private(path, &format(id, secret))
+}
+
+/// Writes a new file at `path` with mode 0600; it and its directory are on disk when this returns.
+pub(crate) fn create_private(path: &Path, bytes: &[u8]) -> Result<(), KeyFileError> {
     let io = |source| KeyFileError::Io { path: path.to_owned(), source };
     let mut file = OpenOptions::new()
         .write(true)
@@ -139,7 +150,7 @@ pub(super) fn create(path: &Path, id: KeyId, secret: &Secret) -> Result<(), KeyF
     let written = file
         // A umask may have taken more than others' rights.
         .set_permissions(Permissions::from_mode(MODE))
-        .and_then(|()| file.write_all(&format(id, secret)))
+        .and_then(|()| file.write_all(bytes))
         .and_then(|()| file.sync_all())
         .and_then(|()| sync_parent(path));
     written.map_err(|source| {

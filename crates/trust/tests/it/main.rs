@@ -9,6 +9,7 @@ mod keys;
 mod merkle;
 mod oms;
 mod own_vectors;
+mod passkeys;
 mod pins;
 mod published;
 mod roots;
