@@ -43,6 +43,10 @@ pub enum Action {
     Enrol,
     /// Invite or remove a person, give or take a role, reset another's factors.
     Appoint,
+    /// Log in, or prove a factor again.
+    Enter,
+    /// End one's own session or token.
+    Leave,
     /// File an alert.
     Raise,
     /// Say that an alert was seen, and until when it counts as dealt with.
@@ -53,7 +57,7 @@ pub enum Action {
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 21] = [
         Self::Init,
         Self::Receive,
         Self::Inspect,
@@ -70,6 +74,8 @@ impl Action {
         Self::Configure,
         Self::Enrol,
         Self::Appoint,
+        Self::Enter,
+        Self::Leave,
         Self::Raise,
         Self::Acknowledge,
         Self::Deliver,
@@ -94,6 +100,8 @@ impl Action {
             Self::Configure => "configure",
             Self::Enrol => "enrol",
             Self::Appoint => "appoint",
+            Self::Enter => "enter",
+            Self::Leave => "leave",
             Self::Raise => "raise",
             Self::Acknowledge => "acknowledge",
             Self::Deliver => "deliver",

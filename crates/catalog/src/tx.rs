@@ -42,12 +42,14 @@ pub enum Table {
     Ref,
     /// The vault's policy.
     Policy,
-    /// People.
+    /// People, with their roles and factors.
     Person,
-    /// Their second factors.
-    Factor,
-    /// Who has which role.
-    Role,
+    /// Their sessions.
+    Session,
+    /// Tokens of people and programs.
+    Token,
+    /// Requests that wait for the approval of others.
+    Request,
     /// Findings that were waived.
     Waiver,
     /// Keys and evidence that no longer count.
@@ -65,8 +67,9 @@ impl Table {
             Self::Ref => "ref",
             Self::Policy => "policy",
             Self::Person => "person",
-            Self::Factor => "factor",
-            Self::Role => "role",
+            Self::Session => "session",
+            Self::Token => "token",
+            Self::Request => "request",
             Self::Waiver => "waiver",
             Self::Revocation => "revocation",
             Self::Root => "root",

@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource};
+use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource, factors};
 use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, StoredEntry, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
@@ -31,6 +31,7 @@ use crate::{
     bundle::canonical,
     error::EngineError,
     record::Version,
+    team::Caller,
     vault::{Vault, catalog_error, pin_error, store_error},
 };
 
@@ -219,9 +220,22 @@ impl Vault<'_> {
     /// The same for an effect that leaves something worth keeping even where it fails.
     pub(crate) fn act_salvaging<T>(
         &self,
-        act: Act,
+        mut act: Act,
         effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
+        if self.root.epoch() != self.current_root().epoch() {
+            // Whoever held it alone does not go on alone once it is shared.
+            return Err(EngineError::NotPermitted { what: "the vault's trust root has changed; open it again".to_owned() });
+        }
+        self.state_caller(&mut act);
+        let act = act;
+        if let Some(scope) = &self.caller.scope
+            && !scope.contains(&act.action)
+        {
+            let says = format!("this token is not good for `{}`", act.action);
+            self.deny(act.action, &act.subject, &says)?;
+            return Err(EngineError::Refused { gate: act.action.name(), subject: act.subject, reasons: vec![says] });
+        }
         let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
         let openings = intent_openings(&act, &decisions)?;
         if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
@@ -248,9 +262,36 @@ impl Vault<'_> {
         }
     }
 
+    /// Fills in what the caller brings: how strongly it logged in, and when it proved a second factor.
+    fn state_caller(&self, act: &mut Act) {
+        let Caller { login, proven, first_enrolment, in_run, .. } = &self.caller;
+        act.facts.login = *login;
+        act.facts.mfa_age_ms = factors::mfa_age_ms(*proven, (self.settings.now)());
+        act.facts.first_enrolment = *first_enrolment;
+        act.facts.in_run |= in_run;
+    }
+
+    /// Records that somebody was turned away before any policy was asked.
+    pub(crate) fn deny(&self, action: Action, subject: &str, says: &str) -> Result<(), EngineError> {
+        let act = Act {
+            action,
+            resources: Vec::new(),
+            facts: Facts::default(),
+            request: json!({}),
+            subject: subject.to_owned(),
+            reach: Reach::Inside,
+        };
+        let openings = BTreeMap::from([
+            ("subject".to_owned(), json!(subject)),
+            ("policy".to_owned(), json!({"reasons": [{"says": says}]})),
+        ]);
+        self.record(EntryKind::Denial, &act, None, &openings)?;
+        self.hold()
+    }
+
     fn decide(&self, act: &Act, resource: &Resource) -> Decision {
         self.policies.decide(&Request {
-            principal: self.owner.clone(),
+            principal: self.caller.person.clone(),
             action: act.action,
             resource: resource.clone(),
             vault: self.facts(),
@@ -281,7 +322,11 @@ impl Vault<'_> {
         let entropy = &mut SystemEntropy::new();
         let mut commits = BTreeMap::new();
         let mut salted = BTreeMap::new();
-        for (name, value) in openings {
+        let Caller { key, address, .. } = &self.caller;
+        let from = (key.is_some() || address.is_some())
+            .then(|| ("from".to_owned(), json!({"key": key.map(|key| key.to_string()), "address": address})));
+        let from = BTreeMap::from_iter(from);
+        for (name, value) in openings.iter().chain(&from) {
             let salt: [u8; 32] = entropy::bytes(entropy);
             let opening = Opening { salt: hex(&salt), value: value.clone() };
             let commitment = opening.commitment().map_err(|error| EngineError::incomplete("trail entry", error))?;
@@ -295,7 +340,7 @@ impl Vault<'_> {
             time: (self.settings.now)(),
             kind,
             action: act.action.name().to_owned(),
-            actor: self.owner.id.clone(),
+            actor: self.caller.person.id.clone(),
             of: closes.map(|(intent, _)| intent),
             outcome: closes.map(|(_, outcome)| outcome),
             commits,
@@ -323,6 +368,7 @@ impl Vault<'_> {
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
         let blobs = self.seal_blobs(blobs)?;
+        let changes_team = others.iter().any(|row| matches!(row.table, Table::Person | Table::Session | Table::Token));
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
             for key in &relied {
                 if tx.view().key(*key)?.is_none_or(|key| key.wraps.is_empty()) {
@@ -349,6 +395,9 @@ impl Vault<'_> {
         let index = index.map_err(Failure::into_engine)?;
         for sealed in sealed {
             self.store.adopt(sealed);
+        }
+        if changes_team {
+            self.team.forget();
         }
         Ok((value, index))
     }
@@ -518,7 +567,7 @@ impl Vault<'_> {
                 time: (self.settings.now)(),
                 kind: EntryKind::Outcome,
                 action: open.entry.action.clone(),
-                actor: self.owner.id.clone(),
+                actor: self.caller.person.id.clone(),
                 of: Some(open.index),
                 outcome: Some(outcome),
                 commits: BTreeMap::new(),

@@ -358,7 +358,7 @@ impl Vault<'_> {
         if found.is_none() {
             return Err(EngineError::NotFound { what: "alert", name: id.to_string() });
         }
-        let said = Acknowledgement { id, by: self.owner.id.clone(), at: now, reason, until };
+        let said = Acknowledgement { id, by: self.caller.person.id.clone(), at: now, reason, until };
         let act = Act {
             action: Action::Acknowledge,
             resources: vec![Resource::Vault],

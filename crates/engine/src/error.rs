@@ -4,6 +4,8 @@
 
 use std::{io, path::PathBuf};
 
+use ringfence_schema::Timestamp;
+
 /// Why a use case ended without its result.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -80,6 +82,21 @@ pub enum EngineError {
         /// What.
         what: String,
     },
+    /// Whoever asks has not shown who they are. It does not say what was wrong.
+    #[error("not signed in, or what was presented is not good")]
+    NotSignedIn,
+    /// Too many wrong attempts.
+    #[error("too many wrong attempts: nothing is checked before {until}")]
+    Locked {
+        /// When the next one is looked at.
+        until: Timestamp,
+    },
+    /// Too much at once.
+    #[error("{what}; try again in a moment")]
+    Busy {
+        /// What there is too much of.
+        what: &'static str,
+    },
     /// Something was changed that nobody may change.
     #[error("`{what}` was tampered with: {detail}")]
     Tampered {
@@ -141,8 +158,12 @@ impl EngineError {
             }
             Self::Refused { .. } => ExitClass::No,
             Self::Reach(error) => of_reach(error),
-            Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } => ExitClass::Incomplete,
-            Self::WrongKey { .. } | Self::NotPermitted { .. } => ExitClass::NotPermitted,
+            Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } | Self::Busy { .. } => {
+                ExitClass::Incomplete
+            }
+            Self::WrongKey { .. } | Self::NotPermitted { .. } | Self::NotSignedIn | Self::Locked { .. } => {
+                ExitClass::NotPermitted
+            }
             Self::Tampered { .. } => ExitClass::Tampered,
             Self::Interrupted => ExitClass::Interrupted,
         }

@@ -13,10 +13,11 @@ use std::{
     io::Read as _,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
+    sync::{Arc, Mutex, PoisonError, RwLock},
 };
 
-use ringfence_access::{Custody, NamespaceState, Person, Policies, VaultFacts, VaultPolicy};
-use ringfence_catalog::{Catalog, CatalogError};
+use ringfence_access::{Custody, NamespaceState, Policies, VaultFacts, VaultPolicy};
+use ringfence_catalog::{Catalog, CatalogError, Table};
 use ringfence_schema::{canon, evidence::EvidenceKind};
 use ringfence_store::{GroupKeys, Store, StoreKeys, disk::Disk};
 use ringfence_trust::{
@@ -37,20 +38,45 @@ use crate::{
     bundle::{canonical, sync_folder, write_synced},
     error::EngineError,
     settings::{Asked, Settings},
+    team::{Caller, TeamDesk},
 };
 
-/// An open vault.
+/// An open vault, in the hands of somebody who acts: [`Vault::acting`] puts it into other hands.
 pub struct Vault<'s> {
     pub(crate) settings: &'s Settings<'s>,
-    pub(crate) root: TrustRoot,
+    pub(crate) root: Arc<TrustRoot>,
+    pub(crate) policies: Arc<Policies>,
+    pub(crate) caller: Caller,
+    core: Arc<Core>,
+}
+
+/// What everybody who acts in a vault has in common.
+pub struct Core {
     pub(crate) pins: Pins,
     pub(crate) catalog: Catalog,
     pub(crate) store: Store,
     pub(crate) keys: Keys,
-    pub(crate) policies: Policies,
-    pub(crate) owner: Person,
     pub(crate) desk: Desk,
+    pub(crate) team: TeamDesk,
+    /// The newest epoch of the trust root, and the policies that hold now.
+    current: RwLock<Current>,
+    /// Signs the epoch that makes a solo vault a shared one.
+    root_key: Mutex<Option<SigningKey>>,
     lock: fs::File,
+}
+
+#[derive(Clone)]
+struct Current {
+    root: Arc<TrustRoot>,
+    policies: Arc<Policies>,
+}
+
+impl std::ops::Deref for Vault<'_> {
+    type Target = Core;
+
+    fn deref(&self) -> &Core {
+        &self.core
+    }
 }
 
 /// The keys that the engine itself uses; the log key is with the catalog, pack keys are with the store.
@@ -165,6 +191,9 @@ impl<'s> Vault<'s> {
         let catalog_path = folder.join(CATALOG_FILE);
         let opened = open_keys(settings, &file.vault, &kek, &catalog_path)?;
         check_pin(settings, &root, &opened.root_key)?;
+        // While one person holds the vault, the root's key waits for the day on which it is shared; afterwards no process
+        // that merely opens the vault keeps it.
+        let root_key = root.document().solo.then_some(opened.root_key);
         let signer_vault = file.vault;
         let log = opened.log;
         let signer = move |size: u64, digest: ringfence_schema::Digest| {
@@ -173,19 +202,22 @@ impl<'s> Vault<'s> {
         let catalog = Catalog::open(&catalog_path, Box::new(signer)).map_err(|error| catalog_error(&error))?;
         let store = Store::open(&folder.join(STORE_FOLDER), disk(), opened.store, opened.packs)
             .map_err(|error| store_error(&error))?;
-        let policies = policies(settings)?;
-        let vault = Self {
-            settings,
-            root,
+        let root = Arc::new(newest_root(settings, &catalog, root)?);
+        let policies = Arc::new(policies(settings)?);
+        // Whoever opens a solo vault is its owner; in a shared one nobody is anybody before they have logged in.
+        let caller = if root.document().solo { Caller::owner() } else { Caller::console() };
+        let core = Core {
             pins: open_pins(settings)?,
             catalog,
             store,
             keys: opened.keys,
-            policies,
-            owner: Person::owner(OWNER),
             desk: Desk::default(),
+            team: TeamDesk::default(),
+            current: RwLock::new(Current { root: root.clone(), policies: policies.clone() }),
+            root_key: Mutex::new(root_key),
             lock,
         };
+        let vault = Self { settings, root, policies, caller, core: Arc::new(core) };
         vault.check_held()?;
         if alone {
             vault.recover()?;
@@ -213,12 +245,57 @@ impl<'s> Vault<'s> {
         }
     }
 
-    /// Adds a project's forbids to the policies of this process.
+    /// The same vault in the hands of `caller`, under the newest root and policies.
+    pub fn acting(&self, caller: Caller) -> Self {
+        let Current { root, policies } = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        Self { settings: self.settings, root, policies, caller, core: self.core.clone() }
+    }
+
+    /// The next epoch of the trust root, which says that several people share the vault.
+    pub(crate) fn shared_root(&self) -> Result<TrustRoot, EngineError> {
+        let key = self.root_key.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = key.as_ref().ok_or_else(|| EngineError::incomplete("trust root", "its key is not held here"))?;
+        let mut document = self.root.next_document((self.settings.now)());
+        document.solo = false;
+        document.sign(&[key]).map_err(|error| EngineError::incomplete("trust root", error))
+    }
+
+    /// The newest epoch of the root; a handle that was given out before it acts no more.
+    pub(crate) fn current_root(&self) -> Arc<TrustRoot> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).root.clone()
+    }
+
+    /// Makes sure that no other process has the vault open, and would go on as its only owner.
+    pub(crate) fn alone(&self) -> Result<(), EngineError> {
+        let path = self.settings.vault.join(LOCK_FILE);
+        let alone = self.lock.try_lock();
+        // The attempt gives the shared lock up, whatever comes of it.
+        self.lock.lock_shared().map_err(EngineError::io(&path))?;
+        match alone {
+            Ok(()) => Ok(()),
+            Err(fs::TryLockError::WouldBlock) => Err(EngineError::Busy { what: "another process has this vault open" }),
+            Err(fs::TryLockError::Error(error)) => Err(EngineError::io(path)(error)),
+        }
+    }
+
+    /// Follows a root whose row has just been committed: into the file, into the pins, into every later caller.
+    pub(crate) fn adopt_root(&self, root: TrustRoot) -> Result<(), EngineError> {
+        keep_root(self.settings, &root)?;
+        self.current.write().unwrap_or_else(PoisonError::into_inner).root = Arc::new(root);
+        *self.root_key.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Who acts.
+    pub fn caller(&self) -> &Caller {
+        &self.caller
+    }
+
+    /// Adds a project's forbids to the policies under which this caller acts.
     pub(crate) fn tighten(&mut self, forbids: &[String]) -> Result<(), String> {
         for text in forbids {
-            let policies = Policies::builtin().map_err(|error| error.to_string())?;
-            let before = std::mem::replace(&mut self.policies, policies);
-            self.policies = before.with_project(text).map_err(|error| error.to_string())?;
+            let before = Policies::clone(&self.policies);
+            self.policies = Arc::new(before.with_project(text).map_err(|error| error.to_string())?);
         }
         Ok(())
     }
@@ -239,9 +316,6 @@ impl<'s> Vault<'s> {
         VaultFacts { id: self.id().to_string(), custody }
     }
 }
-
-/// Opaque id of the one person of an embedded vault.
-const OWNER: &str = "owner";
 
 /// Everything that a new vault begins with.
 struct Birth {
@@ -540,6 +614,33 @@ fn read_root(folder: &Path, id: &VaultId) -> Result<TrustRoot, EngineError> {
     } else {
         Err(EngineError::tampered(path.display().to_string(), "it belongs to another vault"))
     }
+}
+
+/// The root in the catalog where that is the next epoch after the one in the file: a crash came between the two.
+fn newest_root(settings: &Settings<'_>, catalog: &Catalog, root: TrustRoot) -> Result<TrustRoot, EngineError> {
+    let row = catalog.read(|view| view.row(Table::Root, b"root")).map_err(|error: CatalogError| catalog_error(&error))?;
+    match row {
+        Some(file) if file == root.file() => Ok(root),
+        Some(file) => {
+            let next = root.succeed(&file).map_err(|error| EngineError::tampered("trust root", error))?;
+            keep_root(settings, &next)?;
+            Ok(next)
+        }
+        None => Err(EngineError::tampered("trust root", "its row is missing")),
+    }
+}
+
+fn keep_root(settings: &Settings<'_>, root: &TrustRoot) -> Result<(), EngineError> {
+    let folder = &settings.vault;
+    let part = folder.join(".root.json");
+    match fs::remove_file(&part) {
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(EngineError::io(&part)(error)),
+        _ => {}
+    }
+    write_synced(&part, root.file())?;
+    fs::rename(&part, folder.join(ROOT_FILE)).map_err(EngineError::io(folder))?;
+    sync_folder(folder)?;
+    open_pins(settings)?.save(root).map_err(|error| pin_error(&error))
 }
 
 /// Where a version's bytes are.

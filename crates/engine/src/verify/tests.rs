@@ -151,7 +151,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
             summary: [].into(),
         })?;
         if flawed == Flaw::OtherPolicy {
-            vault.policies = ringfence_access::Policies::builtin().expect("the built-in policies");
+            vault.policies = std::sync::Arc::new(ringfence_access::Policies::builtin().expect("the built-in policies"));
         }
         made.into_effect(&mut version, &mut effect);
         if let Some(row) = version.evidence.last_mut() {

@@ -3,4 +3,6 @@
 
 mod alerts;
 mod delivery;
+mod team;
+mod totp;
 mod world;

@@ -1,0 +1,165 @@
+//! Several people in one vault: who they are, how they come in, what holds while they are in.
+//!
+//! * [`Caller`]: who acts, as each request brings it; [`crate::Vault::acting`] puts the vault into their hands.
+//! * `people`: invited, given roles, disabled; `enrol`: their passkeys, passwords, apps and recovery codes;
+//! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `session`, `token`: what
+//!   proves it afterwards, and how it ends.
+//! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
+//!   a row: waiting times, ceremonies under way, when a session was last seen.
+//!
+//! What must stay true: a human without a second factor can enrol one and do nothing else, and there is no switch for it;
+//! an unknown name and a wrong password cannot be told apart, by the answer or by its time; secrets are stored as hashes,
+//! or sealed where they are needed again; every change passes through the one door in [`crate::Vault`]; what another
+//! process changed holds here within [`FRESH_MS`].
+
+mod desk;
+mod enrol;
+mod login;
+mod people;
+mod rows;
+mod session;
+mod token;
+
+use std::{collections::BTreeSet, fmt, net::IpAddr};
+
+use ringfence_access::{Action, LoginStrength, Person, PersonKind, Role};
+use ringfence_schema::Timestamp;
+use ringfence_trust::factor::token::TokenId;
+use serde::Serialize;
+
+pub(crate) use desk::TeamDesk;
+pub use desk::{FRESH_MS, HASHES_AT_ONCE};
+pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
+pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};
+pub use people::{INVITATION_LIFE_MS, Invitation, Invite, SETUP_LIFE_MS};
+pub use ringfence_trust::factor::passkey;
+pub use session::{SESSION_IDLE_MS, SESSION_LIFE_MS, SessionView};
+pub use token::{TOKEN_LIFE_MS_MAX, TokenTerms, TokenView};
+
+/// Who acts.
+#[derive(Debug, Clone)]
+pub struct Caller {
+    /// The person or program, with the roles that the rows give.
+    pub person: Person,
+    /// How strongly it logged in.
+    pub login: LoginStrength,
+    /// When a second factor was proven last in this session.
+    pub proven: Option<Timestamp>,
+    /// It came by an invitation, has no factor yet, and may enrol one.
+    pub first_enrolment: bool,
+    /// It is a run that this vault started.
+    pub in_run: bool,
+    /// The session or token that it came with.
+    pub key: Option<TokenId>,
+    /// Where it calls from.
+    pub address: Option<IpAddr>,
+    /// What its token is good for; `None`: everything that its roles allow.
+    pub scope: Option<BTreeSet<Action>>,
+}
+
+impl Caller {
+    /// The one person of an embedded vault.
+    pub(crate) fn owner() -> Self {
+        Self::bare(Person::owner("owner"))
+    }
+
+    /// Whoever sits at the machine of a shared vault and has not logged in: nobody.
+    pub(crate) fn console() -> Self {
+        Self::bare(Person { id: "console".to_owned(), kind: PersonKind::Human, roles: BTreeSet::new() })
+    }
+
+    /// `person`, with nothing proven.
+    pub(crate) fn bare(person: Person) -> Self {
+        Self {
+            person,
+            login: LoginStrength::Any,
+            proven: None,
+            first_enrolment: false,
+            in_run: false,
+            key: None,
+            address: None,
+            scope: None,
+        }
+    }
+
+    /// The same from this address.
+    #[must_use]
+    pub fn from(self, address: Option<IpAddr>) -> Self {
+        Self { address, ..self }
+    }
+}
+
+/// The opaque id of a person or program: `p-` and sixteen characters, made here and never chosen.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct PersonId(pub(crate) String);
+
+impl PersonId {
+    /// The id as the trail has it.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Display for PersonId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<&str> for PersonId {
+    /// Whatever stands there; an id that nobody has is found nowhere.
+    fn from(text: &str) -> Self {
+        Self(text.to_owned())
+    }
+}
+
+/// How somebody stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, serde::Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Status {
+    /// Has been invited and has no factor yet.
+    Invited,
+    /// May log in.
+    Active,
+    /// May not, and has no session.
+    Disabled,
+}
+
+/// A person or program, as pages and listings show it. No secret is in it.
+#[derive(Debug, Clone, Serialize)]
+pub struct PersonView {
+    /// The id.
+    pub id: PersonId,
+    /// The name to log in with.
+    pub name: String,
+    /// What people call them.
+    pub display: String,
+    /// Human, or a program.
+    pub kind: PersonKind,
+    /// How they stand.
+    pub status: Status,
+    /// Their roles, sorted.
+    pub roles: Vec<Role>,
+    /// Their factors, oldest first.
+    pub factors: Vec<FactorView>,
+    /// Recovery codes that are left.
+    pub recovery_codes: usize,
+    /// Who invited them; `None` for the first administrator.
+    pub invited_by: Option<PersonId>,
+    /// Since when they are known.
+    pub since: Timestamp,
+}
+
+/// A factor, as pages and listings show it.
+#[derive(Debug, Clone, Serialize)]
+pub struct FactorView {
+    /// Names it among the person's factors.
+    pub id: String,
+    /// `passkey`, `password`, `totp`, `federated`.
+    pub kind: &'static str,
+    /// What its owner calls it.
+    pub label: String,
+    /// When it was enrolled.
+    pub since: Timestamp,
+}
