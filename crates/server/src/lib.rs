@@ -1,5 +1,19 @@
 //! The team's control plane: the engine behind TLS.
 //!
 //! Every rule is the engine's; what is here is the way to it. The async world begins and ends in this crate.
+//!
+//! * [`serve`]: connections. TLS 1.3 with the post-quantum group first, an authority of our own, limits, a graceful stop.
+//! * [`guard`]: what every request passes: host, path, origin, rates; what every answer carries.
+//! * [`routes`]: the table of routes, each with its permission; who calls ([`routes::seat`]).
+//! * [`problem`]: errors as documents. [`health`]: whether it lives, and can work.
+//!
+//! A server is put together in this order: [`serve::tls::Tls`], [`serve::Exposure`], [`serve::Listener`] (now the port is
+//! known), [`guard::hosts::Hosts`], [`guard::Guard`], [`routes::Routes::service`], [`serve::Listener::serve`].
 
 #![forbid(unsafe_code)]
+
+pub mod guard;
+pub mod health;
+pub mod problem;
+pub mod routes;
+pub mod serve;
