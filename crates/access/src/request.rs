@@ -81,6 +81,10 @@ impl Action {
         Self::Deliver,
     ];
 
+    /// What the built-in policies hold for dangerous: it needs a second factor that was proven within ten minutes.
+    pub const DANGEROUS: [Self; 6] =
+        [Self::Configure, Self::Appoint, Self::Export, Self::Release, Self::Restore, Self::Destroy];
+
     /// The name in policies, trail entries and messages.
     pub fn name(self) -> &'static str {
         match self {

@@ -225,7 +225,9 @@ impl Vault<'_> {
     ) -> Result<(T, u64), EngineError> {
         if self.root.epoch() != self.current_root().epoch() {
             // Whoever held it alone does not go on alone once it is shared.
-            return Err(EngineError::NotPermitted { what: "the vault's trust root has changed; open it again".to_owned() });
+            return Err(EngineError::NotPermitted {
+                what: "the vault's trust root has changed; open it again".to_owned(),
+            });
         }
         self.state_caller(&mut act);
         let act = act;

@@ -2,7 +2,8 @@
 //!
 //! * [`Caller`]: who acts, as each request brings it; [`crate::Vault::acting`] puts the vault into their hands.
 //! * `people`: invited, given roles, disabled; `enrol`: their passkeys, passwords, apps and recovery codes;
-//! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `session`, `token`: what
+//! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `device`: a command line, let
+//!   in by somebody who is in; `session`, `token`: what
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
 //!   a row: waiting times, ceremonies under way, when a session was last seen.
@@ -13,6 +14,7 @@
 //! process changed holds here within [`FRESH_MS`].
 
 mod desk;
+mod device;
 mod enrol;
 mod login;
 mod people;
@@ -29,6 +31,7 @@ use serde::Serialize;
 
 pub(crate) use desk::TeamDesk;
 pub use desk::{FRESH_MS, HASHES_AT_ONCE};
+pub use device::{DEVICE_LIFE_MS, DEVICE_POLL_S, DeviceAnswer, DeviceAsk, DeviceOffer};
 pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
 pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};
 pub use people::{INVITATION_LIFE_MS, Invitation, Invite, SETUP_LIFE_MS};

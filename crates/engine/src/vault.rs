@@ -618,7 +618,8 @@ fn read_root(folder: &Path, id: &VaultId) -> Result<TrustRoot, EngineError> {
 
 /// The root in the catalog where that is the next epoch after the one in the file: a crash came between the two.
 fn newest_root(settings: &Settings<'_>, catalog: &Catalog, root: TrustRoot) -> Result<TrustRoot, EngineError> {
-    let row = catalog.read(|view| view.row(Table::Root, b"root")).map_err(|error: CatalogError| catalog_error(&error))?;
+    let row =
+        catalog.read(|view| view.row(Table::Root, b"root")).map_err(|error: CatalogError| catalog_error(&error))?;
     match row {
         Some(file) if file == root.file() => Ok(root),
         Some(file) => {

@@ -272,6 +272,8 @@ fn dangerous_acts_need_a_recent_second_factor() {
         request(Action::Configure, vault.clone(), Shared),
         request(Action::Appoint, vault.clone(), Shared),
     ];
+    let tried: std::collections::BTreeSet<Action> = cases.iter().map(|request| request.action).collect();
+    assert_eq!(tried, Action::DANGEROUS.into());
     for request in cases {
         for age in [None, Some(STEP_UP_WINDOW_MS), Some(u64::MAX)] {
             only(&builtin(), "step-up-within-ten-minutes", &request, |request| request.facts.mfa_age_ms = age);

@@ -10,7 +10,7 @@ use ringfence_catalog::CatalogError;
 use ringfence_schema::{Digest, Timestamp};
 use ringfence_trust::factor::token::TokenId;
 
-use super::{login::Ceremonies, rows::Members};
+use super::{device::Devices, login::Ceremonies, rows::Members};
 use crate::{
     error::EngineError,
     vault::{Vault, catalog_error},
@@ -29,6 +29,7 @@ pub(crate) struct TeamDesk {
     loaded: Mutex<Option<Loaded>>,
     pub(crate) lockouts: Mutex<Lockouts>,
     pub(crate) ceremonies: Mutex<Ceremonies>,
+    pub(crate) devices: Mutex<Devices>,
     /// When each session was last seen.
     seen: Mutex<BTreeMap<TokenId, Timestamp>>,
     hashing: Hashing,

@@ -178,8 +178,8 @@ impl Vault<'_> {
             .map_err(|error| EngineError::incomplete("authenticator app", error))?;
         let step = TotpCode::parse(&first.code).ok().and_then(|code| secret.accepts(&code, now, None));
         let step = step.ok_or_else(|| usage("the app's code is not the one that belongs to this key now"))?;
-        let password = Password::chosen(first.password, &[&row.name, &row.display])
-            .map_err(|error| usage(&error.to_string()))?;
+        let password =
+            Password::chosen(first.password, &[&row.name, &row.display]).map_err(|error| usage(&error.to_string()))?;
         let hash = {
             let _turn = self.team.hashing()?;
             password

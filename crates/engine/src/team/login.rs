@@ -77,6 +77,13 @@ pub struct Origin {
     pub client: String,
 }
 
+/// On what a session rests.
+pub(crate) struct Begun {
+    pub(crate) login: LoginStrength,
+    pub(crate) proven: Timestamp,
+    pub(crate) what: &'static str,
+}
+
 /// A ceremony under way.
 pub(crate) struct Ceremony {
     pub(crate) challenge: Challenge,
@@ -137,7 +144,8 @@ impl Vault<'_> {
     ) -> Result<Entered, EngineError> {
         let now = (self.settings.now)();
         let ceremony = locked(&self.team.ceremonies).end(ceremony, now);
-        let ceremony = ceremony.filter(|ceremony| ceremony.purpose == Purpose::Login).ok_or(EngineError::NotSignedIn)?;
+        let ceremony =
+            ceremony.filter(|ceremony| ceremony.purpose == Purpose::Login).ok_or(EngineError::NotSignedIn)?;
         let _turn = self.team.factor_turn();
         let members = self.members_now()?;
         let holder = members.people.values().find(|row| row.passkey(assertion).is_some());
@@ -174,7 +182,8 @@ impl Vault<'_> {
         let stored = known.as_ref().and_then(|row| row.password.as_ref()).map(|row| &row.hash);
         let right = {
             let _turn = self.team.hashing()?;
-            password::check(stored, &typed, Cost::default()).map_err(|error| EngineError::incomplete("password", error))?
+            password::check(stored, &typed, Cost::default())
+                .map_err(|error| EngineError::incomplete("password", error))?
         };
         let _turn = self.team.factor_turn();
         // The row again, because another login may have used up a code while this one hashed.
@@ -248,7 +257,7 @@ impl Vault<'_> {
         Ok(())
     }
 
-    /// Begins a session for `row`, whose factors were shown.
+    /// Begins a session for `row`, whose factors were shown just now.
     pub(crate) fn enter(
         &self,
         row: PersonRow,
@@ -257,8 +266,19 @@ impl Vault<'_> {
         now: Timestamp,
     ) -> Result<Entered, EngineError> {
         let login = factors::strength(proofs).ok_or(EngineError::NotSignedIn)?;
-        let caller =
-            Caller { login, proven: Some(now), address: origin.address, ..Caller::bare(row.person()) };
+        self.begin_session(row, &Begun { login, proven: now, what: "log in" }, origin, now)
+    }
+
+    /// Begins a session for `row`.
+    pub(crate) fn begin_session(
+        &self,
+        row: PersonRow,
+        begun: &Begun,
+        origin: &Origin,
+        now: Timestamp,
+    ) -> Result<Entered, EngineError> {
+        let Begun { login, proven, what } = *begun;
+        let caller = Caller { login, proven: Some(proven), address: origin.address, ..Caller::bare(row.person()) };
         let vault = self.acting(caller);
         let token = Token::random(TokenKind::Session, &mut SystemEntropy::new());
         let until = now.plus_millis(SESSION_LIFE_MS);
@@ -267,7 +287,7 @@ impl Vault<'_> {
             person: row.id.clone(),
             login,
             since: now,
-            proven: now,
+            proven,
             until,
             address: origin.address,
             client: origin.client.chars().filter(|c| !c.is_control()).take(CLIENT_CHARS_MAX).collect(),
@@ -280,7 +300,7 @@ impl Vault<'_> {
             action: Action::Enter,
             resources: vec![Resource::Vault],
             facts: Facts::default(),
-            request: json!({"what": "log in", "proofs": proofs}),
+            request: json!({"what": what, "login": login}),
             subject: row.name.clone(),
             reach: Reach::Inside,
         };

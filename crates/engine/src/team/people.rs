@@ -146,7 +146,9 @@ impl Vault<'_> {
         let mut row = self.someone(who)?;
         let before = std::mem::replace(&mut row.roles, roles.clone());
         if self.leaves_no_owner(&row)? {
-            return Err(EngineError::Usage { what: "somebody has to be the owner; appoint another one first".to_owned() });
+            return Err(EngineError::Usage {
+                what: "somebody has to be the owner; appoint another one first".to_owned(),
+            });
         }
         self.appoint("set roles", &row, json!({"from": before, "to": roles}))?;
         Ok(row.view())
@@ -158,7 +160,9 @@ impl Vault<'_> {
         row.status = Status::Disabled;
         row.invitation = None;
         if self.leaves_no_owner(&row)? {
-            return Err(EngineError::Usage { what: "somebody has to be the owner; appoint another one first".to_owned() });
+            return Err(EngineError::Usage {
+                what: "somebody has to be the owner; appoint another one first".to_owned(),
+            });
         }
         let members = self.members()?;
         let act = self.appointment("disable", &row, json!({"reason": reason}));
@@ -304,7 +308,8 @@ fn new_id() -> PersonId {
 /// What people may be called: one line of visible characters.
 pub(crate) fn display_name(typed: &str) -> Result<String, EngineError> {
     let name = typed.trim();
-    let fits = (1..=DISPLAY_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(|c| c.is_control() || is_bidi(c));
+    let fits =
+        (1..=DISPLAY_CHARS_MAX).contains(&name.chars().count()) && !name.chars().any(|c| c.is_control() || is_bidi(c));
     if fits {
         Ok(name.to_owned())
     } else {

@@ -64,14 +64,15 @@ impl Vault<'_> {
     fn of_session(&self, token: &Token, address: Option<IpAddr>) -> Result<Caller, EngineError> {
         let now = (self.settings.now)();
         let members = self.members()?;
-        let row = members.sessions.get(&token.id()).filter(|row| row.token.is(token)).ok_or(EngineError::NotSignedIn)?;
+        let row =
+            members.sessions.get(&token.id()).filter(|row| row.token.is(token)).ok_or(EngineError::NotSignedIn)?;
         let person = members.people.get(&row.person).filter(|person| person.status == Status::Active);
         let person = person.ok_or(EngineError::NotSignedIn)?;
         if now >= row.until || now < row.since {
             return Err(EngineError::NotSignedIn);
         }
         let alive = |seen: Timestamp| now.millis().saturating_sub(seen.millis()) <= SESSION_IDLE_MS;
-        if !self.team.touch(token.id(), row.proven, now, alive) {
+        if !self.team.touch(token.id(), row.since.max(row.proven), now, alive) {
             return Err(EngineError::NotSignedIn);
         }
         Ok(Caller {

@@ -7,11 +7,11 @@ use std::{
 
 use ringfence_engine::{
     EngineError, Settings, Vault,
-    schema::report::VerifyVerdict,
     access::{Action, LoginStrength, PersonKind, Role},
+    schema::report::VerifyVerdict,
     team::{
-        Caller, Enrolled, Enrollee, Entered, FirstPassword, Invite, Offer, Origin, PersonId, SESSION_IDLE_MS, Status,
-        TokenTerms,
+        Caller, DeviceAnswer, Enrolled, Enrollee, Entered, FirstPassword, Invite, Offer, Origin, PersonId,
+        SESSION_IDLE_MS, Status, TokenTerms,
         passkey::{Challenge, RelyingParty, SoftKey, UserHandle},
     },
     trail::{Filter, ShownEntry},
@@ -119,7 +119,10 @@ fn the_first_administrator_makes_the_vault_a_shared_one() {
     // Whoever opens the files now is nobody; the new epoch of the root is pinned and verifies.
     let opened = Vault::open(&settings).unwrap();
     assert!(opened.is_shared());
-    assert!(matches!(opened.set_roles(&ana.id, &BTreeSet::new()), Err(EngineError::Usage { .. } | EngineError::Refused { .. })));
+    assert!(matches!(
+        opened.set_roles(&ana.id, &BTreeSet::new()),
+        Err(EngineError::Usage { .. } | EngineError::Refused { .. })
+    ));
     let denied = opened.disable(&ana.id, "no reason");
     assert!(denied.is_err());
     let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
@@ -220,8 +223,10 @@ fn code(uri: &str, world: &World) -> String {
         let value = b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567".iter().position(|known| *known == c).unwrap();
         bits.extend((0..5).rev().map(|bit| (value >> bit) & 1));
     }
-    let key: Vec<u8> =
-        bits.chunks_exact(8).map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | u8::try_from(*bit).unwrap())).collect();
+    let key: Vec<u8> = bits
+        .chunks_exact(8)
+        .map(|byte| byte.iter().fold(0, |byte, bit| byte << 1 | u8::try_from(*bit).unwrap()))
+        .collect();
     crate::totp::code(&key, world.now().millis() / 30_000)
 }
 
@@ -232,12 +237,8 @@ fn a_password_counts_only_with_a_code_and_each_code_once() {
     let vault = init(&settings);
     let ana = first(&vault);
     let owner = vault.acting(caller(&vault, &ana.token));
-    let invite = Invite {
-        name: "ben".into(),
-        display: "Ben".into(),
-        kind: PersonKind::Human,
-        roles: [Role::Auditor].into(),
-    };
+    let invite =
+        Invite { name: "ben".into(), display: "Ben".into(), kind: PersonKind::Human, roles: [Role::Auditor].into() };
     let token = owner.invite(&invite).unwrap().token.unwrap();
     let who = Enrollee::Invited { token: &token, names: None };
     let offer = vault.begin_totp("Ringfence", who).unwrap();
@@ -306,12 +307,8 @@ fn tokens_do_what_their_scope_says_from_where_they_may() {
     let vault = init(&settings);
     let ana = first(&vault);
     let owner = vault.acting(caller(&vault, &ana.token));
-    let invite = Invite {
-        name: "ci".into(),
-        display: "CI".into(),
-        kind: PersonKind::Service,
-        roles: [Role::Researcher].into(),
-    };
+    let invite =
+        Invite { name: "ci".into(), display: "CI".into(), kind: PersonKind::Service, roles: [Role::Researcher].into() };
     let service = owner.invite(&invite).unwrap();
     assert!(service.token.is_none());
     let terms = TokenTerms {
@@ -366,4 +363,29 @@ fn secrets_are_nowhere_in_the_catalog() {
     for needle in [secret, b"192.0.2.7".as_slice(), b"laptop"] {
         assert!(!bytes.windows(needle.len()).any(|window| window == needle));
     }
+}
+
+#[test]
+fn a_device_is_let_in_once_and_is_no_stronger_than_who_confirmed_it() {
+    let world = World::new(&[]);
+    let settings = world.settings();
+    let vault = init(&settings);
+    let ana = first(&vault);
+    world.pass(11 * 60 * 1_000);
+    let offer = vault.begin_device(&origin());
+    assert!(matches!(vault.poll_device(&offer.device), Ok(DeviceAnswer::Pending)));
+    let owner = vault.acting(caller(&vault, &ana.token));
+    let typed = offer.user_code.to_lowercase().replace('-', " ");
+    assert_eq!(owner.device(&typed).unwrap().client, "test");
+    owner.confirm_device(&typed).unwrap();
+    assert!(owner.confirm_device(&typed).is_err());
+    let Ok(DeviceAnswer::Entered(entered)) = vault.poll_device(&offer.device) else { panic!("not in") };
+    assert!(matches!(vault.poll_device(&offer.device), Err(EngineError::NotSignedIn)));
+    let device = vault.acting(caller(&vault, &entered.token));
+    let invite = Invite { name: "ben".into(), display: "Ben".into(), kind: PersonKind::Human, roles: BTreeSet::new() };
+    assert!(device.invite(&invite).unwrap_err().to_string().contains("ten minutes"));
+    let late = vault.begin_device(&origin());
+    world.pass(10 * 60 * 1_000);
+    assert!(owner.confirm_device(&late.user_code).is_err());
+    assert!(matches!(vault.poll_device(&late.device), Err(EngineError::NotSignedIn)));
 }
