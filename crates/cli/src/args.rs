@@ -1,5 +1,6 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
+pub(crate) mod team;
 pub(crate) mod trail;
 pub(crate) mod watch;
 
@@ -39,7 +40,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
-    ("Operate", &["trail", "drill", "doctor", "completions"]),
+    ("Operate", &["trail", "drill", "serve", "doctor", "completions"]),
 ];
 
 /// The table of commands, with the groups in its help.
@@ -200,6 +201,11 @@ pub(crate) enum Command {
     Stop(watch::StopArgs),
     /// Say what works on this machine, what does not, and what to do
     Doctor,
+    /// Serve the vault to a team over TLS: pages, API, people with passkeys and roles
+    #[command(
+        after_help = "Examples:\n  ringfence serve\n  ringfence serve --listen 0.0.0.0:8443 --host vault.example.org\n  ringfence serve --host vault.example.org --certificate chain.pem --key key.pem"
+    )]
+    Serve(team::ServeArgs),
     /// Print completions for a shell
     Completions {
         /// The shell

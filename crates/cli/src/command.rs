@@ -18,6 +18,7 @@ use crate::{
 mod drill;
 mod files;
 mod run;
+mod serve;
 mod show;
 mod supply;
 mod trail;
@@ -31,6 +32,9 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
     }
     if cli.format == Format::Sarif && !matches!(cli.command, Some(Command::Scan(_) | Command::Screen(_))) {
         return Err(EngineError::Usage { what: "`--format sarif` is for findings: `scan` and `screen`".into() });
+    }
+    if let Some(Command::Serve(args)) = &cli.command {
+        return serve::serve(lasting(&cli, printer)?, printer, args);
     }
     let progress = Terminal::new(printer);
     let places = Places::find(&cli)?;
@@ -69,9 +73,26 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Watch(args) => watch::watch(&settings, printer, &args),
         Command::Drill { action } => drill::drill(&settings, printer, &action),
         Command::Stop(args) => watch::stop(&settings, printer, &args),
+        // Dealt with above: its settings outlive this function.
+        Command::Serve(_) => Ok(ExitClass::Usage),
         Command::Doctor => show::doctor(&settings, printer),
         Command::Completions { shell } => completions(printer, shell),
     }
+}
+
+/// Settings that last as long as the process: the server's threads use them.
+fn lasting(cli: &Cli, printer: Printer) -> Result<&'static Settings<'static>, EngineError> {
+    let places = Places::find(cli)?;
+    let config = places.config.clone();
+    Ok(Box::leak(Box::new(Settings {
+        vault: places.vault,
+        config: places.config,
+        program: place::program()?,
+        now: &place::now,
+        passphrase: &place::passphrase,
+        reach: Box::leak(Box::new(move || place::reach(&config))),
+        progress: Box::leak(Box::new(Terminal::new(printer))),
+    })))
 }
 
 /// `completions`.

@@ -220,31 +220,11 @@ impl Vault<'_> {
     /// The same for an effect that leaves something worth keeping even where it fails.
     pub(crate) fn act_salvaging<T>(
         &self,
-        mut act: Act,
+        act: Act,
         effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
-        if self.root.epoch() != self.current_root().epoch() {
-            // Whoever held it alone does not go on alone once it is shared.
-            return Err(EngineError::NotPermitted {
-                what: "the vault's trust root has changed; open it again".to_owned(),
-            });
-        }
-        self.state_caller(&mut act);
-        let act = act;
-        if let Some(scope) = &self.caller.scope
-            && !scope.contains(&act.action)
-        {
-            let says = format!("this token is not good for `{}`", act.action);
-            self.deny(act.action, &act.subject, &says)?;
-            return Err(EngineError::Refused { gate: act.action.name(), subject: act.subject, reasons: vec![says] });
-        }
-        let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
+        let (act, decisions) = self.decided(act)?;
         let openings = intent_openings(&act, &decisions)?;
-        if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
-            self.record(EntryKind::Denial, &act, None, &openings)?;
-            self.hold()?;
-            return Err(refusal(&act, &decisions));
-        }
         let intent = self.record(EntryKind::Intent, &act, None, &openings)?;
         let mut salvage = Salvage::default();
         let done = match effect(&mut salvage) {
@@ -262,6 +242,59 @@ impl Vault<'_> {
                 Err(error)
             }
         }
+    }
+
+    /// Decides whether the caller may look at `what`, and records that they did before they see any of it: names, versions,
+    /// reports, people, the trail. In a vault of one person nothing is recorded: there is nobody to tell it of.
+    pub fn look(&self, what: &str) -> Result<(), EngineError> {
+        if !self.is_shared() {
+            return Ok(());
+        }
+        let act = Act {
+            action: Action::Read,
+            resources: vec![Resource::Vault],
+            facts: Facts::default(),
+            request: json!({"what": what}),
+            subject: what.to_owned(),
+            reach: Reach::Inside,
+        };
+        let (act, decisions) = self.decided(act)?;
+        let openings = intent_openings(&act, &decisions)?;
+        let (draft, sealed) = self.draft(EntryKind::Intent, &act, None, &openings)?;
+        let done = self.draft(EntryKind::Outcome, &act, Some((0, Outcome::Done)), &BTreeMap::new())?;
+        // One transaction: what follows is reading, which cannot come between the two.
+        let written = self.catalog.commit(|tx| {
+            let intent = tx.append(draft, Some(&sealed), Vec::new())?;
+            let (mut draft, sealed) = done;
+            draft.of = Some(intent);
+            tx.append(draft, Some(&sealed), Vec::new()).map(drop)
+        });
+        written.map_err(|error: CatalogError| catalog_error(&error))
+    }
+
+    /// Asks the policies, with what the caller brings filled in. What is refused is recorded, and an error.
+    fn decided(&self, mut act: Act) -> Result<(Act, Vec<Decision>), EngineError> {
+        if self.root.epoch() != self.current_root().epoch() {
+            // Whoever held it alone does not go on alone once it is shared.
+            let what = "the vault's trust root has changed; open it again".to_owned();
+            return Err(EngineError::NotPermitted { what });
+        }
+        self.state_caller(&mut act);
+        if let Some(scope) = &self.caller.scope
+            && !scope.contains(&act.action)
+        {
+            let says = format!("this token is not good for `{}`", act.action);
+            self.deny(act.action, &act.subject, &says)?;
+            return Err(EngineError::Refused { gate: act.action.name(), subject: act.subject, reasons: vec![says] });
+        }
+        let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
+        if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
+            let openings = intent_openings(&act, &decisions)?;
+            self.record(EntryKind::Denial, &act, None, &openings)?;
+            self.hold()?;
+            return Err(refusal(&act, &decisions));
+        }
+        Ok((act, decisions))
     }
 
     /// Fills in what the caller brings: how strongly it logged in, and when it proved a second factor.

@@ -126,6 +126,8 @@ const CATALOG_FILE: &str = "catalog.sqlite";
 const STORE_FOLDER: &str = "store";
 const LOCK_FILE: &str = "lock";
 const POLICY_FILE: &str = "policy.toml";
+/// Below so many free bytes a server takes no more work, so that what is under way can still be recorded.
+const FREE_BYTES_MIN: u128 = 64 << 20;
 /// Largest small file of the vault, in bytes.
 const SMALL_FILE_BYTES_MAX: u64 = 1 << 20;
 
@@ -283,6 +285,18 @@ impl<'s> Vault<'s> {
         keep_root(self.settings, &root)?;
         self.current.write().unwrap_or_else(PoisonError::into_inner).root = Arc::new(root);
         *self.root_key.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Whether work can be taken: the catalog can be read, and there is room to record it.
+    pub fn readiness(&self) -> Result<(), EngineError> {
+        self.catalog.size().map_err(|error| catalog_error(&error))?;
+        let folder = &self.settings.vault;
+        let space = nix::sys::statvfs::statvfs(folder).map_err(|error| EngineError::io(folder)(error.into()))?;
+        let free = u128::from(space.blocks_available()) * u128::from(space.fragment_size());
+        if free < FREE_BYTES_MIN {
+            return Err(EngineError::Io { path: folder.clone(), source: std::io::ErrorKind::StorageFull.into() });
+        }
         Ok(())
     }
 

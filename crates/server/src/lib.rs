@@ -12,8 +12,11 @@
 
 #![forbid(unsafe_code)]
 
+pub mod api;
+pub mod app;
 pub mod guard;
 pub mod health;
 pub mod problem;
 pub mod routes;
+pub mod run;
 pub mod serve;

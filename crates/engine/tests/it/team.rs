@@ -389,3 +389,18 @@ fn a_device_is_let_in_once_and_is_no_stronger_than_who_confirmed_it() {
     assert!(owner.confirm_device(&late.user_code).is_err());
     assert!(matches!(vault.poll_device(&late.device), Err(EngineError::NotSignedIn)));
 }
+
+#[test]
+fn who_looks_is_on_record_and_who_may_not_sees_nothing() {
+    let world = World::new(&[]);
+    let settings = world.settings();
+    let vault = init(&settings);
+    let ana = first(&vault);
+    let eve = join(&vault, &ana, "eve", &[]);
+    let before = vault.trail(1).unwrap()[0].index;
+    vault.acting(caller(&vault, &ana.token)).look("artifacts").unwrap();
+    assert!(matches!(vault.acting(caller(&vault, &eve.token)).look("artifacts"), Err(EngineError::Refused { .. })));
+    let since = vault.trail(10).unwrap();
+    let words: Vec<_> = since.iter().filter(|entry| entry.index > before).map(ShownEntry::word).collect();
+    assert_eq!(words, ["intended", "done", "denied"]);
+}

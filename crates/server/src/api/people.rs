@@ -1,0 +1,121 @@
+//! Who is here, and with which roles.
+
+use std::collections::BTreeSet;
+
+use axum::{
+    extract::{Path, State},
+    http::StatusCode,
+    response::IntoResponse as _,
+};
+use ringfence_engine::{
+    access::{Action, PersonKind, Role},
+    team::{Caller, Invitation, Invite, PersonId},
+};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    app::App,
+    guard::json::Json,
+    problem::Answer,
+    routes::{Intake, Route, Verb, seat::Seat},
+};
+
+pub(super) fn routes() -> Vec<Route<App, Caller>> {
+    use Action::{Appoint, Read};
+    use Verb::{Get, Post, Put};
+    vec![
+        Route::acting(Read, Get, "/api/v1/people", "everybody, with roles and factors", people),
+        Route::acting(Read, Get, "/api/v1/people/{who}", "one person or program", person),
+        Route::acting(Appoint, Post, "/api/v1/people", "invites a person, or makes a program known", invite)
+            .takes(Intake::Json),
+        Route::acting(Appoint, Put, "/api/v1/people/{who}/roles", "gives somebody exactly these roles", roles)
+            .takes(Intake::Json),
+        Route::acting(Appoint, Post, "/api/v1/people/{who}/disable", "shuts somebody out, at once", disable)
+            .takes(Intake::Json),
+        Route::acting(Appoint, Post, "/api/v1/people/{who}/enable", "lets somebody in again", enable),
+        Route::acting(Appoint, Post, "/api/v1/people/{who}/reset", "takes all factors away and invites anew", reset)
+            .takes(Intake::Json),
+    ]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewPerson {
+    name: String,
+    display: String,
+    #[serde(default)]
+    kind: PersonKind,
+    roles: BTreeSet<Role>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Roles {
+    roles: BTreeSet<Role>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    reason: String,
+}
+
+async fn people(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let people = app.look(seat.into_principal(), "people", |vault| vault.people()).await?;
+    Ok(Json(json!({"people": people})).into_response())
+}
+
+async fn person(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<String>) -> Answer {
+    let what = format!("person {who}");
+    let person = app.look(seat.into_principal(), what, move |vault| vault.person(&who)).await?;
+    Ok(Json(json!({"person": person})).into_response())
+}
+
+async fn invite(seat: Seat<Caller>, State(app): State<App>, Json(new): Json<NewPerson>) -> Answer {
+    let NewPerson { name, display, kind, roles } = new;
+    let invite = Invite { name, display, kind, roles };
+    let invitation = app.work(seat.into_principal(), move |vault, _| vault.invite(&invite)).await?;
+    invitation_answer(StatusCode::CREATED, &invitation)
+}
+
+async fn roles(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<String>, Json(new): Json<Roles>) -> Answer {
+    let who = PersonId::from(who.as_str());
+    let person = app.work(seat.into_principal(), move |vault, _| vault.set_roles(&who, &new.roles)).await?;
+    Ok(Json(json!({"person": person})).into_response())
+}
+
+async fn disable(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(who): Path<String>,
+    Json(why): Json<Because>,
+) -> Answer {
+    let who = PersonId::from(who.as_str());
+    let person = app.work(seat.into_principal(), move |vault, _| vault.disable(&who, &why.reason)).await?;
+    Ok(Json(json!({"person": person})).into_response())
+}
+
+async fn enable(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<String>) -> Answer {
+    let who = PersonId::from(who.as_str());
+    let person = app.work(seat.into_principal(), move |vault, _| vault.enable(&who)).await?;
+    Ok(Json(json!({"person": person})).into_response())
+}
+
+async fn reset(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(who): Path<String>,
+    Json(why): Json<Because>,
+) -> Answer {
+    let who = PersonId::from(who.as_str());
+    let invitation = app.work(seat.into_principal(), move |vault, _| vault.reset_factors(&who, &why.reason)).await?;
+    invitation_answer(StatusCode::OK, &invitation)
+}
+
+/// The invitation's token is shown here once; whoever invited hands it over.
+fn invitation_answer(status: StatusCode, invitation: &Invitation) -> Answer {
+    let token = invitation.token.as_ref().map(|token| token.as_str());
+    let body = json!({"person": invitation.person, "invitation": token, "until": invitation.until});
+    Ok((status, Json(body)).into_response())
+}

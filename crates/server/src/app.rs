@@ -1,0 +1,175 @@
+//! The application behind the routes: one open vault, and who acts in it.
+//!
+//! [`App`] is the state of every handler. The engine is synchronous, so [`App::work`] takes each use case to a thread of
+//! its own; what only reads memory (who somebody is) happens where it is asked. No rule is decided here.
+
+use std::{fmt, net::IpAddr, sync::Arc};
+
+use axum::http::HeaderMap;
+use ringfence_engine::{
+    EngineError, ExitClass, Vault,
+    access::{Action, factors::step_up_holds},
+    schema::Timestamp,
+    team::{Caller, Origin, passkey::RelyingParty},
+};
+
+use crate::{
+    problem::{Kind, Problem},
+    routes::{
+        Permission,
+        seat::{Account, Authenticator, Credential, Known, Refusal},
+    },
+    serve::Peer,
+};
+
+/// What every handler shares. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Inner>);
+
+struct Inner {
+    vault: Vault<'static>,
+    party: RelyingParty,
+    now: fn() -> Timestamp,
+}
+
+impl fmt::Debug for App {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "App({})", self.0.party.id())
+    }
+}
+
+impl App {
+    /// Serves `vault` to browsers for which it is `party`.
+    pub fn new(vault: Vault<'static>, party: RelyingParty, now: fn() -> Timestamp) -> Self {
+        Self(Arc::new(Inner { vault, party, now }))
+    }
+
+    /// For whom passkeys are made.
+    pub fn party(&self) -> &RelyingParty {
+        &self.0.party
+    }
+
+    /// The clock.
+    pub fn now(&self) -> Timestamp {
+        (self.0.now)()
+    }
+
+    /// Carries out a use case as `caller`, on a thread that may wait.
+    pub async fn work<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        work: impl FnOnce(&Vault<'static>, &RelyingParty) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        self.apart(move || work(&app.0.vault.acting(caller), &app.0.party)).await
+    }
+
+    /// Reads as `caller`: that they look at `what` is decided, and recorded, before anything is read.
+    pub async fn look<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        what: impl Into<String>,
+        read: impl FnOnce(&Vault<'static>) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let what = what.into();
+        self.work(caller, move |vault, _| {
+            vault.look(&what)?;
+            read(vault)
+        })
+        .await
+    }
+
+    /// Carries out what needs nobody to be signed in: ways in.
+    pub async fn work_open<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Vault<'static>, &RelyingParty) -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let app = self.clone();
+        self.apart(move || work(&app.0.vault, &app.0.party)).await
+    }
+
+    async fn apart<T: Send + 'static>(
+        &self,
+        work: impl FnOnce() -> Result<T, EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        match tokio::task::spawn_blocking(work).await {
+            Ok(result) => result.map_err(|error| problem(&error)),
+            Err(_) => Err(Problem::new(Kind::Internal)),
+        }
+    }
+
+    /// Finds out who presents something. A route that names an action turns away here whoever's token is not good for it,
+    /// and asks for a step up where the engine would; the engine decides again.
+    pub fn authenticator(&self) -> Authenticator<Caller> {
+        let app = self.clone();
+        Authenticator::new(move |ask| {
+            let found = app.find(&ask.credential, ask.permission, ask.peer);
+            async move { found }
+        })
+    }
+
+    fn find(&self, credential: &Credential, permission: Permission, peer: Peer) -> Result<Known<Caller>, Refusal> {
+        let presented = match credential {
+            Credential::Session(presented) | Credential::Token(presented) => presented.expose(),
+            Credential::Certificate(_) => return Err(Refusal::SignIn),
+        };
+        let caller = self.0.vault.authenticate(presented, Some(peer.address.ip())).map_err(|error| match error {
+            EngineError::NotSignedIn => Refusal::SignIn,
+            _ => Refusal::Unavailable,
+        })?;
+        if let Permission::Action(action) = permission {
+            if caller.scope.as_ref().is_some_and(|scope| !scope.contains(&action)) {
+                return Err(Refusal::Denied(vec![format!("this token is not good for `{action}`")]));
+            }
+            let human = caller.person.kind == ringfence_engine::access::PersonKind::Human;
+            if human && needs_step_up(action) && !step_up_holds(caller.proven, self.now()) {
+                return Err(Refusal::StepUp);
+            }
+        }
+        let account = Account(caller.person.id.as_str().into());
+        Ok(Known { principal: caller, account })
+    }
+
+    /// Whether the vault can take work: it says why not.
+    pub fn readiness(&self) -> Result<(), Vec<String>> {
+        self.0.vault.readiness().map_err(|error| vec![what_is_wrong(&error)])
+    }
+}
+
+fn needs_step_up(action: Action) -> bool {
+    action == Action::Enrol || Action::DANGEROUS.contains(&action)
+}
+
+/// Where a request comes from, as logins are recorded.
+pub fn origin(address: IpAddr, headers: &HeaderMap) -> Origin {
+    let client = headers.get(axum::http::header::USER_AGENT).and_then(|value| value.to_str().ok()).unwrap_or("unnamed");
+    Origin { address: Some(address), client: client.to_owned() }
+}
+
+/// An engine's error as others may see it: what is wrong with the request in full, what is wrong here by kind alone.
+pub fn problem(error: &EngineError) -> Problem {
+    match error {
+        EngineError::NotSignedIn => Problem::new(Kind::SignIn),
+        EngineError::Locked { .. } => Problem::about(Kind::TooMany, "too many wrong attempts; wait before the next"),
+        EngineError::Busy { what } => Problem::about(Kind::Unavailable, *what).retry_after_s(1),
+        EngineError::Refused { reasons, .. } => Problem::new(Kind::Denied).because(reasons.iter().cloned()),
+        EngineError::NotFound { .. } => Problem::about(Kind::NotFound, error.to_string()),
+        EngineError::Usage { .. } | EngineError::Plan { .. } => Problem::about(Kind::Unprocessable, error.to_string()),
+        EngineError::NotPermitted { .. } => Problem::about(Kind::Denied, error.to_string()),
+        other if other.exit_class() == ExitClass::No => Problem::about(Kind::Unprocessable, other.to_string()),
+        other => Problem::about(Kind::Unavailable, what_is_wrong(other)),
+    }
+}
+
+/// What is wrong here, without paths, names or digests: for whoever is not the operator.
+fn what_is_wrong(error: &EngineError) -> String {
+    match error {
+        EngineError::Tampered { .. } => "the vault's content is not what it was; its operator must look".to_owned(),
+        EngineError::Io { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => {
+            "the disk is full: nothing is done that cannot be recorded".to_owned()
+        }
+        EngineError::Io { .. } => "the vault's files cannot be read or written".to_owned(),
+        EngineError::Reach(_) => "a source outside could not be reached".to_owned(),
+        _ => "the vault cannot do this now".to_owned(),
+    }
+}

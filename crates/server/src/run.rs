@@ -1,0 +1,199 @@
+//! `ringfence serve`: a vault behind TLS, from the first start to the graceful stop.
+//!
+//! The embedded authority's keys lie in `tls/` in the operator's configuration; its certificate is what browsers are to
+//! trust. Without an enrolled administrator, nothing listens beyond loopback.
+
+use std::{
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use ringfence_engine::{
+    EngineError, Settings, Vault,
+    schema::Timestamp,
+    team::{Invitation, passkey::RelyingParty},
+};
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::{
+    api,
+    app::App,
+    guard::{
+        Guard,
+        hosts::{HostError, HostName, Hosts, Scheme},
+        rate::Rate,
+    },
+    health,
+    routes::RouteError,
+    serve::{
+        Channel, Drained, Exposure, ExposureError, Limits, ListenError, Listener, Stop,
+        authority::{Authority, AuthorityError},
+        files::{self, FileError},
+        tls::{Clients, Identity, Tls, TlsError},
+    },
+};
+
+/// Threads that use cases may wait on at the same time.
+const WAITING_THREADS_MAX: usize = 64;
+/// How long a stop waits for threads that still work, beyond the drain.
+const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
+/// The folder of the embedded authority within the configuration.
+const TLS_FOLDER: &str = "tls";
+
+/// What to serve.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Names under which browsers reach it; the first is what passkeys are made for. None: `localhost`.
+    pub hosts: Vec<String>,
+    /// An own certificate chain and its key, as PEM files; `None`: the embedded authority makes one.
+    pub certificate: Option<(PathBuf, PathBuf)>,
+}
+
+/// What the operator hears.
+#[derive(Debug)]
+#[non_exhaustive]
+pub enum Told {
+    /// It listens.
+    Listening {
+        /// Where, the port being the real one.
+        address: SocketAddr,
+        /// What to open in a browser.
+        url: String,
+        /// The embedded authority's certificate, for browsers to trust, and its fingerprint.
+        authority: Option<(PathBuf, String)>,
+    },
+    /// There is no administrator yet; this lets the first one in.
+    Setup(Invitation),
+    /// It stops.
+    Stopping,
+    /// So many requests were cut off when the time was up.
+    Cut(usize),
+}
+
+/// Why nothing is served.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ServeError {
+    /// The vault.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// A name that is none.
+    #[error(transparent)]
+    Host(#[from] HostError),
+    /// A name for which no passkey can be made.
+    #[error("`{host}` cannot be what passkeys are made for: {why}")]
+    Party {
+        /// The name.
+        host: String,
+        /// Why not.
+        why: String,
+    },
+    /// The embedded authority.
+    #[error(transparent)]
+    Authority(#[from] AuthorityError),
+    /// The given certificate or key.
+    #[error(transparent)]
+    File(#[from] FileError),
+    /// TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// The address is not allowed.
+    #[error(transparent)]
+    Exposure(#[from] ExposureError),
+    /// The address cannot be had.
+    #[error(transparent)]
+    Listen(#[from] ListenError),
+    /// The table of routes is wrong: our own mistake.
+    #[error(transparent)]
+    Routes(#[from] RouteError),
+    /// The system has no threads or signals for us.
+    #[error("the server cannot start: {0}")]
+    System(std::io::Error),
+}
+
+/// Serves the vault of `settings` until it is told to stop by SIGINT or SIGTERM.
+pub fn serve(
+    settings: &'static Settings<'static>,
+    options: &Options,
+    now: fn() -> Timestamp,
+    tell: &mut dyn FnMut(Told),
+) -> Result<(), ServeError> {
+    let vault = Vault::open(settings)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .enable_all()
+        .max_blocking_threads(WAITING_THREADS_MAX)
+        .build()
+        .map_err(ServeError::System)?;
+    let done = runtime.block_on(listen(vault, &settings.config, options, now, tell));
+    runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
+    done
+}
+
+async fn listen(
+    vault: Vault<'static>,
+    config: &Path,
+    options: &Options,
+    now: fn() -> Timestamp,
+    tell: &mut dyn FnMut(Told),
+) -> Result<(), ServeError> {
+    let hosts = options.hosts.iter().map(|host| HostName::parse(host)).collect::<Result<Vec<_>, _>>()?;
+    let (identity, authority) = identity(config, options, &hosts, now())?;
+    let shown =
+        authority.map(|authority| (authority.certificate_path().to_owned(), authority.fingerprint().to_string()));
+    let tls = Tls::new(identity, Clients::Unasked, now())?;
+    let shared = vault.is_shared();
+    let ready = || {
+        let missing = "no administrator has enrolled yet; do that on this machine first".to_owned();
+        if shared { Ok(()) } else { Err(missing) }
+    };
+    let exposure = Exposure::of(options.listen, Channel::Tls(tls), ready)?;
+    let listener = Listener::bind(exposure, Limits::default()).await?;
+    let address = listener.address();
+    let public = hosts.first().map_or("localhost", HostName::host).to_owned();
+    let allowed = Hosts::new(Scheme::Https, address.port(), &hosts)?;
+    let url = allowed.origin(&format!("{public}:{}", address.port()));
+    let party = RelyingParty::new(&public, &[url.as_str()])
+        .map_err(|error| ServeError::Party { host: public.clone(), why: error.to_string() })?;
+    tell(Told::Listening { address, url, authority: shown });
+    if !shared {
+        tell(Told::Setup(vault.offer_setup()?));
+    }
+    let app = App::new(vault, party, now);
+    let readiness = app.clone();
+    let routes = api::routes().and(health::routes(Arc::new(move || readiness.readiness())));
+    let guard = Guard::new(allowed, Rate::ADDRESS);
+    let service = routes.service(app.clone(), app.authenticator(), Rate::PRINCIPAL, guard)?;
+    let stop = Stop::default();
+    let mut end = signal(SignalKind::terminate()).map_err(ServeError::System)?;
+    let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
+    let stopped = stop.clone();
+    let serving = tokio::spawn(listener.serve(service, stop));
+    tokio::select! {
+        _ = end.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    tell(Told::Stopping);
+    stopped.stop();
+    if let Ok(Drained::Cut(count)) = serving.await {
+        tell(Told::Cut(count));
+    }
+    Ok(())
+}
+
+/// Who the server is, and the authority behind it if that is the embedded one.
+fn identity(
+    config: &Path,
+    options: &Options,
+    hosts: &[HostName],
+    now: Timestamp,
+) -> Result<(Identity, Option<Arc<Authority>>), ServeError> {
+    if let Some((chain, key)) = &options.certificate {
+        return Ok((Identity::Files(files::load(chain, key, now)?), None));
+    }
+    let authority = Arc::new(Authority::open(&config.join(TLS_FOLDER), hosts, now)?);
+    Ok((Identity::Embedded(authority.clone()), Some(authority)))
+}
