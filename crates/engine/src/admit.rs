@@ -140,6 +140,7 @@ impl Vault<'_> {
                 run: None,
                 origin,
                 revoked: None,
+                by: self.is_shared().then(|| self.caller.person.id.clone()),
             };
             let mut effect = Effect::of(version.clone());
             effect.openings.insert("result".into(), json!({"tree": version.tree, "origin": version.origin}));

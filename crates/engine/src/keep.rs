@@ -183,7 +183,7 @@ impl Vault<'_> {
         let act = Act {
             action: Action::Review,
             resources: vec![resource(version)],
-            facts: Facts::default(),
+            facts: Facts { requester: version.by.clone(), ..Facts::default() },
             request: json!({"reason": reason, "verdict": verdict, "tree": version.tree}),
             subject: version.reference().to_string(),
             reach: Reach::Inside,

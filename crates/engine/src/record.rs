@@ -59,6 +59,9 @@ pub struct Version {
     /// Why a later look found that it should not be used any more. The evidence decides; this is for people.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub revoked: Option<String>,
+    /// Who brought it in, or started the run that made it, where several people share the vault: they do not review it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub by: Option<String>,
 }
 
 /// Where an artifact was fetched.

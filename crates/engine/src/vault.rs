@@ -300,6 +300,16 @@ impl<'s> Vault<'s> {
         Ok(())
     }
 
+    /// Where things are, and the clock.
+    pub fn settings(&self) -> &'s Settings<'s> {
+        self.settings
+    }
+
+    /// Verifies the whole trail, as [`crate::trail::verify_trail`] does for whoever has no key.
+    pub fn verify_trail(&self) -> Result<ringfence_schema::report::VerifyReport, EngineError> {
+        crate::trail::verify_trail(self.settings, None, None)
+    }
+
     /// Who acts.
     pub fn caller(&self) -> &Caller {
         &self.caller

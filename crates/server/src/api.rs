@@ -3,16 +3,28 @@
 //! * `sign_in`: ways in: invitation, passkey, password and code, a device's code.
 //! * `account`: one's own sessions, tokens and factors, and the step up.
 //! * `people`: who is here, and with which roles.
+//! * `description`: all of this as OpenAPI.
+//! * `artifacts`: what is here, what is known of it, what people decide on it. `records`: trail, runs, alerts, posture.
 
 pub mod account;
+pub mod artifacts;
+pub mod description;
 pub mod people;
+pub mod records;
 pub mod sign_in;
 
 use ringfence_engine::team::Caller;
 
 use crate::{app::App, routes::Routes};
 
-/// Every route of the API.
+/// Every route of the API, with its description.
 pub fn routes() -> Routes<App, Caller> {
-    Routes::default().and(sign_in::routes()).and(account::routes()).and(people::routes())
+    let routes = Routes::default()
+        .and(sign_in::routes())
+        .and(account::routes())
+        .and(people::routes())
+        .and(artifacts::routes())
+        .and(records::routes());
+    let description = description::route(&routes);
+    routes.with(description)
 }

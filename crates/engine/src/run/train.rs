@@ -349,6 +349,7 @@ impl Vault<'_> {
             run: Some(RunRow { id: work.id.to_owned(), inputs: work.used.to_vec() }),
             origin: None,
             revoked: None,
+            by: self.is_shared().then(|| self.caller.person.id.clone()),
         };
         let mut effect = Effect::of(());
         signed.into_effect(&mut version, &mut effect);

@@ -102,6 +102,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         run: Some(RunRow { id: "r-1".into(), inputs: Vec::new() }),
         origin: None,
         revoked: None,
+        by: None,
     };
     let statement = provenance::write(&provenance::Run {
         vault: vault.id().to_string(),

@@ -1,0 +1,133 @@
+//! Artifacts: what is here, what is known of each, and what people decide on them.
+
+use axum::{
+    extract::{Path, State},
+    response::IntoResponse as _,
+};
+use ringfence_engine::{access::Action, schema::Reference, team::Caller};
+use serde::Deserialize;
+use serde_json::json;
+
+use crate::{
+    app::App,
+    guard::json::Json,
+    problem::{Answer, Kind, Problem},
+    routes::{Intake, Route, Verb, seat::Seat},
+};
+
+pub(super) fn routes() -> Vec<Route<App, Caller>> {
+    use Action::{Read, Restore, Review, Verify};
+    use Verb::{Get, Post};
+    vec![
+        Route::acting(Read, Get, "/api/v1/artifacts", "every version of every artifact", list),
+        Route::acting(Read, Get, "/api/v1/artifacts/{kind}/{name}/{version}", "one version, with its evidence", one),
+        Route::acting(Read, Get, "/api/v1/artifacts/{kind}/{name}/{version}/scan", "its newest scan report", scan),
+        Route::acting(Read, Get, "/api/v1/artifacts/{kind}/{name}/{version}/screen", "its newest screening", screen),
+        Route::acting(Read, Get, "/api/v1/artifacts/{kind}/{name}/{version}/bom", "its bill of materials", bill),
+        Route::acting(Read, Get, "/api/v1/review", "what is held for a person's decision", held),
+        Route::acting(
+            Review,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/approve",
+            "lets it in, with a reason",
+            approve,
+        )
+        .takes(Intake::Json)
+        .streaming(),
+        Route::acting(Review, Post, "/api/v1/artifacts/{kind}/{name}/{version}/refuse", "refuses it for good", refuse)
+            .takes(Intake::Json),
+        Route::acting(
+            Restore,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/rollback",
+            "makes it current again",
+            rollback,
+        )
+        .streaming(),
+        Route::acting(Verify, Post, "/api/v1/verify", "reads and checks every stored byte", verify).streaming(),
+    ]
+}
+
+/// Which version: kind, name, and a number, a label or a digest.
+type Which = Path<(String, String, String)>;
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Because {
+    reason: String,
+}
+
+fn reference(Path((kind, name, version)): Which) -> Result<Reference, Problem> {
+    format!("{kind}/{name}@{version}")
+        .parse()
+        .map_err(|_| Problem::about(Kind::NotFound, "an artifact is `kind/name` and a version, a label or a digest"))
+}
+
+async fn list(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let versions = app.look(seat.into_principal(), "artifacts", |vault| vault.versions()).await?;
+    Ok(Json(json!({"artifacts": versions})).into_response())
+}
+
+async fn one(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let read = app.look(seat.into_principal(), which.to_string(), move |vault| {
+        let version = vault.find(&which)?;
+        let evidence = vault.evidence_of(&version)?;
+        let evidence: Vec<_> = evidence
+            .iter()
+            .map(|row| json!({"kind": row.kind, "index": row.index, "envelope": row.envelope, "statement": row.statement}))
+            .collect();
+        Ok((version, evidence))
+    });
+    let (version, evidence) = read.await?;
+    Ok(Json(json!({"version": version, "evidence": evidence})).into_response())
+}
+
+async fn scan(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let what = format!("scan of {which}");
+    let report = app.look(seat.into_principal(), what, move |vault| vault.scan_report(&vault.find(&which)?)).await?;
+    report.map(|report| Json(report).into_response()).ok_or(Problem::about(Kind::NotFound, "it was not scanned"))
+}
+
+async fn screen(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let what = format!("screening of {which}");
+    let report = app.look(seat.into_principal(), what, move |vault| vault.screen_report(&vault.find(&which)?)).await?;
+    report.map(|report| Json(report).into_response()).ok_or(Problem::about(Kind::NotFound, "it was not screened"))
+}
+
+async fn bill(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let what = format!("bill of materials of {which}");
+    let bill = app.look(seat.into_principal(), what, move |vault| vault.bill(&vault.find(&which)?, None)).await?;
+    Ok(Json(bill).into_response())
+}
+
+async fn held(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let held = app.look(seat.into_principal(), "what is held", |vault| vault.held()).await?;
+    Ok(Json(json!({"held": held})).into_response())
+}
+
+async fn approve(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(why): Json<Because>) -> Answer {
+    let which = reference(which)?;
+    let done = app.work(seat.into_principal(), move |vault, _| vault.approve(&vault.find(&which)?, &why.reason));
+    Ok(Json(json!({"version": done.await?.version()})).into_response())
+}
+
+async fn refuse(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(why): Json<Because>) -> Answer {
+    let which = reference(which)?;
+    let done = app.work(seat.into_principal(), move |vault, _| vault.refuse(&vault.find(&which)?, &why.reason));
+    Ok(Json(json!({"version": done.await?})).into_response())
+}
+
+async fn rollback(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let done = app.work(seat.into_principal(), move |vault, _| vault.rollback(&vault.find(&which)?));
+    Ok(Json(json!({"version": done.await?})).into_response())
+}
+
+async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let report = app.work(seat.into_principal(), |vault, _| vault.verify_all()).await?;
+    Ok(Json(report).into_response())
+}

@@ -1,0 +1,149 @@
+//! What happened: the trail, runs, alerts, and how the installation is.
+
+use axum::{
+    extract::{Path, Query, State},
+    http::header,
+    response::IntoResponse as _,
+};
+use ringfence_engine::{
+    access::Action,
+    alerts::AlertFilter,
+    doctor,
+    schema::{Digest, Timestamp},
+    team::Caller,
+    trail::{Decided, Filter, moment},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::{
+    app::{App, problem},
+    guard::json::Json,
+    problem::{Answer, Kind, Problem},
+    routes::{Intake, Route, Verb, seat::Seat},
+};
+
+/// Most entries of one answer.
+const ENTRIES_MAX: u64 = 1_000;
+/// Entries of an answer that asks for none in particular.
+const ENTRIES_USUAL: u64 = 100;
+
+pub(super) fn routes() -> Vec<Route<App, Caller>> {
+    use Action::{Acknowledge, Read, Verify};
+    use Verb::{Get, Post};
+    vec![
+        Route::acting(Read, Get, "/api/v1/trail", "searches the trail", trail),
+        Route::acting(Read, Get, "/api/v1/trail/entries/{index}", "one entry, with what it commits to", entry),
+        Route::acting(Read, Get, "/api/v1/trail/checkpoint", "the newest signed checkpoint", checkpoint),
+        Route::acting(Verify, Post, "/api/v1/trail/verify", "verifies the whole trail", verify).streaming(),
+        Route::acting(Read, Get, "/api/v1/runs", "runs, newest first", runs),
+        Route::acting(Read, Get, "/api/v1/runs/{run}", "the telemetry of a run", run),
+        Route::acting(Read, Get, "/api/v1/alerts", "alerts, newest first", alerts),
+        Route::acting(Acknowledge, Post, "/api/v1/alerts/{id}/acknowledge", "says that an alert was seen", acknowledge)
+            .takes(Intake::Json),
+        Route::acting(Read, Get, "/api/v1/posture", "what works on the server's machine", posture).streaming(),
+    ]
+}
+
+/// A search, as it stands in the query.
+#[derive(Debug, Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Search {
+    who: Option<String>,
+    what: Option<String>,
+    artifact: Option<String>,
+    decision: Option<String>,
+    since: Option<String>,
+    until: Option<String>,
+    last: Option<u64>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Seen {
+    reason: String,
+    #[serde(default)]
+    until: Option<Timestamp>,
+}
+
+impl Search {
+    fn filter(self, now: Timestamp) -> Result<Filter, Problem> {
+        let decision = match self.decision.as_deref() {
+            None => None,
+            Some(word) => {
+                let known = [Decided::Allowed, Decided::Denied, Decided::Failed];
+                let found = known.into_iter().find(|decided| decided.word() == word);
+                let unknown = || Problem::about(Kind::Malformed, "`decision` is `allowed`, `denied` or `failed`");
+                Some(found.ok_or_else(unknown)?)
+            }
+        };
+        let point =
+            |text: Option<String>| text.map(|text| moment(&text, now).map_err(|error| problem(&error))).transpose();
+        let (since, until) = (point(self.since)?, point(self.until)?);
+        Ok(Filter { who: self.who, what: self.what, artifact: self.artifact, decision, since, until })
+    }
+}
+
+async fn trail(seat: Seat<Caller>, State(app): State<App>, Query(search): Query<Search>) -> Answer {
+    let last = search.last.unwrap_or(ENTRIES_USUAL).min(ENTRIES_MAX);
+    let filter = search.filter(app.now())?;
+    let found = app.look(seat.into_principal(), "the trail", move |vault| {
+        let mut found: Vec<Value> = Vec::new();
+        vault.search(&filter, Some(last), &mut |entry| {
+            found.push(
+                json!({"index": entry.index, "entry": entry.entry, "subject": entry.subject(), "word": entry.word()}),
+            );
+            Ok(())
+        })?;
+        Ok(found)
+    });
+    Ok(Json(json!({"entries": found.await?})).into_response())
+}
+
+async fn entry(seat: Seat<Caller>, State(app): State<App>, Path(index): Path<u64>) -> Answer {
+    let what = format!("trail entry {index}");
+    let shown = app.look(seat.into_principal(), what, move |vault| vault.trail_entry(index)).await?;
+    Ok(Json(shown).into_response())
+}
+
+async fn checkpoint(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let note = app.look(seat.into_principal(), "the newest checkpoint", |vault| vault.checkpoint()).await?;
+    Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let report = app.look(seat.into_principal(), "the whole trail", |vault| vault.verify_trail()).await?;
+    Ok(Json(report).into_response())
+}
+
+async fn runs(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let runs = app.look(seat.into_principal(), "runs", |vault| vault.runs()).await?;
+    Ok(Json(json!({"runs": runs})).into_response())
+}
+
+async fn run(seat: Seat<Caller>, State(app): State<App>, Path(run): Path<String>) -> Answer {
+    let what = format!("run {run}");
+    let lines = app.look(seat.into_principal(), what, move |vault| vault.run_lines(&run)).await?;
+    Ok(Json(json!({"lines": lines})).into_response())
+}
+
+async fn alerts(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let alerts = app.look(seat.into_principal(), "alerts", |vault| vault.alerts(&AlertFilter::default())).await?;
+    Ok(Json(json!({"alerts": alerts})).into_response())
+}
+
+async fn acknowledge(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(id): Path<String>,
+    Json(seen): Json<Seen>,
+) -> Answer {
+    let id: Digest = id.parse().map_err(|_| Problem::about(Kind::NotFound, "there is no such alert"))?;
+    let done = app.work(seat.into_principal(), move |vault, _| vault.acknowledge(id, &seen.reason, seen.until)).await?;
+    Ok(Json(done).into_response())
+}
+
+async fn posture(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let parts = app.look(seat.into_principal(), "posture", |vault| Ok(doctor::examine(vault.settings()))).await?;
+    Ok(Json(json!({"parts": parts})).into_response())
+}
