@@ -52,8 +52,8 @@ fn main() {
     let resuming = site.client(Resumption::default());
     let full = site.client(Resumption::disabled());
     let time = Duration::from_secs(seconds);
-    let group = site.connect(&full).conn.negotiated_key_exchange_group().map(|group| group.name());
-    let about = json!({"group": format!("{:?}", group.unwrap()), "target_per_core": 3_000});
+    let group = site.connect(&full).conn.negotiated_key_exchange_group().unwrap().name();
+    let about = json!({"group": format!("{group:?}"), "target_per_core": 3_000});
     let run = site.measure(time, || || drop(site.connect(&full)));
     println!("{}", run.line("handshakes_full", "handshakes", &about));
     let run = site.measure(time, || {

@@ -115,7 +115,7 @@ async fn the_certificate_is_renewed_before_it_runs_out() {
     let authority = Arc::new(Authority::open(folder.path(), &[], start).unwrap());
     let tls = Tls::new(Identity::Embedded(authority), Clients::Unasked, start).unwrap();
     let first: Fingerprint = tls.fingerprint().unwrap();
-    let due = u64::try_from((LEAF_LIFE - LEAF_RENEW_BEFORE).as_millis()).unwrap();
+    let due = u64::try_from(LEAF_LIFE.saturating_sub(LEAF_RENEW_BEFORE).as_millis()).unwrap();
     assert!(!tls.renew(start.plus_millis(due - 1)).unwrap());
     assert_eq!(tls.fingerprint(), Some(first));
     assert!(tls.renew(start.plus_millis(due)).unwrap());
