@@ -2,7 +2,7 @@
 //!
 //! * [`Listener::bind`] takes an [`Exposure`], so nothing listens where it may not ([`exposure`]).
 //! * [`Listener::serve`] accepts until its [`Stop`] says so, then lets what is being answered finish, up to a limit.
-//! * [`tls`], [`authority`], [`files`]: TLS 1.3 and the certificates for it. [`line`](mod@line): one connection against the clock.
+//! * [`tls`], [`authority`], [`files`]: TLS 1.3 and the certificates for it. `line`: one connection against the clock.
 //!
 //! What must stay true: a connection costs at most one place of [`Limits`], a bounded buffer and a bounded time in each
 //! of its states; bytes that are not HTTP are answered with a 4xx or not at all.

@@ -1,6 +1,6 @@
 //! Before each handler: does the body fit, who is it, are there requests left, and for how long.
 //!
-//! [`Gate::answer`] is the only caller of handlers. A route that is not open gets its seat here or does not run.
+//! `Gate::answer` is the only caller of handlers. A route that is not open gets its seat here or does not run.
 
 use std::{
     fmt,
