@@ -121,7 +121,8 @@ pub fn probe(executable: &Path, arguments: &[impl AsRef<OsStr>]) -> Result<Probe
 /// [`super::supervisor_main`]).
 ///
 /// Events are handed over as they happen; output files after everything of the run is dead, in order of their paths,
-/// with a [`Observed::Collected`] event each. When this returns, whatever it returns, nothing of the run is alive.
+/// with a [`Observed::Collected`] event each. When this returns, whatever it returns, nothing of the run is alive. A
+/// supervisor that has said how the run ended may take some milliseconds more to end itself; a thread reaps it.
 pub fn run_keyless(
     executable: &Path,
     arguments: &[impl AsRef<OsStr>],
@@ -173,7 +174,7 @@ fn relay(
         let outcome =
             Relay { supervisor: &mut supervisor, stop, events, collect, told: Wish::Run, started: false }.run();
         // Whatever the feeder still waits for, it will not come any more.
-        supervisor.kill();
+        supervisor.end();
         let fed = feeder.join().map_err(|_| broken(&"the feeding thread failed"))?;
         match (outcome, fed) {
             // A source that fails makes the supervisor see a cut stream: the source's own error says more.
@@ -257,6 +258,8 @@ fn send(pipe: &mut File, order: &[u8], files: Vec<(Place, Source)>) -> Result<()
 struct Supervisor {
     child: Child,
     output: ChildStdout,
+    /// It has said how the run ended, and so that nothing of the run is left.
+    has_reported: bool,
 }
 
 impl Supervisor {
@@ -274,11 +277,20 @@ impl Supervisor {
         }
         let mut child = command.spawn().map_err(|error| broken(&error))?;
         let output = child.stdout.take().ok_or_else(|| broken(&"no pipe"))?;
-        Ok(Self { child, output })
+        Ok(Self { child, output, has_reported: false })
     }
 
-    /// Ends the supervisor, and with it whatever is left of its run.
-    fn kill(&mut self) {
+    /// Waits until the supervisor, and with it whatever is left of its run, has ended; in the background if nothing is.
+    fn end(self) {
+        if self.has_reported {
+            // Where no thread can be had, what it was to drop is dropped here.
+            let _ = thread::Builder::new().name("reaper".to_owned()).spawn(move || drop(self));
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
         // Closing its input lets it kill the run and clean up; it gets a moment for that. If it is killed itself, the
         // run dies with it all the same.
         drop(self.child.stdin.take());
@@ -291,12 +303,6 @@ impl Supervisor {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-}
-
-impl Drop for Supervisor {
-    fn drop(&mut self) {
-        self.kill();
     }
 }
 
@@ -324,8 +330,16 @@ impl Relay<'_, '_> {
                     (self.events)(parse(&frame.payload)?);
                 }
                 from_supervisor::OUTPUT => self.output(&parse(&frame.payload)?, began)?,
-                from_supervisor::RESULT => return parse(&frame.payload),
-                from_supervisor::FAILURE => return Err(parse(&frame.payload)?),
+                from_supervisor::RESULT => {
+                    let result = parse(&frame.payload)?;
+                    self.supervisor.has_reported = true;
+                    return Ok(result);
+                }
+                from_supervisor::FAILURE => {
+                    let error = parse(&frame.payload)?;
+                    self.supervisor.has_reported = true;
+                    return Err(error);
+                }
                 kind => return Err(broken(&format!("unexpected frame kind {kind}"))),
             }
         }

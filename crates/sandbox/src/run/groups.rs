@@ -15,7 +15,10 @@ use std::{
     time::Duration,
 };
 
-use nix::unistd::Pid;
+use nix::{
+    fcntl::{Flock, FlockArg},
+    unistd::Pid,
+};
 use ringfence_schema::event::Pressure;
 
 use super::{
@@ -28,15 +31,41 @@ use super::{
 /// The control groups of one run, removed on drop.
 #[derive(Default)]
 pub(super) struct Groups {
-    memory: Option<PathBuf>,
-    processes: Option<PathBuf>,
+    memory: Option<Group>,
+    processes: Option<Group>,
     unified: Option<Unified>,
+}
+
+/// A group of this run. Its folder is locked while the supervisor or the keeper lives: what it counted is read when its
+/// processes are dead, and until then nobody must take it for abandoned.
+struct Group {
+    path: PathBuf,
+    folder: Flock<File>,
+}
+
+impl Group {
+    fn make(path: PathBuf) -> Option<Self> {
+        fs::create_dir(&path).ok()?;
+        let folder = File::open(&path).ok().and_then(|folder| Flock::lock(folder, FlockArg::LockSharedNonblock).ok());
+        if folder.is_none() {
+            let _ = fs::remove_dir(&path);
+        }
+        Some(Self { path, folder: folder? })
+    }
+
+    /// Removes the group unless its limits were `set`.
+    fn keep_if(self, set: &io::Result<()>) -> Option<Self> {
+        if set.is_err() {
+            let _ = fs::remove_dir(&self.path);
+            return None;
+        }
+        Some(self)
+    }
 }
 
 /// A group of version 2.
 struct Unified {
-    path: PathBuf,
-    folder: File,
+    group: Group,
     limits_memory: bool,
     /// Whether the keeper was made inside.
     entered: bool,
@@ -49,19 +78,16 @@ impl Groups {
         let own = own_groups();
         let name = format!("{GROUP_PREFIX}{run_id}");
         let of = |controller: &str| own.iter().find(|group| group.controllers.iter().any(|held| held == controller));
-        let make = |controller: &str| {
-            let path = of(controller)?.path.join(&name);
-            fs::create_dir(&path).ok().map(|()| path)
-        };
-        if let Some(path) = make("memory") {
-            let limited = fs::write(path.join("memory.limit_in_bytes"), limits.memory_bytes.to_string());
+        let make = |controller: &str| Group::make(of(controller)?.path.join(&name));
+        if let Some(group) = make("memory") {
+            let limited = fs::write(group.path.join("memory.limit_in_bytes"), limits.memory_bytes.to_string());
             // Fails where swap is not counted; then the limit above covers memory alone.
-            let _ = fs::write(path.join("memory.memsw.limit_in_bytes"), limits.memory_bytes.to_string());
-            groups.memory = keep_if(&limited, path);
+            let _ = fs::write(group.path.join("memory.memsw.limit_in_bytes"), limits.memory_bytes.to_string());
+            groups.memory = group.keep_if(&limited);
         }
-        if let Some(path) = make("pids") {
-            let limited = fs::write(path.join("pids.max"), limits.processes.saturating_add(1).to_string());
-            groups.processes = keep_if(&limited, path);
+        if let Some(group) = make("pids") {
+            let limited = fs::write(group.path.join("pids.max"), limits.processes.saturating_add(1).to_string());
+            groups.processes = group.keep_if(&limited);
         }
         groups.unified = of("").and_then(|own| Unified::make(own, &name, limits));
         groups
@@ -83,7 +109,7 @@ impl Groups {
 
     /// The group that a process can be made in, which costs less than entering it later.
     pub(super) fn entrance(&self) -> Option<BorrowedFd<'_>> {
-        self.unified.as_ref().map(|unified| unified.folder.as_fd())
+        self.unified.as_ref().map(|unified| unified.group.folder.as_fd())
     }
 
     /// Remembers that the keeper was made in [`Groups::entrance`].
@@ -95,34 +121,34 @@ impl Groups {
 
     /// Puts `process` and its children to be into the groups.
     pub(super) fn attach(&self, process: Pid) -> io::Result<()> {
-        let unified = self.unified.as_ref().filter(|unified| !unified.entered).map(|unified| &unified.path);
+        let unified = self.unified.as_ref().filter(|unified| !unified.entered).map(|unified| &unified.group);
         let mut groups = [self.memory.as_ref(), self.processes.as_ref(), unified].into_iter().flatten();
-        groups.try_for_each(|path| fs::write(path.join("cgroup.procs"), process.to_string()))
+        groups.try_for_each(|group| fs::write(group.path.join("cgroup.procs"), process.to_string()))
     }
 
     /// Kills everything inside at one stroke, where the kernel knows how (version 2, Linux 5.14).
     pub(super) fn kill(&self) {
-        if let Some(unified) = &self.unified {
-            let _ = fs::write(unified.path.join("cgroup.kill"), "1");
+        if let Some(path) = self.unified_path() {
+            let _ = fs::write(path.join("cgroup.kill"), "1");
         }
     }
 
     /// Has everything inside stand still, or go on; `false` where these groups cannot.
     pub(super) fn freeze(&self, frozen: bool) -> bool {
-        let Some(unified) = &self.unified else { return false };
-        fs::write(unified.path.join("cgroup.freeze"), if frozen { "1" } else { "0" }).is_ok()
+        let Some(path) = self.unified_path() else { return false };
+        fs::write(path.join("cgroup.freeze"), if frozen { "1" } else { "0" }).is_ok()
     }
 
     /// How often the kernel killed for lack of memory.
     pub(super) fn memory_kills(&self) -> u64 {
-        let old = self.memory.as_deref().and_then(|path| field(&path.join("memory.oom_control"), "oom_kill"));
+        let old = self.memory.as_ref().and_then(|group| field(&group.path.join("memory.oom_control"), "oom_kill"));
         let new = self.unified_path().and_then(|path| field(&path.join("memory.events"), "oom_kill"));
         old.or(new).unwrap_or(0)
     }
 
     /// How often a process could not be made because of the limit.
     pub(super) fn process_refusals(&self) -> u64 {
-        let old = self.processes.as_deref().and_then(|path| field(&path.join("pids.events"), "max"));
+        let old = self.processes.as_ref().and_then(|group| field(&group.path.join("pids.events"), "max"));
         let new = self.unified_path().and_then(|path| field(&path.join("pids.events"), "max"));
         old.or(new).unwrap_or(0)
     }
@@ -141,10 +167,11 @@ impl Groups {
     /// Replaces what the groups know better.
     pub(super) fn refine(&self, sample: &mut Sample) {
         let number = |path: &Path| fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
-        if let Some(bytes) = self.memory.as_deref().and_then(|path| number(&path.join("memory.usage_in_bytes"))) {
+        let own = self.memory.as_ref().map(|group| group.path.join("memory.usage_in_bytes"));
+        if let Some(bytes) = own.and_then(|path| number(&path)) {
             sample.memory_bytes = bytes;
         } else if let Some(unified) = self.unified.as_ref().filter(|unified| unified.limits_memory) {
-            sample.memory_bytes = number(&unified.path.join("memory.current")).unwrap_or(sample.memory_bytes);
+            sample.memory_bytes = number(&unified.group.path.join("memory.current")).unwrap_or(sample.memory_bytes);
         }
         if let Some(path) = self.unified_path() {
             sample.cpu_ms = field(&path.join("cpu.stat"), "usage_usec").map_or(sample.cpu_ms, |us| us / 1_000);
@@ -162,45 +189,41 @@ impl Groups {
     }
 
     fn unified_path(&self) -> Option<&Path> {
-        self.unified.as_ref().map(|unified| unified.path.as_path())
+        self.unified.as_ref().map(|unified| unified.group.path.as_path())
     }
 }
 
 impl Unified {
     /// A group with limits below the nearest ancestor that hands both controllers down; without them below our own.
     fn make(own: &OwnGroup, name: &str, limits: &RunLimits) -> Option<Self> {
-        let keep = |path: PathBuf, limits_memory| {
-            let folder = File::open(&path).ok()?;
-            Some(Self { path, folder, limits_memory, entered: false })
-        };
         for parent in own.path.ancestors().take_while(|path| path.starts_with(&own.point)).take(ANCESTORS_MAX) {
             let handed_down = read_kernel_file(&parent.join("cgroup.subtree_control"), KERNEL_FILE_BYTES_MAX);
             let handed_down = handed_down.unwrap_or_default();
             let has = |name: &str| handed_down.split_ascii_whitespace().any(|held| held == name);
-            let path = parent.join(name);
-            if !has("memory") || !has("pids") || fs::create_dir(&path).is_err() {
+            if !has("memory") || !has("pids") {
                 continue;
             }
+            let Some(group) = Group::make(parent.join(name)) else { continue };
+            let path = &group.path;
             let limited = fs::write(path.join("memory.max"), limits.memory_bytes.to_string())
                 .and_then(|()| fs::write(path.join("pids.max"), limits.processes.saturating_add(1).to_string()));
             // Fails where there is no swap.
             let _ = fs::write(path.join("memory.swap.max"), "0");
-            if let Some(path) = keep_if(&limited, path) {
-                return keep(path, true);
+            if let Some(group) = group.keep_if(&limited) {
+                return Some(Self { group, limits_memory: true, entered: false });
             }
         }
-        let path = own.path.join(name);
-        fs::create_dir(&path).ok()?;
-        keep(path, false)
+        let group = Group::make(own.path.join(name))?;
+        Some(Self { group, limits_memory: false, entered: false })
     }
 }
 
 impl Drop for Groups {
     fn drop(&mut self) {
-        let unified = self.unified.as_ref().map(|unified| &unified.path);
-        for path in [self.memory.as_ref(), self.processes.as_ref(), unified].into_iter().flatten() {
+        let unified = self.unified.as_ref().map(|unified| &unified.group);
+        for group in [self.memory.as_ref(), self.processes.as_ref(), unified].into_iter().flatten() {
             for _ in 0..REMOVE_ATTEMPTS {
-                match fs::remove_dir(path) {
+                match fs::remove_dir(&group.path) {
                     // The last process has been reaped, but the kernel may still be letting go of the group.
                     Err(error) if error.kind() == io::ErrorKind::ResourceBusy => {
                         std::thread::sleep(Duration::from_millis(1));
@@ -212,28 +235,26 @@ impl Drop for Groups {
     }
 }
 
-fn keep_if(limited: &io::Result<()>, path: PathBuf) -> Option<PathBuf> {
-    if limited.is_err() {
-        let _ = fs::remove_dir(&path);
-        return None;
-    }
-    Some(path)
-}
-
-/// Removes the groups of runs that are dead; the kernel refuses to remove one that holds a process. A young one may
-/// belong to a run that is just starting: it stays for a later time.
-pub(super) fn remove_empty_groups() {
+/// Removes the groups of runs that are dead, at most [`ENTRIES_MAX`] entries of each folder looked at; the kernel refuses to
+/// remove one that holds a process. A young one may belong to a run that is just starting: it stays for a later time.
+pub(super) fn remove_abandoned() {
     for group in own_groups() {
         for parent in group.path.ancestors().take_while(|path| path.starts_with(&group.point)).take(ANCESTORS_MAX) {
-            for entry in fs::read_dir(parent).into_iter().flatten().flatten() {
-                let made = entry.metadata().and_then(|metadata| metadata.modified());
-                let is_old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > STARTING_AGE));
-                if is_old && entry.file_name().to_string_lossy().starts_with(GROUP_PREFIX) {
+            for entry in fs::read_dir(parent).into_iter().flatten().take(ENTRIES_MAX).flatten() {
+                let is_ours = entry.file_name().to_string_lossy().starts_with(GROUP_PREFIX);
+                if is_ours && is_abandoned(&entry.path()) {
                     let _ = fs::remove_dir(entry.path());
                 }
             }
         }
     }
+}
+
+/// Whether the supervisor and the keeper that made this group are dead. One that is not ours to open is somebody else's.
+fn is_abandoned(path: &Path) -> bool {
+    let made = fs::symlink_metadata(path).and_then(|metadata| metadata.modified());
+    let is_old = made.is_ok_and(|made| made.elapsed().is_ok_and(|age| age > STARTING_AGE));
+    is_old && File::open(path).is_ok_and(|folder| Flock::lock(folder, FlockArg::LockExclusiveNonblock).is_ok())
 }
 
 /// A control group that this process is in.
@@ -297,7 +318,9 @@ const MEMBERS_BYTES_MAX: u64 = 512 << 10;
 const GROUP_PREFIX: &str = "ringfence-";
 /// Groups above our own that are looked at.
 const ANCESTORS_MAX: usize = 16;
-/// A group without a process is no longer about to be entered after this time.
+/// Most entries of a folder of groups that are looked at for abandoned ones.
+const ENTRIES_MAX: usize = 4_096;
+/// A group without a lock is no longer about to be locked after this time.
 const STARTING_AGE: Duration = Duration::from_mins(1);
 /// How often the removal of a group is tried, a millisecond apart.
 const REMOVE_ATTEMPTS: u32 = 50;
@@ -316,11 +339,26 @@ mod tests {
         fs::write(point.join("user.slice/cgroup.subtree_control"), "cpu memory pids\n").unwrap();
         let own = OwnGroup { controllers: vec![String::new()], path: own, point: point.clone() };
         let group = Unified::make(&own, "ringfence-x", &RunLimits::default()).unwrap();
-        assert_eq!(group.path, point.join("user.slice/ringfence-x"));
+        assert_eq!(group.group.path, point.join("user.slice/ringfence-x"));
         assert!(group.limits_memory);
         fs::write(point.join("user.slice/cgroup.subtree_control"), "cpu pids\n").unwrap();
         let group = Unified::make(&own, "ringfence-y", &RunLimits::default()).unwrap();
-        assert_eq!((group.path, group.limits_memory), (own.path.join("ringfence-y"), false));
+        assert_eq!((group.group.path, group.limits_memory), (own.path.join("ringfence-y"), false));
+    }
+
+    #[test]
+    fn a_group_is_abandoned_once_nobody_holds_it_and_it_is_no_longer_young() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("ringfence-x");
+        let group = Group::make(path.clone()).unwrap();
+        let old = std::time::SystemTime::now() - STARTING_AGE - Duration::from_secs(1);
+        let make_old = || File::open(&path).unwrap().set_modified(old).unwrap();
+        make_old();
+        assert!(!is_abandoned(&path), "it is held");
+        drop(group);
+        assert!(is_abandoned(&path));
+        drop(Group::make(folder.path().join("ringfence-y")).unwrap());
+        assert!(!is_abandoned(&folder.path().join("ringfence-y")), "it may be about to be held");
     }
 
     #[test]

@@ -114,7 +114,7 @@ fn subordinate_ranges() -> Vec<(u64, u64)> {
 }
 
 /// Holds an abstract socket name that says that `uid` is taken: atomic, and gone with its last holder.
-fn reserve(uid: u32) -> io::Result<OwnedFd> {
+pub(super) fn reserve(uid: u32) -> io::Result<OwnedFd> {
     let holder = socket(AddressFamily::Unix, SockType::Datagram, SockFlag::SOCK_CLOEXEC, None)?;
     let name = UnixAddr::new_abstract(format!("ringfence-uid-{uid}").as_bytes())?;
     bind(holder.as_raw_fd(), &name)?;

@@ -36,7 +36,7 @@ use super::{
     control::Control,
     devices,
     full::Step,
-    identity::{Identity, LEAST_JOB_ID, Owned, all_processes, user_of},
+    identity::{Identity, LEAST_JOB_ID, Owned, all_processes, reserve, user_of},
     keeper::{Room, ending_of},
     rules::{self, Reach},
     usage::{descendants, folder_bytes},
@@ -106,8 +106,10 @@ fn make_folder(folder: &Path, identity: Option<&Identity>) -> io::Result<OwnedFd
         .create_new(true)
         .mode(0o600)
         .custom_flags(libc::O_NOFOLLOW)
-        .open(folder.join(LOCK_NAME))?;
+        .open(folder.join(UNHELD_LOCK_NAME))?;
     let lock = Flock::lock(lock, FlockArg::LockExclusiveNonblock).map_err(|(_, error)| error)?;
+    // Never there without being held: to whoever sweeps that would be a dead run.
+    fs::rename(folder.join(UNHELD_LOCK_NAME), folder.join(LOCK_NAME))?;
     for name in PARTS {
         DirBuilder::new().mode(0o700).create(folder.join(name))?;
     }
@@ -232,7 +234,8 @@ pub(super) fn remove_folder(run_id: &str) -> io::Result<()> {
 }
 
 /// Removes what runs left behind whose supervisor and keeper were both killed: processes of the job, their folders in
-/// memory, and empty control groups. Returns how many folders were removed. Call it at every start.
+/// memory, and empty control groups. Returns how many folders were removed. Every supervisor does it too, once its own run is
+/// over.
 ///
 /// Processes are known by the user id that was theirs alone, or, where they ran under the caller's, by
 /// `RINGFENCE_RUN_ID` in the environment they were started with.
@@ -243,21 +246,42 @@ pub fn sweep_stale() -> io::Result<usize> {
     for base in bases() {
         for entry in fs::read_dir(&base)? {
             let entry = entry?;
-            if entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX) && is_stale(&entry.path())? {
-                kill_orphans(&entry.path())?;
-                fs::remove_dir_all(entry.path())?;
-                removed += 1;
+            if !entry.file_name().to_string_lossy().starts_with(FOLDER_PREFIX) {
+                continue;
+            }
+            // What is gone by now was swept by somebody else.
+            match remove_stale(&entry.path()) {
+                Ok(was_stale) => removed += usize::from(was_stale),
+                Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+                Err(error) => return Err(error),
             }
         }
     }
-    super::groups::remove_empty_groups();
+    super::groups::remove_abandoned();
     Ok(removed)
+}
+
+fn remove_stale(folder: &Path) -> io::Result<bool> {
+    let Some(_held) = hold_stale(folder)? else { return Ok(false) };
+    kill_orphans(folder)?;
+    fs::remove_dir_all(folder)?;
+    Ok(true)
 }
 
 /// Kills the processes of the dead run whose folder this is, until none is left.
 fn kill_orphans(folder: &Path) -> io::Result<()> {
     let own = geteuid().as_raw();
-    let group = fs::symlink_metadata(folder.join(PARTS[2]))?.gid();
+    let group = match fs::symlink_metadata(folder.join(PARTS[2])) {
+        Ok(metadata) => metadata.gid(),
+        // It died before there was a job.
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(error),
+    };
+    let held = reserve(group).ok();
+    if held.is_none() && Owned::of(own) == Owned::Alone {
+        // A living run has this id: it took it when no process had it any more. While it is held here, nobody takes it.
+        return Ok(());
+    }
     let name = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     let run_id = name.strip_prefix(FOLDER_PREFIX).unwrap_or_default();
     let variable = format!("RINGFENCE_RUN_ID={run_id}");
@@ -279,22 +303,20 @@ fn kill_orphans(folder: &Path) -> io::Result<()> {
     }
 }
 
-fn is_stale(folder: &Path) -> io::Result<bool> {
-    let metadata = match fs::symlink_metadata(folder) {
-        Ok(metadata) => metadata,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(false),
-        Err(error) => return Err(error),
-    };
+/// Holds a dead run's folder; nothing if the run lives or the folder is not ours.
+fn hold_stale(folder: &Path) -> io::Result<Option<Flock<File>>> {
+    let metadata = fs::symlink_metadata(folder)?;
     if !metadata.is_dir() || metadata.uid() != geteuid().as_raw() {
-        return Ok(false);
+        return Ok(None);
     }
     let lock = OpenOptions::new().write(true).custom_flags(libc::O_NOFOLLOW).open(folder.join(LOCK_NAME));
     match lock {
-        Ok(file) => Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).is_ok()),
+        Ok(file) => Ok(Flock::lock(file, FlockArg::LockExclusiveNonblock).ok()),
         // The moment between folder and lock: nothing is in it yet.
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let age = SystemTime::now().duration_since(metadata.modified()?).unwrap_or_default();
-            Ok(age > UNLOCKED_AGE)
+            let folder = (age > UNLOCKED_AGE).then(|| File::open(folder)).transpose()?;
+            Ok(folder.and_then(|folder| Flock::lock(folder, FlockArg::LockExclusiveNonblock).ok()))
         }
         Err(error) => Err(error),
     }
@@ -317,6 +339,8 @@ const PARTS: [&str; 4] = ["in", "program", "out", "tmp"];
 const FOLDER_PREFIX: &str = "ringfence-run-";
 /// Locked while the run lives.
 const LOCK_NAME: &str = "lock";
+/// What it is called until it is locked.
+const UNHELD_LOCK_NAME: &str = "lock.new";
 /// A folder without a lock is stale after this time.
 const UNLOCKED_AGE: Duration = Duration::from_mins(1);
 /// How long orphans of a dead run may take to die.

@@ -63,10 +63,18 @@ fn main() -> io::Result<()> {
     let order = order.ok_or(io::ErrorKind::UnexpectedEof)?;
     match serde_json::from_slice(&order.payload)? {
         Order::Probe => outbox.record(from_supervisor::PROBE, &probe_levels(&input))?,
-        Order::Run(plan) => match supervise(&plan, &input, &mut outbox) {
-            Ok(result) => outbox.record(from_supervisor::RESULT, &result)?,
-            Err(error) => outbox.record(from_supervisor::FAILURE, &error)?,
-        },
+        Order::Run(plan) => {
+            // Kept until the caller has heard: closing an inotify queue waits until every CPU has passed a quiet state
+            // (fsnotify's grace period), some 15 ms, and nothing of the run depends on it.
+            let mut files = None;
+            match supervise(&plan, &input, &mut outbox, &mut files) {
+                Ok(result) => outbox.record(from_supervisor::RESULT, &result)?,
+                Err(error) => outbox.record(from_supervisor::FAILURE, &error)?,
+            }
+            outbox.flush()?;
+            // What killed supervisors left. Nobody waits for it, and what cannot be removed now is somebody's next time.
+            let _ = landlocked::sweep_stale();
+        }
     }
     outbox.flush()
 }
@@ -117,12 +125,18 @@ fn probe_levels(input: &File) -> Probe {
     Probe { level: None, line: format!("no sandbox: {}", reasons.join("; ")) }
 }
 
-/// Runs `plan` to its end.
-fn supervise(plan: &Plan, input: &File, outbox: &mut Outbox) -> Result<RunResult, SandboxError> {
+/// Runs `plan` to its end. When this returns everything of the run is dead and its folders and groups are gone; `files` is
+/// its watch over files, which takes long to close.
+fn supervise(
+    plan: &Plan,
+    input: &File,
+    outbox: &mut Outbox,
+    files: &mut Option<Files>,
+) -> Result<RunResult, SandboxError> {
     check(plan)?;
     plan.egress.check().map_err(|fault| SandboxError::Job { detail: format!("egress: {fault}") })?;
     let (tree, refusals) = start_best_level(plan, input)?;
-    let mut watch = Watch::new(plan, tree, input, outbox)?;
+    let mut watch = Watch::new(plan, tree, input, outbox, files)?;
     watch.measures.extend(refusals);
     watch.run()
 }
@@ -178,7 +192,10 @@ struct Watch<'a> {
     guard: Pace,
     /// Whether the caller has the run stand still.
     frozen: bool,
-    files: Option<Files>,
+    /// Outlives the watch: see [`main`].
+    files: &'a mut Option<Files>,
+    /// Whether what killed supervisors left has been looked for.
+    swept: bool,
     gauge: Option<Gauge>,
 }
 
@@ -203,7 +220,13 @@ enum Phase {
 }
 
 impl<'a> Watch<'a> {
-    fn new(plan: &'a Plan, mut tree: Tree, input: &'a File, outbox: &'a mut Outbox) -> Result<Self, SandboxError> {
+    fn new(
+        plan: &'a Plan,
+        mut tree: Tree,
+        input: &'a File,
+        outbox: &'a mut Outbox,
+        files: &'a mut Option<Files>,
+    ) -> Result<Self, SandboxError> {
         // Nothing of this process is for the job's eyes.
         prctl::set_dumpable(false).map_err(|error| failure("core dumps", &error))?;
         for pipe in [&tree.stdout, &tree.stderr] {
@@ -230,7 +253,8 @@ impl<'a> Watch<'a> {
             telemetry: Pace::new(TELEMETRY_INTERVAL),
             guard: Pace::new(GUARD_INTERVAL),
             frozen: false,
-            files: None,
+            files,
+            swept: false,
             gauge: None,
         })
     }
@@ -334,7 +358,7 @@ impl<'a> Watch<'a> {
         match report {
             Some((Report::Loaded, input)) => {
                 self.phase = Phase::Confining;
-                self.files = Files::watch(input.as_ref(), self.tree.output.as_ref()).ok();
+                *self.files = Files::watch(input.as_ref(), self.tree.output.as_ref()).ok();
                 self.measures.push(match (&self.files, &input) {
                     (Some(_), Some(_)) => READS_TOLD.to_owned(),
                     _ => "files: what is read and written is not told".to_owned(),
@@ -437,6 +461,10 @@ impl<'a> Watch<'a> {
             let usage = self.usage(sample);
             self.outbox.observe(Observed::Sample(usage))?;
             self.claims.look(Instant::now());
+            if !std::mem::replace(&mut self.swept, true) {
+                // A run may last for days; a short one does it when it is over.
+                groups::remove_abandoned();
+            }
         }
         let Some(sample) = guard else { return Ok(()) };
         self.record(sample);
