@@ -18,9 +18,9 @@ use crate::error::{At as _, CatalogError};
 /// `RFct` in the file's header says that it is ours.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"RFct");
 /// What turns an empty file into the newest version, step by step.
-const MIGRATIONS: [&str; 2] = [include_str!("schema.sql"), include_str!("outbox.sql")];
+const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("outbox.sql"), include_str!("refused.sql")];
 /// The newest version.
-pub(crate) const VERSION: u32 = 2;
+pub(crate) const VERSION: u32 = 3;
 /// The first version with an outbox.
 pub(crate) const VERSION_OUTBOX: u32 = 2;
 /// How long another process may keep us waiting, in milliseconds.

@@ -8,7 +8,11 @@
 //! [`QUEUE_RESUME`], one record in their place says how many there were and between which entries of the trail, where all
 //! of them still are.
 //!
+//! What a sink refuses for good is set aside (`aside`), so that one record does not hold up the rest.
+//!
 //! Absent on purpose: clocks, and any idea of what a sink is.
+
+mod aside;
 
 use ringfence_schema::Timestamp;
 use rusqlite::Row;
@@ -18,6 +22,8 @@ use crate::{
     tx::{NAME_BYTES_MAX, Tx, limit},
     view::{View, sql_number},
 };
+
+pub use aside::{ASIDE_MAX, Aside, Refused};
 
 /// Most records that wait for one sink.
 pub const QUEUE_MAX: u64 = 65_536;
@@ -51,7 +57,7 @@ pub struct SinkRow {
     pub name: String,
     /// The number of the newest record, 0 if there never was one.
     pub last: u64,
-    /// The number of the newest record that it took.
+    /// The number of the newest record that it took, or that was set aside.
     pub delivered: u64,
     /// Attempts in a row that failed.
     pub failures: u32,
@@ -210,6 +216,8 @@ impl Tx<'_> {
     /// Gives up a sink with all that waits for it; how many records that were. They stay in the trail.
     pub fn forget_sink(&mut self, sink: &str) -> Result<u64, CatalogError> {
         let waiting = self.execute("DELETE FROM outbox WHERE sink = ?1", [sink])?;
+        self.execute("DELETE FROM aside WHERE sink = ?1", [sink])?;
+        self.execute("DELETE FROM refused WHERE sink = ?1", [sink])?;
         self.execute("DELETE FROM sink WHERE name = ?1", [sink])?;
         Ok(waiting as u64)
     }

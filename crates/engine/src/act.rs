@@ -167,6 +167,12 @@ pub(crate) enum Move {
     Failed(String, Timestamp, String),
     /// It is given up.
     Forgotten(String),
+    /// It refused a record for good at this moment, not often enough yet.
+    Refused(String, u64, Timestamp),
+    /// It refused a record for good so often that it is set aside; what it said stands beside it, and is sealed.
+    SetAside(String, ringfence_catalog::outbox::Aside, String),
+    /// What was set aside for it of these entries is queued again.
+    TakenBack(String, u64, u64),
 }
 
 /// An index that is filled in when the outcome is committed.

@@ -2,7 +2,8 @@
 //!
 //! * [`Vault::raise`] files alerts; an alert whose id is in the trail already is the same matter and is not filed again.
 //! * [`Vault::alerts`] lists them; [`Vault::acknowledge`] says that somebody deals with one.
-//! * `deliver`: [`Vault::deliver`] and the background [`Vault::dispatching`]; `sinks`: which there are and how they do.
+//! * `deliver`: [`Vault::deliver`] and the background [`Vault::dispatching`]; `refusal`: what a sink refuses for good;
+//!   `sinks`: which there are and how they do.
 //!
 //! What must stay true: an alert is in the trail if and only if it is on its way to every sink that wants it; it keeps its id
 //! however often it is sent; an unreadable configuration of sinks loses nothing, because the queues that exist are fed then.
@@ -10,6 +11,7 @@
 //! Absent on purpose: detection, grouping and suppression, which are `watch`'s.
 
 mod deliver;
+mod refusal;
 mod sinks;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,7 +19,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use ringfence_access::{Action, Facts, Resource};
 use ringfence_catalog::{
     CatalogError, Table, Tx,
-    outbox::{ALERT_COMMIT, AlertRow},
+    outbox::{ALERT_COMMIT, AlertRow, Aside},
 };
 use ringfence_schema::{
     Digest, Severity, Timestamp,
@@ -37,8 +39,9 @@ use crate::{
 };
 
 pub use deliver::{ASKED_MS_MAX, BACKOFF_MS_MAX, BACKOFF_MS_MIN, Delivered, SinkPass, SinkPassEnd};
+pub use refusal::{REFUSALS_MAX, REFUSED_MS_MAX};
 pub(crate) use sinks::Desk;
-pub use sinks::{SINKS_FILE, SinkStatus};
+pub use sinks::{SINKS_FILE, SetAside, SinkStatus};
 
 /// Most alerts in one entry of the trail.
 pub const ALERTS_PER_ENTRY_MAX: usize = 32;
@@ -231,15 +234,15 @@ impl Vault<'_> {
         for change in moves {
             match change {
                 Move::Delivered(sink, up_to) => tx.delivered(sink, *up_to)?,
-                Move::Failed(sink, due, said) => {
-                    let sealed = seal::seal_blob(
-                        &self.keys.detail,
-                        &mut SystemEntropy::new(),
-                        &said_context(sink),
-                        said.as_bytes(),
-                    );
-                    let sealed = sealed.map_err(|error| Failure::Engine(EngineError::incomplete("outbox", error)))?;
-                    tx.failed(sink, *due, &sealed)?;
+                Move::Failed(sink, due, said) => tx.failed(sink, *due, &self.seal_said(sink, said)?)?,
+                Move::Refused(sink, seq, at) => {
+                    tx.refused(sink, *seq, *at)?;
+                }
+                Move::SetAside(sink, aside, said) => {
+                    tx.set_aside(sink, &Aside { said: self.seal_said(sink, said)?, ..aside.clone() })?;
+                }
+                Move::TakenBack(sink, first, last) => {
+                    tx.take_back(sink, *first, *last)?;
                 }
                 Move::Forgotten(sink) => {
                     tx.forget_sink(sink)?;
@@ -258,7 +261,13 @@ impl Vault<'_> {
         canon::from_canonical(&bytes).map_err(|error| tampered(error.to_string()))
     }
 
-    /// What a sink's last failure was.
+    fn seal_said(&self, sink: &str, said: &str) -> Result<Vec<u8>, Failure> {
+        let context = said_context(sink);
+        let sealed = seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), &context, said.as_bytes());
+        sealed.map_err(|error| Failure::Engine(EngineError::incomplete("outbox", error)))
+    }
+
+    /// What a sink said when it failed or refused.
     fn unseal_said(&self, sink: &str, sealed: &[u8]) -> Result<String, EngineError> {
         let bytes = seal::open_blob(&self.keys.detail, &said_context(sink), sealed)
             .map_err(|error| EngineError::tampered(format!("state of sink `{sink}`"), error))?;

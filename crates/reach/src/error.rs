@@ -221,6 +221,18 @@ pub enum ReachError {
     },
 }
 
+/// What the answer of a sink that refuses for good is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// What was sent: too large, or not as the sink wants it. It may take the next one.
+    Content,
+    /// Who sends or where to: a token that is not valid any more, an address that is gone. It may well refuse all.
+    Everything,
+}
+
+/// The step of SMTP that is about a mail as a whole.
+pub(crate) const DATA_STEP: &str = "the mail";
+
 impl ReachError {
     /// What somebody who wants this can do, in one sentence.
     pub fn remedy(&self) -> Option<String> {
@@ -255,6 +267,23 @@ impl ReachError {
             // A server's temporary refusals (RFC 5321, section 4.2.1).
             Self::Refused { code, .. } => (400..500).contains(code),
             _ => false,
+        }
+    }
+
+    /// Whether a sink refused what was sent to it and would refuse it again, and what its word is about. Statuses by RFC 9110,
+    /// section 15.5, codes by RFC 5321, section 4.2.1. Nothing else is: a sink that cannot be reached, fails or asks for
+    /// patience may take the same bytes later.
+    pub fn refusal(&self) -> Option<Refusal> {
+        match self {
+            // Timeout, too early, too many: passing.
+            Self::Status { status: 408 | 425 | 429, .. } => None,
+            Self::Status { status: 401 | 403..=405 | 407 | 410, .. } => Some(Refusal::Everything),
+            Self::Status { status: 400..=499, .. } | Self::TooLarge { .. } => Some(Refusal::Content),
+            Self::Refused { step: DATA_STEP, code: 500..=599, .. } | Self::Refused { step: "MAIL", code: 552, .. } => {
+                Some(Refusal::Content)
+            }
+            Self::Refused { step: "MAIL" | "RCPT" | "DATA", code: 500..=599, .. } => Some(Refusal::Everything),
+            _ => None,
         }
     }
 

@@ -63,7 +63,7 @@ use std::{io::Write, time::SystemTime};
 use ringfence_schema::Timestamp;
 
 pub use client::{Clock, HEADER_BYTES_MAX, HOPS_MAX};
-pub use error::ReachError;
+pub use error::{ReachError, Refusal};
 pub use fetch::{Checked, Fetched, Resume};
 pub use listing::{FILES_MAX, GitBlob, Listing, ListingDiff, PathFault, RemoteFile, Revision, check_path, diff};
 pub use policy::{Denied, DenyRule, EgressPolicy, HostPattern, HostRule, Network, NotAHost};

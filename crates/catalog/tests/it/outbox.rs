@@ -4,7 +4,7 @@ use std::{fs, os::unix::fs::PermissionsExt as _, path::Path};
 
 use ringfence_catalog::{
     Catalog, CatalogError, Problem, Tx,
-    outbox::{AlertRow, Lost, QUEUE_MAX, QUEUE_RESUME, QueuedContent, SINKS_MAX},
+    outbox::{ASIDE_MAX, AlertRow, Aside, Lost, QUEUE_MAX, QUEUE_RESUME, QueuedContent, SINKS_MAX},
 };
 use ringfence_schema::{Digest, Timestamp, trail::EntryKind};
 use rusqlite::Connection;
@@ -176,7 +176,7 @@ fn a_file_of_the_first_version_opens_and_gets_an_outbox() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
     sample(&path);
-    let old = "DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; PRAGMA user_version = 1;";
+    let old = "DROP TABLE aside; DROP TABLE refused; DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; PRAGMA user_version = 1;";
     Connection::open(&path).unwrap().execute_batch(old).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(verify(&path, None).unwrap().is_intact(), "it is read as it is");
@@ -190,4 +190,58 @@ fn a_file_of_the_first_version_opens_and_gets_an_outbox() {
     // One that says it is of the first version but has more than that is nothing that we wrote.
     Connection::open(&path).unwrap().execute_batch("PRAGMA user_version = 1;").unwrap();
     assert!(matches!(Catalog::open(&path, signer()), Err(CatalogError::Damaged { .. })));
+}
+
+fn aside(seq: u64, entry: u64) -> Aside {
+    Aside { seq, first: entry, last: entry, count: 5, at: Timestamp::from_millis(9_000), said: b"413".to_vec() }
+}
+
+#[test]
+fn what_is_refused_for_good_is_counted_set_aside_listed_and_taken_back() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = catalog(dir.path());
+    let entries: Vec<u64> = ["a", "b", "c"].iter().map(|name| raise(&catalog, name, &["s"]).unwrap()).collect();
+    let at = Timestamp::from_millis;
+    assert_eq!(catalog.read(|view| view.refused("s")).unwrap(), None);
+    for (seq, ms, count, since) in [(1, 1_000, 1, 1_000), (1, 2_000, 2, 1_000), (2, 3_000, 1, 3_000)] {
+        let refused = catalog.commit(|tx| tx.refused("s", seq, at(ms))).unwrap();
+        assert_eq!((refused.seq, refused.count, refused.since), (seq, count, at(since)));
+    }
+    // Only what is next can be set aside.
+    let wrong = catalog.commit(|tx| tx.set_aside("s", &aside(2, entries[1])));
+    assert!(matches!(wrong, Err(CatalogError::Cursor { up_to: 2, last: 3, .. })));
+    catalog.commit(|tx| tx.failed("s", at(50_000), b"no")).unwrap();
+    catalog.commit(|tx| tx.set_aside("s", &aside(1, entries[0]))).unwrap();
+    let row = catalog.read(|view| view.sink("s")).unwrap().unwrap();
+    assert_eq!((row.failures, row.due, row.pending()), (0, at(0), 2));
+    assert_eq!(waiting(&catalog, "s"), [(2, "b as 2".into()), (3, "c as 3".into())]);
+    let refused = catalog.read(|view| view.refused("s")).unwrap().unwrap();
+    assert_eq!((refused.count, refused.passed, refused.passed_seq), (0, 1, 1));
+    assert_eq!(catalog.read(|view| view.set_aside("s")).unwrap(), [aside(1, entries[0])]);
+    assert_eq!(catalog.commit(|tx| tx.take_back("s", entries[1], entries[2])).unwrap(), 0);
+    assert_eq!(catalog.commit(|tx| tx.take_back("s", 0, entries[0])).unwrap(), 1);
+    assert_eq!(catalog.read(|view| view.set_aside("s")).unwrap(), []);
+    catalog.commit(|tx| tx.set_aside("s", &aside(2, entries[1]))).unwrap();
+    assert_eq!(catalog.commit(|tx| tx.forget_sink("s")).unwrap(), 1);
+    assert_eq!(catalog.read(|view| view.set_aside("s")).unwrap(), []);
+    assert!(matches!(catalog.commit(|tx| tx.refused("s", 1, at(1))), Err(CatalogError::SinkUnknown { .. })));
+}
+
+#[test]
+fn what_is_listed_as_set_aside_is_bounded() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = catalog(dir.path());
+    raise(&catalog, "a", &["s"]).unwrap();
+    catalog
+        .commit(|tx| {
+            for number in 1..=ASIDE_MAX + 2 {
+                queue(tx, "s", "again", 1)?;
+                tx.set_aside("s", &aside(number, number))?;
+            }
+            Ok::<_, CatalogError>(())
+        })
+        .unwrap();
+    let listed = catalog.read(|view| view.set_aside("s")).unwrap();
+    assert_eq!((listed.len() as u64, listed[0].seq), (ASIDE_MAX, 3));
+    assert_eq!(catalog.read(|view| view.refused("s")).unwrap().unwrap().passed, ASIDE_MAX + 2);
 }

@@ -3,7 +3,8 @@
 //! A batch is sent under one intent, and the cursor moves in the transaction of its outcome, over what the sink said it took.
 //! A crash in between leaves the cursor, so the same records are sent again with the same ids. One process at a time
 //! delivers to a sink, by a lock that dies with it. Failures wait: the wait doubles from [`BACKOFF_MS_MIN`] to
-//! [`BACKOFF_MS_MAX`], half of it spread by chance, and is never shorter than what the sink asked for.
+//! [`BACKOFF_MS_MAX`], half of it spread by chance, and is never shorter than what the sink asked for. What a sink refuses
+//! for good is set aside after a while (`refusal`), so that it does not hold up the rest.
 
 use std::{
     fs::TryLockError,
@@ -29,7 +30,7 @@ use ringfence_trust::entropy::{self, SystemEntropy};
 use serde::Serialize;
 use serde_json::json;
 
-use super::{Move, clipped, sinks::lock};
+use super::{Move, clipped, refusal::Refused, sinks::lock};
 use crate::{
     act::{Act, Effect, Reach},
     error::EngineError,
@@ -273,11 +274,26 @@ impl Vault<'_> {
             let mut effect = Effect::of(());
             let up_to = sent.taken.checked_sub(1).and_then(|index| alerts.get(index)).map(|(seq, _)| *seq);
             effect.moves.extend(up_to.map(|up_to| Move::Delivered(name.to_owned(), up_to)));
-            let failure = sent.failure.map(|error| (clipped(&error.to_string(), SAID_BYTES_MAX), wait(&error)));
-            effect.moves.extend(failure.as_ref().map(|(why, due)| Move::Failed(name.to_owned(), *due, why.clone())));
-            let why = failure.as_ref().map(|(why, _)| why);
-            effect.openings.insert("result".to_owned(), json!({"taken": sent.taken, "up_to": up_to, "failure": why}));
-            Ok(effect.replace((sent.taken as u64, failure)))
+            let Some(error) = sent.failure else {
+                effect.openings.insert("result".to_owned(), json!({"taken": sent.taken, "up_to": up_to}));
+                return Ok(effect.replace((sent.taken as u64, None)));
+            };
+            let why = clipped(&error.to_string(), SAID_BYTES_MAX);
+            let refused = match (error.refusal(), alerts.get(sent.taken)) {
+                (Some(refusal), Some((seq, alert))) => {
+                    self.weigh_refusal(name, Refused { seq: *seq, alert, refusal, why: &why, now }, &mut effect)?
+                }
+                _ => None,
+            };
+            let result = json!({"taken": sent.taken, "up_to": up_to, "failure": why, "set_aside": refused});
+            effect.openings.insert("result".to_owned(), result);
+            if refused.is_some() {
+                // The rest goes on at once.
+                return Ok(effect.replace((sent.taken as u64, None)));
+            }
+            let due = wait(&error);
+            effect.moves.push(Move::Failed(name.to_owned(), due, why.clone()));
+            Ok(effect.replace((sent.taken as u64, Some((why, due)))))
         })?;
         Ok(ended)
     }

@@ -7,7 +7,10 @@ use std::{
 };
 
 use ringfence_access::{Action, Facts, Resource};
-use ringfence_catalog::{CatalogError, outbox::SinkRow};
+use ringfence_catalog::{
+    CatalogError,
+    outbox::{Aside, SinkRow},
+};
 use ringfence_reach::sink::{
     Outlet, SinkList, SinkSettings,
     metrics::{MetricKind, Metrics},
@@ -98,6 +101,25 @@ pub struct SinkStatus {
     pub last_failure: Option<String>,
     /// Alerts that are not queued because the queue is full. They are in the trail.
     pub not_queued: u64,
+    /// What it refused for good and was spared, oldest first; not what was queued again since. The newest
+    /// [`ringfence_catalog::outbox::ASIDE_MAX`].
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub set_aside: Vec<SetAside>,
+}
+
+/// What a sink refused for good.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct SetAside {
+    /// The entry of the trail that holds the alert; the first, where it stands for alerts that a full queue did not take.
+    pub first: u64,
+    /// The last entry.
+    pub last: u64,
+    /// How often it was refused.
+    pub refused: u32,
+    /// When it was set aside.
+    pub at: Timestamp,
+    /// What the sink said.
+    pub why: String,
 }
 
 impl Vault<'_> {
@@ -174,12 +196,21 @@ impl Vault<'_> {
     ) -> Result<SinkStatus, EngineError> {
         let said = row.as_ref().and_then(|row| row.said.as_deref());
         let last_failure = said.map(|said| self.unseal_said(name, said)).transpose()?;
+        let (passed, aside) = self
+            .catalog
+            .read(|view| Ok((view.refused(name)?.map_or(0, |refused| refused.passed), view.set_aside(name)?)))
+            .map_err(|error: CatalogError| catalog_error(&error))?;
+        let shown = |aside: Aside| -> Result<SetAside, EngineError> {
+            let Aside { first, last, count, at, said, .. } = aside;
+            Ok(SetAside { first, last, refused: count, at, why: self.unseal_said(name, &said)? })
+        };
         Ok(SinkStatus {
             name: name.to_owned(),
             kind: settings.map(|sink| sink.to.kind()),
             min_severity: settings.map(|sink| sink.min_severity),
             pending: row.as_ref().map_or(0, SinkRow::pending),
-            delivered: row.as_ref().map_or(0, |row| row.delivered),
+            delivered: row.as_ref().map_or(0, |row| row.delivered.saturating_sub(passed)),
+            set_aside: aside.into_iter().map(shown).collect::<Result<_, _>>()?,
             failures: row.as_ref().map_or(0, |row| row.failures),
             next_attempt: row.as_ref().filter(|row| row.failures > 0).map(|row| row.due),
             last_failure,
@@ -188,7 +219,7 @@ impl Vault<'_> {
     }
 
     /// Queues the alerts of entries `first` to `last` of the trail again, for one sink, whatever their severity; how many.
-    /// They keep their ids.
+    /// They keep their ids. What was set aside of these entries is not any more.
     pub fn resend(&self, name: &str, first: u64, last: u64) -> Result<u64, EngineError> {
         self.configured(name)?;
         let mut rows = Vec::new();
@@ -202,7 +233,9 @@ impl Vault<'_> {
             rows.extend(page);
             from = end + 1;
         }
+        let mut left = rows.len();
         for some in rows.chunks(RESENT_AT_ONCE) {
+            left -= some.len();
             let act = Act {
                 action: Action::Deliver,
                 resources: vec![Resource::Vault],
@@ -213,6 +246,9 @@ impl Vault<'_> {
             };
             self.act(act, || {
                 let mut effect = Effect::of(());
+                if left == 0 {
+                    effect.moves.push(Move::TakenBack(name.to_owned(), first, last));
+                }
                 for (row, alert) in self.open_alerts(some)? {
                     effect.filed.push(Filed {
                         key: row.key.clone(),
@@ -276,7 +312,13 @@ impl Vault<'_> {
         for row in self.sink_rows()? {
             let labels: &[(&'static str, &str)] = &[("sink", &row.name)];
             metrics.add(SINK_PENDING, labels, row.pending() as f64);
-            metrics.add(SINK_DELIVERED, labels, row.delivered as f64);
+            let refused = self
+                .catalog
+                .read(|view| view.refused(&row.name))
+                .map_err(|error: CatalogError| catalog_error(&error))?;
+            let passed = refused.map_or(0, |refused| refused.passed);
+            metrics.add(SINK_DELIVERED, labels, row.delivered.saturating_sub(passed) as f64);
+            metrics.add(SINK_SET_ASIDE, labels, passed as f64);
             metrics.add(SINK_FAILURES, labels, f64::from(row.failures));
             metrics.add(SINK_NOT_QUEUED, labels, row.lost.map_or(0, |lost| lost.count) as f64);
         }
@@ -294,6 +336,11 @@ const ALERTS_OPEN: Name = ("ringfence_alerts_open", MetricKind::Gauge, "Alerts t
 const TRAIL: Name = ("ringfence_trail_entries_total", MetricKind::Counter, "Entries of the trail");
 const SINK_PENDING: Name = ("ringfence_sink_pending", MetricKind::Gauge, "Alerts that wait for a sink");
 const SINK_DELIVERED: Name = ("ringfence_sink_delivered_total", MetricKind::Counter, "Alerts that a sink has taken");
+const SINK_SET_ASIDE: Name = (
+    "ringfence_sink_set_aside_total",
+    MetricKind::Counter,
+    "Alerts that a sink refused for good and was spared; they are in the trail",
+);
 const SINK_FAILURES: Name = ("ringfence_sink_failures", MetricKind::Gauge, "Failed attempts in a row at a sink");
 const SINK_NOT_QUEUED: Name =
     ("ringfence_sink_not_queued", MetricKind::Gauge, "Alerts that a full queue did not take; they are in the trail");

@@ -12,7 +12,7 @@ use std::{
 
 use ringfence_engine::{
     EngineError, Vault,
-    alerts::{Delivered, SinkPassEnd},
+    alerts::{AlertFilter, Delivered, REFUSALS_MAX, REFUSED_MS_MAX, SinkPassEnd},
     reach::testing::{Fault, MailMode, MailServer, Reply, Server, SyslogServer, server_tls},
     schema::{Digest, Severity, Timestamp, trail::Outcome},
 };
@@ -297,4 +297,97 @@ fn sinks_are_tried_fed_again_and_given_up() {
     assert_eq!(vault.forget_sink("ops").unwrap(), 1);
     assert!(vault.sinks().unwrap().is_empty() && vault.forget_sink("ops").is_err());
     assert_eq!(serde_json::to_value(&status).unwrap()[0]["delivered"], 32);
+}
+
+/// A receiver that refuses the alerts of a list, which can change, with this status.
+fn picky(inbox: &Inbox, refused: &Arc<Mutex<Vec<Digest>>>, status: u16) -> Server {
+    let (inbox, refused) = (inbox.clone(), Arc::clone(refused));
+    Server::start(0, move |request| {
+        let id = request.header("webhook-id").unwrap().trim_start_matches("alert-").to_owned();
+        if refused.lock().unwrap().iter().any(|refused| refused.hex() == id) {
+            return Reply::new(status, &b"not this one"[..]);
+        }
+        inbox.take(request);
+        Reply::new(200, &b"{}"[..])
+    })
+    .unwrap()
+}
+
+#[test]
+fn what_a_sink_refuses_for_good_is_set_aside_and_the_rest_goes_on_in_order() {
+    let inbox = Inbox::default();
+    let alerts = some(0..40);
+    let bad: Vec<Digest> = [7, 8, 30].iter().map(|at: &usize| alerts[*at].id).collect();
+    let refused = Arc::new(Mutex::new(bad.clone()));
+    let server = picky(&inbox, &refused, 413);
+    let world = World::new(&[server.port()]);
+    world.sinks(&webhook("ops", server.port()));
+    let settings = world.settings();
+    let vault = init(&settings);
+    let mut entries = Vec::new();
+    for alert in &alerts {
+        entries.extend(vault.raise(std::slice::from_ref(alert)).unwrap().entries);
+    }
+    let mut now = world.now();
+    for _ in 1..REFUSALS_MAX {
+        let delivered = vault.deliver(now, 0).unwrap();
+        let SinkPassEnd::Failed { next_attempt, why } = end(&delivered, "ops") else { panic!("{delivered:?}") };
+        assert!(why.contains("413"), "{why}");
+        assert_eq!(inbox.ids(), ids(&alerts[..7]), "the queue waits for it a while");
+        now = *next_attempt;
+    }
+    world.pass(now.millis() - world.now().millis());
+    drain(&world, &vault);
+    // Everything else arrived once, in order; then an alert for each beginning of refusals.
+    let expected: Vec<Digest> = ids(&alerts).into_iter().filter(|id| !bad.contains(id)).collect();
+    let came = inbox.ids();
+    assert_eq!(came[..37], expected);
+    let told: Vec<_> = vault.alerts(&AlertFilter::default()).unwrap();
+    let told: Vec<_> = told.iter().rev().filter(|shown| shown.alert.rule == "RF-OUT-003").collect();
+    assert_eq!(came[37..], told.iter().map(|shown| shown.alert.id).collect::<Vec<_>>());
+    assert_eq!(told.len(), 2, "the one right behind the first is not told again");
+    assert!(told[0].alert.message.contains("413") && told[0].alert.severity == Severity::High);
+    let status = &vault.sinks().unwrap()[0];
+    let aside: Vec<_> = status.set_aside.iter().map(|aside| (aside.first, aside.last, aside.refused)).collect();
+    assert_eq!(aside, [7, 8, 30].map(|at: usize| (entries[at], entries[at], REFUSALS_MAX)));
+    assert_eq!((status.pending, status.delivered, status.failures), (0, 39, 0));
+    assert!(vault.figures(now).is_ok() && status.set_aside[0].why.contains("413"));
+    // Put right and asked for again, they come.
+    refused.lock().unwrap().clear();
+    assert_eq!(vault.resend("ops", entries[7], entries[8]).unwrap(), 2);
+    drain(&world, &vault);
+    assert_eq!(inbox.ids()[39..], bad[..2]);
+    let status = &vault.sinks().unwrap()[0];
+    assert_eq!(status.set_aside.iter().map(|aside| aside.first).collect::<Vec<_>>(), [entries[30]]);
+    drop(vault);
+    let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
+    assert!(report.checks.iter().all(|check| check.passed), "{:?}", report.checks);
+}
+
+#[test]
+fn a_sink_that_refuses_everything_is_waited_for() {
+    let (inbox, up) = (Inbox::default(), Inbox::default());
+    let alerts = some(0..3);
+    let (shut, open) = (picky(&inbox, &Arc::new(Mutex::new(ids(&alerts))), 401), up.start(0));
+    let world = World::new(&[shut.port(), open.port()]);
+    world.sinks(&format!("{}{}", webhook("shut", shut.port()), webhook("open", open.port())));
+    let settings = world.settings();
+    let vault = init(&settings);
+    vault.raise(&alerts).unwrap();
+    let mut passes = 0;
+    let began = world.now().millis();
+    let spared = |vault: &Vault<'_>| vault.sinks().unwrap()[0].set_aside.len();
+    while world.now().millis() < began + 2 * REFUSED_MS_MAX {
+        vault.deliver(world.pass(10 * MINUTE_MS), passes).unwrap();
+        passes += 1;
+        assert!(passes < 1_000);
+        if spared(&vault) > 0 {
+            break;
+        }
+    }
+    assert!(passes >= REFUSED_MS_MAX / (10 * MINUTE_MS), "after {passes} passes of ten minutes");
+    assert_eq!((inbox.ids().len(), spared(&vault)), (0, 1));
+    vault.deliver(world.pass(MINUTE_MS), 1).unwrap();
+    assert_eq!(up.ids()[..3], ids(&alerts)[..]);
+    assert_eq!(up.ids().len(), 4, "the other sink is told that this one refuses");
 }

@@ -15,7 +15,7 @@ use super::{
 };
 use crate::{
     client::{Client, Post},
-    error::ReachError,
+    error::{ReachError, Refusal},
     secret::Secret,
     url::{Scheme, Url},
 };
@@ -119,10 +119,22 @@ impl Sink for Collector {
             if Instant::now() >= deadline {
                 return Sent { taken, failure: None };
             }
-            if let Err(error) = self.post(&self.logs, &otlp_logs(some)) {
-                return Sent::stopped(taken, error);
+            match self.post(&self.logs, &otlp_logs(some)) {
+                Ok(()) => taken += some.len(),
+                // Which of them it refuses is seen when they come one by one.
+                Err(error) if some.len() > 1 && error.refusal() == Some(Refusal::Content) => {
+                    for one in some.chunks(1) {
+                        if Instant::now() >= deadline {
+                            return Sent { taken, failure: None };
+                        }
+                        if let Err(error) = self.post(&self.logs, &otlp_logs(one)) {
+                            return Sent::stopped(taken, error);
+                        }
+                        taken += 1;
+                    }
+                }
+                Err(error) => return Sent::stopped(taken, error),
             }
-            taken += some.len();
         }
         Sent { taken, failure: None }
     }

@@ -18,7 +18,11 @@ use super::{
     encode::mail,
     settings::server,
 };
-use crate::{error::ReachError, secret::Secret, url::Url};
+use crate::{
+    error::{DATA_STEP, ReachError},
+    secret::Secret,
+    url::Url,
+};
 
 /// Longest line of a reply in bytes: twice what RFC 5321, section 4.5.3.1.5 allows.
 const LINE_BYTES_MAX: usize = 1_024;
@@ -93,7 +97,7 @@ impl Mailer {
         // No line of it begins with a dot: base64 has none, and headers begin with their names.
         let message = mail(parcel, from, to);
         talk.say(&message)?;
-        talk.command("the mail", ".", 250).map(drop)
+        talk.command(DATA_STEP, ".", 250).map(drop)
     }
 }
 

@@ -17,6 +17,8 @@ use crate::{error::ReachError, url::Url};
 
 /// Most messages of one connection: that many come again if its closure is not answered.
 const MESSAGES_MAX: usize = 256;
+/// Most bytes of a datagram: 65,535 less the headers of IPv4 and UDP.
+const DATAGRAM_BYTES_MAX: usize = 65_507;
 
 /// A receiver of syslog.
 pub(super) struct Forwarder {
@@ -62,7 +64,12 @@ impl Forwarder {
             if Instant::now() >= deadline {
                 return Sent { taken, failure: None };
             }
-            if let Err(error) = socket.send(self.message(parcel).as_bytes()) {
+            let message = self.message(parcel);
+            if message.len() > DATAGRAM_BYTES_MAX {
+                let what = format!("a datagram for {}", self.url.authority());
+                return Sent::stopped(taken, ReachError::TooLarge { what, limit: DATAGRAM_BYTES_MAX as u64 });
+            }
+            if let Err(error) = socket.send(message.as_bytes()) {
                 let reason = error.to_string();
                 return Sent::stopped(taken, ReachError::Connection { host: self.url.authority(), reason });
             }

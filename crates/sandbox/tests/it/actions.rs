@@ -157,7 +157,9 @@ fn a_run_cannot_reach_its_neighbour() {
         let order = setting.order(&order);
         let mut command = setting.command(stage, &["drive", &order.to_string()]);
         let mut driver: std::process::Child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
-        let mut targets = neighbour(driver.stderr.take().unwrap());
+        // Kept open: a driver that cannot say what happens ends its run.
+        let mut events = std::io::BufReader::new(driver.stderr.take().unwrap());
+        let mut targets = neighbour(&mut events);
         let process = *tree_of(driver.id()).last().unwrap();
         targets["victim"] = json!(process);
         targets["decoy"] = json!(process);
@@ -181,9 +183,8 @@ fn a_run_cannot_reach_its_neighbour() {
 }
 
 /// What the neighbour says that it has.
-fn neighbour(events: std::process::ChildStderr) -> Value {
-    use std::io::{BufRead, BufReader};
-    let line = BufReader::new(events).lines().map_while(Result::ok).find(|line| line.contains("\"line\"")).unwrap();
+fn neighbour(events: &mut impl std::io::BufRead) -> Value {
+    let line = events.lines().map_while(Result::ok).find(|line| line.contains("\"line\"")).unwrap();
     let event: Value = serde_json::from_str(&line).unwrap();
     serde_json::from_str(event["claimed"]["text"].as_str().unwrap()).unwrap()
 }

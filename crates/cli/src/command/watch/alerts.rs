@@ -2,7 +2,7 @@
 
 use ringfence_engine::{
     EngineError, ExitClass, Settings, Vault,
-    alerts::{AlertFilter, AlertState, SinkPassEnd, SinkStatus},
+    alerts::{AlertFilter, AlertState, SetAside, SinkPassEnd, SinkStatus},
     schema::{Digest, Severity, alert::Alert},
     watch::route::Routed,
     watch_rules,
@@ -13,6 +13,9 @@ use crate::{
     args::watch::AlertsArgs,
     output::{Printer, Style, table},
 };
+
+/// Most lines about what one sink refused.
+const ASIDE_SHOWN: usize = 10;
 
 /// `watch alerts`.
 pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs) -> Result<ExitClass, EngineError> {
@@ -165,9 +168,31 @@ pub(super) fn sinks(settings: &Settings<'_>, printer: Printer) -> Result<ExitCla
             failure.unwrap_or_default(),
         ]
     };
+    let aside: Vec<String> = sinks.iter().flat_map(set_aside).collect();
     let rows: Vec<Vec<String>> = sinks.into_iter().map(row).collect();
     printer.line(table(&rows).trim_end())?;
+    aside.into_iter().try_for_each(|line| printer.line(line))?;
     Ok(ExitClass::Done)
+}
+
+/// What a sink refused for good, a line each, the newest [`ASIDE_SHOWN`] of them.
+fn set_aside(sink: &SinkStatus) -> Vec<String> {
+    let name = &sink.name;
+    let shown = sink.set_aside.iter().skip(sink.set_aside.len().saturating_sub(ASIDE_SHOWN));
+    let line = |aside: &SetAside| {
+        let SetAside { first, last, refused, why, .. } = aside;
+        let entries = if first == last { format!("entry {first}") } else { format!("entries {first} to {last}") };
+        format!("set aside  {entries} for {name}, refused {refused} times: {why}")
+    };
+    let mut lines: Vec<String> = shown.map(line).collect();
+    if let (Some(oldest), Some(newest)) = (sink.set_aside.first(), sink.set_aside.last()) {
+        let count = sink.set_aside.len();
+        let [from, to] = [oldest.first, newest.last];
+        lines.push(format!(
+            "{count} set aside for {name}; `watch sinks --resend {name} {from} {to}` queues alerts again"
+        ));
+    }
+    lines
 }
 
 /// `watch sinks --test`.
