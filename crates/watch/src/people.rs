@@ -3,7 +3,8 @@
 //! [`PeopleWatch::push`] takes one [`Access`] after the other. Each oddity yields evidence in natural logarithms of odds:
 //! circumstances (`hours`, `places`, an absence, refusals) and amounts (`volumes`, of what `reading` calls new). `case`
 //! holds together what occurs together, has the whole office say how much each score is worth, and tells it under one
-//! name that stays when it gets graver. What builds up over days (`slow`) is a case of its own.
+//! name that stays when it gets graver. What builds up over days (`slow`) is a case of its own. What runs under a person's
+//! name on the machines of a cluster is measured apart from what they do themselves (`sources`): jobs run all night.
 //!
 //! What must stay true: people without a history are measured by the people of their role; memory is bounded by people,
 //! roles and artifacts, those not seen longest giving way; nobody teaches the watch a habit in a single day.
@@ -13,6 +14,7 @@ mod hours;
 mod places;
 mod reading;
 mod slow;
+mod sources;
 mod volumes;
 
 use std::collections::BTreeMap;
@@ -31,6 +33,7 @@ use hours::Hours;
 use places::Places;
 use reading::{Library, Reader};
 use slow::Slow;
+use sources::{Clusters, Each, Source};
 use volumes::{Amount, Volumes};
 
 /// Watches all people of a vault.
@@ -40,7 +43,8 @@ pub struct PeopleWatch {
     roles: BTreeMap<String, Role>,
     library: Library,
     gauges: Gauges,
-    office: Office,
+    offices: Each<Office>,
+    clusters: Clusters,
     began: Option<Timestamp>,
     latest: Timestamp,
 }
@@ -53,22 +57,31 @@ struct Person {
     active_days: u64,
     gap_max_days: f64,
     absent: Option<Evidence>,
-    places: Places,
-    hours: Hours,
-    volumes: Volumes,
+    streams: Each<Stream>,
     reader: Reader,
-    slow: Slow,
     denied: f64,
     case: Case,
     building: Case,
+}
+
+/// What a person does from one source.
+#[derive(Debug, Clone, Default)]
+struct Stream {
+    active_days: u64,
+    /// Whether there is anything of the current day, and how much.
+    is_active: bool,
+    amount: Amount,
+    places: Places,
+    hours: Hours,
+    volumes: Volumes,
+    slow: Slow,
     built_up: [f64; slow::CHANNELS.len()],
 }
 
-/// What a person did on the current day.
+/// The current day of a person.
 #[derive(Debug, Clone, Copy, Default)]
 struct Day {
     number: u64,
-    amount: Amount,
     denied: u64,
 }
 
@@ -76,12 +89,18 @@ struct Day {
 #[derive(Debug, Clone, Default)]
 struct Role {
     last_ms: u64,
+    streams: Each<Peers>,
+}
+
+/// What people of one role do from one source.
+#[derive(Debug, Clone, Default)]
+struct Peers {
     hours: Hours,
     volumes: volumes::Pooled,
     slow: slow::Pooled,
 }
 
-/// What everybody does.
+/// What everybody does from one source.
 #[derive(Debug, Clone, Default)]
 struct Office {
     /// Hours around the middle of each one's day.
@@ -103,7 +122,8 @@ impl PeopleWatch {
             roles: BTreeMap::new(),
             library: Library::default(),
             gauges: Gauges::default(),
-            office: Office::default(),
+            offices: Each::default(),
+            clusters: Clusters::default(),
             began: None,
             latest: Timestamp::from_millis(0),
         }
@@ -119,29 +139,48 @@ impl PeopleWatch {
         make_room(&mut self.people, &name, PEOPLE_MAX, |person| person.last_ms);
         make_room(&mut self.roles, &role, ROLES_MAX, |role| role.last_ms);
         let watched_days = days_between(began.millis(), at.millis());
-        let peers = self.roles.entry(role).or_default();
-        peers.last_ms = at.millis();
+        let source = self.clusters.source(&access.place, &name);
+        let role = self.roles.entry(role).or_default();
+        role.last_ms = at.millis();
         let people = self.people.len() as f64;
         let person = self.people.entry(name.clone()).or_default();
         let subject = Subject { kind: SubjectKind::Person, name: name.clone() };
         let mut alerts = Vec::new();
-        if let Some(mut evidence) = person.begin(at.millis(), peers, &mut self.library, &mut self.gauges, &name) {
-            let sums = person.slow.sums;
-            let (weight, most) = self.gauges.build_up(&mut person.built_up, sums, people);
+        for (source, mut evidence) in person.begin(at.millis(), role, &mut self.library, &mut self.gauges, &name) {
+            let stream = person.streams.of(source);
+            let (weight, most) = self.gauges.build_up(source, &mut stream.built_up, stream.slow.sums, people);
             evidence.weight = weight;
             let what = slow::CHANNELS.get(most).copied().unwrap_or_default();
-            evidence.seen = format!("{}: {what}", evidence.seen);
+            evidence.seen = format!("{}: {what}{}", evidence.seen, source.words());
             alerts.extend(
                 person.building.build_up(evidence).map(|found| tell(&mut person.building, found, &subject, at)),
             );
         }
         person.case.renew(at.millis());
-        let found = person.look(access, at.millis(), watched_days, peers, &mut self.office, &mut self.library);
-        let found = person.case.add(found, &self.gauges, watched_days);
+        let around = Around {
+            now_ms: at.millis(),
+            watched_days,
+            source,
+            peers: role.streams.of(source),
+            office: self.offices.of(source),
+        };
+        let found = person.look(access, around, &mut self.library);
+        let found = person.case.add(source, found, &self.gauges, watched_days);
         alerts.extend(found.map(|found| tell(&mut person.case, found, &subject, at)));
-        person.learn(access, at.millis(), peers, &mut self.office);
+        person.last_ms = at.millis();
+        let peers = role.streams.of(source);
+        person.streams.of(source).learn(access, at.millis(), peers, self.offices.of(source));
         alerts
     }
+}
+
+/// What is around an access.
+struct Around<'a> {
+    now_ms: u64,
+    watched_days: f64,
+    source: Source,
+    peers: &'a mut Peers,
+    office: &'a mut Office,
 }
 
 impl Person {
@@ -149,78 +188,83 @@ impl Person {
     fn begin(
         &mut self,
         now_ms: u64,
-        peers: &mut Role,
+        role: &mut Role,
         library: &mut Library,
         gauges: &mut Gauges,
         name: &str,
-    ) -> Option<Evidence> {
+    ) -> Vec<(Source, Evidence)> {
         let number = now_ms / DAY_MS;
         if number == self.day.number && self.active_days > 0 {
-            return None;
+            return Vec::new();
         }
         let closed = std::mem::replace(&mut self.day, Day { number, ..Day::default() });
         self.active_days += 1;
         if self.active_days == 1 {
-            return None;
+            return Vec::new();
         }
         self.denied = 0.85 * self.denied + 0.15 * closed.denied as f64;
-        self.hours.fade();
         if self.active_days > LEARN_DAYS + 1 {
             gauges.note(&self.case);
         }
         self.reader.kin = library.kin(name);
-        let shared = library.together(&self.reader.kin, closed.number);
-        self.volumes.close(closed.amount, &mut peers.volumes);
-        self.slow.close(closed.number, closed.amount, shared, &mut peers.slow)
+        let mut built_up = Vec::new();
+        for source in Source::ALL {
+            let (stream, peers) = (self.streams.of(source), role.streams.of(source));
+            if !std::mem::take(&mut stream.is_active) {
+                continue;
+            }
+            let amount = std::mem::take(&mut stream.amount);
+            stream.hours.fade();
+            stream.volumes.close(amount, &mut peers.volumes);
+            let shared = library.together(&self.reader.kin, closed.number).filter(|_| source == Source::Own);
+            let found = stream.slow.close(closed.number, amount, shared, &mut peers.slow);
+            built_up.extend(found.map(|evidence| (source, evidence)));
+        }
+        built_up
     }
 
     /// What is odd about this access, given everything before it.
-    fn look(
-        &mut self,
-        access: &Access,
-        now_ms: u64,
-        watched_days: f64,
-        peers: &mut Role,
-        office: &mut Office,
-        library: &mut Library,
-    ) -> Vec<(Kind, Evidence)> {
+    fn look(&mut self, access: &Access, around: Around<'_>, library: &mut Library) -> Vec<(Kind, Evidence)> {
+        let Around { now_ms, watched_days, source, peers, office } = around;
         let mut found = Vec::new();
-        let settled = self.active_days > LEARN_DAYS;
+        let stream = self.streams.of(source);
+        if !std::mem::replace(&mut stream.is_active, true) {
+            stream.active_days += 1;
+        }
+        let settled = stream.active_days > LEARN_DAYS;
         let measured = settled || watched_days >= NEWCOMER_DAYS;
         if measured {
-            found.extend(
-                self.hours.look(now_ms, &peers.hours, &office.hours).map(|evidence| (Kind::UnusualHour, evidence)),
-            );
+            let hour = stream.hours.look(now_ms, &peers.hours, &office.hours);
+            found.extend(hour.map(|evidence| (Kind::UnusualHour, evidence)));
         }
-        let fresh = self.places.look(&access.place, now_ms, self.active_days, &office.moves, library, &access.person);
+        let (place, days) = (&access.place, stream.active_days);
+        let fresh = stream.places.look(place, now_ms, days, &office.moves, library, &access.person);
         if settled {
-            if let Some(travel) = self.places.travel(&access.place, now_ms) {
+            // A job is where the cluster has room.
+            if let Some(travel) = stream.places.travel(place, now_ms).filter(|_| source == Source::Own) {
                 found.push((Kind::ImpossibleTravel, travel));
             }
             found.extend(fresh.map(|evidence| (Kind::NewPlace, evidence)));
         }
         found.extend(self.dormant(now_ms, watched_days).map(|evidence| (Kind::Dormant, evidence)));
+        let stream = self.streams.of(source);
         if access.allowed {
             let (novel, anew) = self.reader.read(&access.artifact, now_ms, library, &access.person);
             let bytes = access.bytes as f64;
-            let beyond = self.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
+            let beyond = stream.slow.in_days(self.reader.beyond(&access.artifact, bytes, library));
             let flag = |is: bool| f64::from(u8::from(is));
             let read = Amount { count: 1.0, bytes, novel, first: flag(novel > 0.0), beyond, distinct: flag(anew) };
-            self.day.amount.add(read);
-            let much = self.volumes.look(read, self.day.amount, now_ms, &mut peers.volumes);
+            stream.amount.add(read);
+            let much = stream.volumes.look(read, stream.amount, now_ms, &mut peers.volumes);
             found.extend(much.filter(|_| measured).map(|much| (much.kind, much.evidence)));
-            library.pulse(&access.person, self.day.number, self.slow.excess(self.day.amount.bytes));
+            if source == Source::Own {
+                library.pulse(&access.person, self.day.number, stream.slow.excess(stream.amount.bytes));
+            }
         } else {
             self.day.denied += 1;
         }
         found.extend(self.refused(now_ms).map(|evidence| (Kind::DeniedBurst, evidence)));
         found
-    }
-
-    fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Role, office: &mut Office) {
-        self.places.learn(&access.place, now_ms, self.active_days, &mut office.moves);
-        self.hours.learn(now_ms, &mut peers.hours, &mut office.hours);
-        self.last_ms = now_ms;
     }
 
     /// People come back from holidays; what was away for longer than those, or longer than anybody knows, is weighed.
@@ -234,7 +278,7 @@ impl Person {
         if gap < DORMANT_DAYS || watched_days < DORMANT_DAYS || gap < 1.5 * usual {
             let absent = self.absent.as_ref().filter(|absent| now_ms.saturating_sub(absent.since_ms) < DAY_MS)?;
             // Who comes back from a holiday goes on with what they had; who comes in their place looks around.
-            let Amount { first, distinct, .. } = self.day.amount;
+            let Amount { first, distinct, .. } = self.streams.own.amount;
             let strange = if first >= STRANGE_MIN { (first / distinct.max(1.0) - STRANGE_SHARE).max(0.0) } else { 0.0 };
             return Some(Evidence { weight: absent.weight + STRANGE_WEIGHT * strange, ..absent.clone() });
         }
@@ -260,6 +304,13 @@ impl Person {
             seen: format!("{count} today"),
             since_ms: now_ms,
         })
+    }
+}
+
+impl Stream {
+    fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Peers, office: &mut Office) {
+        self.places.learn(&access.place, now_ms, self.active_days, &mut office.moves);
+        self.hours.learn(now_ms, &mut peers.hours, &mut office.hours);
     }
 }
 

@@ -4,11 +4,14 @@
 //! honest reasons, both at once seldom. How much a score says is learned from the whole office: one that honest
 //! days reach often says as much as its share of days (Vovk et al. 2005 on conformal p-values), never more than it claims.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_schema::{Digest, Severity, alert::Subject};
 
-use super::slow::CHANNELS;
+use super::{
+    slow::CHANNELS,
+    sources::{Each, Source},
+};
 use crate::rules::Kind;
 
 /// One oddity.
@@ -65,24 +68,28 @@ fn bin(score: f64) -> usize {
 }
 
 /// Gauges of all kinds, for everybody.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub(super) struct Gauges {
-    kinds: BTreeMap<Kind, Gauge>,
+    kinds: BTreeMap<(Source, Kind), Gauge>,
     /// Sums of cases, by days of people.
     totals: Gauge,
     /// The highest sums over days that people reached, of each kind.
-    slow: [[f64; BINS]; CHANNELS.len()],
+    slow: Each<Sums>,
 }
 
-impl Default for Gauges {
+/// Days that reached a sum, of each kind.
+#[derive(Debug, Clone)]
+struct Sums([[f64; BINS]; CHANNELS.len()]);
+
+impl Default for Sums {
     fn default() -> Self {
-        Self { kinds: BTreeMap::new(), totals: Gauge::default(), slow: [[0.0; BINS]; CHANNELS.len()] }
+        Self([[0.0; BINS]; CHANNELS.len()])
     }
 }
 
 impl Gauges {
-    pub(super) fn weigh(&self, kind: Kind, score: f64) -> f64 {
-        self.kinds.get(&gauged(kind)).map_or(score, |gauge| gauge.weigh(score))
+    pub(super) fn weigh(&self, source: Source, kind: Kind, score: f64) -> f64 {
+        self.kinds.get(&(source, gauged(kind))).map_or(score, |gauge| gauge.weigh(score))
     }
 
     /// Notes the highest scores of a person's day.
@@ -92,9 +99,11 @@ impl Gauges {
             // What is grave may be misuse: others are not measured by it.
             return;
         }
-        for kind in GAUGED {
-            let gauge = self.kinds.entry(kind).or_default();
-            gauge.note(case.scores.get(&kind).copied().unwrap_or(0.0));
+        for source in Source::ALL.into_iter().filter(|source| case.sources.contains(source)) {
+            for kind in GAUGED {
+                let gauge = self.kinds.entry((source, kind)).or_default();
+                gauge.note(case.scores.get(&(source, kind)).copied().unwrap_or(0.0));
+            }
         }
     }
 
@@ -107,12 +116,13 @@ impl Gauges {
     /// people, and how much.
     pub(super) fn build_up(
         &mut self,
+        source: Source,
         before: &mut [f64; CHANNELS.len()],
         sums: [f64; CHANNELS.len()],
         people: f64,
     ) -> (f64, usize) {
         let mut most = (0.0, 0);
-        for (at, ((held, before), sum)) in self.slow.iter_mut().zip(before).zip(sums).enumerate() {
+        for (at, ((held, before), sum)) in self.slow.of(source).0.iter_mut().zip(before).zip(sums).enumerate() {
             if sum > *before {
                 for (score, count) in [(*before, -1.0), (sum, 1.0)] {
                     if let Some(held) = held.get_mut(bin(0.5 * score)).filter(|_| score > 0.0) {
@@ -143,7 +153,8 @@ pub(super) fn gauged(kind: Kind) -> Kind {
 pub(super) struct Case {
     began_ms: u64,
     /// The highest scores of each kind, as claimed.
-    scores: BTreeMap<Kind, f64>,
+    scores: BTreeMap<(Source, Kind), f64>,
+    sources: BTreeSet<Source>,
     /// The highest sum.
     total: f64,
     told: Option<(Severity, f64)>,
@@ -169,12 +180,19 @@ impl Case {
     }
 
     /// What is odd right now; what is to be told if that is more than before.
-    pub(super) fn add(&mut self, found: Vec<(Kind, Evidence)>, gauges: &Gauges, watched_days: f64) -> Option<Finding> {
+    pub(super) fn add(
+        &mut self,
+        source: Source,
+        found: Vec<(Kind, Evidence)>,
+        gauges: &Gauges,
+        watched_days: f64,
+    ) -> Option<Finding> {
+        self.sources.insert(source);
         let mut weighed = Vec::new();
         for (kind, evidence) in found {
-            let score = self.scores.entry(gauged(kind)).or_default();
+            let score = self.scores.entry((source, gauged(kind))).or_default();
             *score = score.max(evidence.weight);
-            weighed.push((kind, Evidence { weight: gauges.weigh(kind, evidence.weight), ..evidence }));
+            weighed.push((kind, Evidence { weight: gauges.weigh(source, kind, evidence.weight), ..evidence }));
         }
         let sum = |amounts: bool| -> f64 {
             let of = |kind: Kind| gauged(kind) == Kind::Volume;
