@@ -5,9 +5,9 @@
 //! the connection gains nothing), credentials stay with the origin they belong to, and a server that is busy is asked
 //! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
 //!
-//! [`Client::post`] sends something to a sink: once, following nothing.
+//! [`Client::post`] sends something to a sink, [`Client::exchange`] talks to a login provider: once, following nothing.
 //!
-//! What must stay true: `GET`, and `POST` to sinks alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
+//! What must stay true: `GET`, and `POST` to sinks and login providers alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
 //! and every length has a limit.
 
 pub(crate) mod address_check;
@@ -30,6 +30,7 @@ use ureq::{
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
     unversioned::transport::DefaultConnector,
 };
+use zeroize::Zeroizing;
 
 use self::address_check::CheckedResolver;
 use crate::{
@@ -118,6 +119,15 @@ pub(crate) struct Post<'a> {
     pub(crate) headers: Vec<(&'static str, String)>,
     pub(crate) token: Option<&'a Secret>,
     pub(crate) body: &'a [u8],
+}
+
+/// One step of a conversation, for a JSON answer.
+pub(crate) struct Exchange<'a> {
+    pub(crate) url: &'a Url,
+    /// The value of `Authorization`.
+    pub(crate) authorization: Option<Zeroizing<String>>,
+    /// What is posted, `application/x-www-form-urlencoded`; asked with `GET` when absent.
+    pub(crate) form: Option<&'a str>,
 }
 
 /// The last hop's answer.
@@ -338,6 +348,36 @@ impl Client {
         let reader = body.into_with_config().limit(u64::MAX).reader();
         let mut rest = Body { reader, watch: Watch::new(&self.limits) }.take(ACKNOWLEDGEMENT_BYTES_MAX);
         io::copy(&mut rest, &mut io::sink()).map_err(|error| ReachError::from_io(error, &origin)).map(drop)
+    }
+
+    /// Takes one step of a conversation, and gives back whatever is answered but a passing refusal. Nothing is followed: what
+    /// was sent may be secret.
+    pub(crate) fn exchange(&self, exchange: &Exchange<'_>) -> Result<Answer, ReachError> {
+        let url = exchange.url;
+        self.egress.admit(url)?;
+        let mut headers = vec![("accept", "application/json"), ("accept-encoding", "identity")];
+        if let Some(authorization) = &exchange.authorization {
+            headers.push(("authorization", authorization));
+        }
+        let response = match exchange.form {
+            Some(form) => {
+                headers.push(("content-type", "application/x-www-form-urlencoded"));
+                let request = self.agent.post(url.to_text());
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(form)
+            }
+            None => {
+                let request = self.agent.get(url.to_text());
+                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call()
+            }
+        };
+        let (parts, body) = response.map_err(|error| translate(error, url))?.into_parts();
+        let status = parts.status.as_u16();
+        if let 408 | 425 | 429 | 500..=599 = status {
+            return Err(self.busy(&parts.headers, url.authority(), status));
+        }
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let body = Body { reader, watch: Watch::new(&self.limits) };
+        Ok(Answer { status, headers: parts.headers, url: url.clone(), body })
     }
 
     fn busy(&self, headers: &HeaderMap, host: String, status: u16) -> ReachError {

@@ -4,7 +4,8 @@
 //! * [`Reach`]: [`listing`](Reach::listing) pins a source and names its files with the source's own hashes;
 //!   [`fetch`](Reach::fetch) takes one file and compares it; [`open_range`](Reach::open_range) looks into one without
 //!   taking it; [`latest`](Reach::latest) and [`diff`] show what moved on.
-//! * [`sink`]: where alerts go ([`Reach::open_sink`]).
+//! * [`sink`]: where alerts go ([`Reach::open_sink`]). [`Reach::provider_document`], [`Reach::provider_form`]: talking to a
+//!   login provider.
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
 //! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
 //!   share one build; what no program calls is not linked.
@@ -47,6 +48,7 @@ mod hub;
 mod listing;
 mod local;
 mod policy;
+mod provider;
 mod range;
 mod s3;
 mod secret;
@@ -67,6 +69,7 @@ pub use error::{ReachError, Refusal};
 pub use fetch::{Checked, Fetched, Resume};
 pub use listing::{FILES_MAX, GitBlob, Listing, ListingDiff, PathFault, RemoteFile, Revision, check_path, diff};
 pub use policy::{Denied, DenyRule, EgressPolicy, HostPattern, HostRule, Network, NotAHost};
+pub use provider::{FORM_BYTES_MAX, Form, ProviderReply};
 pub use range::{BLOCK_BYTES, RangeReader};
 pub use secret::{S3Keys, Secret, Secrets, TokenSource};
 pub use settings::{CatalogueSettings, HubSettings, Limits, Proxy, Roots, S3Settings, Settings};

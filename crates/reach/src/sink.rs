@@ -119,7 +119,7 @@ impl Reach {
 
     /// The client for sinks: the same policy, roots and proxy, shorter waits, and no attempts beyond the first, because
     /// whoever keeps the queue tries again.
-    fn sink_client(&self) -> Result<Client, ReachError> {
+    pub(crate) fn sink_client(&self) -> Result<Client, ReachError> {
         let Reach { settings, client, .. } = self;
         let limits = sink_limits(&settings.limits);
         Client::new(settings.egress.clone(), limits, settings.proxy.as_ref(), &settings.roots, client.clock())

@@ -7,8 +7,8 @@
 #![deny(clippy::indexing_slicing)]
 
 use aws_lc_rs::signature::{
-    ECDSA_P256_SHA256_ASN1, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RsaPublicKeyComponents,
-    UnparsedPublicKey,
+    ECDSA_P256_SHA256_ASN1, ECDSA_P256_SHA256_FIXED, ED25519, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256,
+    RsaPublicKeyComponents, UnparsedPublicKey,
 };
 use subtle::ConstantTimeEq as _;
 
@@ -22,6 +22,15 @@ pub(crate) const ED25519_BYTES: usize = 32;
 const RSA_BYTES: std::ops::RangeInclusive<usize> = 256..=512;
 /// The one exponent that is taken: what TPMs and login providers use. Three and one are how keys are made to fail.
 pub(crate) const RSA_EXPONENT: [u8; 3] = [1, 0, 1];
+
+/// How an ECDSA signature is written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum EcdsaForm {
+    /// ASN.1 DER, as in WebAuthn §6.5.5.
+    Der,
+    /// `r ‖ s`, as in JWS (RFC 7518 §3.4).
+    Fixed,
+}
 
 /// A public key that was found fit to be used.
 #[derive(Clone, PartialEq, Eq)]
@@ -66,12 +75,18 @@ impl ForeignKey {
         fits.then(|| Self::Rsa(modulus.to_vec()))
     }
 
-    /// Whether `signature` is this key's on `message`; ECDSA signatures in DER.
+    /// Whether `signature` is this key's on `message`. `form` says how ECDSA signatures are written.
     #[must_use]
-    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
+    pub(crate) fn verifies(&self, message: &[u8], signature: &[u8], form: EcdsaForm) -> bool {
         let outcome =
             match self {
-                Self::P256(point) => UnparsedPublicKey::new(&ECDSA_P256_SHA256_ASN1, point).verify(message, signature),
+                Self::P256(point) => {
+                    let algorithm = match form {
+                        EcdsaForm::Der => &ECDSA_P256_SHA256_ASN1,
+                        EcdsaForm::Fixed => &ECDSA_P256_SHA256_FIXED,
+                    };
+                    UnparsedPublicKey::new(algorithm, point).verify(message, signature)
+                }
                 Self::Ed25519(key) => UnparsedPublicKey::new(&ED25519, key).verify(message, signature),
                 Self::Rsa(modulus) => RsaPublicKeyComponents { n: modulus.as_slice(), e: RSA_EXPONENT.as_slice() }
                     .verify(&RSA_PKCS1_2048_8192_SHA256, message, signature),
@@ -116,7 +131,7 @@ mod tests {
         signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, Ed25519KeyPair, KeyPair as _},
     };
 
-    use super::{ForeignKey, SMALL_ORDER};
+    use super::{EcdsaForm, ForeignKey, SMALL_ORDER};
 
     #[test]
     fn keys_under_which_anybody_could_sign_are_refused() {
@@ -141,15 +156,17 @@ mod tests {
     }
 
     #[test]
-    fn a_form_or_an_algorithm_is_not_taken_for_another() {
+    fn a_form_is_not_taken_for_the_other() {
         let pair = EcdsaKeyPair::generate(&ECDSA_P256_SHA256_FIXED_SIGNING).unwrap();
         let point = pair.public_key().as_ref();
         let key = ForeignKey::p256(&point[1..33], &point[33..]).unwrap();
         let fixed = pair.sign(&SystemRandom::new(), b"message").unwrap();
-        assert!(!key.verifies(b"message", fixed.as_ref()));
+        assert!(key.verifies(b"message", fixed.as_ref(), EcdsaForm::Fixed));
+        assert!(!key.verifies(b"message", fixed.as_ref(), EcdsaForm::Der));
+        assert!(!key.verifies(b"messages", fixed.as_ref(), EcdsaForm::Fixed));
         let pair = Ed25519KeyPair::from_seed_unchecked(&[7; 32]).unwrap();
         let key = ForeignKey::ed25519(pair.public_key().as_ref()).unwrap();
-        assert!(key.verifies(b"message", pair.sign(b"message").as_ref()));
-        assert!(!key.verifies(b"message", fixed.as_ref()));
+        assert!(key.verifies(b"message", pair.sign(b"message").as_ref(), EcdsaForm::Der));
+        assert!(!key.verifies(b"message", fixed.as_ref(), EcdsaForm::Fixed));
     }
 }

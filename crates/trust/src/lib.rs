@@ -8,6 +8,7 @@
 //! * [`merkle`], [`checkpoint`], [`tiles`]: the trail's tree, its proofs, its signed heads, and its layout as static files.
 //! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
 //! * [`factor`]: passkeys, codes, recovery codes, passwords and tokens, by which people and programs say who they are.
+//! * [`oidc`]: ID tokens and key sets of login providers.
 //! * [`detached`]: signatures of others over whole folders: [`oms`] (OpenSSF Model Signing), [`minisign`], [`sums`]
 //!   (`SHA256SUMS`); with [`ecdsa`] keys, X.509 [`certificate`]s and hashed [`content`].
 //!
@@ -34,6 +35,7 @@ pub mod ident;
 pub mod keys;
 pub mod merkle;
 pub mod minisign;
+pub mod oidc;
 pub mod oms;
 pub mod pins;
 pub mod root;

@@ -7,6 +7,7 @@ mod envelopes;
 mod factors;
 mod keys;
 mod merkle;
+mod oidc;
 mod oms;
 mod own_vectors;
 mod passkeys;

@@ -15,7 +15,7 @@ use super::{
     PasskeyError, base64url,
     cbor::{self, Key, NotCbor, Reader},
 };
-use crate::foreign_key::{ForeignKey, RSA_EXPONENT};
+use crate::foreign_key::{EcdsaForm, ForeignKey, RSA_EXPONENT};
 
 /// Largest COSE_Key in bytes: an RSA key of 4,096 bits with its labels.
 pub(super) const COSE_KEY_BYTES_MAX: usize = 640;
@@ -179,7 +179,7 @@ impl PublicKey {
     /// Whether `signature` is this key's on `message`; ECDSA signatures in DER (WebAuthn §6.5.5).
     #[must_use]
     pub(super) fn verifies(&self, message: &[u8], signature: &[u8]) -> bool {
-        self.0.verifies(message, signature)
+        self.0.verifies(message, signature, EcdsaForm::Der)
     }
 }
 
