@@ -9,6 +9,7 @@
 //! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
+//! * [`oidc`]: logging in through another provider.
 //! * [`drill`]: known bad jobs, run on purpose.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
@@ -33,6 +34,7 @@ mod keep;
 mod look;
 pub mod lookout;
 mod newer;
+pub mod oidc;
 mod origin;
 mod page;
 mod plan;

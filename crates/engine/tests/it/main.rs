@@ -5,4 +5,5 @@ mod alerts;
 mod delivery;
 mod team;
 mod totp;
+mod oidc;
 mod world;
