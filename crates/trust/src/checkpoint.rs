@@ -168,7 +168,8 @@ pub fn parse_unverified(note: &[u8]) -> Result<Checkpoint, CheckpointError> {
     parse(note).map(|(checkpoint, _, _)| checkpoint)
 }
 
-fn is_name(text: &str) -> bool {
+/// Whether signed notes allow a name: 1 to 255 visible ASCII characters without `+`.
+pub(crate) fn is_name(text: &str) -> bool {
     (1..=255).contains(&text.len()) && text.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'+')
 }
 

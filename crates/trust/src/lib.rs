@@ -6,6 +6,7 @@
 //! * [`sign`], [`dsse`], [`statement`]: signatures, envelopes, in-toto statements.
 //! * [`root`]: who may sign what, for how long; [`pins`]: the roots and checkpoints that this user holds.
 //! * [`merkle`], [`checkpoint`], [`tiles`]: the trail's tree, its proofs, its signed heads, and its layout as static files.
+//! * [`note`], [`vkey`], [`witness`]: checkpoints that others cosigned, their keys, and who cosigns and asks for it.
 //! * [`waiver`], [`feed`]: signed waivers and advisory feeds.
 //! * [`factor`]: passkeys, codes, recovery codes, passwords and tokens, by which people and programs say who they are.
 //! * [`oidc`]: ID tokens and key sets of login providers.
@@ -35,6 +36,7 @@ pub mod ident;
 pub mod keys;
 pub mod merkle;
 pub mod minisign;
+pub mod note;
 pub mod oidc;
 pub mod oms;
 pub mod pins;
@@ -45,7 +47,9 @@ pub mod sign;
 pub mod statement;
 pub mod sums;
 pub mod tiles;
+pub mod vkey;
 pub mod waiver;
+pub mod witness;
 
 pub use id::VaultId;
 pub use secret::{Passphrase, PassphraseError};

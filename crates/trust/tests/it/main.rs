@@ -18,3 +18,4 @@ mod seals;
 mod supply;
 mod support;
 mod tiles;
+mod witnesses;
