@@ -5,9 +5,10 @@
 //! the connection gains nothing), credentials stay with the origin they belong to, and a server that is busy is asked
 //! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
 //!
-//! [`Client::post`] sends something to a sink, [`Client::exchange`] talks to a login provider: once, following nothing.
+//! [`Client::post`] sends something to a sink, [`Client::exchange`] to a witness, [`Client::converse`] talks to a login
+//! provider: once, following nothing.
 //!
-//! What must stay true: `GET`, and `POST` to sinks and login providers alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
+//! What must stay true: `GET`, and `POST` to sinks, witnesses and login providers alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
 //! and every length has a limit.
 
 pub(crate) mod address_check;
@@ -322,8 +323,28 @@ impl Client {
     /// Sends `post` and waits for all of the answer. Anything but success is an error, which does not name the path: services
     /// put secrets there.
     pub(crate) fn post(&self, post: &Post<'_>) -> Result<(), ReachError> {
-        self.egress.admit(post.url)?;
         let origin = post.url.with_target("/")?;
+        let answer = self.send(post, &origin)?;
+        let status = answer.status;
+        if let 408 | 425 | 429 | 500..=599 = status {
+            return Err(self.busy(&answer.headers, origin.authority(), status));
+        }
+        if !(200..300).contains(&status) {
+            return Err(ReachError::Status { url: origin, status, said: String::new() });
+        }
+        // An answer that breaks off may be no answer at all, so it is not taken for one.
+        let mut rest = answer.body.take(ACKNOWLEDGEMENT_BYTES_MAX);
+        io::copy(&mut rest, &mut io::sink()).map_err(|error| ReachError::from_io(error, &origin)).map(drop)
+    }
+
+    /// Sends `post`, and whatever status comes is an answer.
+    pub(crate) fn exchange(&self, post: &Post<'_>) -> Result<Answer, ReachError> {
+        self.send(post, post.url)
+    }
+
+    /// Sends `post`; errors name `shown`.
+    fn send(&self, post: &Post<'_>, shown: &Url) -> Result<Answer, ReachError> {
+        self.egress.admit(post.url)?;
         let mut request = self
             .agent
             .post(post.url.to_text())
@@ -335,24 +356,20 @@ impl Client {
         for (name, value) in &post.headers {
             request = request.header(*name, value);
         }
-        let response = request.send(post.body).map_err(|error| translate(error, &origin))?;
+        let response = request.send(post.body).map_err(|error| translate(error, shown))?;
         let (parts, body) = response.into_parts();
-        let status = parts.status.as_u16();
-        if let 408 | 425 | 429 | 500..=599 = status {
-            return Err(self.busy(&parts.headers, origin.authority(), status));
-        }
-        if !(200..300).contains(&status) {
-            return Err(ReachError::Status { url: origin, status, said: String::new() });
-        }
-        // An answer that breaks off may be no answer at all, so it is not taken for one.
         let reader = body.into_with_config().limit(u64::MAX).reader();
-        let mut rest = Body { reader, watch: Watch::new(&self.limits) }.take(ACKNOWLEDGEMENT_BYTES_MAX);
-        io::copy(&mut rest, &mut io::sink()).map_err(|error| ReachError::from_io(error, &origin)).map(drop)
+        Ok(Answer {
+            status: parts.status.as_u16(),
+            headers: parts.headers,
+            url: shown.clone(),
+            body: Body { reader, watch: Watch::new(&self.limits) },
+        })
     }
 
     /// Takes one step of a conversation, and gives back whatever is answered but a passing refusal. Nothing is followed: what
     /// was sent may be secret.
-    pub(crate) fn exchange(&self, exchange: &Exchange<'_>) -> Result<Answer, ReachError> {
+    pub(crate) fn converse(&self, exchange: &Exchange<'_>) -> Result<Answer, ReachError> {
         let url = exchange.url;
         self.egress.admit(url)?;
         let mut headers = vec![("accept", "application/json"), ("accept-encoding", "identity")];

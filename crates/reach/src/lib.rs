@@ -4,8 +4,8 @@
 //! * [`Reach`]: [`listing`](Reach::listing) pins a source and names its files with the source's own hashes;
 //!   [`fetch`](Reach::fetch) takes one file and compares it; [`open_range`](Reach::open_range) looks into one without
 //!   taking it; [`latest`](Reach::latest) and [`diff`] show what moved on.
-//! * [`sink`]: where alerts go ([`Reach::open_sink`]). [`Reach::provider_document`], [`Reach::provider_form`]: talking to a
-//!   login provider.
+//! * [`sink`]: where alerts go ([`Reach::open_sink`]); [`Reach::ask_witness`]: who cosigns the trail;
+//!   [`Reach::provider_document`], [`Reach::provider_form`]: talking to a login provider.
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
 //! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
 //!   share one build; what no program calls is not linked.
@@ -59,6 +59,7 @@ pub mod testing;
 mod trusted;
 mod url;
 mod web;
+mod witness;
 
 use std::{io::Write, time::SystemTime};
 
@@ -78,6 +79,7 @@ pub use source::{
 };
 pub use trusted::{HashRule, RevisionRule, TrustRule, TrustedSources, Untrusted};
 pub use url::{NotAUrl, Scheme, URL_BYTES_MAX, Url};
+pub use witness::{WITNESS_ANSWER_BYTES_MAX, WitnessReply};
 
 use client::{Answer, Ask, Client, Credential};
 use hub::Hub;

@@ -81,7 +81,7 @@ impl Reach {
         bytes_max: u64,
     ) -> Result<Zeroizing<Vec<u8>>, ReachError> {
         let authorization = bearer.map(|token| Zeroizing::new(format!("Bearer {}", token.expose())));
-        let answer = self.sink_client()?.exchange(&Exchange { url, authorization, form: None })?;
+        let answer = self.sink_client()?.converse(&Exchange { url, authorization, form: None })?;
         if answer.status != 200 {
             return Err(ReachError::Status { url: url.clone(), status: answer.status, said: String::new() });
         }
@@ -107,7 +107,7 @@ impl Reach {
             let pair = Zeroizing::new(format!("{}:{}", escape(id), &*Zeroizing::new(escape(secret.expose()))));
             Zeroizing::new(format!("Basic {}", &*Zeroizing::new(STANDARD.encode(pair.as_bytes()))))
         });
-        let answer = self.sink_client()?.exchange(&Exchange { url, authorization, form: Some(&form.0) })?;
+        let answer = self.sink_client()?.converse(&Exchange { url, authorization, form: Some(&form.0) })?;
         match answer.status {
             status @ (200 | 400 | 401 | 403) => Ok(ProviderReply { status, body: read(answer, bytes_max)? }),
             status => Err(ReachError::Status { url: url.clone(), status, said: String::new() }),

@@ -117,7 +117,7 @@ impl Reach {
         }
     }
 
-    /// The client for sinks: the same policy, roots and proxy, shorter waits, and no attempts beyond the first, because
+    /// The client for sinks and witnesses: the same policy, roots and proxy, shorter waits, and no attempts beyond the first, because
     /// whoever keeps the queue tries again.
     pub(crate) fn sink_client(&self) -> Result<Client, ReachError> {
         let Reach { settings, client, .. } = self;

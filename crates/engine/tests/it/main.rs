@@ -3,7 +3,7 @@
 
 mod alerts;
 mod delivery;
+mod oidc;
 mod team;
 mod totp;
-mod oidc;
 mod world;
