@@ -3,7 +3,7 @@
 //! * [`Caller`]: who acts, as each request brings it; [`crate::Vault::acting`] puts the vault into their hands.
 //! * `people`: invited, given roles, disabled; `enrol`: their passkeys, passwords, apps and recovery codes;
 //! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `device`: a command line, let
-//!   in by somebody who is in; `session`, `token`: what
+//!   in by somebody who is in; `federated`: in through another provider; `session`, `token`: what
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
 //!   a row: waiting times, ceremonies under way, when a session was last seen.
@@ -16,6 +16,7 @@
 mod desk;
 mod device;
 mod enrol;
+mod federated;
 mod login;
 mod people;
 mod rows;
@@ -33,6 +34,7 @@ pub(crate) use desk::TeamDesk;
 pub use desk::{FRESH_MS, HASHES_AT_ONCE};
 pub use device::{DEVICE_LIFE_MS, DEVICE_POLL_S, DeviceAnswer, DeviceAsk, DeviceOffer};
 pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
+pub use federated::{Departure, LOGIN_FILE, ProviderName};
 pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};
 pub use people::{INVITATION_LIFE_MS, Invitation, Invite, SETUP_LIFE_MS};
 pub use ringfence_trust::factor::passkey;

@@ -1,6 +1,7 @@
 //! The API, version 1: JSON in, JSON out, each route with its permission in the table.
 //!
 //! * `sign_in`: ways in: invitation, passkey, password and code, a device's code.
+//! * `federated`: in through another provider.
 //! * `account`: one's own sessions, tokens and factors, and the step up.
 //! * `people`: who is here, and with which roles.
 //! * `description`: all of this as OpenAPI.
@@ -9,6 +10,7 @@
 pub mod account;
 pub mod artifacts;
 pub mod description;
+pub mod federated;
 pub mod people;
 pub mod records;
 pub mod sign_in;
@@ -21,6 +23,7 @@ use crate::{app::App, routes::Routes};
 pub fn routes() -> Routes<App, Caller> {
     let routes = Routes::default()
         .and(sign_in::routes())
+        .and(federated::routes())
         .and(account::routes())
         .and(people::routes())
         .and(artifacts::routes())

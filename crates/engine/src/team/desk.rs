@@ -10,7 +10,7 @@ use ringfence_catalog::CatalogError;
 use ringfence_schema::{Digest, Timestamp};
 use ringfence_trust::factor::token::TokenId;
 
-use super::{device::Devices, login::Ceremonies, rows::Members};
+use super::{device::Devices, federated::Departures, login::Ceremonies, rows::Members};
 use crate::{
     error::EngineError,
     vault::{Vault, catalog_error},
@@ -30,6 +30,7 @@ pub(crate) struct TeamDesk {
     pub(crate) lockouts: Mutex<Lockouts>,
     pub(crate) ceremonies: Mutex<Ceremonies>,
     pub(crate) devices: Mutex<Devices>,
+    pub(crate) departures: Mutex<Departures>,
     /// When each session was last seen.
     seen: Mutex<BTreeMap<TokenId, Timestamp>>,
     hashing: Hashing,

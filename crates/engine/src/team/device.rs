@@ -128,7 +128,7 @@ impl Vault<'_> {
             origin
         };
         let row = self.someone(&PersonId(self.caller.person.id.clone()))?;
-        let begun = Begun { login: self.caller.login, proven, what: "confirmed a device" };
+        let begun = Begun { login: self.caller.login, proven, what: "confirm a device", roles: self.session_roles()? };
         let entered = self.begin_session(row, &begun, &origin, now)?;
         if let Some(waiting) = locked(&self.team.devices).0.get_mut(&code) {
             waiting.until = now.plus_millis(DEVICE_LIFE_MS);

@@ -5,10 +5,13 @@
 //! in which it can be wrong. What a factor uses up (a code's step, a recovery code, a counter) is stored in the
 //! transaction that lets the person in, one login after the other, so nothing is good twice.
 
-use std::{collections::BTreeMap, net::IpAddr};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    net::IpAddr,
+};
 
 use ringfence_access::{
-    Action, Facts, LoginStrength, Resource,
+    Action, Facts, LoginStrength, Resource, Role,
     factors::{self, Proof},
     lockout::{Attempt, Source},
     names::{Alphabet, LoginName},
@@ -82,6 +85,8 @@ pub(crate) struct Begun {
     pub(crate) login: LoginStrength,
     pub(crate) proven: Timestamp,
     pub(crate) what: &'static str,
+    /// Roles that a provider gives for this session, beside the person's own.
+    pub(crate) roles: BTreeSet<Role>,
 }
 
 /// A ceremony under way.
@@ -266,7 +271,7 @@ impl Vault<'_> {
         now: Timestamp,
     ) -> Result<Entered, EngineError> {
         let login = factors::strength(proofs).ok_or(EngineError::NotSignedIn)?;
-        self.begin_session(row, &Begun { login, proven: now, what: "log in" }, origin, now)
+        self.begin_session(row, &Begun { login, proven: now, what: "log in", roles: BTreeSet::new() }, origin, now)
     }
 
     /// Begins a session for `row`.
@@ -277,8 +282,10 @@ impl Vault<'_> {
         origin: &Origin,
         now: Timestamp,
     ) -> Result<Entered, EngineError> {
-        let Begun { login, proven, what } = *begun;
-        let caller = Caller { login, proven: Some(proven), address: origin.address, ..Caller::bare(row.person()) };
+        let Begun { login, proven, what, ref roles } = *begun;
+        let mut person = row.person();
+        person.roles.extend(roles);
+        let caller = Caller { login, proven: Some(proven), address: origin.address, ..Caller::bare(person) };
         let vault = self.acting(caller);
         let token = Token::random(TokenKind::Session, &mut SystemEntropy::new());
         let until = now.plus_millis(SESSION_LIFE_MS);
@@ -286,6 +293,7 @@ impl Vault<'_> {
             token: token.stored(),
             person: row.id.clone(),
             login,
+            roles: roles.clone(),
             since: now,
             proven,
             until,
@@ -300,7 +308,7 @@ impl Vault<'_> {
             action: Action::Enter,
             resources: vec![Resource::Vault],
             facts: Facts::default(),
-            request: json!({"what": what, "login": login}),
+            request: json!({"what": what, "login": login, "roles": roles}),
             subject: row.name.clone(),
             reach: Reach::Inside,
         };
@@ -333,7 +341,7 @@ impl Vault<'_> {
 
     /// Records a login that failed; the answer is the same for all. What was typed as a name is not repeated: people type
     /// passwords into the wrong field.
-    fn wrong(&self, whom: Option<&PersonRow>, origin: &Origin) -> EngineError {
+    pub(crate) fn wrong(&self, whom: Option<&PersonRow>, origin: &Origin) -> EngineError {
         let caller = Caller { address: origin.address, ..Caller::console() };
         let subject = whom.map_or("an unknown name", |row| row.name.as_str());
         let recorded = self.acting(caller).deny(Action::Enter, subject, "a factor was wrong");

@@ -300,7 +300,7 @@ fn no_person(who: &str) -> EngineError {
 }
 
 /// A new opaque id.
-fn new_id() -> PersonId {
+pub(crate) fn new_id() -> PersonId {
     let bytes: [u8; 8] = entropy::bytes(&mut SystemEntropy::new());
     PersonId(format!("p-{}", ringfence_schema::digest::hex(&bytes)))
 }

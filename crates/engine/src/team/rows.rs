@@ -100,6 +100,9 @@ pub(crate) struct SessionRow {
     pub(crate) token: StoredToken,
     pub(crate) person: PersonId,
     pub(crate) login: LoginStrength,
+    /// Roles that a provider gave with this login.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub(crate) roles: BTreeSet<Role>,
     pub(crate) since: Timestamp,
     pub(crate) proven: Timestamp,
     pub(crate) until: Timestamp,

@@ -3,9 +3,9 @@
 //! A session's row holds the hash of its token. It is good for [`SESSION_LIFE_MS`] at most, and ends after
 //! [`SESSION_IDLE_MS`] without a request. Checking one reads memory alone.
 
-use std::net::IpAddr;
+use std::{collections::BTreeSet, net::IpAddr};
 
-use ringfence_access::{Action, Facts, LoginStrength, Resource};
+use ringfence_access::{Action, Facts, LoginStrength, Resource, Role};
 use ringfence_schema::Timestamp;
 use ringfence_trust::factor::token::{Token, TokenId, TokenKind};
 use serde::Serialize;
@@ -75,12 +75,14 @@ impl Vault<'_> {
         if !self.team.touch(token.id(), row.since.max(row.proven), now, alive) {
             return Err(EngineError::NotSignedIn);
         }
+        let mut person = person.person();
+        person.roles.extend(&row.roles);
         Ok(Caller {
             login: row.login,
             proven: Some(row.proven),
             key: Some(token.id()),
             address,
-            ..Caller::bare(person.person())
+            ..Caller::bare(person)
         })
     }
 
@@ -100,6 +102,13 @@ impl Vault<'_> {
             scope: Some(row.scope.clone()),
             ..Caller::bare(person.person())
         })
+    }
+
+    /// Roles that the caller's session has beside the person's own.
+    pub(crate) fn session_roles(&self) -> Result<BTreeSet<Role>, EngineError> {
+        let members = self.members()?;
+        let session = self.caller.key.and_then(|key| members.sessions.get(&key));
+        Ok(session.map(|row| row.roles.clone()).unwrap_or_default())
     }
 
     /// Ends the session or token with which this caller came.
