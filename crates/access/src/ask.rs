@@ -38,7 +38,7 @@ pub(crate) struct Asked {
 pub(crate) struct Parts(u32);
 
 /// The parts in the order of their bits: attributes of the context, and those of its `evidence`.
-const PARTS: [&str; 20] = [
+const PARTS: [&str; 24] = [
     "vault",
     "evidence.scan",
     "evidence.screen",
@@ -59,6 +59,10 @@ const PARTS: [&str; 20] = [
     "waived",
     "settings",
     "figures",
+    "beholden",
+    "break_glass",
+    "bundle",
+    "entitled",
 ];
 
 /// The attributes that are read as one part, `figures`.
@@ -277,6 +281,10 @@ impl Vocabulary {
         put("first_enrolment", &|| Ok(Node::Bool(facts.first_enrolment)))?;
         put("in_run", &|| Ok(Node::Bool(facts.in_run)))?;
         put("engaged", &|| Ok(Node::Bool(facts.engaged)))?;
+        put("beholden", &|| Ok(Node::Bool(facts.beholden)))?;
+        put("break_glass", &|| Ok(Node::Bool(facts.break_glass)))?;
+        put("bundle", &|| Ok(Node::Bool(facts.bundle)))?;
+        put("entitled", &|| Ok(Node::Bool(facts.entitled)))?;
         put("sandbox", &|| entity(self.levels.get(facts.sandbox.name())))?;
         put("waived", &|| Ok(Node::Long(long(facts.waived))))?;
         put("settings", &|| Ok(Node::Record(demands(settings, custody, &asks.roles))))?;

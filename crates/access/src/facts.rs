@@ -158,6 +158,15 @@ pub struct Facts {
     /// Ids of the people who signed an approval of exactly this request.
     #[serde(default)]
     pub approvals: BTreeSet<String>,
+    /// Of an approval: whoever asks was enrolled, or had factors reset, by the one whose request it is.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub beholden: bool,
+    /// Whoever asks has broken the glass, and the time for that is not over.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub break_glass: bool,
+    /// Of an export: what leaves is the signed bundle of a release, and nothing else.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub bundle: bool,
     /// Clean accuracy lost against the base model, in thousandths; a gain is negative.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_drop_permille: Option<i32>,
@@ -167,6 +176,10 @@ pub struct Facts {
     /// A live engagement appoints whoever asks to attack this resource.
     #[serde(default, skip_serializing_if = "is_false")]
     pub engaged: bool,
+    /// Of a request for approval: whoever asks could do it, were it not for the approvals. Of an approval: some policy
+    /// permits what is asked for to the roles of whoever approves.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub entitled: bool,
     /// Controls that were asked to be left out.
     #[serde(default)]
     pub exempt: Exemptions,

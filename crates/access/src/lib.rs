@@ -7,6 +7,7 @@
 //! * [`matrix`]: the table of who may do what, in which situations; [`diff`]: what a change of policy changes in it.
 //! * [`factors`], [`names`], [`lockout`]: how strongly somebody has logged in, under which name, and who has to wait.
 //! * `slice`, `ask` and `memory`: which policies can apply to a request, what Cedar reads of it, what is known already.
+//! * [`trial`]: what a policy document itself says that it must allow and deny.
 //! * `text`: reading policies that others wrote, with limits and positions.
 //!
 //! What must stay true: nobody can remove a built-in `forbid`; added text can only forbid; any error while deciding
@@ -33,6 +34,7 @@ pub mod settings;
 mod slice;
 mod table;
 mod text;
+pub mod trial;
 
 pub use decision::{Decision, Reason};
 pub use diff::PolicyDiff;
@@ -42,3 +44,4 @@ pub use policies::{Origin, Policies, PolicyError};
 pub use request::{Action, Custody, NamespaceState, Person, PersonKind, Request, Resource, Role, VaultFacts};
 pub use settings::{DemandLevel, Settings, SettingsError, VaultPolicy};
 pub use text::Position;
+pub use trial::{Expected, Trial};

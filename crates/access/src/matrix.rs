@@ -127,6 +127,16 @@ pub const SITUATIONS: &[Situation] = situations! {
         r.facts.about = Some(if own { "zoe".to_owned() } else { r.principal.id.clone() });
     };
     "whoever asks is a program" => |r| r.principal.kind = PersonKind::Service;
+    "an approver was enrolled by the requester" => |r| r.facts.beholden = true;
+    "whoever asks is not entitled to it" => |r| r.facts.entitled = false;
+    "nobody approved and the glass is broken" => |r| {
+        r.facts.approvals.clear();
+        r.facts.break_glass = true;
+    };
+    "nobody approved and it is the bundle of a release" => |r| {
+        r.facts.approvals.clear();
+        r.facts.bundle = true;
+    };
     "there is no sandbox" => |r| r.facts.sandbox = SandboxLevel::None;
     "the sandbox has no namespaces" => |r| r.facts.sandbox = SandboxLevel::Landlock;
     "the sandbox has no control groups" => |r| r.facts.sandbox = SandboxLevel::NoCgroup;
@@ -170,6 +180,9 @@ pub fn in_order(person: Person, action: Action, resource: Resource, custody: Cus
         exempt: Exemptions::default(),
         requester: Some("somebody".to_owned()),
         approvals: ids(&["ann", "bob"]),
+        beholden: false,
+        break_glass: false,
+        bundle: false,
         dependants: BTreeSet::new(),
         about: Some(about),
         login: LoginStrength::Passkey,
@@ -177,6 +190,7 @@ pub fn in_order(person: Person, action: Action, resource: Resource, custody: Cus
         first_enrolment: false,
         in_run: true,
         engaged: true,
+        entitled: true,
         sandbox: SandboxLevel::Full,
         waived: 0,
         robust_accuracy_permille: Some(600),

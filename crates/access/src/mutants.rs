@@ -136,7 +136,13 @@ fn stages() -> Vec<Stage> {
                     let telling = role == Role::Owner
                         || (settings == 0
                             && (at == 0
-                                || ["it is outside of a run", "no engagement is live"].contains(&situation.says)));
+                                || [
+                                    "it is outside of a run",
+                                    "no engagement is live",
+                                    "whoever asks is not entitled to it",
+                                    "nobody approved and it is the bundle of a release",
+                                ]
+                                .contains(&situation.says)));
                     if telling {
                         stages.push(Stage { settings, custody, role, situation });
                     }

@@ -29,6 +29,9 @@ use crate::{
 const SCHEMA: &str = include_str!("ringfence.cedarschema");
 pub(crate) const BUILTIN: &str = include_str!("builtin.cedar");
 
+/// Most approvals that are found to be what a request lacks.
+pub const APPROVALS_ASKED_MAX: u32 = 8;
+
 /// Whose text a policy comes from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Origin {
@@ -271,6 +274,30 @@ impl Policies {
             }
             Err(errors) => self.answer(request, Err(errors)),
         }
+    }
+
+    /// How many approvals by other people would make `request` allowed, where they are all that it lacks: from 1 to
+    /// [`APPROVALS_ASKED_MAX`]. `None` where it is allowed without any, and where no number of them makes it so.
+    ///
+    /// It is found by trying, so that it also holds for policies of the vault's own, whatever number they demand. Those
+    /// that demand the approval of a person by name cannot be met by just anybody's, and are not.
+    pub fn approvals_needed(&self, request: &Request) -> Option<u32> {
+        let mut asked = request.clone();
+        asked.facts.approvals.clear();
+        asked.facts.dependants.clear();
+        if self.verdict(&asked).0 {
+            return None;
+        }
+        (1..=APPROVALS_ASKED_MAX).find(|number| {
+            // A name that nobody has: ids of people are made by the vault, without spaces.
+            asked.facts.approvals.insert(format!("other person {number}"));
+            self.verdict(&asked).0
+        })
+    }
+
+    /// Whether some policy permits the action to this person's roles, whatever forbids it at the moment.
+    pub fn permits(&self, request: &Request) -> bool {
+        !self.decide(request).permitting().is_empty()
     }
 
     /// Decides by asking every policy, over a request that was checked against the schema: slow, and plain. The

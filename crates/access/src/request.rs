@@ -53,11 +53,17 @@ pub enum Action {
     Acknowledge,
     /// Send alerts to the sinks that the configuration names, or give up what waits for one.
     Deliver,
+    /// Ask others to approve what needs their approval, and take that back.
+    Ask,
+    /// Approve or refuse what another asks for.
+    Approve,
+    /// Do alone, for a short time, what needs the approval of others.
+    BreakGlass,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 21] = [
+    pub const ALL: [Self; 24] = [
         Self::Init,
         Self::Receive,
         Self::Inspect,
@@ -79,6 +85,9 @@ impl Action {
         Self::Raise,
         Self::Acknowledge,
         Self::Deliver,
+        Self::Ask,
+        Self::Approve,
+        Self::BreakGlass,
     ];
 
     /// What the built-in policies hold for dangerous: it needs a second factor that was proven within ten minutes.
@@ -109,6 +118,9 @@ impl Action {
             Self::Raise => "raise",
             Self::Acknowledge => "acknowledge",
             Self::Deliver => "deliver",
+            Self::Ask => "ask",
+            Self::Approve => "approve",
+            Self::BreakGlass => "breakglass",
         }
     }
 }

@@ -14,9 +14,17 @@
 //! min_robust_accuracy_permille = 300
 //! evidence_max_age_days = 30
 //! login_min_for = { owner = "passkey", security_officer = "passkey" }
+//!
+//! [[tests]]
+//! who = "researcher"
+//! action = "release"
+//! what = "candidate model"
+//! when = ["the review does not pass"]
+//! expect = "deny"
 //! ```
 //!
-//! Settings are typed, so that a misspelt one is an error and not a gate left open.
+//! Settings are typed, so that a misspelt one is an error and not a gate left open. Tests ([`crate::trial`]) are run before
+//! a document takes effect in a vault in several hands.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,6 +34,7 @@ use crate::{
     factors::{self, LoginStrength},
     request::{Custody, Role},
     text::Position,
+    trial::{TRIALS_MAX, Trial},
 };
 
 /// Longest policy document in bytes.
@@ -141,6 +150,8 @@ pub struct VaultPolicy {
     pub settings: Settings,
     /// Further `forbid` policies, as Cedar text.
     pub forbid: String,
+    /// What must come of it.
+    pub tests: Vec<Trial>,
 }
 
 #[derive(Deserialize)]
@@ -158,6 +169,8 @@ struct Document {
     forbid: String,
     #[serde(default)]
     settings: Settings,
+    #[serde(default)]
+    tests: Vec<Trial>,
 }
 
 impl VaultPolicy {
@@ -171,7 +184,13 @@ impl VaultPolicy {
             message: error.message().to_owned(),
         })?;
         document.settings.check()?;
-        Ok(Self { settings: document.settings, forbid: document.forbid })
+        if document.tests.len() > TRIALS_MAX {
+            return Err(SettingsError::Tests { tests: document.tests.len() });
+        }
+        for (number, trial) in (1..).zip(&document.tests) {
+            trial.check().map_err(|what| SettingsError::Test { number, what })?;
+        }
+        Ok(Self { settings: document.settings, forbid: document.forbid, tests: document.tests })
     }
 }
 
@@ -192,6 +211,20 @@ pub enum SettingsError {
         position: Position,
         /// What is wrong.
         message: String,
+    },
+    /// More tests than [`TRIALS_MAX`].
+    #[error("{tests} tests, limit is {TRIALS_MAX}")]
+    Tests {
+        /// How many.
+        tests: usize,
+    },
+    /// A test that speaks of what there is not.
+    #[error("test {number}: {what}")]
+    Test {
+        /// Which one, from 1.
+        number: usize,
+        /// What is wrong with it.
+        what: String,
     },
     /// A number that makes no sense.
     #[error("`{name}` is {value}, limit is {limit}")]

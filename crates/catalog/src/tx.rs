@@ -50,6 +50,8 @@ pub enum Table {
     Token,
     /// Requests that wait for the approval of others.
     Request,
+    /// Times in which somebody did without the approval of others.
+    Emergency,
     /// Findings that were waived.
     Waiver,
     /// Keys and evidence that no longer count.
@@ -70,6 +72,7 @@ impl Table {
             Self::Session => "session",
             Self::Token => "token",
             Self::Request => "request",
+            Self::Emergency => "emergency",
             Self::Waiver => "waiver",
             Self::Revocation => "revocation",
             Self::Root => "root",

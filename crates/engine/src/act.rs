@@ -31,7 +31,10 @@ use crate::{
     bundle::canonical,
     error::EngineError,
     record::Version,
-    team::Caller,
+    team::{
+        Approval, Caller,
+        request::{RequestChange, RequestRow},
+    },
     vault::{Vault, catalog_error, pin_error, store_error},
 };
 
@@ -80,6 +83,8 @@ pub(crate) struct Effect<T> {
     pub(crate) moves: Vec<Move>,
     /// Rows of other tables, sealed.
     pub(crate) rows: Vec<RowChange>,
+    /// Changes of requests for approval.
+    pub(crate) requests: Vec<RequestChange>,
 }
 
 impl<T> Effect<T> {
@@ -95,13 +100,14 @@ impl<T> Effect<T> {
             filed: Vec::new(),
             moves: Vec::new(),
             rows: Vec::new(),
+            requests: Vec::new(),
         }
     }
 
     /// The same effect with another value.
     pub(crate) fn replace<U>(self, value: U) -> Effect<U> {
-        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows } = self;
-        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows }
+        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows, requests } = self;
+        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows, requests }
     }
 }
 
@@ -229,9 +235,12 @@ impl Vault<'_> {
         act: Act,
         effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
-        let (act, decisions) = self.decided(act)?;
+        let (act, decisions, approved) = self.decided(act)?;
         let openings = intent_openings(&act, &decisions)?;
-        let intent = self.record(EntryKind::Intent, &act, None, &openings)?;
+        let intent = match approved {
+            Some(request) => self.use_up(&request, &act, &openings)?,
+            None => self.record(EntryKind::Intent, &act, None, &openings)?,
+        };
         let mut salvage = Salvage::default();
         let done = match effect(&mut salvage) {
             Ok(effect) => self.commit(&act, intent, effect),
@@ -264,7 +273,7 @@ impl Vault<'_> {
             subject: what.to_owned(),
             reach: Reach::Inside,
         };
-        let (act, decisions) = self.decided(act)?;
+        let (act, decisions, _) = self.decided(act)?;
         let openings = intent_openings(&act, &decisions)?;
         let (draft, sealed) = self.draft(EntryKind::Intent, &act, None, &openings)?;
         let done = self.draft(EntryKind::Outcome, &act, Some((0, Outcome::Done)), &BTreeMap::new())?;
@@ -278,14 +287,16 @@ impl Vault<'_> {
         written.map_err(|error: CatalogError| catalog_error(&error))
     }
 
-    /// Asks the policies, with what the caller brings filled in. What is refused is recorded, and an error.
-    fn decided(&self, mut act: Act) -> Result<(Act, Vec<Decision>), EngineError> {
+    /// Asks the policies, with what the caller brings filled in: also the approvals of a request that is exactly this. What
+    /// is refused is recorded, and an error.
+    fn decided(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {
         if self.root.epoch() != self.current_root().epoch() {
             // Whoever held it alone does not go on alone once it is shared.
             let what = "the vault's trust root has changed; open it again".to_owned();
             return Err(EngineError::NotPermitted { what });
         }
-        self.state_caller(&mut act);
+        self.state_caller(&mut act)?;
+        let approved = self.approved(&mut act)?;
         if let Some(scope) = &self.caller.scope
             && !scope.contains(&act.action)
         {
@@ -293,23 +304,38 @@ impl Vault<'_> {
             self.deny(act.action, &act.subject, &says)?;
             return Err(EngineError::Refused { gate: act.action.name(), subject: act.subject, reasons: vec![says] });
         }
-        let decisions: Vec<Decision> = act.resources.iter().map(|resource| self.decide(&act, resource)).collect();
+        let policies = self.in_force()?;
+        let decide = |resource| policies.decide(&self.question(&act, resource));
+        let decisions: Vec<Decision> = act.resources.iter().map(decide).collect();
         if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
+            let needed = self.approvals_needed(&policies, &act);
+            if let (Some(needed), Approval::Ask) = (needed, &self.caller.approval) {
+                return Err(EngineError::Asked { request: Box::new(self.ask_for(&act, needed)?) });
+            }
             let openings = intent_openings(&act, &decisions)?;
             self.record(EntryKind::Denial, &act, None, &openings)?;
             self.hold()?;
-            return Err(refusal(&act, &decisions));
+            return Err(match needed {
+                Some(needed) => self.unapproved(&act, needed),
+                None => refusal(&act, &decisions),
+            });
         }
-        Ok((act, decisions))
+        Ok((act, decisions, approved))
     }
 
-    /// Fills in what the caller brings: how strongly it logged in, and when it proved a second factor.
-    fn state_caller(&self, act: &mut Act) {
+    /// Fills in what the caller brings: how strongly it logged in, when it proved a second factor, and whether it has
+    /// broken the glass.
+    fn state_caller(&self, act: &mut Act) -> Result<(), EngineError> {
         let Caller { login, proven, first_enrolment, in_run, .. } = &self.caller;
         act.facts.login = *login;
         act.facts.mfa_age_ms = factors::mfa_age_ms(*proven, (self.settings.now)());
         act.facts.first_enrolment = *first_enrolment;
         act.facts.in_run |= in_run;
+        if self.is_shared() {
+            // Also reads the rows again where another process has changed them, the policy among them.
+            act.facts.break_glass = self.members()?.glass_is_broken(&self.caller.person.id, (self.settings.now)());
+        }
+        Ok(())
     }
 
     /// Records that somebody was turned away before any policy was asked.
@@ -330,14 +356,15 @@ impl Vault<'_> {
         self.hold()
     }
 
-    fn decide(&self, act: &Act, resource: &Resource) -> Decision {
-        self.policies.decide(&Request {
+    /// What policies are asked about one resource of `act`.
+    pub(crate) fn question(&self, act: &Act, resource: &Resource) -> Request {
+        Request {
             principal: self.caller.person.clone(),
             action: act.action,
             resource: resource.clone(),
             vault: self.facts(),
             facts: act.facts.clone(),
-        })
+        }
     }
 
     fn record(
@@ -353,7 +380,7 @@ impl Vault<'_> {
     }
 
     /// An entry with salted commitments to `openings`, and the openings sealed.
-    fn draft(
+    pub(crate) fn draft(
         &self,
         kind: EntryKind,
         act: &Act,
@@ -403,13 +430,17 @@ impl Vault<'_> {
 
     /// One transaction: keys, blobs, rows, outcome.
     fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
-        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, rows: others } = effect;
+        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, rows: others, requests } =
+            effect;
         openings.insert("subject".to_owned(), json!(act.subject));
         let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
         let blobs = self.seal_blobs(blobs)?;
-        let changes_team = others.iter().any(|row| matches!(row.table, Table::Person | Table::Session | Table::Token));
+        let changes_team = others.iter().any(|row| {
+            matches!(row.table, Table::Person | Table::Session | Table::Token | Table::Policy | Table::Emergency)
+        });
+        let changes_team = changes_team || !requests.is_empty();
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
             for key in &relied {
                 if tx.view().key(*key)?.is_none_or(|key| key.wraps.is_empty()) {
@@ -423,6 +454,9 @@ impl Vault<'_> {
             put_blobs(tx, &blobs)?;
             let index = tx.next_index();
             let mut rows = others;
+            for change in requests {
+                rows.push(self.changed_request(tx, change, index)?);
+            }
             for version in versions {
                 rows.push(self.row(version, index).map_err(Failure::Engine)?);
             }

@@ -212,6 +212,19 @@ impl Vault<'_> {
         Ok(index)
     }
 
+    /// Files one alert with the outcome of another act, and queues it for every sink that wants it.
+    pub(crate) fn file_with<T>(&self, effect: &mut Effect<T>, alert: &Alert) -> Result<(), EngineError> {
+        let name = format!("{ALERT_COMMIT}00");
+        effect.openings.insert(name.clone(), json!(alert));
+        effect.filed.push(Filed {
+            key: self.alert_key(alert.id),
+            bytes: canonical(alert)?,
+            place: FiledAt::Here(name),
+            sinks: self.sinks_for(alert.severity)?,
+        });
+        Ok(())
+    }
+
     /// Within the outcome's transaction: lists and queues alerts, and moves cursors.
     pub(crate) fn queue(&self, tx: &mut Tx<'_>, index: u64, filed: &[Filed], moves: &[Move]) -> Result<(), Failure> {
         for alert in filed {

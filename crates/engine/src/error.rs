@@ -4,7 +4,10 @@
 
 use std::{io, path::PathBuf};
 
+use ringfence_access::Action;
 use ringfence_schema::Timestamp;
+
+use crate::team::RequestView;
 
 /// Why a use case ended without its result.
 #[derive(Debug, thiserror::Error)]
@@ -33,6 +36,24 @@ pub enum EngineError {
         subject: String,
         /// Why, in plain words.
         reasons: Vec<String>,
+    },
+    /// Everything is in order but for the approval of others, who can be asked ([`crate::Vault::ask`]).
+    #[error("`{action}` of `{subject}` needs the approval of {needed} other people{}", detail(note))]
+    NeedsApproval {
+        /// To do what.
+        action: Action,
+        /// With what.
+        subject: String,
+        /// How many other people must approve, all told.
+        needed: u32,
+        /// What is to be said of the request that was brought, if one was.
+        note: String,
+    },
+    /// Others were asked to approve; nothing was done.
+    #[error("request `{}` waits for the approval of {} other people", request.id, request.document.needed)]
+    Asked {
+        /// The request.
+        request: Box<RequestView>,
     },
     /// A named thing is not there.
     #[error("{what} `{name}` does not exist")]
@@ -161,13 +182,20 @@ impl EngineError {
             Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } | Self::Busy { .. } => {
                 ExitClass::Incomplete
             }
-            Self::WrongKey { .. } | Self::NotPermitted { .. } | Self::NotSignedIn | Self::Locked { .. } => {
-                ExitClass::NotPermitted
-            }
+            Self::NeedsApproval { .. }
+            | Self::Asked { .. }
+            | Self::WrongKey { .. }
+            | Self::NotPermitted { .. }
+            | Self::NotSignedIn
+            | Self::Locked { .. } => ExitClass::NotPermitted,
             Self::Tampered { .. } => ExitClass::Tampered,
             Self::Interrupted => ExitClass::Interrupted,
         }
     }
+}
+
+fn detail(note: &str) -> String {
+    if note.is_empty() { String::new() } else { format!(": {note}") }
 }
 
 /// What the policy refuses is an answer; other bytes than the source's own hash says are tampering.

@@ -12,6 +12,7 @@
 //! * [`oidc`]: logging in through another provider.
 //! * [`drill`]: known bad jobs, run on purpose.
 //! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
+//! * [`team`]: people, factors, sessions, and what several of them must agree on; [`policy`]: the vault's own policy.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
 //!
 //! What must stay true: only this crate brings store, sandbox and trail together; no effect without a decision and a
@@ -38,6 +39,7 @@ pub mod oidc;
 mod origin;
 mod page;
 mod plan;
+pub mod policy;
 mod provenance;
 mod reaudit;
 mod record;
@@ -79,7 +81,7 @@ pub use run::{
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::ShownEvidence;
 pub use vault::{Protection, Vault, pins};
-pub use verify::{Anchor, verify_bundle};
+pub use verify::{Anchor, verify_approval, verify_bundle};
 pub use work::main as worker_main;
 
 /// A rule that a finding can name, with what it means.
@@ -118,7 +120,15 @@ pub fn rules() -> Vec<RuleText> {
     let mut all: Vec<RuleText> = scan
         .chain(screen)
         .chain(watch)
-        .chain([files::UNREAD, reaudit::AFFECTED, reaudit::POSSIBLE, reaudit::PACKAGE, reaudit::STALE, reaudit::WORSE])
+        .chain([
+            team::glass::GLASS,
+            files::UNREAD,
+            reaudit::AFFECTED,
+            reaudit::POSSIBLE,
+            reaudit::PACKAGE,
+            reaudit::STALE,
+            reaudit::WORSE,
+        ])
         .collect();
     all.sort_by_key(|rule| rule.id);
     all

@@ -325,7 +325,7 @@ impl Vault<'_> {
         let act = Act {
             action: Action::Export,
             resources: vec![resource(version)],
-            facts: Facts::default(),
+            facts: Facts { bundle: true, ..Facts::default() },
             request: json!({"tree": version.tree, "what": "bundle"}),
             subject: version.reference().to_string(),
             reach: Reach::Outside,

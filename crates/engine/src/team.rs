@@ -7,18 +7,26 @@
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
 //!   a row: waiting times, ceremonies under way, when a session was last seen.
+//! * `request`: what needs other people, asked for and used once; `approve`: their signed answers; `proof`: the same for
+//!   whoever has no vault; `can`: what somebody may do, and why; `glass`: doing without
+//!   them for an hour, loudly.
 //!
 //! What must stay true: a human without a second factor can enrol one and do nothing else, and there is no switch for it;
 //! an unknown name and a wrong password cannot be told apart, by the answer or by its time; secrets are stored as hashes,
 //! or sealed where they are needed again; every change passes through the one door in [`crate::Vault`]; what another
 //! process changed holds here within [`FRESH_MS`].
 
+pub(crate) mod approve;
+mod can;
 mod desk;
 mod device;
 mod enrol;
 mod federated;
+pub mod glass;
 mod login;
 mod people;
+pub mod proof;
+pub mod request;
 mod rows;
 mod session;
 mod token;
@@ -30,13 +38,17 @@ use ringfence_schema::Timestamp;
 use ringfence_trust::factor::token::TokenId;
 use serde::Serialize;
 
+pub use approve::Approving;
+pub use can::{Assumed, Explained};
 pub(crate) use desk::TeamDesk;
 pub use desk::{FRESH_MS, HASHES_AT_ONCE};
 pub use device::{DEVICE_LIFE_MS, DEVICE_POLL_S, DeviceAnswer, DeviceAsk, DeviceOffer};
 pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
 pub use federated::{Departure, LOGIN_FILE, ProviderName};
+pub use glass::{GLASS_LIFE_MS, GlassView};
 pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};
 pub use people::{INVITATION_LIFE_MS, Invitation, Invite, SETUP_LIFE_MS};
+pub use request::{ApprovalView, Asked, REQUEST_LIFE_MS, RequestDocument, RequestId, RequestStanding, RequestView};
 pub use ringfence_trust::factor::passkey;
 pub use session::{SESSION_IDLE_MS, SESSION_LIFE_MS, SessionView};
 pub use token::{TOKEN_LIFE_MS_MAX, TokenTerms, TokenView};
@@ -60,6 +72,20 @@ pub struct Caller {
     pub address: Option<IpAddr>,
     /// What its token is good for; `None`: everything that its roles allow.
     pub scope: Option<BTreeSet<Action>>,
+    /// What becomes of an act that lacks nothing but the approval of others.
+    pub approval: Approval,
+}
+
+/// What becomes of an act that lacks nothing but the approval of others.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Approval {
+    /// It is refused.
+    #[default]
+    Refuse,
+    /// The others are asked; nothing is done.
+    Ask,
+    /// It is done if they have approved exactly this in that request, which is used up by it.
+    Use(RequestId),
 }
 
 impl Caller {
@@ -84,6 +110,7 @@ impl Caller {
             key: None,
             address: None,
             scope: None,
+            approval: Approval::Refuse,
         }
     }
 

@@ -18,7 +18,7 @@ use std::{
 
 use ringfence_access::{Custody, NamespaceState, Policies, VaultFacts, VaultPolicy};
 use ringfence_catalog::{Catalog, CatalogError, Table};
-use ringfence_schema::{canon, evidence::EvidenceKind};
+use ringfence_schema::{Digest, canon, evidence::EvidenceKind};
 use ringfence_store::{GroupKeys, Store, StoreKeys, disk::Disk};
 use ringfence_trust::{
     VaultId, checkpoint,
@@ -47,6 +47,9 @@ pub struct Vault<'s> {
     pub(crate) root: Arc<TrustRoot>,
     pub(crate) policies: Arc<Policies>,
     pub(crate) caller: Caller,
+    /// The vault's policies from which `policies` were made, and a project's forbids on top of them.
+    base: Arc<Policies>,
+    forbids: Vec<String>,
     core: Arc<Core>,
 }
 
@@ -69,6 +72,8 @@ pub struct Core {
 struct Current {
     root: Arc<TrustRoot>,
     policies: Arc<Policies>,
+    /// SHA-256 of the document that they were made from, where it is a row.
+    document: Option<Digest>,
 }
 
 impl std::ops::Deref for Vault<'_> {
@@ -205,9 +210,11 @@ impl<'s> Vault<'s> {
         let store = Store::open(&folder.join(STORE_FOLDER), disk(), opened.store, opened.packs)
             .map_err(|error| store_error(&error))?;
         let root = Arc::new(newest_root(settings, &catalog, root)?);
-        let policies = Arc::new(policies(settings)?);
+        // In a shared vault the policy is a row; what somebody has in their own configuration does not count there.
+        let solo = root.document().solo;
+        let policies = Arc::new(if solo { policies(settings)? } else { builtin_policies()? });
         // Whoever opens a solo vault is its owner; in a shared one nobody is anybody before they have logged in.
-        let caller = if root.document().solo { Caller::owner() } else { Caller::console() };
+        let caller = if solo { Caller::owner() } else { Caller::console() };
         let core = Core {
             pins: open_pins(settings)?,
             catalog,
@@ -215,12 +222,17 @@ impl<'s> Vault<'s> {
             keys: opened.keys,
             desk: Desk::default(),
             team: TeamDesk::default(),
-            current: RwLock::new(Current { root: root.clone(), policies: policies.clone() }),
+            current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),
             lock,
         };
-        let vault = Self { settings, root, policies, caller, core: Arc::new(core) };
+        let base = policies.clone();
+        let mut vault = Self { settings, root, policies, caller, base, forbids: Vec::new(), core: Arc::new(core) };
         vault.check_held()?;
+        if vault.is_shared() {
+            vault.follow_policy(vault.current_policy()?.as_ref())?;
+            vault = vault.acting(vault.caller.clone());
+        }
         if alone {
             vault.recover()?;
             vault.lock.lock_shared().map_err(EngineError::io(&lock_path))?;
@@ -249,8 +261,40 @@ impl<'s> Vault<'s> {
 
     /// The same vault in the hands of `caller`, under the newest root and policies.
     pub fn acting(&self, caller: Caller) -> Self {
-        let Current { root, policies } = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
-        Self { settings: self.settings, root, policies, caller, core: self.core.clone() }
+        let Current { root, policies, .. } = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let base = policies.clone();
+        Self { settings: self.settings, root, policies, caller, base, forbids: Vec::new(), core: self.core.clone() }
+    }
+
+    /// The policies that hold now: those of this handle, or newer ones of the vault with the same project's forbids.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPermitted`] where the project's do not fit beside the vault's newer ones.
+    pub(crate) fn in_force(&self) -> Result<Arc<Policies>, EngineError> {
+        let current = self.current.read().unwrap_or_else(PoisonError::into_inner).policies.clone();
+        if current.digest() == self.base.digest() {
+            return Ok(self.policies.clone());
+        }
+        let project = self.forbids.iter().try_fold(Policies::clone(&current), |all, text| all.with_project(text));
+        project.map(Arc::new).map_err(|error| EngineError::NotPermitted {
+            what: format!("the vault's policy has changed, and the project's does not fit beside it: {error}"),
+        })
+    }
+
+    /// Puts the policies of a document into force for everybody here.
+    pub(crate) fn adopt_policies(&self, policies: Policies, document: Digest) {
+        let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
+        (current.policies, current.document) = (Arc::new(policies), Some(document));
+    }
+
+    /// Whether the document with this digest is the one in force.
+    pub(crate) fn is_in_force(&self, document: Digest) -> bool {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).document == Some(document)
+    }
+
+    /// The vault's policies in force, without any project's.
+    pub(crate) fn vault_policies(&self) -> Arc<Policies> {
+        self.current.read().unwrap_or_else(PoisonError::into_inner).policies.clone()
     }
 
     /// The next epoch of the trust root, which says that several people share the vault.
@@ -320,6 +364,7 @@ impl<'s> Vault<'s> {
         for text in forbids {
             let before = Policies::clone(&self.policies);
             self.policies = Arc::new(before.with_project(text).map_err(|error| error.to_string())?);
+            self.forbids.push(text.clone());
         }
         Ok(())
     }
@@ -557,15 +602,28 @@ pub(crate) fn store_error(error: &ringfence_store::StoreError) -> EngineError {
 
 /// The built-in policies under the settings and further forbids of `policy.toml` in the user's configuration, if there is one.
 fn policies(settings: &Settings<'_>) -> Result<Policies, EngineError> {
-    let builtin = Policies::builtin().map_err(|error| EngineError::incomplete("policy", error))?;
-    let path = settings.config.join(POLICY_FILE);
-    if !path.exists() {
-        return Ok(builtin);
-    }
-    let wrong = |what: String| EngineError::Plan { file: path.clone(), what };
-    let text = String::from_utf8(read_small(&path)?).map_err(|error| wrong(format!("not UTF-8 text: {error}")))?;
+    let builtin = builtin_policies()?;
+    let Some(text) = policy_file(settings)? else { return Ok(builtin) };
+    let wrong = |what: String| EngineError::Plan { file: settings.config.join(POLICY_FILE), what };
     let policy = VaultPolicy::parse(&text).map_err(|error| wrong(error.to_string()))?;
     builtin.with_vault(&policy).map_err(|error| wrong(error.to_string()))
+}
+
+pub(crate) fn builtin_policies() -> Result<Policies, EngineError> {
+    Policies::builtin().map_err(|error| EngineError::incomplete("policy", error))
+}
+
+/// The text of `policy.toml` in the user's configuration, if there is one.
+pub(crate) fn policy_file(settings: &Settings<'_>) -> Result<Option<String>, EngineError> {
+    let path = settings.config.join(POLICY_FILE);
+    if !path.exists() {
+        return Ok(None);
+    }
+    let wrong = |error: std::string::FromUtf8Error| EngineError::Plan {
+        file: path.clone(),
+        what: format!("not UTF-8 text: {error}"),
+    };
+    String::from_utf8(read_small(&path)?).map(Some).map_err(wrong)
 }
 
 fn make_private_folder(folder: &Path) -> Result<(), EngineError> {

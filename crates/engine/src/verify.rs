@@ -33,6 +33,8 @@ use crate::{
     provenance::{self, Provenance},
 };
 
+pub use approval::verify_approval;
+
 /// Where the verifier's trust comes from.
 #[derive(Debug)]
 pub enum Anchor<'a> {
@@ -168,6 +170,16 @@ fn find_root(release: &[u8], anchor: &Anchor<'_>, findings: &mut Findings) -> Re
         let keys = &root.document().keys;
         named || keys.iter().any(|entry| signers.contains(ringfence_trust::dsse::key_id(&entry.key).as_str()))
     };
+    known_root(anchor, vault.as_deref(), fits, findings)
+}
+
+/// The root of `anchor` that `fits`; where there is none, the findings say how to get the one of `vault`.
+fn known_root(
+    anchor: &Anchor<'_>,
+    vault: Option<&str>,
+    fits: impl Fn(&TrustRoot) -> bool,
+    findings: &mut Findings,
+) -> Result<Option<TrustRoot>, EngineError> {
     let found = match anchor {
         Anchor::File(path) => {
             let bytes = read(path).map_err(EngineError::io(*path))?;
@@ -191,7 +203,7 @@ fn find_root(release: &[u8], anchor: &Anchor<'_>, findings: &mut Findings) -> Re
             format!(
                 "the root of vault {} is not known here; ask whoever released this for the file that `ringfence show root` \
                  prints there, over a channel that you trust, and pass it with `--root FILE`",
-                vault.as_deref().map_or("?".to_owned(), |vault| printable(vault, 64))
+                vault.map_or("?".to_owned(), |vault| printable(vault, 64))
             ),
         );
     }
@@ -428,6 +440,23 @@ fn proven(
     tree: &Digest,
     root: &TrustRoot,
 ) -> Result<(InTrail, Entry, Vec<CommittedStatement>), String> {
+    let entry = opened_leaf(leaf, size, tree, root)?;
+    let mut committed = Vec::new();
+    for (name, opening) in &leaf.openings {
+        committed.push(CommittedStatement::of(opening).ok_or(format!("`{}` is no statement", printable(name, 40)))?);
+    }
+    let place = InTrail {
+        index: leaf.index,
+        size,
+        time: entry.time,
+        kind: EvidenceKind::Release,
+        subject: Digest::from_bytes([0; Digest::BYTES]),
+    };
+    Ok((place, entry, committed))
+}
+
+/// The entry in a leaf, once it is shown to be in the trail as something done, and to commit to every opening.
+fn opened_leaf(leaf: &crate::bundle::ProvenLeaf, size: u64, tree: &Digest, root: &TrustRoot) -> Result<Entry, String> {
     let bytes = leaf.leaf_bytes().ok_or("not base64")?;
     let hashes = leaf.hashes().ok_or("a proof hash is not hexadecimal")?;
     merkle::verify_inclusion(&merkle::leaf_hash(&bytes), leaf.index, size, &hashes, tree)
@@ -439,22 +468,13 @@ fn proven(
     if (entry.kind, entry.outcome) != (EntryKind::Outcome, Some(Outcome::Done)) {
         return Err("is not the outcome of something done".into());
     }
-    let mut committed = Vec::new();
     for (name, opening) in &leaf.openings {
         let commitment = opening.commitment().map_err(|error| error.to_string())?;
         if entry.commits.get(name) != Some(&commitment) {
             return Err(format!("does not commit to the `{}` shown", printable(name, 40)));
         }
-        committed.push(CommittedStatement::of(opening).ok_or(format!("`{}` is no statement", printable(name, 40)))?);
     }
-    let place = InTrail {
-        index: leaf.index,
-        size,
-        time: entry.time,
-        kind: EvidenceKind::Release,
-        subject: Digest::from_bytes([0; Digest::BYTES]),
-    };
-    Ok((place, entry, committed))
+    Ok(entry)
 }
 
 /// The gates that the release passed, asked again.
@@ -624,5 +644,6 @@ const STATEMENT_BYTES_MAX: u64 = 64 << 20;
 const DEPTH_MAX: usize = 16;
 const DAY_MS: u64 = 86_400_000;
 
+mod approval;
 #[cfg(test)]
 mod tests;

@@ -440,6 +440,106 @@ fn an_auditor_changes_nothing() {
 }
 
 #[test]
+fn an_approval_is_by_somebody_else_who_owes_nothing() {
+    let approves = request(Action::Approve, ringfence_access::Resource::Vault, Shared);
+    only(&builtin(), "no-approval-of-own-request", &approves, |request| request.facts.requester = None);
+    only(&builtin(), "no-approval-by-dependants", &approves, |request| request.facts.beholden = true);
+    for action in [Action::Ask, Action::Approve, Action::BreakGlass] {
+        let several = request(action, ringfence_access::Resource::Vault, Shared);
+        only(&builtin(), "solo-asks-nobody", &several, |request| request.vault.custody = Solo);
+    }
+}
+
+#[test]
+fn whoever_could_ask_may_approve_and_officers_may_anyway() {
+    for role in Role::ALL {
+        let mut approves = request(Action::Approve, ringfence_access::Resource::Vault, Shared);
+        approves.principal = person(&[role]);
+        assert_eq!(builtin().decide(&approves).allow, role != Role::Auditor, "{}", role.name());
+        approves.facts.entitled = false;
+        let officer = [Role::Owner, Role::SecurityOfficer].contains(&role);
+        assert_eq!(builtin().decide(&approves).allow, officer, "{}", role.name());
+    }
+}
+
+#[test]
+fn broken_glass_stands_for_approvals_but_not_for_all() {
+    for (action, resource, opens) in [
+        (Action::Export, artifact(Model, Admitted), true),
+        (Action::Export, artifact(Dataset, Admitted), true),
+        (Action::Restore, artifact(Model, Admitted), true),
+        (Action::Destroy, artifact(Model, Admitted), false),
+        (Action::Configure, ringfence_access::Resource::Vault, false),
+    ] {
+        let mut alone = request(action, resource, Shared);
+        alone.facts.approvals.clear();
+        assert!(!builtin().decide(&alone).allow, "{action}");
+        alone.facts.break_glass = true;
+        assert_eq!(builtin().decide(&alone).allow, opens, "{action}");
+    }
+}
+
+#[test]
+fn a_release_s_bundle_leaves_without_approvals_and_nothing_else_does() {
+    let mut bundle = request(Action::Export, artifact(Model, Released), Shared);
+    bundle.principal = person(&[Role::Researcher]);
+    bundle.facts.approvals.clear();
+    bundle.facts.bundle = true;
+    assert!(builtin().decide(&bundle).allow);
+    for state in [Admitted, Candidate, Quarantined] {
+        let mut other = bundle.clone();
+        other.resource = artifact(Model, state);
+        assert!(!builtin().decide(&other).allow, "{state:?}");
+    }
+    bundle.facts.bundle = false;
+    assert!(!builtin().decide(&bundle).allow);
+}
+
+#[test]
+fn what_lacks_approvals_alone_is_told_from_the_rest() {
+    let mut export = request(Action::Export, artifact(Model, Admitted), Shared);
+    assert_eq!(builtin().approvals_needed(&export), Some(2));
+    export.facts.mfa_age_ms = None;
+    assert_eq!(builtin().approvals_needed(&export), None, "a step-up is missing too");
+    export.facts.mfa_age_ms = Some(0);
+    export.principal = person(&[Role::Researcher]);
+    assert_eq!(builtin().approvals_needed(&export), None, "nothing permits it");
+    export.principal = person(&[Role::Owner]);
+    export.vault.custody = Solo;
+    assert_eq!(builtin().approvals_needed(&export), None, "it is allowed");
+    // A vault's own rail counts like a built-in one, whatever number it demands.
+    let document = "schema = \"ringfence.policy/1\"\nforbid = '''@id(\"three\") @says(\"three\") forbid (principal, action == \
+        Action::\"release\", resource) when { context.approvals_by_others < 3 };'''";
+    let strict = builtin().with_vault(&VaultPolicy::parse(document).unwrap()).unwrap();
+    let release = request(Action::Release, artifact(Model, Candidate), Shared);
+    assert_eq!(strict.approvals_needed(&release), Some(3));
+    assert_eq!(builtin().approvals_needed(&release), None);
+}
+
+#[test]
+fn a_document_is_held_to_its_own_tests() {
+    let document = |expect: &str, what: &str, when: &str| {
+        let text = format!(
+            "schema = \"ringfence.policy/1\"\n[[tests]]\nwho = \"researcher\"\naction = \"release\"\n\
+             what = \"{what}\"\nwhen = [{when}]\nexpect = \"{expect}\"\n"
+        );
+        VaultPolicy::parse(&text)
+    };
+    let failing = |expect: &str, what: &str, when: &str| {
+        let policy = document(expect, what, when).unwrap();
+        builtin().with_vault(&policy).unwrap().failing(&policy.tests, Shared).len()
+    };
+    assert_eq!(failing("allow", "candidate model", ""), 0);
+    assert_eq!(failing("allow", "candidate model/net", ""), 0);
+    assert_eq!(failing("deny", "candidate model", ""), 1);
+    assert_eq!(failing("deny", "candidate model", "\"there is no scan\""), 0);
+    assert_eq!(failing("deny", "admitted model", ""), 0);
+    for (what, when) in [("model", ""), ("candidate spoon", ""), ("vault x", ""), ("vault", "\"it rains\"")] {
+        assert!(document("deny", what, when).is_err(), "{what} {when}");
+    }
+}
+
+#[test]
 fn every_rail_has_a_case_here() {
     let source = include_str!("rails.rs");
     for (id, says) in builtin().explanations() {

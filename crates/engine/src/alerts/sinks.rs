@@ -59,7 +59,7 @@ impl Desk {
     }
 
     /// Something waits to be delivered.
-    pub(super) fn wake(&self) {
+    pub(crate) fn wake(&self) {
         *lock(&self.raised) += 1;
         self.news.notify_all();
     }

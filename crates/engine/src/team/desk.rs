@@ -130,6 +130,7 @@ impl Vault<'_> {
         // The root is read first: rows that are newer than it are read again next time, older ones never stay.
         let state = self.state_root()?;
         let members = Arc::new(self.read_members()?);
+        self.follow_policy(members.policy.as_ref())?;
         *loaded = Some(Loaded { members: members.clone(), state, checked: now });
         Ok(members)
     }

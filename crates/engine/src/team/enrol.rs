@@ -259,6 +259,11 @@ impl Vault<'_> {
             if let Some(root) = &next_root {
                 let value = Some(root.file().to_vec());
                 effect.rows.push(RowChange { table: Table::Root, key: b"root".to_vec(), value });
+                // The policy of whoever held it alone goes on as the shared vault's first.
+                if let Some(policy) = self.first_policy(&row.id)? {
+                    effect.rows.extend(self.policy_rows(&policy)?);
+                    effect.openings.insert("policy text".to_owned(), json!(policy.text));
+                }
                 effect.openings.insert("root".to_owned(), json!({"epoch": root.epoch(), "sha256": root.digest()}));
             }
             Ok(())

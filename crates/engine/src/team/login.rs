@@ -328,32 +328,32 @@ impl Vault<'_> {
     }
 
     /// Counts an attempt as failed; [`Self::right`] takes that back.
-    fn attempt(&self, name: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Attempt, EngineError> {
+    pub(super) fn attempt(&self, name: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Attempt, EngineError> {
         let name = LoginName::parse(name, Alphabet::Ascii).map_err(|_| EngineError::NotSignedIn)?;
         let source = Source::of(address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)));
         let attempt = locked(&self.team.lockouts).attempt(&name, source, now);
         attempt.map_err(|locked| EngineError::Locked { until: locked.until })
     }
 
-    fn right(&self, attempt: Attempt) {
+    pub(super) fn right(&self, attempt: Attempt) {
         locked(&self.team.lockouts).succeeded(attempt);
     }
 
     /// Records a login that failed; the answer is the same for all. What was typed as a name is not repeated: people type
     /// passwords into the wrong field.
-    pub(crate) fn wrong(&self, whom: Option<&PersonRow>, origin: &Origin) -> EngineError {
+    pub(super) fn wrong(&self, whom: Option<&PersonRow>, origin: &Origin) -> EngineError {
         let caller = Caller { address: origin.address, ..Caller::console() };
         let subject = whom.map_or("an unknown name", |row| row.name.as_str());
         let recorded = self.acting(caller).deny(Action::Enter, subject, "a factor was wrong");
         recorded.err().unwrap_or(EngineError::NotSignedIn)
     }
 
-    fn here(&self) -> Origin {
+    pub(super) fn here(&self) -> Origin {
         Origin { address: self.caller.address, client: String::new() }
     }
 
     /// Checks an assertion by one of the person's passkeys and moves its counter.
-    fn check_passkey(
+    pub(super) fn check_passkey(
         &self,
         row: &mut PersonRow,
         rp: &RelyingParty,

@@ -13,10 +13,15 @@ use ringfence_trust::factor::{
 };
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::{FactorView, PersonId, PersonView, Status};
+use super::{
+    FactorView, PersonId, PersonView, RequestId, Status,
+    glass::{GlassRow, glass_name},
+    request::{RequestRow, request_name},
+};
 use crate::{
     bundle::canonical,
     error::EngineError,
+    policy::PolicyRow,
     vault::{Vault, catalog_error},
 };
 
@@ -186,6 +191,10 @@ pub(crate) struct Members {
     pub(crate) names: BTreeMap<String, PersonId>,
     pub(crate) sessions: BTreeMap<TokenId, SessionRow>,
     pub(crate) tokens: BTreeMap<TokenId, TokenRow>,
+    pub(crate) requests: BTreeMap<RequestId, RequestRow>,
+    pub(crate) glass: BTreeMap<String, GlassRow>,
+    /// The policy in force, where the vault has one of its own.
+    pub(crate) policy: Option<PolicyRow>,
 }
 
 impl Members {
@@ -228,6 +237,13 @@ impl Vault<'_> {
         for row in self.read_table::<TokenRow>(Table::Token, |row| token_name(row.token.id))? {
             members.tokens.insert(row.token.id, row);
         }
+        for row in self.read_table::<RequestRow>(Table::Request, |row| request_name(&row.id))? {
+            members.requests.insert(row.id.clone(), row);
+        }
+        for row in self.read_table::<GlassRow>(Table::Emergency, |row| glass_name(&row.id))? {
+            members.glass.insert(row.id.clone(), row);
+        }
+        members.policy = self.current_policy()?;
         Ok(members)
     }
 

@@ -29,7 +29,8 @@ const TOKENS_MAX: usize = 64;
 /// Most networks that one token is held to.
 const NETWORKS_MAX: usize = 16;
 /// Actions that no token carries: whoever does these is there in person.
-const NEVER: [Action; 4] = [Action::Init, Action::Enrol, Action::Enter, Action::Appoint];
+const NEVER: [Action; 6] =
+    [Action::Init, Action::Enrol, Action::Enter, Action::Appoint, Action::Approve, Action::BreakGlass];
 
 /// What a token is to be.
 #[derive(Debug, Clone)]
@@ -82,7 +83,9 @@ impl Vault<'_> {
             return Err(usage("a token is good for 90 days at most"));
         }
         if terms.scope.is_empty() || terms.scope.iter().any(|action| NEVER.contains(action)) {
-            return Err(usage("a token needs a scope, which cannot hold init, enrol, enter or appoint"));
+            return Err(usage(
+                "a token needs a scope, which cannot hold init, enrol, enter, appoint, approve or breakglass",
+            ));
         }
         if terms.networks.len() > NETWORKS_MAX || !terms.networks.iter().all(|text| network(text).is_some()) {
             return Err(usage("a network is written as `192.0.2.0/24` or `2001:db8::/32`"));

@@ -2,6 +2,7 @@
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
 mod alerts;
+mod approval;
 mod delivery;
 mod oidc;
 mod team;
