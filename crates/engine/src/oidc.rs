@@ -62,7 +62,6 @@ pub struct LoginProvider {
 }
 
 /// A login that has begun. It belongs to one browser, and is used up by [`Provider::finish`].
-#[derive(Debug)]
 pub struct Pending {
     url: String,
     issuer: String,
@@ -80,6 +79,13 @@ impl Pending {
     /// What comes back with it: finds this login again among those of the same browser.
     pub fn state(&self) -> &str {
         self.secrets.state.expose()
+    }
+}
+
+/// Its link carries state and nonce.
+impl fmt::Debug for Pending {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Pending login at {} [redacted]", self.issuer)
     }
 }
 

@@ -376,16 +376,13 @@ impl Client {
         if let Some(authorization) = &exchange.authorization {
             headers.push(("authorization", authorization));
         }
-        let response = match exchange.form {
-            Some(form) => {
-                headers.push(("content-type", "application/x-www-form-urlencoded"));
-                let request = self.agent.post(url.to_text());
-                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(form)
-            }
-            None => {
-                let request = self.agent.get(url.to_text());
-                headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call()
-            }
+        let response = if let Some(form) = exchange.form {
+            headers.push(("content-type", "application/x-www-form-urlencoded"));
+            let request = self.agent.post(url.to_text());
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).send(form)
+        } else {
+            let request = self.agent.get(url.to_text());
+            headers.iter().fold(request, |request, (name, value)| request.header(*name, *value)).call()
         };
         let (parts, body) = response.map_err(|error| translate(error, url))?.into_parts();
         let status = parts.status.as_u16();

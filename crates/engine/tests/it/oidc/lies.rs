@@ -1,6 +1,9 @@
 //! Providers that answer wrongly, and what of it people are told.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::{
+    collections::BTreeMap,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use ringfence_engine::{
     oidc::{Callback, LoginError, Provider},
@@ -16,25 +19,26 @@ use super::{REDIRECT, entropy, now, reach, settings};
 /// What a provider may repeat of what it was sent, or write into a page.
 const MARKER: &str = "<script>alert('marker')</script>";
 
-/// Answers by path, which the test changes as it goes.
+/// Statuses and bodies by path.
+type ByPath = BTreeMap<&'static str, (u16, Vec<u8>)>;
+
+/// What is answered, which the test changes as it goes.
 #[derive(Clone, Default)]
-struct Answers(Arc<Mutex<Vec<(&'static str, u16, Vec<u8>)>>>);
+struct Answers(Arc<Mutex<ByPath>>);
 
 impl Answers {
     fn set(&self, path: &'static str, status: u16, body: impl AsRef<[u8]>) {
         let mut answers = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        answers.retain(|(known, ..)| *known != path);
-        answers.push((path, status, body.as_ref().to_vec()));
+        answers.insert(path, (status, body.as_ref().to_vec()));
     }
 
     fn start(&self) -> Server {
         let answers = self.clone();
         Server::start(0, move |request| {
             let answers = answers.0.lock().unwrap_or_else(PoisonError::into_inner);
-            let found = answers.iter().find(|(path, ..)| *path == request.path);
-            found.map_or_else(
+            answers.get(request.path.as_str()).map_or_else(
                 || Reply::new(404, MARKER.as_bytes()),
-                |(_, status, body)| Reply::new(*status, body.as_slice()),
+                |(status, body)| Reply::new(*status, body.as_slice()),
             )
         })
         .unwrap()

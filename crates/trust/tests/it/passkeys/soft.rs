@@ -11,6 +11,7 @@ use ringfence_trust::{
 };
 
 use super::device::{challenge, party, user};
+use crate::own_vectors::compare;
 
 const ORIGIN: &str = "https://example.org";
 
@@ -75,6 +76,15 @@ fn a_file_opens_under_its_passphrase_alone() {
 
     std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o640)).unwrap();
     assert!(matches!(SealedSoftKey::load(&path), Err(SoftKeyError::File(KeyFileError::Mode { .. }))));
+}
+
+/// The passphrase of the vector is `lamps and cranes`.
+#[test]
+fn the_file_is_written_as_it_always_was() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("passkey");
+    sealed(&soft_key()).save(&path).unwrap();
+    compare("passkey.json", &std::fs::read(&path).unwrap());
 }
 
 #[test]
