@@ -43,7 +43,7 @@ pub struct PeopleWatch {
     roles: BTreeMap<String, Role>,
     library: Library,
     gauges: Gauges,
-    offices: Each<Office>,
+    office: Office,
     clusters: Clusters,
     began: Option<Timestamp>,
     latest: Timestamp,
@@ -57,6 +57,7 @@ struct Person {
     active_days: u64,
     gap_max_days: f64,
     absent: Option<Evidence>,
+    places: Places,
     streams: Each<Stream>,
     reader: Reader,
     denied: f64,
@@ -71,7 +72,6 @@ struct Stream {
     /// Whether there is anything of the current day, and how much.
     is_active: bool,
     amount: Amount,
-    places: Places,
     hours: Hours,
     volumes: Volumes,
     slow: Slow,
@@ -100,11 +100,11 @@ struct Peers {
     slow: slow::Pooled,
 }
 
-/// What everybody does from one source.
+/// What everybody does.
 #[derive(Debug, Clone, Default)]
 struct Office {
     /// Hours around the middle of each one's day.
-    hours: Hours,
+    hours: Each<Hours>,
     moves: places::Moves,
 }
 
@@ -122,7 +122,7 @@ impl PeopleWatch {
             roles: BTreeMap::new(),
             library: Library::default(),
             gauges: Gauges::default(),
-            offices: Each::default(),
+            office: Office::default(),
             clusters: Clusters::default(),
             began: None,
             latest: Timestamp::from_millis(0),
@@ -139,7 +139,7 @@ impl PeopleWatch {
         make_room(&mut self.people, &name, PEOPLE_MAX, |person| person.last_ms);
         make_room(&mut self.roles, &role, ROLES_MAX, |role| role.last_ms);
         let watched_days = days_between(began.millis(), at.millis());
-        let source = self.clusters.source(&access.place, &name);
+        let source = self.clusters.source(&access.place, &name, at.millis());
         let role = self.roles.entry(role).or_default();
         role.last_ms = at.millis();
         let people = self.people.len() as f64;
@@ -162,14 +162,12 @@ impl PeopleWatch {
             watched_days,
             source,
             peers: role.streams.of(source),
-            office: self.offices.of(source),
+            office: &mut self.office,
         };
         let found = person.look(access, around, &mut self.library);
         let found = person.case.add(source, found, &self.gauges, watched_days);
         alerts.extend(found.map(|found| tell(&mut person.case, found, &subject, at)));
-        person.last_ms = at.millis();
-        let peers = role.streams.of(source);
-        person.streams.of(source).learn(access, at.millis(), peers, self.offices.of(source));
+        person.learn(access, source, at.millis(), role, &mut self.office);
         alerts
     }
 }
@@ -231,17 +229,17 @@ impl Person {
         if !std::mem::replace(&mut stream.is_active, true) {
             stream.active_days += 1;
         }
-        let settled = stream.active_days > LEARN_DAYS;
-        let measured = settled || watched_days >= NEWCOMER_DAYS;
+        let settled = self.active_days > LEARN_DAYS;
+        let measured = stream.active_days > LEARN_DAYS || watched_days >= NEWCOMER_DAYS;
         if measured {
-            let hour = stream.hours.look(now_ms, &peers.hours, &office.hours);
+            let hour = stream.hours.look(now_ms, &peers.hours, office.hours.of(source));
             found.extend(hour.map(|evidence| (Kind::UnusualHour, evidence)));
         }
-        let (place, days) = (&access.place, stream.active_days);
-        let fresh = stream.places.look(place, now_ms, days, &office.moves, library, &access.person);
+        let place = source.place(&access.place);
+        let fresh = self.places.look(&place, now_ms, self.active_days, &office.moves, library, &access.person);
         if settled {
             // A job is where the cluster has room.
-            if let Some(travel) = stream.places.travel(place, now_ms).filter(|_| source == Source::Own) {
+            if let Some(travel) = self.places.travel(&place, now_ms).filter(|_| source == Source::Own) {
                 found.push((Kind::ImpossibleTravel, travel));
             }
             found.extend(fresh.map(|evidence| (Kind::NewPlace, evidence)));
@@ -265,6 +263,14 @@ impl Person {
         }
         found.extend(self.refused(now_ms).map(|evidence| (Kind::DeniedBurst, evidence)));
         found
+    }
+
+    fn learn(&mut self, access: &Access, source: Source, now_ms: u64, role: &mut Role, office: &mut Office) {
+        let place = source.place(&access.place);
+        self.places.learn(&place, now_ms, self.active_days, &mut office.moves, source == Source::Own);
+        let peers = role.streams.of(source);
+        self.streams.of(source).hours.learn(now_ms, &mut peers.hours, office.hours.of(source));
+        self.last_ms = now_ms;
     }
 
     /// People come back from holidays; what was away for longer than those, or longer than anybody knows, is weighed.
@@ -304,13 +310,6 @@ impl Person {
             seen: format!("{count} today"),
             since_ms: now_ms,
         })
-    }
-}
-
-impl Stream {
-    fn learn(&mut self, access: &Access, now_ms: u64, peers: &mut Peers, office: &mut Office) {
-        self.places.learn(&access.place, now_ms, self.active_days, &mut office.moves);
-        self.hours.learn(now_ms, &mut peers.hours, &mut office.hours);
     }
 }
 

@@ -172,7 +172,8 @@ impl Places {
         })
     }
 
-    pub(super) fn learn(&mut self, place: &str, now_ms: u64, active_days: u64, moves: &mut Moves) {
+    /// Notes that the person, or a job of theirs (not `in_person`), was here.
+    pub(super) fn learn(&mut self, place: &str, now_ms: u64, active_days: u64, moves: &mut Moves, in_person: bool) {
         let place = group(place);
         if self.known.len() > PLACES_MAX {
             let oldest = self.known.iter().filter(|(name, _)| **name != place).min_by_key(|(_, known)| known.last_ms);
@@ -195,6 +196,9 @@ impl Places {
         if moved && active_days > 1 {
             let known = self.known.len().saturating_sub(1);
             moves.note(known, |taken| *if amid { &mut taken.amid } else { &mut taken.first } += 1.0);
+        }
+        if !in_person {
+            return;
         }
         if self.last.as_ref().is_some_and(|(last, _)| *last != place) {
             self.before = self.last.take();
