@@ -28,6 +28,13 @@ impl<const N: usize> Recent<N> {
         self.values.len()
     }
 
+    /// Where a value stands among these, 0 to 1; ties count half, and so does the value itself.
+    pub(crate) fn rank(&self, value: f64) -> f64 {
+        let below: f64 =
+            self.values.iter().map(|held| f64::from(u8::from(*held < value) + u8::from(*held <= value))).sum();
+        (0.5 * below + 0.5) / (self.values.len() as f64 + 1.0)
+    }
+
     /// Median and scaled median absolute deviation (a robust standard deviation) of all but the newest `skip`.
     pub(crate) fn centre(&self, skip: usize) -> Option<(f64, f64)> {
         let kept = self.values.len().saturating_sub(skip);

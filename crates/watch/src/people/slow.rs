@@ -1,7 +1,8 @@
 //! What builds up over days: a little more every day, in bytes or in artifacts that are not one's own.
 //!
 //! Each closed day adds the logarithm of a likelihood ratio to a CUSUM (Page 1954): of bytes, a normal shift on the
-//! logarithmic scale against own days; of new artifacts, a raised Poisson rate (Lucas 1985); and of both together. A day
+//! logarithmic scale against own days, and the rank among them, which needs no scale; of new artifacts, a raised Poisson
+//! rate (Lucas 1985); and of both together. A day
 //! adds at most so much that one burst is not enough. What colleagues share on the same day (a deadline) is nobody's
 //! own; and while a sum stands high its days are not learned, so that a slow rise does not become the rule.
 
@@ -17,7 +18,11 @@ pub(super) struct Slow {
     novel: f64,
     /// Rate of artifacts never read before, whoever else reads them, learned alike.
     first: f64,
-    /// CUSUMs of new artifacts, bytes, both, bytes beyond the usual of their artifacts, and artifacts never read before.
+    /// Days that the rank of a day is taken among, and how many were kept out of them.
+    ranked: Recent<28>,
+    ranked_held_back: u32,
+    /// CUSUMs of new artifacts, bytes, both, bytes beyond the usual of their artifacts, artifacts never read before, and of
+    /// the ranks of bytes.
     pub(super) sums: [f64; CHANNELS.len()],
     /// Bytes beyond the usual as a share of a day's, learned from clipped days.
     beyond: f64,
@@ -59,6 +64,7 @@ impl Slow {
         self.days += 1.0;
         if self.days <= WARM_UP_DAYS {
             self.bytes.push(log(amount.bytes));
+            self.ranked.push(log(amount.bytes));
             return None;
         }
         let rate = self.rate(role);
@@ -74,12 +80,21 @@ impl Slow {
         // Colleagues' artifacts are hardly new for a day or three: a project begins. Day after day they are a collection.
         let usual = self.first_rate(role);
         let first = raised_rate(amount.first, usual, 3.0 * usual + 3.0).clamp(-2.0, FIRST_MAX);
-        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, BOTH_MAX), beyond, first];
+        let excess = log(amount.bytes) - (shared.unwrap_or(0.0) - SHARED_LEAST).max(0.0);
+        let rank = rank_ratio(self.ranked.rank(excess));
+        let ratios = [novel, bytes, (novel + bytes).clamp(-3.0, BOTH_MAX), beyond, first, rank];
         for (sum, ratio) in self.sums.iter_mut().zip(ratios) {
             *sum = (*sum + ratio).max(0.0);
         }
-        let weight = self.sums.iter().copied().fold(0.0, f64::max);
+        let [others @ .., ranks] = self.sums;
+        let weight = others.into_iter().fold(0.0, f64::max);
         self.learn(amount, rate, weight, role);
+        let suspected = ranks >= RANKS_SUSPECTED && self.ranked_held_back < HELD_BACK_MAX;
+        self.ranked_held_back = if ranks <= 0.0 { 0 } else { self.ranked_held_back + u32::from(suspected) };
+        if !suspected {
+            self.ranked.push(log(amount.bytes));
+        }
+        let weight = weight.max(ranks);
         (weight >= LEAST).then(|| Evidence {
             weight,
             expected: format!("about {rate:.1} new artifacts and {:.0} MB on an active day", self.usual() / 1e6),
@@ -150,17 +165,24 @@ fn raised_rate(count: f64, usual: f64, raised: f64) -> f64 {
     count * (raised / usual).ln() - (raised - usual)
 }
 
+/// Logarithm of the likelihood ratio of a day's rank: that of a day which is mostly among the highest (the density of the
+/// highest of [`HIGHEST_OF`] even numbers) against any.
+fn rank_ratio(rank: f64) -> f64 {
+    (HIGHEST_OF.ln() + (HIGHEST_OF - 1.0) * rank.ln()).max(-2.0)
+}
+
 fn log(bytes: f64) -> f64 {
     (bytes / 1e3).ln_1p()
 }
 
 /// What the sums are about, in their order.
-pub(super) const CHANNELS: [&str; 5] = [
+pub(super) const CHANNELS: [&str; 6] = [
     "artifacts that are not theirs, day after day",
     "more bytes than usual, day after day",
     "more bytes and artifacts than usual, day after day",
     "more of each artifact than is usually read of it, day after day",
     "artifacts never read before, day after day",
+    "more bytes than on nearly all days before, day after day",
 ];
 /// Active days in which everything is new.
 const WARM_UP_DAYS: f64 = 4.0;
@@ -188,5 +210,9 @@ const BOTH_MAX: f64 = 2.6;
 /// Sums from which on days are not learned, and for how many days at most.
 const SUSPECTED: f64 = 1.5;
 const HELD_BACK_MAX: u32 = 15;
+/// A day under suspicion is the highest of so many.
+const HIGHEST_OF: f64 = 3.0;
+/// Sum of ranks from which on days are not learned.
+const RANKS_SUSPECTED: f64 = 2.5;
 /// Sum from which on it is told.
 const LEAST: f64 = 5.0;
