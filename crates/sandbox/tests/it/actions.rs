@@ -184,7 +184,7 @@ fn a_run_cannot_reach_its_neighbour() {
 
 /// What the neighbour says that it has.
 fn neighbour(events: &mut impl std::io::BufRead) -> Value {
-    let line = events.lines().map_while(Result::ok).find(|line| line.contains("\"line\"")).unwrap();
+    let line = std::io::BufRead::lines(events).map_while(Result::ok).find(|line| line.contains("\"line\"")).unwrap();
     let event: Value = serde_json::from_str(&line).unwrap();
     serde_json::from_str(event["claimed"]["text"].as_str().unwrap()).unwrap()
 }
