@@ -1,21 +1,24 @@
 #!/usr/bin/env python3
 """Verifies a mirrored trail (`ringfence trail mirror`) with nothing but this file and Python 3.9 or newer.
 
-    python3 verify_trail.py MIRROR --root lab.root [--checkpoint held.checkpoint]
+    python3 verify_trail.py MIRROR --root lab.root [--checkpoint held.checkpoint] [--witness-policy witnesses.policy]
 
-It shares no code with Ringfence. It reads C2SP tlog-tiles, tlog-checkpoint and signed-note, hashes as RFC 6962 (2.1)
-says, checks Ed25519 as RFC 8032 (5.1.7) says, and the trust root and the entries as docs/format.md says. What it
-finds goes to standard output as one JSON document (`ringfence.verify/1`).
+It shares no code with Ringfence. It reads C2SP tlog-tiles, tlog-checkpoint, tlog-cosignature, tlog-policy and
+signed-note, hashes as RFC 6962 (2.1) says, checks Ed25519 as RFC 8032 (5.1.7) and ML-DSA-44 as FIPS 204 (6.3) says,
+and the trust root and the entries as docs/format.md says. What it finds goes to standard output as one JSON document
+(`ringfence.verify/1`).
 
-Exit codes: 0 verified, 2 usage, 3 something could not be read (never clean), 5 tampering.
+Exit codes: 0 verified, 1 too few witnesses, 2 usage, 3 something could not be read (never clean), 5 tampering.
 
-Top-down: `main`, `Mirror` (the pass over all entries), the trust root, checkpoints, entries, Ed25519.
+Top-down: `main`, `Mirror` (the pass over all entries), the trust root, checkpoints, witnesses, entries, Ed25519,
+ML-DSA-44.
 """
 
 from __future__ import annotations
 
 import argparse
 import base64
+import datetime
 import errno
 import hashlib
 import json
@@ -25,7 +28,9 @@ import sys
 
 WIDTH = 256  # hashes in a whole tile
 ENTRY_BYTES_MAX = 65_535
-NOTE_BYTES_MAX = 8_192
+NOTE_BYTES_MAX = 8_192  # what the log itself signs
+COSIGNED_BYTES_MAX = 128 << 10
+POLICY_BYTES_MAX = 256 << 10
 ROOT_BYTES_MAX = 1 << 20
 PROBLEMS_MAX = 100
 INDEX_MAX = (1 << 53) - 1
@@ -44,6 +49,7 @@ def main() -> int:
     parser.add_argument("mirror", help="folder that `ringfence trail mirror` made")
     parser.add_argument("--root", required=True, metavar="FILE", help="trust root (`ringfence show root`)")
     parser.add_argument("--checkpoint", metavar="FILE", help="a checkpoint that was held earlier")
+    parser.add_argument("--witness-policy", metavar="FILE", help="whose cosignatures are needed (C2SP tlog-policy)")
     given = parser.parse_args()
     report = {
         "schema": "ringfence.verify/1",
@@ -58,6 +64,12 @@ def main() -> int:
 
     code = 0
     try:
+        policy = None
+        if given.witness_policy is not None:
+            try:
+                policy = Policy(read_small(given.witness_policy, POLICY_BYTES_MAX))
+            except Tampered as wrong:
+                parser.error(f"{given.witness_policy}: {wrong}")
         mirror = verify(given.mirror, given.root, given.checkpoint)
         report["facts"] = mirror.facts
         for problem in mirror.problems[:PROBLEMS_MAX]:
@@ -74,13 +86,16 @@ def main() -> int:
                 else f"the mirror begins with the {mirror.held.size} entries that were seen before"
             )
             check("held checkpoint", True, held)
+            if policy is not None:
+                code, detail, mirror.facts["cosigned by"] = policy.count(mirror.signed)
+                check("witnesses", code == 0, detail)
     except Tampered as found:
         code = 5
         check("mirror", False, str(found))
     except (Incomplete, OSError) as why:
         code = 3
         check("mirror", False, str(why))
-    report["verdict"] = {0: "verified", 3: "incomplete", 5: "tampered"}[code]
+    report["verdict"] = {0: "verified", 1: "refused", 3: "incomplete", 5: "tampered"}[code]
     print(json.dumps(report, indent=2, ensure_ascii=False))
     return code
 
@@ -89,7 +104,7 @@ def verify(folder: str, root_file: str, held_file) -> Mirror:
     root = TrustRoot(read_small(root_file, ROOT_BYTES_MAX))
     held = None
     if held_file is not None:
-        held = Checkpoint(read_small(held_file, NOTE_BYTES_MAX), root.origin, [entry["key"] for entry in root.log_keys])
+        held = Checkpoint(read_small(held_file, COSIGNED_BYTES_MAX), root.origin, [entry["key"] for entry in root.log_keys])
     if not os.path.isdir(folder):
         raise Incomplete(f"there is no folder {folder}")
     mirror = Mirror(folder, root, held)
@@ -115,7 +130,7 @@ class Mirror:
         self.levels = []  # hashes of the unfinished tile of each level
 
     def check(self) -> None:
-        note = self.read("checkpoint", NOTE_BYTES_MAX)
+        note = self.read("checkpoint", COSIGNED_BYTES_MAX)
         if note is None:
             if self.held is None and not self.problems:
                 raise Incomplete(f"{self.folder} has no checkpoint: it is no mirror, or its first copy was interrupted")
@@ -487,18 +502,22 @@ def demand(holds: bool, otherwise: str) -> None:
 
 
 class Checkpoint:
-    """Size and root of the tree, signed: three lines, an empty one, and signatures which must all be known and hold."""
+    """Size and root of the tree, signed: three lines, an empty one, and signatures. Those in the log's name must all be by
+    keys that count, and hold; those in other names are kept for a policy to count."""
 
     def __init__(self, note: bytes, origin: str, keys: list) -> None:
         text, lines = self.parts(note)
         name, size, root = text.split("\n")[:3]
         demand(name == origin, f"it is not of `{origin}`")
+        self.origin, self.text = name, text
         self.size, self.root = int(size), canonical_base64(root)
+        self.lines = [read_line(line) for line in lines]
+        own = [(line, raw) for line, (name, raw) in zip(lines, self.lines) if name == origin]
+        demand(1 <= len(own) <= 16, "no signature in the log's name, or too many")
+        own_bytes = len(text.encode()) + 1 + sum(len(line.encode()) + 1 for line, _ in own)
+        demand(own_bytes <= NOTE_BYTES_MAX, "too large")
         used = set()
-        for line in lines:
-            prefix = f"\u2014 {origin} "
-            demand(line.startswith(prefix), "a line is no signature of this origin")
-            raw = canonical_base64(line[len(prefix) :])
+        for _, raw in own:
             demand(len(raw) == 68, "a line is no signature of this origin")
             named = [key for key in keys if key_hash(origin, key) == raw[:4]]
             demand(bool(named), "signed by a key that does not count")
@@ -516,7 +535,7 @@ class Checkpoint:
         text, found, rest = content.partition("\n\n")
         demand(bool(found) and rest.endswith("\n"), "no signatures")
         lines = rest[:-1].split("\n")
-        demand(1 <= len(lines) <= 16, "too many signatures")
+        demand(1 <= len(lines) <= 64, "too many signatures")
         parts = text.split("\n")
         demand(len(parts) == 3, "not three lines of text")
         size = parts[1]
@@ -530,6 +549,19 @@ class Checkpoint:
         return int(cls.parts(note)[0].split("\n")[1])
 
 
+def read_line(line: str):
+    """Name and bytes of a signature line."""
+    demand(line.startswith("\u2014 "), "a line is no signature")
+    name, found, encoded = line[2:].partition(" ")
+    raw = canonical_base64(encoded) if found else b""
+    demand(is_name(name) and 5 <= len(raw) <= 4 + 8_192, "a line is no signature")
+    return name, raw
+
+
+def is_name(name: str) -> bool:
+    return 1 <= len(name) <= 255 and all("!" <= character <= "~" and character != "+" for character in name)
+
+
 def key_hash(name: str, key: bytes) -> bytes:
     return hashlib.sha256(name.encode() + b"\n\x01" + key).digest()[:4]
 
@@ -537,6 +569,139 @@ def key_hash(name: str, key: bytes) -> bytes:
 def verifier_key(name: str, key: bytes) -> str:
     typed = base64.b64encode(b"\x01" + key).decode()
     return f"{name}+{key_hash(name, key).hex()}+{typed}"
+
+
+# Witnesses (C2SP tlog-policy and tlog-cosignature)
+
+
+class Key:
+    """A verifier key, `NAME+ID+KEY`: type 1 is a log's Ed25519, 4 a witness's, 6 is ML-DSA-44."""
+
+    LENGTHS = {1: 32, 4: 32, 6: 1312}
+
+    def __init__(self, text: bytes) -> None:
+        try:
+            self.name, key_id, encoded = text.decode("ascii").split("+", 2)
+        except ValueError:
+            raise Tampered("not a verifier key")
+        typed = canonical_base64(encoded)
+        self.kind, self.key = typed[0] if typed else 0, typed[1:]
+        demand(is_name(self.name) and self.LENGTHS.get(self.kind) == len(self.key), "not a verifier key")
+        self.id = hashlib.sha256(self.name.encode() + b"\n" + typed).digest()[:4]
+        demand(self.id.hex() == key_id, "not a verifier key")
+
+    def moment(self, point: Checkpoint, raw: bytes):
+        """The moment in seconds that a line by this key says, 0 where it says none; None where it does not hold."""
+        if self.kind == 1:
+            return 0 if ed25519_verify(self.key, raw[4:], point.text.encode()) else None
+        time = int.from_bytes(raw[4:12], "big")
+        if len(raw) < 12 or time >= 1 << 63:
+            return None
+        if self.kind == 4:
+            message = f"cosignature/v1\ntime {time}\n{point.text}".encode()
+            return time if ed25519_verify(self.key, raw[12:], message) else None
+        name, origin = self.name.encode(), point.origin.encode()
+        message = b"subtree/v1\n\0" + bytes([len(name)]) + name + raw[4:12] + bytes([len(origin)]) + origin
+        message += bytes(8) + point.size.to_bytes(8, "big") + point.root
+        return time if ml_dsa_44_verify(self.key, raw[12:], message) else None
+
+
+class Policy:
+    """Witnesses, groups of them, and which of both is enough."""
+
+    def __init__(self, content: bytes) -> None:
+        self.logs, self.witnesses, self.groups, self.quorum = [], [], [], None
+        self.names = {}  # by name: ("witness" or "group", its place)
+        self.members = set()
+        for number, line in enumerate(content.split(b"\n"), 1):
+            try:
+                self.line(line)
+            except Tampered as wrong:
+                raise Tampered(f"line {number}: {wrong}")
+        demand(self.quorum is not None, "there is no `quorum` line")
+
+    def line(self, line: bytes) -> None:
+        demand(all(byte == 9 or (byte >= 32 and byte != 127) for byte in line), "a control character")
+        words = line.replace(b"\t", b" ").split(b" ")
+        words = [word for word in words if word]
+        if not words or words[0].startswith(b"#"):
+            return
+        kind, count = words[0], len(words)
+        if kind == b"log" and count in (2, 3):
+            key = Key(words[1])
+            demand(key.kind in (1, 6) and len(self.logs) < 64, "not a log's key, or too many")
+            demand(all(known.key != key.key for known in self.logs), "a key that stands above")
+            self.logs.append(key)
+        elif kind == b"witness" and count in (3, 4):
+            key = Key(words[2])
+            demand(key.kind in (4, 6) and len(self.witnesses) < 64, "not a witness's key, or too many")
+            demand(all(known.key != key.key for _, known in self.witnesses), "a key that stands above")
+            self.define(words[1], ("witness", len(self.witnesses)))
+            self.witnesses.append((words[1].decode("utf-8", "replace"), key))
+        elif kind == b"group" and count >= 4:
+            members, threshold = words[3:], words[2]
+            if threshold in (b"any", b"all"):
+                threshold = 1 if threshold == b"any" else len(members)
+            else:
+                demand(threshold.isdigit() and len(threshold) < 10, "not `any`, `all` or a number")
+                threshold = int(threshold)
+            demand(1 <= threshold <= len(members) and len(self.groups) < 64, "a number that does not fit")
+            for member in members:
+                demand(member in self.names, "a member that does not stand above")
+                demand(member not in self.members, "a member that is a member already")
+                self.members.add(member)
+            self.groups.append((threshold, [self.names[member] for member in members]))
+            self.define(words[1], ("group", len(self.groups) - 1))
+        elif kind == b"quorum" and count == 2:
+            demand(self.quorum is None, "a second `quorum` line")
+            demand(words[1] == b"none" or words[1] in self.names, "a quorum that does not stand above")
+            self.quorum = self.names.get(words[1], "none")
+        else:
+            raise Tampered("not a line of a policy")
+
+    def define(self, name: bytes, place) -> None:
+        demand(name != b"none" and name not in self.names and len(name) <= 255, "no name, or one that stands above")
+        self.names[name] = place
+
+    def count(self, point: Checkpoint):
+        """Exit code, what to say, and who cosigned when."""
+        moments, broken = {}, []
+        for place, (name, key) in enumerate(self.witnesses):
+            claimed = [raw for owner, raw in point.lines if owner == key.name and raw[:4] == key.id]
+            found = [key.moment(point, raw) for raw in claimed]
+            if any(moment is not None for moment in found):
+                moments[place] = max(moment for moment in found if moment is not None)
+            if None in found:
+                broken.append(name)
+        who = ", ".join(f"{self.witnesses[place][0]} at {shown(moment)}" for place, moment in moments.items())
+        who = who or "nobody"
+        if broken:
+            return 5, f"the cosignature of {', '.join(broken)} does not hold for this checkpoint", who
+        by_log = any(
+            name == key.name and raw[:4] == key.id and key.moment(point, raw) is not None
+            for key in self.logs
+            for name, raw in point.lines
+        )
+        if self.logs and not by_log:
+            return 1, "the policy is about other logs than this one", who
+        groups = []
+
+        def votes(voter) -> bool:
+            kind, place = voter
+            return place in moments if kind == "witness" else groups[place]
+
+        for threshold, members in self.groups:
+            groups.append(sum(map(votes, members)) >= threshold)
+        if self.quorum == "none" or votes(self.quorum):
+            return 0, f"cosigned by {who}: enough for the policy", who
+        return 1, f"cosigned by {who}: not enough for the policy", who
+
+
+def shown(moment: int) -> str:
+    if moment > 253402300799:
+        return "9999-12-31T23:59:59.999Z"
+    then = datetime.datetime(1970, 1, 1) + datetime.timedelta(seconds=moment)
+    return then.strftime("%Y-%m-%dT%H:%M:%S.000Z")
 
 
 # Entries (docs/format.md, "Trail"): the deterministic subset of CBOR
@@ -702,6 +867,138 @@ def decompress(content: bytes):
 
 
 BASE = decompress((4 * pow(5, P - 2, P) % P).to_bytes(32, "little"))
+
+# ML-DSA-44 (FIPS 204): verification alone; polynomials are lists of 256 numbers modulo Q
+
+Q = 8380417
+SECTIONS = 4  # rows and columns of the matrix
+GAMMA1, GAMMA2, BETA, OMEGA, TAU = 1 << 17, (8380417 - 1) // 88, 78, 80, 39
+
+
+def bit_reversed(number: int) -> int:
+    return int(f"{number:08b}"[::-1], 2)
+
+
+ZETAS = [pow(1753, bit_reversed(number), Q) for number in range(256)]
+
+
+def ml_dsa_44_verify(key: bytes, signature: bytes, message: bytes) -> bool:
+    """Algorithm 8, for pure ML-DSA with an empty context (algorithm 3)."""
+    if len(key) != 1312 or len(signature) != 2420:
+        return False
+    hints = unpack_hints(signature[32 + SECTIONS * 576 :])
+    if hints is None:
+        return False
+    packed = [signature[32 + row * 576 : 32 + (row + 1) * 576] for row in range(SECTIONS)]
+    z = [[GAMMA1 - value for value in unpack(content, 18)] for content in packed]
+    if any(abs(value) >= GAMMA1 - BETA for row in z for value in row):
+        return False
+    t1 = [unpack(key[32 + row * 320 : 32 + (row + 1) * 320], 10) for row in range(SECTIONS)]
+    challenge = ntt(sample_in_ball(signature[:32]))
+    z = [ntt(row) for row in z]
+    mu = hashlib.shake_256(hashlib.shake_256(key).digest(64) + b"\0\0" + message).digest(64)
+    encoded = b""
+    for row in range(SECTIONS):
+        total = [0] * 256
+        for column in range(SECTIONS):
+            entry = rejection_sampled(key[:32] + bytes([column, row]))
+            total = [a + b * c for a, b, c in zip(total, entry, z[column])]
+        shifted = ntt([value << 13 for value in t1[row]])
+        approximate = inverse_ntt([(a - b * c) % Q for a, b, c in zip(total, challenge, shifted)])
+        high = [use_hint(hint, value) for hint, value in zip(hints[row], approximate)]
+        encoded += pack(high, 6)
+    return hashlib.shake_256(mu + encoded).digest(32) == signature[:32]
+
+
+def unpack(content: bytes, bits: int) -> list:
+    whole_number = int.from_bytes(content, "little")
+    return [whole_number >> bits * place & ((1 << bits) - 1) for place in range(256)]
+
+
+def pack(values: list, bits: int) -> bytes:
+    return sum(value << bits * place for place, value in enumerate(values)).to_bytes(32 * bits, "little")
+
+
+def unpack_hints(content: bytes):
+    """Algorithm 21; None for every second spelling of the same hints."""
+    hints, index = [[0] * 256 for _ in range(SECTIONS)], 0
+    for row in range(SECTIONS):
+        first, end = index, content[OMEGA + row]
+        if end < index or end > OMEGA:
+            return None
+        while index < end:
+            if index > first and content[index - 1] >= content[index]:
+                return None
+            hints[row][content[index]] = 1
+            index += 1
+    return None if any(content[index:OMEGA]) else hints
+
+
+def rejection_sampled(seed: bytes) -> list:
+    """Algorithm 30."""
+    length = 1024
+    while True:
+        stream = hashlib.shake_128(seed).digest(3 * length)
+        values = [int.from_bytes(stream[3 * i : 3 * i + 3], "little") & 0x7FFFFF for i in range(length)]
+        values = [value for value in values if value < Q][:256]
+        if len(values) == 256:
+            return values
+        length *= 2
+
+
+def sample_in_ball(seed: bytes) -> list:
+    """Algorithm 29."""
+    stream = iter(hashlib.shake_256(seed).digest(8192))
+    signs = sum(next(stream) << 8 * place for place in range(8))
+    ball = [0] * 256
+    for place in range(256 - TAU, 256):
+        other = next(stream)
+        while other > place:
+            other = next(stream)
+        ball[place] = ball[other]
+        ball[other] = 1 - 2 * (signs >> (place + TAU - 256) & 1)
+    return ball
+
+
+def use_hint(hint: int, value: int) -> int:
+    """Algorithms 40 and 36."""
+    low = value % (2 * GAMMA2)
+    if low > GAMMA2:
+        low -= 2 * GAMMA2
+    if value - low == Q - 1:
+        high, low = 0, low - 1
+    else:
+        high = (value - low) // (2 * GAMMA2)
+    return (high + (1 if low > 0 else -1)) % 44 if hint else high
+
+
+def ntt(values: list) -> list:
+    """Algorithm 41."""
+    values, place, length = list(values), 0, 128
+    while length >= 1:
+        for start in range(0, 256, 2 * length):
+            place += 1
+            for i in range(start, start + length):
+                turned = ZETAS[place] * values[i + length] % Q
+                values[i + length] = (values[i] - turned) % Q
+                values[i] = (values[i] + turned) % Q
+        length //= 2
+    return values
+
+
+def inverse_ntt(values: list) -> list:
+    """Algorithm 42."""
+    values, place, length = list(values), 256, 1
+    while length < 256:
+        for start in range(0, 256, 2 * length):
+            place -= 1
+            for i in range(start, start + length):
+                before = values[i]
+                values[i] = (before + values[i + length]) % Q
+                values[i + length] = -ZETAS[place] * (before - values[i + length]) % Q
+        length *= 2
+    return [value * 8347681 % Q for value in values]
+
 
 if __name__ == "__main__":
     sys.exit(main())

@@ -3,6 +3,7 @@
 pub(crate) mod team;
 pub(crate) mod trail;
 pub(crate) mod watch;
+pub(crate) mod witness;
 
 use std::path::PathBuf;
 
@@ -40,7 +41,7 @@ const GROUPS: [(&str, &[&str]); 4] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
-    ("Operate", &["trail", "drill", "serve", "doctor", "completions"]),
+    ("Operate", &["trail", "witness", "drill", "serve", "doctor", "completions"]),
 ];
 
 /// The table of commands, with the groups in its help.
@@ -171,14 +172,23 @@ pub(crate) enum Command {
     /// Release a tested checkpoint as a bundle that others can verify offline
     #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
     Release(ReleaseArgs),
-    /// Read, verify, copy and export the trail of every decision and effect
+    /// Read, verify, copy and export the trail of every decision and effect, and show it to witnesses
     #[command(
-        after_help = "Examples:\n  ringfence trail ls --decision denied --since 2d\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail mirror /mnt/worm/trail\n  ringfence trail export --as ocsf --since 1h --out events.jsonl"
+        after_help = "Examples:\n  ringfence trail ls --decision denied --since 2d\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail witness\n  ringfence trail mirror /mnt/worm/trail\n  ringfence trail export --as ocsf --since 1h --out events.jsonl"
     )]
     Trail {
         /// What to do
         #[command(subcommand)]
         action: trail::TrailAction,
+    },
+    /// Be a witness of others' trails: cosign what only grew, refuse what was rewritten; needs no vault
+    #[command(
+        after_help = "Examples:\n  ringfence witness init /var/lib/witness --name witness.example.org/w1\n  ringfence witness add-log /var/lib/witness --root lab.root\n  ringfence witness serve /var/lib/witness --listen 127.0.0.1:8340"
+    )]
+    Witness {
+        /// What to do
+        #[command(subcommand)]
+        action: witness::WitnessAction,
     },
     /// Watch runs: live, afterwards, their alerts and where these go
     #[command(

@@ -24,6 +24,7 @@ mod supply;
 mod trail;
 mod vault;
 mod watch;
+mod witness;
 
 /// Runs the command and says how it ended.
 pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineError> {
@@ -70,6 +71,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Show(args) => show::show(&settings, printer, &args),
         Command::Verify(args) => trail::verify(&settings, printer, &args),
         Command::Trail { action } => trail::trail(&settings, printer, &action),
+        Command::Witness { action } => witness::witness(printer, &action),
         Command::Watch(args) => watch::watch(&settings, printer, &args),
         Command::Drill { action } => drill::drill(&settings, printer, &action),
         Command::Stop(args) => watch::stop(&settings, printer, &args),
@@ -133,6 +135,7 @@ impl Places {
                 | Command::Trail { action: TrailAction::Verify { mirror: Some(_), .. } }
                 | Command::Completions { .. }
                 | Command::Drill { .. }
+                | Command::Witness { .. }
                 | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),
             ) => true,
             Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),

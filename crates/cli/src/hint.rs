@@ -59,6 +59,11 @@ fn remedy(error: &EngineError) -> String {
         EngineError::Refused { gate: "verify", .. } => {
             "it is genuine, and still not fit for use here; ask whoever released it for a newer release".into()
         }
+        EngineError::Refused { gate: "witness", .. } => {
+            "`ringfence trail witness` shows them the newest checkpoint, `ringfence trail mirror DIR --witness` copies it with what \
+             they cosign; if they will not, somebody has rewritten the trail"
+                .into()
+        }
         EngineError::Refused { gate: "trust", .. } => {
             "`ringfence show root` in the vault that released it prints the trust root; get that file over a channel that you \
              trust and name it with `--root FILE`"
@@ -75,6 +80,13 @@ fn remedy(error: &EngineError) -> String {
         }
         EngineError::NotFound { what: "rule", .. } => {
             "`ringfence scan` and `ringfence screen` name the rule of each finding".into()
+        }
+        EngineError::NotFound { what: "policy of witnesses", .. } => {
+            "name witnesses there, one a line, `witness NAME KEY URL`, and `quorum NAME`; docs/trail.md shows one".into()
+        }
+        EngineError::Incomplete { what, .. } if what == "witnesses" => {
+            "everything else goes on; start it again once they answer, and see that `egress.hosts` of `reach.toml` names their hosts"
+                .into()
         }
         EngineError::NotFound { what: "trail entry", .. } => "`ringfence trail ls` lists them".into(),
         EngineError::NotFound { .. } => "`ringfence ls` lists what there is".into(),

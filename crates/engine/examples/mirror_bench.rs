@@ -72,7 +72,7 @@ fn main() {
     let (again, none) = timed(|| mirror(&settings, &target).unwrap());
     grow(&catalog, id, entries + 100);
     let (more, added) = timed(|| mirror(&settings, &target).unwrap());
-    let (verifying, report) = timed(|| verify_mirror(&target, &root, None).unwrap());
+    let (verifying, report) = timed(|| verify_mirror(&target, &root, None, None).unwrap());
     assert_eq!(report.verdict, VerifyVerdict::Verified, "{:?}", report.checks);
     assert_eq!(none.files, 0);
     println!(

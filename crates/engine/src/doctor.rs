@@ -8,7 +8,7 @@ use serde::Serialize;
 use crate::{
     error::EngineError,
     settings::Settings,
-    trail::verify_trail,
+    trail::{Standing, standing, verify_trail},
     work::{Desk, Job},
 };
 
@@ -40,14 +40,16 @@ pub struct Part {
 
 /// Looks at every part.
 pub fn examine(settings: &Settings<'_>) -> Vec<Part> {
-    vec![
+    let mut parts = vec![
         sandbox(settings),
         workers(settings),
         folder("vault", &settings.vault),
         folder("configuration", &settings.config),
         trail(settings),
-        gpu(),
-    ]
+    ];
+    parts.extend(witnesses(settings));
+    parts.push(gpu());
+    parts
 }
 
 fn part(name: &'static str, health: Health, detail: impl Into<String>, fix: &str) -> Part {
@@ -118,7 +120,7 @@ fn folder(name: &'static str, path: &std::path::Path) -> Part {
 
 fn trail(settings: &Settings<'_>) -> Part {
     use ringfence_schema::report::VerifyVerdict;
-    match verify_trail(settings, None, None) {
+    match verify_trail(settings, None, None, None) {
         Ok(report) if report.verdict == VerifyVerdict::Verified => part(
             "trail",
             Health::Ok,
@@ -134,6 +136,23 @@ fn trail(settings: &Settings<'_>) -> Part {
         Err(EngineError::NoVault { .. }) => part("trail", Health::Ok, "no vault yet", ""),
         Err(error) => part("trail", Health::Fail, error.to_string(), "`ringfence trail verify` tells more"),
     }
+}
+
+/// Whether the witnesses have seen the trail, where there are any.
+fn witnesses(settings: &Settings<'_>) -> Option<Part> {
+    let name = "witnesses";
+    Some(match standing(settings) {
+        Ok(None) | Err(EngineError::NoVault { .. }) => return None,
+        Ok(Some(Standing { cosigned, entries, at: Some(at) })) if cosigned == entries => {
+            part(name, Health::Ok, format!("all {entries} entries are cosigned, at {at}"), "")
+        }
+        Ok(Some(Standing { cosigned, entries, at })) => {
+            let last = at.map_or_else(|| "never".to_owned(), |at| at.to_string());
+            let line = format!("{cosigned} of {entries} entries are cosigned by enough of them; the last time: {last}");
+            part(name, Health::Warn, line, "`ringfence trail witness` shows them the rest; let a timer do it")
+        }
+        Err(error) => part(name, Health::Fail, error.to_string(), "`ringfence trail verify` tells more"),
+    })
 }
 
 fn gpu() -> Part {

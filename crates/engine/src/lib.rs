@@ -11,7 +11,8 @@
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
 //! * [`drill`]: known bad jobs, run on purpose.
-//! * [`trail`]: reading and verifying the log; [`doctor`]: what works here.
+//! * [`trail`]: reading and verifying the log, showing it to witnesses; [`witness`]: being one for others;
+//!   [`doctor`]: what works here.
 //! * [`team`]: people, factors, sessions, and what several of them must agree on; [`policy`]: the vault's own policy.
 //! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
 //!
@@ -55,6 +56,7 @@ pub mod team;
 pub mod trail;
 mod vault;
 mod verify;
+pub mod witness;
 mod work;
 
 pub use admit::{Intake, Origin};

@@ -3,13 +3,16 @@
 //! * [`verify_trail`]: the trail of a vault. It needs no key: leaves, checkpoints and the digests of sealed rows are all in
 //!   clear. What commitments stand for is shown only by an open vault.
 //! * [`mirror()`]: copies it to static files for any log client; [`verify_mirror`]: verifies such a copy without the vault.
+//! * [`witness()`]: shows the newest checkpoint to witnesses and keeps what they cosign.
 //! * [`Vault::search`] finds entries by a [`Filter`]; [`Vault::export_trail`] writes them as others read them ([`Shape`]).
 
 mod check;
+mod cosigned;
 mod export;
 mod folder;
 mod mirror;
 mod search;
+mod witness;
 
 use std::{collections::BTreeMap, path::Path};
 
@@ -33,9 +36,13 @@ use crate::{
 };
 
 pub use check::verify_mirror;
+pub use cosigned::{POLICY_FILE, Standing, standing};
 pub use export::Shape;
-pub use mirror::{Mirrored, mirror};
+pub use mirror::{Mirrored, mirror, mirror_witnessed};
 pub use search::{Decided, Filter, moment};
+pub use witness::{AskedWitness, Said, Witnessing, witness};
+
+use cosigned::{Counted, Quorum};
 
 /// An entry as people see it.
 #[derive(Debug, Clone, Serialize)]
@@ -90,12 +97,14 @@ pub(crate) fn as_error(verdict: &TrailVerdict) -> Result<(), EngineError> {
     }
 }
 
-/// Verifies the whole trail of the vault in `settings.vault`, against the checkpoint in `held` or the pinned one. Needs no
-/// key and changes nothing.
+/// Verifies the whole trail of the vault in `settings.vault`, against the checkpoint in `held` or the pinned one, against
+/// what witnesses cosigned, and whether enough of those in the file `policy` cosigned all of it. Needs no key and changes
+/// nothing.
 pub fn verify_trail(
     settings: &Settings<'_>,
     held: Option<&Path>,
     root: Option<&Path>,
+    policy: Option<&Path>,
 ) -> Result<VerifyReport, EngineError> {
     let (catalog, pinned) = open_keyless(settings)?;
     let root = match root {
@@ -122,12 +131,32 @@ pub fn verify_trail(
     };
     let verdict =
         catalog.verify(&|note| root.verify_checkpoint(note), held.as_ref()).map_err(|error| catalog_error(&error))?;
-    Ok(report(settings, &root, held.as_ref(), &verdict))
+    let mut report = report(settings, &root, held.as_ref(), &verdict);
+    let policy = policy.map(cosigned::read_policy).transpose()?;
+    if verdict.is_intact()
+        && let Some(counted) =
+            cosigned::judge_vault(settings, &root, &catalog, verdict.newest.as_ref(), policy.as_ref())?
+    {
+        add_witnesses(&mut report, &counted);
+    }
+    Ok(report)
+}
+
+/// Adds what is known of witnesses to the report of an intact trail.
+fn add_witnesses(report: &mut VerifyReport, counted: &Counted) {
+    report.checks.push(counted.check());
+    report.facts.insert("cosigned by".to_owned(), counted.fact.clone());
+    match counted.quorum {
+        Quorum::Met => {}
+        Quorum::NotMet => report.verdict = VerifyVerdict::Refused,
+        Quorum::Broken => report.verdict = VerifyVerdict::Tampered,
+    }
 }
 
 fn read_checkpoint(file: &Path, root: &TrustRoot) -> Result<Checkpoint, EngineError> {
     let note = read_small(file)?;
-    checkpoint::verify(&note, &checkpoint::origin(root.vault()), &root.keys_ever(KeyRole::Log))
+    checkpoint::verify_cosigned(&note, &checkpoint::origin(root.vault()), &root.keys_ever(KeyRole::Log))
+        .map(|(checkpoint, _)| checkpoint)
         .map_err(|error| EngineError::tampered(file.display().to_string(), error))
 }
 

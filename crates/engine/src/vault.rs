@@ -351,7 +351,7 @@ impl<'s> Vault<'s> {
 
     /// Verifies the whole trail, as [`crate::trail::verify_trail`] does for whoever has no key.
     pub fn verify_trail(&self) -> Result<ringfence_schema::report::VerifyReport, EngineError> {
-        crate::trail::verify_trail(self.settings, None, None)
+        crate::trail::verify_trail(self.settings, None, None, None)
     }
 
     /// Who acts.

@@ -5,6 +5,7 @@
 //! * [`serve`]: connections. TLS 1.3 with the post-quantum group first, an authority of our own, limits, a graceful stop.
 //! * [`guard`]: what every request passes: host, path, origin, rates; what every answer carries.
 //! * [`routes`]: the table of routes, each with its permission; who calls ([`routes::seat`]).
+//! * [`witness`]: cosigning the trails of others.
 //! * [`problem`]: errors as documents. [`health`]: whether it lives, and can work.
 //!
 //! A server is put together in this order: [`serve::tls::Tls`], [`serve::Exposure`], [`serve::Listener`] (now the port is
@@ -20,3 +21,4 @@ pub mod problem;
 pub mod routes;
 pub mod run;
 pub mod serve;
+pub mod witness;

@@ -9,7 +9,7 @@
 //! ```
 //!
 //! Reading is strict: no extension lines, one spelling of every field, and every signature line by a known key and valid,
-//! so any changed byte shows.
+//! so any changed byte shows. Checkpoints that were cosigned have lines of others too, which only [`verify_cosigned`] passes on.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -19,6 +19,7 @@ use ringfence_schema::{Digest, Hasher};
 use crate::{
     id::VaultId,
     keys::KeyRole,
+    note::{Note, NoteError},
     sign::{SIGNATURE_BYTES, SignError, Signature, SigningKey, VerifyingKey},
 };
 
@@ -70,6 +71,9 @@ pub enum CheckpointError {
     /// A signature line by a key that is not known here.
     #[error("checkpoint signed by a key that is not known")]
     UnknownKey,
+    /// Not a note that may have cosignatures.
+    #[error("checkpoint: {0}")]
+    Note(#[from] NoteError),
     /// A signature does not hold.
     #[error("checkpoint: {0}")]
     Signature(#[from] SignError),
@@ -161,6 +165,18 @@ pub fn verify(note: &[u8], origin: &str, known: &[VerifyingKey]) -> Result<Check
         used.push(key);
     }
     Ok(checkpoint)
+}
+
+/// Checks a note that others may have cosigned: of the lines in the name of `origin` every one must be by one of `known` and
+/// hold, as in [`verify`]; lines in other names come back as they are, for a [`Policy`](crate::witness::Policy) to count.
+pub fn verify_cosigned(
+    note: &[u8],
+    origin: &str,
+    known: &[VerifyingKey],
+) -> Result<(Checkpoint, Note), CheckpointError> {
+    let note = Note::parse(note)?;
+    let own = note.filtered(|line| line.name() == origin).to_string();
+    Ok((verify(own.as_bytes(), origin, known)?, note))
 }
 
 /// What a note claims, before any signature is checked: to find out which root it needs, never to act upon.

@@ -20,6 +20,7 @@ use crate::{
     dsse::{self, DsseError, Envelope, PayloadType},
     id::VaultId,
     keys::KeyRole,
+    note::Note,
     sign::{SigningKey, VerifyingKey},
 };
 
@@ -425,6 +426,13 @@ impl TrustRoot {
         let size = checkpoint::parse_unverified(note)?.size;
         let keys = self.keys_at(KeyRole::Log, size.saturating_sub(1));
         checkpoint::verify(note, &checkpoint::origin(self.vault()), &keys)
+    }
+
+    /// As [`Self::verify_checkpoint`], for a note that others may have cosigned; their lines are in it, unchecked.
+    pub fn verify_cosigned(&self, note: &[u8]) -> Result<(Checkpoint, Note), CheckpointError> {
+        let size = Note::parse(note)?.checkpoint()?.size;
+        let keys = self.keys_at(KeyRole::Log, size.saturating_sub(1));
+        checkpoint::verify_cosigned(note, &checkpoint::origin(self.vault()), &keys)
     }
 
     fn entry(&self, key: &VerifyingKey) -> Result<&RoleKey, SignerRefusal> {

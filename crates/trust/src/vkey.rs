@@ -147,6 +147,8 @@ pub struct VerifierKey {
 }
 
 impl VerifierKey {
+    /// The key with this name and these bytes.
+    ///
     /// # Errors
     /// [`VkeyError::Name`], and [`VkeyError::NotAKey`] for a key of another length than the algorithm has.
     pub fn new(name: &str, algorithm: Algorithm, public: &[u8]) -> Result<Self, VkeyError> {

@@ -33,7 +33,7 @@ pub(crate) enum TrailAction {
     Checkpoint,
     /// Verify the whole trail against its checkpoints and the one that is held
     #[command(
-        after_help = "Examples:\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail verify --mirror /mnt/worm/trail --root lab.root --checkpoint held.checkpoint"
+        after_help = "Examples:\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail verify --mirror /mnt/worm/trail --root lab.root --checkpoint held.checkpoint\n  ringfence trail verify --mirror /mnt/worm/trail --root lab.root --witness-policy witnesses.policy"
     )]
     Verify {
         /// A checkpoint that was held elsewhere, instead of the pinned one
@@ -45,14 +45,25 @@ pub(crate) enum TrailAction {
         /// Verify this copy that `trail mirror` made, instead of the vault; needs no vault
         #[arg(long, value_name = "DIR", requires = "root")]
         mirror: Option<PathBuf>,
+        /// Demand that enough of the witnesses in this file (C2SP tlog-policy) have cosigned every entry
+        #[arg(long, value_name = "FILE")]
+        witness_policy: Option<PathBuf>,
     },
+    /// Show the newest checkpoint to the witnesses of `witnesses.policy`, and keep what they cosign
+    #[command(
+        after_help = "`witnesses.policy` in the configuration folder is a C2SP tlog-policy: `witness NAME KEY URL` lines, groups and a quorum.\nTheir hosts must be in `egress.hosts` of `reach.toml`.\n\nExamples:\n  ringfence trail witness\n  ringfence trail witness --format json"
+    )]
+    Witness,
     /// Copy what is new to static files that any C2SP tlog client reads; nothing there is ever changed
     #[command(
-        after_help = "Examples:\n  ringfence trail mirror /mnt/worm/trail\n  ringfence show root > lab.root && ringfence trail verify --mirror /mnt/worm/trail --root lab.root\n  python3 tools/verify_trail.py /mnt/worm/trail --root lab.root"
+        after_help = "Examples:\n  ringfence trail mirror /mnt/worm/trail\n  ringfence trail mirror /mnt/worm/trail --witness\n  ringfence show root > lab.root && ringfence trail verify --mirror /mnt/worm/trail --root lab.root\n  python3 tools/verify_trail.py /mnt/worm/trail --root lab.root"
     )]
     Mirror {
         /// The folder; made if it is missing
         folder: PathBuf,
+        /// Show the newest checkpoint to the witnesses first, and copy up to that one
+        #[arg(long)]
+        witness: bool,
     },
     /// Write entries for other tools, one a line
     #[command(

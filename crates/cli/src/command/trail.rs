@@ -11,6 +11,7 @@ use ringfence_engine::{
 };
 use serde_json::json;
 
+use super::witness;
 use crate::{
     args::{TrustArgs, VerifyArgs, trail::TrailAction},
     output::{Printer, Style, size, table},
@@ -71,7 +72,8 @@ fn conclude(printer: Printer, report: &VerifyReport) -> Result<ExitClass, Engine
     match report.verdict {
         VerifyVerdict::Verified => Ok(ExitClass::Done),
         VerifyVerdict::Refused => Err(EngineError::Refused {
-            gate: "verify",
+            // The only thing that a genuine trail can lack.
+            gate: if name == "witnesses" { "witness" } else { "verify" },
             subject: report.subject.clone(),
             reasons: report
                 .checks
@@ -128,14 +130,31 @@ pub(crate) fn trail(settings: &Settings<'_>, printer: Printer, action: &TrailAct
             print_entry(printer, &entry)?;
         }
         TrailAction::Checkpoint => printer.raw(Vault::open(settings)?.checkpoint()?.as_bytes())?,
-        TrailAction::Verify { checkpoint, root, mirror } => {
+        TrailAction::Verify { checkpoint, root, mirror, witness_policy } => {
+            let policy = witness_policy.as_deref();
             let report = match (mirror, root) {
-                (Some(mirror), Some(root)) => verify_mirror(mirror, root, checkpoint.as_deref())?,
-                _ => verify_trail(settings, checkpoint.as_deref(), root.as_deref())?,
+                (Some(mirror), Some(root)) => verify_mirror(mirror, root, checkpoint.as_deref(), policy)?,
+                _ => verify_trail(settings, checkpoint.as_deref(), root.as_deref(), policy)?,
             };
             return conclude(printer, &report);
         }
-        TrailAction::Mirror { folder } => print_mirrored(printer, folder, &trail::mirror(settings, folder)?)?,
+        TrailAction::Witness => return witness::show_trail(settings, printer),
+        TrailAction::Mirror { folder, witness: false } => {
+            print_mirrored(printer, folder, &trail::mirror(settings, folder)?)?;
+        }
+        TrailAction::Mirror { folder, witness: true } => {
+            let shown = trail::witness(settings)?;
+            witness::print_witnessing(printer, &shown, &mut |line| {
+                printer.say(line);
+                Ok(())
+            })?;
+            let verdict = shown.verdict();
+            // A witness that is gone does not hold the copy up; one that saw another history does.
+            if !matches!(verdict, Err(EngineError::Tampered { .. })) {
+                print_mirrored(printer, folder, &trail::mirror_witnessed(settings, folder, &shown)?)?;
+            }
+            verdict?;
+        }
         TrailAction::Export { shape, filter, last, out } => {
             let filter = filter.filter((settings.now)())?;
             export(settings, printer, &filter, *last, Shape::from(*shape), out.as_deref())?;

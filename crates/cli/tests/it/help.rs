@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 26] = [
+    let commands: [&[&str]; 32] = [
         &[],
         &["init"],
         &["add"],
@@ -30,7 +30,13 @@ fn help_of_every_command() {
         &["trail", "checkpoint"],
         &["trail", "verify"],
         &["trail", "mirror"],
+        &["trail", "witness"],
         &["trail", "export"],
+        &["witness"],
+        &["witness", "init"],
+        &["witness", "add-log"],
+        &["witness", "ls"],
+        &["witness", "serve"],
         &["doctor"],
     ];
     for command in commands {

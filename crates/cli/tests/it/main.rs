@@ -22,3 +22,5 @@ mod trail;
 mod vault;
 mod watch;
 mod without_namespaces;
+mod witness;
+mod witness_peer;

@@ -277,7 +277,7 @@ fn every_bit_of_a_small_mirror_counts() {
         lab.grow(&history, size, "admit");
         mirror(&home, &history, "mirror").exits(0);
     }
-    let verdict = || verify_mirror(&target, &root, None).unwrap().verdict;
+    let verdict = || verify_mirror(&target, &root, None, None).unwrap().verdict;
     assert_eq!(verdict(), VerifyVerdict::Verified);
     for (path, bytes) in contents(&target) {
         fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();

@@ -1,7 +1,7 @@
 //! Verifying a mirrored trail with nothing but a trust root: no vault, no key, no network.
 //!
 //! One pass over the bundles rebuilds every tile and the root from the entries alone, and compares them with the files, with
-//! the signed checkpoint, and with a checkpoint that was held earlier. Memory does not grow with the trail. Unfinished tiles of
+//! the signed checkpoint, and with a checkpoint that was held earlier; witnesses' lines below the checkpoint are counted last. Memory does not grow with the trail. Unfinished tiles of
 //! earlier, smaller trees stay in a mirror; they must be the beginning of what is there now. What lies behind the checkpoint
 //! (a mirror in the making) is no part of it.
 
@@ -17,11 +17,13 @@ use ringfence_trust::{
     checkpoint::{self, Checkpoint},
     keys::KeyRole,
     merkle,
+    note::Note,
     root::TrustRoot,
     tiles::{self, CHECKPOINT_PATH, Kind, Part, Tower, WIDTH},
 };
 
 use super::{
+    add_witnesses, cosigned,
     folder::{Content, Folder},
     read_checkpoint,
 };
@@ -30,23 +32,34 @@ use crate::{error::EngineError, vault::read_small};
 /// Most problems that are listed; more are counted.
 const PROBLEMS_MAX: usize = 100;
 
-/// Verifies the mirror in `folder` under the trust root in the file `root`, and against the checkpoint in the file `held`.
+/// Verifies the mirror in `folder` under the trust root in the file `root`, against the checkpoint in the file `held`, and
+/// whether enough witnesses of the file `policy` cosigned all of it.
 ///
 /// # Errors
 /// [`EngineError::Io`] for what the system refuses to read, [`EngineError::Incomplete`] where there is no mirror,
-/// [`EngineError::Tampered`] where `root` or `held` are not genuine. What is wrong with the mirror is in the report.
-pub fn verify_mirror(folder: &Path, root: &Path, held: Option<&Path>) -> Result<VerifyReport, EngineError> {
+/// [`EngineError::Tampered`] where `root` or `held` are not genuine, [`EngineError::Plan`] where `policy` is wrong. What is wrong with the mirror is in the report.
+pub fn verify_mirror(
+    folder: &Path,
+    root: &Path,
+    held: Option<&Path>,
+    policy: Option<&Path>,
+) -> Result<VerifyReport, EngineError> {
     let trust = TrustRoot::open(&read_small(root)?)
         .map_err(|error| EngineError::tampered(root.display().to_string(), error))?;
     let held = held.map(|file| read_checkpoint(file, &trust)).transpose()?;
+    let policy = policy.map(cosigned::read_policy).transpose()?;
     let verdict = check(folder, &trust, held.as_ref())?;
-    Ok(report(folder, &trust, held.as_ref(), &verdict))
+    let mut report = report(folder, &trust, held.as_ref(), &verdict);
+    if let (Some(policy), Some((_, note)), VerifyVerdict::Verified) = (&policy, &verdict.signed, report.verdict) {
+        add_witnesses(&mut report, &cosigned::count(policy, note));
+    }
+    Ok(report)
 }
 
 /// What was found in a mirror.
 pub(super) struct MirrorVerdict {
-    /// Its checkpoint, if the signatures hold.
-    pub(super) checkpoint: Option<Checkpoint>,
+    /// Its checkpoint with its note, if the log's signatures hold.
+    pub(super) signed: Option<(Checkpoint, Note)>,
     /// What is wrong, at most [`PROBLEMS_MAX`].
     pub(super) problems: Vec<String>,
     /// How many more there are.
@@ -62,12 +75,12 @@ pub(super) fn check(folder: &Path, trust: &TrustRoot, held: Option<&Checkpoint>)
     fs::metadata(folder).map_err(EngineError::io(folder))?;
     let mut checker = Checker::new(Folder::new(folder), trust, held);
     let signed = checker.signed(trust)?;
-    if let Some(signed) = &signed {
+    if let Some((signed, _)) = &signed {
         checker.tree(signed)?;
         checker.compare_held(signed.size);
     }
     let Checker { problems, unlisted, files, behind, .. } = checker;
-    Ok(MirrorVerdict { checkpoint: signed, problems, unlisted, files, behind })
+    Ok(MirrorVerdict { signed, problems, unlisted, files, behind })
 }
 
 struct Checker<'a> {
@@ -103,7 +116,7 @@ impl<'a> Checker<'a> {
     }
 
     /// The mirror's checkpoint, if it is genuine.
-    fn signed(&mut self, trust: &TrustRoot) -> Result<Option<Checkpoint>, EngineError> {
+    fn signed(&mut self, trust: &TrustRoot) -> Result<Option<(Checkpoint, Note)>, EngineError> {
         let note = match self.folder.note()? {
             Content::Bytes(note) => note,
             Content::Odd(what) => {
@@ -122,7 +135,7 @@ impl<'a> Checker<'a> {
             }
         };
         self.files += 1;
-        match trust.verify_checkpoint(&note) {
+        match trust.verify_cosigned(&note) {
             Ok(signed) => Ok(Some(signed)),
             Err(error) => {
                 self.report(format!("`{CHECKPOINT_PATH}`: {error}"));
@@ -300,7 +313,7 @@ fn report(folder: &Path, trust: &TrustRoot, held: Option<&Checkpoint>, verdict: 
         ("files".to_owned(), verdict.files.to_string()),
     ]);
     let intact = checks.is_empty();
-    if let Some(signed) = &verdict.checkpoint {
+    if let Some((signed, _)) = &verdict.signed {
         facts.insert("entries".to_owned(), signed.size.to_string());
         facts.insert("checkpoint".to_owned(), format!("{} entries, {}", signed.size, signed.root));
         let keys = trust.keys_at(KeyRole::Log, signed.size.saturating_sub(1));

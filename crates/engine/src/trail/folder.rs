@@ -12,7 +12,7 @@ use std::{
 
 use nix::{fcntl::OFlag, libc};
 use ringfence_trust::{
-    checkpoint::NOTE_BYTES_MAX,
+    note::COSIGNED_BYTES_MAX,
     tiles::{BUNDLE_BYTES_MAX, CHECKPOINT_PATH, Kind, Part, TILE_BYTES_MAX, WIDTH},
 };
 
@@ -48,7 +48,7 @@ impl Folder {
 
     /// The note of its checkpoint.
     pub(super) fn note(&self) -> Result<Content, EngineError> {
-        self.read(CHECKPOINT_PATH, NOTE_BYTES_MAX)
+        self.read(CHECKPOINT_PATH, COSIGNED_BYTES_MAX)
     }
 
     /// A tile or bundle under its own path.

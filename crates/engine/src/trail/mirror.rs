@@ -20,13 +20,15 @@ use ringfence_catalog::{Problem, View};
 use ringfence_trust::{
     checkpoint::Checkpoint,
     merkle,
+    note::Note,
     root::TrustRoot,
     tiles::{self, CHECKPOINT_PATH, Part, Tower, WIDTH},
 };
 
 use super::{
-    check,
+    check, cosigned,
     folder::{Content, Folder},
+    witness::Witnessing,
 };
 use crate::{
     act::Failure,
@@ -61,22 +63,41 @@ pub struct Mirrored {
 /// [`EngineError::Usage`] where `target` is a folder of something else; [`EngineError::Incomplete`] where another process
 /// mirrors into it, or the trail has no entries; [`EngineError::Io`].
 pub fn mirror(settings: &Settings<'_>, target: &Path) -> Result<Mirrored, EngineError> {
+    mirror_to(settings, target, None)
+}
+
+/// As [`mirror`], up to the checkpoint that witnesses were just shown, so that the one in the mirror is cosigned.
+///
+/// # Errors
+/// As [`mirror`].
+pub fn mirror_witnessed(settings: &Settings<'_>, target: &Path, shown: &Witnessing) -> Result<Mirrored, EngineError> {
+    mirror_to(settings, target, Some(&shown.note))
+}
+
+fn mirror_to(settings: &Settings<'_>, target: &Path, shown: Option<&Note>) -> Result<Mirrored, EngineError> {
     let (catalog, trust) = open_keyless(settings)?;
     let held = open_pins(settings)?.checkpoint(trust.vault()).map_err(|error| pin_error(&error))?;
     fs::create_dir_all(target).map_err(EngineError::io(target))?;
     let _alone = alone(target)?;
     let copied = existing(target, &trust)?;
     let copy = |view: View<'_>| -> Result<Mirrored, Failure> {
-        let note =
-            view.newest_note()?.ok_or_else(|| Failure::Engine(EngineError::incomplete("trail", "no entries")))?;
         let trail = Trail { view, trust: &trust, held: held.as_ref() };
-        let (signed, tower) = trail.check(&note, copied.as_ref(), target)?;
+        let mut note = trail.note(shown, copied.as_ref().map(|(copied, _)| copied))?;
+        cosigned::join_kept(settings, &trust, &mut note).map_err(Failure::Engine)?;
+        let (signed, tower) = trail.check(&note, copied.as_ref().map(|(copied, _)| copied), target)?;
         let mut writer = Writer { folder: Folder::new(target), made: BTreeSet::new(), files: 0, bytes: 0 };
-        let before = copied.as_ref().map_or(0, |copied| copied.size);
+        let before = copied.as_ref().map_or(0, |(copied, _)| copied.size);
         if before < signed.size || copied.is_none() {
             trail.write(tower, signed.size, &mut writer)?;
             writer.finish().map_err(Failure::Engine)?;
-            write_whole(&target.join(CHECKPOINT_PATH), note.as_bytes()).map_err(Failure::Engine)?;
+        }
+        // Cosignatures of the same checkpoint that came to the mirror by another way stay.
+        if let Some((_, there)) = copied.as_ref().filter(|(_, there)| there.text() == note.text()) {
+            let ours = std::mem::replace(&mut note, there.clone());
+            note.merge(ours.lines().to_vec());
+        }
+        if copied.as_ref().is_none_or(|(_, there)| *there != note) {
+            write_whole(&target.join(CHECKPOINT_PATH), note.to_string().as_bytes()).map_err(Failure::Engine)?;
         }
         Ok(Mirrored { entries: signed.size, before, files: writer.files, bytes: writer.bytes, checkpoint: signed })
     };
@@ -96,7 +117,7 @@ fn alone(target: &Path) -> Result<fs::File, EngineError> {
 }
 
 /// The checkpoint of the mirror that is there, once everything in it was verified.
-fn existing(target: &Path, trust: &TrustRoot) -> Result<Option<Checkpoint>, EngineError> {
+fn existing(target: &Path, trust: &TrustRoot) -> Result<Option<(Checkpoint, Note)>, EngineError> {
     if matches!(Folder::new(target).note()?, Content::Missing) {
         for entry in fs::read_dir(target).map_err(EngineError::io(target))? {
             let name = entry.map_err(EngineError::io(target))?.file_name();
@@ -111,7 +132,7 @@ fn existing(target: &Path, trust: &TrustRoot) -> Result<Option<Checkpoint>, Engi
     }
     let verdict = check::check(target, trust, None)?;
     match verdict.problems.split_first() {
-        None => Ok(verdict.checkpoint),
+        None => Ok(verdict.signed),
         Some((first, rest)) => {
             let more = rest.len() as u64 + verdict.unlisted;
             let detail = if more > 0 { format!("{first}; and {more} more") } else { first.clone() };
@@ -128,11 +149,26 @@ struct Trail<'a> {
 }
 
 impl Trail<'_> {
+    /// The checkpoint to copy up to: the one that was shown to witnesses, unless the mirror is further already.
+    fn note(&self, shown: Option<&Note>, copied: Option<&Checkpoint>) -> Result<Note, Failure> {
+        let reaches = |note: &&Note| {
+            let size = note.checkpoint().map_or(0, |checkpoint| checkpoint.size);
+            copied.is_none_or(|copied| copied.size <= size)
+        };
+        if let Some(shown) = shown.filter(reaches) {
+            return Ok(shown.clone());
+        }
+        let text = self.view.newest_note()?;
+        let text = text.ok_or_else(|| Failure::Engine(EngineError::incomplete("trail", "no entries")))?;
+        Note::parse(text.as_bytes()).map_err(|error| Failure::Engine(EngineError::tampered("trail", error)))
+    }
+
     /// Reads all entries once: they must lead to the signed root of `note`, by way of the mirror's root and the held one.
     /// Returns what `note` says, and the tree up to the first bundle that the mirror does not have whole.
-    fn check(&self, note: &str, copied: Option<&Checkpoint>, target: &Path) -> Result<(Checkpoint, Tower), Failure> {
+    fn check(&self, note: &Note, copied: Option<&Checkpoint>, target: &Path) -> Result<(Checkpoint, Tower), Failure> {
         let tampered = |detail: String| Failure::Engine(EngineError::tampered("trail", detail));
-        let signed = self.trust.verify_checkpoint(note.as_bytes()).map_err(|error| tampered(error.to_string()))?;
+        let opened = self.trust.verify_cosigned(note.to_string().as_bytes());
+        let (signed, _) = opened.map_err(|error| tampered(error.to_string()))?;
         let place = target.display();
         for (earlier, whose) in [(copied, "the mirror"), (self.held, "the checkpoint that is held")] {
             if let Some(earlier) = earlier.filter(|earlier| earlier.size > signed.size) {

@@ -20,7 +20,7 @@ fn listed(vault: &Vault<'_>, filter: &AlertFilter) -> Vec<Alert> {
 }
 
 fn intact(world: &World) {
-    let report = verify_trail(&world.settings(), None, None).unwrap();
+    let report = verify_trail(&world.settings(), None, None, None).unwrap();
     assert!(report.checks.iter().all(|check| check.passed), "{:?}", report.checks);
 }
 

@@ -124,7 +124,7 @@ fn a_policy_is_changed_by_three_people_and_used_once() {
     assert_eq!(ben.policy_versions().unwrap().len(), 1);
     assert_eq!(ben.policy_text(1).unwrap(), POLICY);
     drop((ben, vault));
-    let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
+    let report = ringfence_engine::trail::verify_trail(&settings, None, None, None).unwrap();
     assert_eq!(report.verdict, VerifyVerdict::Verified, "{report:?}");
     // It holds for whoever opens the vault next, whatever lies in their configuration.
     fs::write(world.home.join("config/policy.toml"), "no policy at all").unwrap();

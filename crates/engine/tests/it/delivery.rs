@@ -92,7 +92,7 @@ fn a_sink_that_was_down_for_an_hour_gets_everything_in_order() {
     assert!(told.len() == raised.len() && told.iter().zip(&raised).all(|(line, id)| line.contains(&id.hex())));
     assert!(vault.sinks().unwrap().iter().all(|sink| sink.pending == 0 && sink.failures == 0));
     drop((vault, server));
-    let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
+    let report = ringfence_engine::trail::verify_trail(&settings, None, None, None).unwrap();
     assert!(report.checks.iter().all(|check| check.passed), "{:?}", report.checks);
 }
 
@@ -360,7 +360,7 @@ fn what_a_sink_refuses_for_good_is_set_aside_and_the_rest_goes_on_in_order() {
     let status = &vault.sinks().unwrap()[0];
     assert_eq!(status.set_aside.iter().map(|aside| aside.first).collect::<Vec<_>>(), [entries[30]]);
     drop(vault);
-    let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
+    let report = ringfence_engine::trail::verify_trail(&settings, None, None, None).unwrap();
     assert!(report.checks.iter().all(|check| check.passed), "{:?}", report.checks);
 }
 

@@ -125,7 +125,7 @@ fn the_first_administrator_makes_the_vault_a_shared_one() {
     ));
     let denied = opened.disable(&ana.id, "no reason");
     assert!(denied.is_err());
-    let report = ringfence_engine::trail::verify_trail(&settings, None, None).unwrap();
+    let report = ringfence_engine::trail::verify_trail(&settings, None, None, None).unwrap();
     assert_eq!(report.verdict, VerifyVerdict::Verified, "{report:?}");
 }
 

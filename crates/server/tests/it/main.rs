@@ -11,4 +11,5 @@ mod places;
 mod rates;
 mod tables;
 mod tls;
+mod witness;
 mod world;
