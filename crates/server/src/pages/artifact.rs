@@ -1,0 +1,215 @@
+//! One version of an artifact: files with their badges, where it came from, what is signed, how to verify it.
+
+use maud::{Markup, html};
+use ringfence_engine::schema::{Digest, Finding, finding::Verdict, report::ScreenReport};
+
+use super::{
+    artifacts::ArtifactLine,
+    chart::{
+        bars::{Bar, Bars},
+        dag::{Dag, Edge, Node},
+    },
+    findings::{detectors, findings, screened, verdict},
+    frame::{Frame, Place},
+    parts::{Tone, badge, command, digest, facts, moment, name, passage, size, table, words},
+    paths,
+};
+
+/// A file, as scanning saw it.
+#[derive(Debug, Clone)]
+pub struct FileLine {
+    /// Its path in the artifact.
+    pub path: String,
+    /// What its content is.
+    pub format: String,
+    /// Size in bytes.
+    pub size: u64,
+    /// The conclusion.
+    pub verdict: Verdict,
+    /// What was found in it.
+    pub findings: Vec<Finding>,
+}
+
+/// A signed statement.
+#[derive(Debug, Clone)]
+pub struct EvidenceLine {
+    /// What kind.
+    pub kind: String,
+    /// `pass`, `block`, `incomplete`, or `recorded` for provenance.
+    pub verdict: String,
+    /// The trail's entry that commits to it.
+    pub entry: u64,
+    /// SHA-256 of the envelope.
+    pub envelope: Digest,
+    /// What a gate reads of it, as `name=value`.
+    pub summary: String,
+}
+
+/// One version.
+#[derive(Debug, Clone)]
+pub struct ArtifactView {
+    /// Around it.
+    pub frame: Frame,
+    /// The version.
+    pub line: ArtifactLine,
+    /// Identity of what it consists of.
+    pub tree: Digest,
+    /// Identity of what came in, where records were filtered.
+    pub source: Digest,
+    /// Where it was fetched.
+    pub origin: Option<String>,
+    /// The run that made it.
+    pub run: Option<String>,
+    /// Controls that were left out.
+    pub left_out: Vec<String>,
+    /// Its files.
+    pub files: Vec<FileLine>,
+    /// What screening found.
+    pub screen: Option<ScreenReport>,
+    /// What is signed, oldest first.
+    pub evidence: Vec<EvidenceLine>,
+    /// Other versions of the same artifact, newest first.
+    pub versions: Vec<ArtifactLine>,
+    /// What it came from and what was made of it.
+    pub lineage: (Vec<Node>, Vec<Edge>),
+}
+
+/// The page of a version.
+pub fn artifact(view: &ArtifactView) -> Markup {
+    let line = &view.line;
+    let content = html! {
+        p { (line.badges()) }
+        @if let Some(why) = &line.revoked { p class="told bad" { b { "Should not be used any more: " } (passage(why)) } }
+        @if let Some(why) = &line.refused { p class="told bad" { b { "Refused for good: " } (passage(why)) } }
+        @if !view.left_out.is_empty() { p class="told warn" { "Left out on request: " (words(&view.left_out.join(", "), 200)) "." } }
+        (facts(&[
+            ("Identity (tree)", html! { code { (view.tree) } }),
+            ("Came in as", html! { @if view.source == view.tree { "the same" } @else { (digest(&view.source)) } }),
+            ("Size", html! { (size(line.bytes)) " in " (line.files) " files" }),
+            ("Written", moment(line.written)),
+            ("From", html! { @match &view.origin { Some(origin) => (name(origin)), None => "this machine" } }),
+            ("Run", html! { @match &view.run { Some(run) => a href=(paths::run(run)) { (name(run)) }, None => "none" } }),
+        ]))
+        (files(view))
+        @if let Some(report) = &view.screen {
+            section aria-labelledby="data" {
+                h2 id="data" { "What screening found" }
+                (screened(report)) (classes(report))
+            }
+        }
+        (lineage(view)) (evidence(view)) (yourself(view)) (versions(view))
+    };
+    view.frame.page(Place::Artifacts, &line.reference(), content)
+}
+
+fn files(view: &ArtifactView) -> Markup {
+    let rows: Vec<Vec<Markup>> = view
+        .files
+        .iter()
+        .map(|file| {
+            vec![
+                name(&file.path),
+                html! { (words(&file.format, 40)) },
+                html! { (size(file.size)) },
+                verdict(file.verdict),
+                html! { @if file.findings.is_empty() { span class="quiet" { "nothing" } } @else { (detectors(&file.findings)) } },
+            ]
+        })
+        .collect();
+    html! {
+        section aria-labelledby="files" {
+            h2 id="files" { "Files" }
+            @if rows.is_empty() { p class="quiet" { "No scan report is kept for this version." } }
+            @else {
+                (table("Files", &["path", "is", "size", "verdict", "detectors"], &rows))
+                @let all = || view.files.iter().flat_map(|file| &file.findings);
+                @if all().next().is_some() { h3 { "Findings" } (findings(all())) }
+            }
+        }
+    }
+}
+
+fn classes(report: &ScreenReport) -> Markup {
+    let label = |text: &str| words(text, 16);
+    let bars: Vec<Bar> =
+        report.dataset.classes.iter().map(|(class, count)| Bar { label: label(class), counts: vec![*count] }).collect();
+    html! {
+        @if bars.len() > 1 {
+            h3 { "Records per label" }
+            (Bars { id: "labels", title: "Records per label", kinds: vec![("records", "good")], bars }.draw())
+        }
+    }
+}
+
+fn lineage(view: &ArtifactView) -> Markup {
+    html! {
+        section aria-labelledby="lineage" {
+            h2 id="lineage" { "Lineage" }
+            @if view.lineage.0.len() < 2 { p class="quiet" { "Nothing is known that it came from, and nothing was made of it." } }
+            @else {
+                (Dag { id: "lineage-graph", title: "What it came from and what was made of it", nodes: view.lineage.0.clone(), edges: view.lineage.1.clone() }.draw())
+            }
+        }
+    }
+}
+
+fn evidence(view: &ArtifactView) -> Markup {
+    let rows: Vec<Vec<Markup>> = view
+        .evidence
+        .iter()
+        .map(|line| {
+            let tone = match line.verdict.as_str() {
+                "pass" => Tone::Good,
+                "block" => Tone::Bad,
+                "incomplete" => Tone::Warn,
+                _ => Tone::Plain,
+            };
+            vec![
+                html! { (words(&line.kind, 40)) },
+                badge(tone, &line.verdict),
+                html! { a href=(paths::trail_entry(line.entry)) { "entry " (line.entry) } },
+                digest(&line.envelope),
+                passage(&line.summary),
+            ]
+        })
+        .collect();
+    html! {
+        section aria-labelledby="evidence" {
+            h2 id="evidence" { "Signed evidence" }
+            @if rows.is_empty() { p class="quiet" { "None yet." } }
+            @else { (table("Signed evidence, oldest first", &["kind", "verdict", "record", "envelope", "says"], &rows)) }
+        }
+    }
+}
+
+fn yourself(view: &ArtifactView) -> Markup {
+    let reference = view.line.reference();
+    html! {
+        section aria-labelledby="verify" {
+            h2 id="verify" { "Verify it yourself" }
+            p { "Beside the vault: its signatures, its place in the trail, and every stored byte." }
+            (command("Show what is signed", &format!("ringfence show {reference}")))
+            (command("Verify the trail", "ringfence trail verify"))
+            @if view.line.labels.iter().any(|label| label == "released") {
+                p { "A released bundle, offline, with the trust root that the vault's owner gave you:" }
+                (command("Verify a released bundle", &format!("ringfence verify ./{} --root root.json", view.line.name)))
+            }
+        }
+    }
+}
+
+fn versions(view: &ArtifactView) -> Markup {
+    let rows: Vec<Vec<Markup>> = view
+        .versions
+        .iter()
+        .map(|line| vec![line.link(), line.badges(), html! { (size(line.bytes)) }, html! { (moment(line.written)) }])
+        .collect();
+    html! {
+        @if !rows.is_empty() {
+            section aria-labelledby="versions" {
+                h2 id="versions" { "Versions" }
+                (table("Versions of this artifact", &["version", "state and evidence", "size", "written"], &rows))
+            }
+        }
+    }
+}
