@@ -81,7 +81,7 @@ pub use run::{
     live::{Follow, Order, follow, live_runs, order},
 };
 pub use settings::{Asked, Progress, Settings, Silent};
-pub use show::ShownEvidence;
+pub use show::{Inclusion, ShownEvidence};
 pub use vault::{Protection, Vault, pins};
 pub use verify::{Anchor, verify_approval, verify_bundle};
 pub use work::main as worker_main;

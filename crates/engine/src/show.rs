@@ -2,17 +2,19 @@
 //!
 //! Nothing here decides: a statement is shown as it was signed, once its signature, its signer's right and its blob held.
 
+use ringfence_access::{Policies, PolicyDiff, VaultPolicy};
 use ringfence_schema::{
     Digest,
     evidence::{EvidenceKind, Statement},
-    report::{ScanReport, ScreenReport},
+    report::{AttackReport, ScanReport, ScreenReport},
 };
+use ringfence_trust::checkpoint::Checkpoint;
 use serde::Serialize;
 
 use crate::{
     error::EngineError,
     record::{EvidenceRow, Version},
-    vault::Vault,
+    vault::{Vault, catalog_error},
 };
 
 /// A signed statement with its place in the trail.
@@ -31,7 +33,56 @@ pub struct ShownEvidence {
     pub statement: Statement,
 }
 
+/// That an entry is in the trail under a signed checkpoint (RFC 6962, section 2.1.1).
+#[derive(Debug, Clone, Serialize)]
+pub struct Inclusion {
+    /// Entries under the checkpoint.
+    pub size: u64,
+    /// Root of the tree over them.
+    pub root: Digest,
+    /// Hashes from the leaf up to the root.
+    pub path: Vec<Digest>,
+    /// The checkpoint as a signed note.
+    pub note: String,
+}
+
 impl Vault<'_> {
+    /// Proves that entry `index` is in the trail under the newest checkpoint. `None`: it is newer than that.
+    pub fn inclusion(&self, index: u64) -> Result<Option<Inclusion>, EngineError> {
+        let note = self.checkpoint()?;
+        let Checkpoint { size, root, .. } = self
+            .root
+            .verify_checkpoint(note.as_bytes())
+            .map_err(|error| EngineError::tampered("newest checkpoint", error))?;
+        if index >= size {
+            return Ok(None);
+        }
+        let path = self.catalog.prove_inclusion(index, size).map_err(|error| catalog_error(&error))?;
+        Ok(Some(Inclusion { size, root, path, note }))
+    }
+
+    /// The policies in force.
+    pub fn policies(&self) -> &Policies {
+        &self.policies
+    }
+
+    /// What the policy `document` would change if it took the place of the vault's own. Takes seconds.
+    ///
+    /// # Errors
+    /// [`EngineError::Usage`] where it cannot be read.
+    pub fn compare_policy(&self, document: &str) -> Result<PolicyDiff, EngineError> {
+        let wrong = |error: String| EngineError::Usage { what: format!("the policy: {error}") };
+        let policy = VaultPolicy::parse(document).map_err(|error| wrong(error.to_string()))?;
+        let builtin = Policies::builtin().map_err(|error| EngineError::incomplete("policy", error))?;
+        let proposed = builtin.with_vault(&policy).map_err(|error| wrong(error.to_string()))?;
+        Ok(self.policies.diff(&proposed, self.facts().custody))
+    }
+
+    /// The newest robustness card of a version.
+    pub fn attack_report(&self, version: &Version) -> Result<Option<AttackReport>, EngineError> {
+        self.newest_report(version, EvidenceKind::Robustness)
+    }
+
     /// The statements on a version, oldest first, each with its signature checked.
     pub fn evidence_of(&self, version: &Version) -> Result<Vec<ShownEvidence>, EngineError> {
         let shown = |row: &EvidenceRow| {
