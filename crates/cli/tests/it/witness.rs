@@ -137,12 +137,11 @@ fn both(home: &Home, what: &str, mirror: &str, policy: Option<&str>, code: i32) 
         let theirs = command.output().unwrap();
         let (said, talk) = (String::from_utf8_lossy(&theirs.stdout), String::from_utf8_lossy(&theirs.stderr));
         assert_eq!(theirs.status.code(), Some(code), "tools/verify_trail.py, {what}: {said}{talk}");
-        let report: Value = serde_json::from_str(&said).unwrap();
-        if !ours.out().is_empty() {
+        // Usage is no verdict.
+        if code != 2 {
+            let report: Value = serde_json::from_str(&said).unwrap();
             assert_eq!(report["verdict"], ours.json()["verdict"], "{what}");
-        }
-        if code == 0 {
-            assert_eq!(report["facts"], ours.json()["facts"], "{what}");
+            assert!(code != 0 || report["facts"] == ours.json()["facts"], "{what}: {said}{}", ours.out());
         }
     } else {
         println!("SKIPPED: there is no python3 here, so tools/verify_trail.py was not run");
@@ -314,7 +313,7 @@ fn an_administrator_with_the_log_key_alone_cannot_fork_or_roll_back() {
     older.run(&["trail", "verify"]).exits(0);
     let done = older.run(&["trail", "witness", "--format", "json"]).exits(5);
     assert_eq!(answers(&done), ["rolled-back"; 3]);
-    assert!(done.err().contains("rolled back"), "{}", done.err());
+    assert!(done.err().contains("are gone (says witness `ana`)"), "{}", done.err());
     fs::copy(home.vault().join("witnessed.checkpoint"), older.vault().join("witnessed.checkpoint")).unwrap();
     older.run(&["trail", "verify"]).exits(5);
 
@@ -462,7 +461,7 @@ fn slow_and_lying_witnesses_do_not_count() {
     .collect();
     for (index, (expected, address)) in liars.iter().enumerate() {
         configure(&home, &[("ana", &towers[0].vkey, Some(*address))], "quorum ana\n");
-        fs::remove_file(home.vault().join("witnessed.checkpoint")).unwrap();
+        let _ = fs::remove_file(home.vault().join("witnessed.checkpoint"));
         let begun = Instant::now();
         let done = home.run(&["trail", "witness", "--format", "json"]);
         assert!(begun.elapsed() < Duration::from_secs(20), "{index}: a slow witness holds everything up");
@@ -476,10 +475,12 @@ fn slow_and_lying_witnesses_do_not_count() {
     configure(&home, &named, "quorum ben\n");
     let done = home.run(&["trail", "witness", "--format", "json"]).exits(0);
     assert_eq!(answers(&done), ["unreachable", "cosigned"]);
-    // A host that `reach.toml` does not name is not spoken to.
+    // A host that `reach.toml` does not name is not spoken to; what was cosigned before still counts.
     fs::write(home.config().join("reach.toml"), "[egress]\nhosts = []\n").unwrap();
-    let done = home.run(&["trail", "witness"]).exits(3);
+    let done = home.run(&["trail", "witness"]).exits(0);
     assert!(done.out().contains("denied"), "{}", done.out());
+    fs::remove_file(home.vault().join("witnessed.checkpoint")).unwrap();
+    home.run(&["trail", "witness"]).exits(3);
     fs::remove_file(home.config().join("witnesses.policy")).unwrap();
     home.run(&["trail", "witness"]).exits(2);
 }
