@@ -3,13 +3,18 @@
 //! [`App`] is the state of every handler. The engine is synchronous, so [`App::work`] takes each use case to a thread of
 //! its own; what only reads memory (who somebody is) happens where it is asked. No rule is decided here.
 
-use std::{fmt, net::IpAddr, sync::Arc};
+use std::{
+    fmt,
+    net::IpAddr,
+    sync::{Arc, Mutex, PoisonError},
+};
 
 use axum::http::HeaderMap;
 use ringfence_engine::{
     EngineError, ExitClass, Vault,
     access::{Action, factors::step_up_holds},
-    schema::Timestamp,
+    doctor::Part,
+    schema::{Digest, Timestamp},
     team::{Caller, Origin, passkey::RelyingParty},
 };
 
@@ -19,8 +24,11 @@ use crate::{
         Permission,
         seat::{Account, Authenticator, Credential, Known, Refusal},
     },
-    serve::Peer,
+    serve::{Peer, tls::provider},
 };
+
+/// How long what was found of the installation is shown again, in milliseconds.
+const POSTURE_FRESH_MS: u64 = 60_000;
 
 /// What every handler shares. Cheap to clone.
 #[derive(Clone)]
@@ -30,6 +38,10 @@ struct Inner {
     vault: Vault<'static>,
     party: RelyingParty,
     now: fn() -> Timestamp,
+    /// Made at the start: forms of before a restart do not count after it.
+    form_key: [u8; 32],
+    /// What [`App::posture`] found, and when.
+    posture: Mutex<Option<(Timestamp, Vec<Part>)>>,
 }
 
 impl fmt::Debug for App {
@@ -40,8 +52,50 @@ impl fmt::Debug for App {
 
 impl App {
     /// Serves `vault` to browsers for which it is `party`.
-    pub fn new(vault: Vault<'static>, party: RelyingParty, now: fn() -> Timestamp) -> Self {
-        Self(Arc::new(Inner { vault, party, now }))
+    ///
+    /// # Errors
+    /// Where the system gives no random bytes.
+    pub fn new(
+        vault: Vault<'static>,
+        party: RelyingParty,
+        now: fn() -> Timestamp,
+    ) -> Result<Self, rustls::crypto::GetRandomFailed> {
+        let mut form_key = [0; 32];
+        provider().secure_random.fill(&mut form_key)?;
+        Ok(Self(Arc::new(Inner { vault, party, now, form_key, posture: Mutex::new(None) })))
+    }
+
+    /// The vault's id.
+    pub fn vault_id(&self) -> String {
+        self.0.vault.id().to_string()
+    }
+
+    /// What stands in the forms of the caller's session: nobody outside can know it.
+    pub fn form_token(&self, caller: &Caller) -> String {
+        let key = caller.key.map(|key| key.to_string()).unwrap_or_default();
+        let parts: [&[u8]; 3] = [b"ringfence form token 1", &self.0.form_key, key.as_bytes()];
+        Digest::of(&parts.concat()).hex()
+    }
+
+    /// Whether `told` is what stands in the forms of the caller's session; in time that does not depend on where it differs.
+    pub fn is_form_token(&self, caller: &Caller, told: &str) -> bool {
+        let known = self.form_token(caller);
+        let differs = known.bytes().zip(told.bytes()).fold(0, |differs, (a, b)| differs | (a ^ b));
+        known.len() == told.len() && differs == 0
+    }
+
+    /// How the installation is: what was found lately, or what `look` finds now, which takes seconds.
+    pub fn posture(&self, look: impl FnOnce() -> Vec<Part>) -> Vec<Part> {
+        let now = self.now();
+        let mut kept = self.0.posture.lock().unwrap_or_else(PoisonError::into_inner);
+        match kept.as_ref() {
+            Some((at, parts)) if now.millis().saturating_sub(at.millis()) < POSTURE_FRESH_MS => parts.clone(),
+            _ => {
+                let parts = look();
+                *kept = Some((now, parts.clone()));
+                parts
+            }
+        }
     }
 
     /// For whom passkeys are made.

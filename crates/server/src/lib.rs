@@ -7,7 +7,7 @@
 //! * [`app`], [`api`]: the engine behind the routes; [`run`]: all of it together.
 //! * [`routes`]: the table of routes, each with its permission; who calls ([`routes::seat`]).
 //! * [`witness`]: cosigning the trails of others.
-//! * [`pages`]: what people see. [`problem`]: errors as documents. [`health`]: whether it lives, and can work.
+//! * [`pages`]: what people see; [`web`]: the way there. [`problem`]: errors as documents. [`health`]: whether it lives, and can work.
 //!
 //! A server is put together in this order: [`serve::tls::Tls`], [`serve::Exposure`], [`serve::Listener`] (now the port is
 //! known), [`guard::hosts::Hosts`], [`guard::Guard`], [`routes::Routes::service`], [`serve::Listener::serve`].
@@ -23,4 +23,5 @@ pub mod problem;
 pub mod routes;
 pub mod run;
 pub mod serve;
+pub mod web;
 pub mod witness;

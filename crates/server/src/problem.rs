@@ -216,6 +216,11 @@ impl Problem {
         self.detail.as_deref()
     }
 
+    /// When to try again, in seconds.
+    pub fn retry_after_seconds(&self) -> Option<u64> {
+        self.retry_after_s
+    }
+
     /// The reasons one by one.
     pub fn reasons(&self) -> &[String] {
         &self.reasons

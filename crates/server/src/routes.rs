@@ -351,6 +351,12 @@ impl<S, P> Routes<S, P> {
         self
     }
 
+    /// With those of another table.
+    #[must_use]
+    pub fn join(self, other: Self) -> Self {
+        self.and(other.0)
+    }
+
     /// Every route, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Route<S, P>> {
         self.0.iter()

@@ -33,6 +33,7 @@ use crate::{
         files::{self, FileError},
         tls::{Clients, Identity, Tls, TlsError},
     },
+    web,
 };
 
 /// Threads that use cases may wait on at the same time.
@@ -162,10 +163,11 @@ async fn listen(
     if !shared {
         tell(Told::Setup(vault.offer_setup()?));
     }
-    let app = App::new(vault, party, now);
+    let app = App::new(vault, party, now).map_err(|_| ServeError::System(std::io::Error::other("no random bytes")))?;
     let readiness = app.clone();
-    let routes = api::routes().and(health::routes(Arc::new(move || readiness.readiness())));
-    let guard = Guard::new(allowed, Rate::ADDRESS);
+    let routes = api::routes().join(web::routes()).and(health::routes(Arc::new(move || readiness.readiness())));
+    let shown = app.clone();
+    let guard = Guard::new(allowed, Rate::ADDRESS).page(move |ask| web::face(&shown, ask));
     let service = routes.service(app.clone(), app.authenticator(), Rate::PRINCIPAL, guard)?;
     let stop = Stop::default();
     let mut end = signal(SignalKind::terminate()).map_err(ServeError::System)?;

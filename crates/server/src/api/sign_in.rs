@@ -218,7 +218,7 @@ async fn device_poll(State(app): State<App>, Json(asked): Json<DevicePoll>) -> A
     }
 }
 
-pub(super) fn offered(offer: &Offer) -> Response {
+pub(crate) fn offered(offer: &Offer) -> Response {
     Json(json!({"ceremony": offer.ceremony, "options": offer.options})).into_response()
 }
 
@@ -252,11 +252,11 @@ pub(crate) fn without_cookie(mut response: Response) -> Answer {
     Ok(response)
 }
 
-pub(super) fn registration(credential: &Value) -> Result<Registration, Problem> {
+pub(crate) fn registration(credential: &Value) -> Result<Registration, Problem> {
     Registration::from_json(credential.to_string().as_bytes()).map_err(|_| no_credential())
 }
 
-pub(super) fn assertion(credential: &Value) -> Result<Assertion, Problem> {
+pub(crate) fn assertion(credential: &Value) -> Result<Assertion, Problem> {
     Assertion::from_json(credential.to_string().as_bytes()).map_err(|_| no_credential())
 }
 

@@ -93,8 +93,7 @@ pub fn parts(settings: &Settings<'_>) -> Vec<Part> {
 /// The overview.
 pub fn overview(vault: &Vault<'_>, frame: Frame, around: &Around) -> Result<OverviewView, EngineError> {
     let held = vault.held()?;
-    let filter =
-        AlertFilter { state: Some(AlertState::Open), limit: Some(ALERTS_MAX), ..AlertFilter::default() };
+    let filter = AlertFilter { state: Some(AlertState::Open), limit: Some(ALERTS_MAX), ..AlertFilter::default() };
     let entries = vault.trail(COUNTED_ENTRIES_MAX)?;
     let inclusion = match entries.last() {
         Some(last) => vault.inclusion(last.index)?,
@@ -249,7 +248,11 @@ fn lineage(versions: &[Version], version: &Version) -> (Vec<Node>, Vec<Edge>) {
     for made in versions {
         let to = made.reference().to_string();
         let inputs = made.run.iter().flat_map(|run| &run.inputs);
-        edges.extend(inputs.map(|input| Edge { from: input.artifact.clone(), to: to.clone(), role: input.role.clone() }));
+        edges.extend(inputs.map(|input| Edge {
+            from: input.artifact.clone(),
+            to: to.clone(),
+            role: input.role.clone(),
+        }));
     }
     let mut kept: BTreeSet<String> = BTreeSet::from([here.clone()]);
     for forward in [false, true] {
@@ -312,7 +315,13 @@ pub fn run(vault: &Vault<'_>, frame: Frame, id: &str, may_stop: bool) -> Result<
     let known = vault.runs()?.into_iter().find(|line| line.run == id);
     // It ended between the two looks: what was recorded says so.
     let state = if record.has_ended() { "done" } else { "running" };
-    let line = known.unwrap_or_else(|| RunLine { run: id.to_owned(), state, subject: String::new(), ended: None, error: None });
+    let line = known.unwrap_or_else(|| RunLine {
+        run: id.to_owned(),
+        state,
+        subject: String::new(),
+        ended: None,
+        error: None,
+    });
     Ok(RunView { frame, line, record, may_stop })
 }
 
