@@ -92,6 +92,14 @@ const BENCHES: &[Bench] = &[
         ratios: &[],
     },
     Bench {
+        name: "server",
+        what: "TLS 1.3 handshakes with the hybrid group, and requests through guard and gate, for each core of the server",
+        examples: ("ringfence-server", &["server_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[],
+    },
+    Bench {
         name: "sign",
         what: "hashing, signing and verifying a model of four files",
         examples: ("ringfence-trust", &["sign_bench"]),

@@ -22,6 +22,7 @@ use crate::{
     error::EngineError,
     record::Version,
     stage::{Admitted, Found, Inspected},
+    team::Caller,
     vault::{Vault, namespace_of, store_error},
 };
 
@@ -183,7 +184,7 @@ impl Vault<'_> {
         let act = Act {
             action: Action::Review,
             resources: vec![resource(version)],
-            facts: Facts { requester: version.by.clone(), ..Facts::default() },
+            facts: Facts { requester: self.requester(version), ..Facts::default() },
             request: json!({"reason": reason, "verdict": verdict, "tree": version.tree}),
             subject: version.reference().to_string(),
             reach: Reach::Inside,
@@ -209,6 +210,11 @@ impl Vault<'_> {
         })?;
         fill_index(&mut reviewed, index);
         Ok(reviewed)
+    }
+
+    /// Who asked for a version, where several people share the vault; what is older than that was asked for by its owner then.
+    fn requester(&self, version: &Version) -> Option<String> {
+        self.is_shared().then(|| version.by.clone().unwrap_or_else(|| Caller::owner().person.id))
     }
 
     /// Reads and authenticates every stored byte, every signature of a manifest, and every statement.

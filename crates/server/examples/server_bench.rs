@@ -1,4 +1,4 @@
-//! What a connection and a request cost the server, over TLS on loopback; one JSON object a line.
+//! What a connection and a request cost the server, over TLS on loopback, as one JSON object.
 //!
 //! The server runs in one thread, clients in others. Figures per core come from the processor time of the server's thread
 //! alone, so that neither the clients nor a busy machine change them much; latencies are as the clients see them, and do
@@ -55,7 +55,7 @@ fn main() {
     let group = site.connect(&full).conn.negotiated_key_exchange_group().unwrap().name();
     let about = json!({"group": format!("{group:?}"), "target_per_core": 3_000});
     let run = site.measure(time, || || drop(site.connect(&full)));
-    println!("{}", run.line("handshakes_full", "handshakes", &about));
+    let mut figures = vec![run.line("handshakes_full", "handshakes", &about)];
     let run = site.measure(time, || {
         let mut answer = Vec::new();
         // The ticket for the next one comes with the answer.
@@ -63,15 +63,16 @@ fn main() {
         let resuming = &resuming;
         move || ask(&mut site.connect(resuming), "/health", &mut answer)
     });
-    println!("{}", run.line("handshakes_resumed_with_a_request", "handshakes", &about));
+    figures.push(run.line("handshakes_resumed_with_a_request", "handshakes", &about));
     for (what, path) in [("requests_open", "/health"), ("requests_seated", "/things/12345")] {
         let run = site.measure(time, || {
             let (mut stream, mut answer) = (site.connect(&full), Vec::new());
             move || ask(&mut stream, path, &mut answer)
         });
         let about = json!({"path": path, "target_per_core": 20_000, "target_p99_ms": 5});
-        println!("{}", run.line(what, "requests", &about));
+        figures.push(run.line(what, "requests", &about));
     }
+    println!("{}", json!({"schema": "ringfence.bench/1", "figures": figures}));
     site.stop.stop();
 }
 
@@ -214,7 +215,7 @@ impl Run {
         let count = self.latencies.len();
         let at = |share: usize| self.latencies.get(count * share / 100).unwrap().as_secs_f64() * 1e3;
         json!({
-            "schema": "ringfence.bench/1", "what": what, "count": count, "clients": CLIENTS,
+            "what": what, "count": count, "clients": CLIENTS,
             format!("{unit}_per_core_second"): count as f64 / self.cpu.as_secs_f64(),
             format!("{unit}_per_second"): count as f64 / self.wall.as_secs_f64(),
             "cpu_us": self.cpu.as_secs_f64() * 1e6 / count as f64,

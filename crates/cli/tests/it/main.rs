@@ -4,6 +4,8 @@
 #![expect(clippy::print_stdout, reason = "figures are what some tests are for")]
 #![expect(clippy::indexing_slicing, reason = "a missing JSON field is a failed test")]
 
+mod browser;
+mod chromium;
 mod crash;
 mod errors;
 mod figures;
