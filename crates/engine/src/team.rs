@@ -99,6 +99,13 @@ impl Caller {
         Self::bare(Person { id: "console".to_owned(), kind: PersonKind::Human, roles: BTreeSet::new() })
     }
 
+    /// The server itself, for what nobody asks for: sending alerts, and telling of them. It may do nothing else.
+    pub(crate) fn server() -> Self {
+        let roles = BTreeSet::from([Role::SecurityOfficer]);
+        let person = Person { id: "server".to_owned(), kind: PersonKind::Service, roles };
+        Self { scope: Some(BTreeSet::from([Action::Deliver, Action::Raise])), ..Self::bare(person) }
+    }
+
     /// `person`, with nothing proven.
     pub(crate) fn bare(person: Person) -> Self {
         Self {

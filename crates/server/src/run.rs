@@ -40,6 +40,10 @@ use crate::{
 const WAITING_THREADS_MAX: usize = 64;
 /// How long a stop waits for threads that still work, beyond the drain.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often alerts go out.
+const HOUSEKEEPING: Duration = Duration::from_secs(5);
+/// Every so many of these, the trail is shown to the witnesses.
+const WITNESS_BEATS: u32 = 12;
 /// The folder of the embedded authority within the configuration.
 const TLS_FOLDER: &str = "tls";
 
@@ -173,6 +177,7 @@ async fn listen(
     let mut end = signal(SignalKind::terminate()).map_err(ServeError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     let stopped = stop.clone();
+    let house = tokio::spawn(keep_house(app));
     let serving = tokio::spawn(listener.serve(service, stop));
     tokio::select! {
         _ = end.recv() => {}
@@ -180,10 +185,26 @@ async fn listen(
     }
     tell(Told::Stopping);
     stopped.stop();
+    house.abort();
     if let Ok(Drained::Cut(count)) = serving.await {
         tell(Told::Cut(count));
     }
     Ok(())
+}
+
+/// What nobody asks for: alerts go out to the sinks, and the trail is shown to the witnesses. What fails is tried again,
+/// and stands in `ringfence watch sinks` and `ringfence doctor`.
+async fn keep_house(app: App) {
+    let mut clock = tokio::time::interval(HOUSEKEEPING);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beats: u32 = 0;
+    loop {
+        clock.tick().await;
+        let witnesses = beats.is_multiple_of(WITNESS_BEATS);
+        beats = beats.wrapping_add(1);
+        // Its only results are in the vault.
+        let _ = app.work_open(move |vault, _| vault.keep_house(witnesses)).await;
+    }
 }
 
 /// Who the server is, and the authority behind it if that is the embedded one.
