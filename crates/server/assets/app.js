@@ -30,8 +30,8 @@ function parsed(kind, options) {
   const known = window.PublicKeyCredential;
   if (kind === "create") {
     if (known.parseCreationOptionsFromJSON) return known.parseCreationOptionsFromJSON(options);
-    const user = { ...options.user, id: toBytes(options.user.id) };
-    return { ...options, user, challenge: toBytes(options.challenge), excludeCredentials: named(options.excludeCredentials) };
+    const [user, challenge] = [{ ...options.user, id: toBytes(options.user.id) }, toBytes(options.challenge)];
+    return { ...options, user, challenge, excludeCredentials: named(options.excludeCredentials) };
   }
   if (known.parseRequestOptionsFromJSON) return known.parseRequestOptionsFromJSON(options);
   return { ...options, challenge: toBytes(options.challenge), allowCredentials: named(options.allowCredentials) };
@@ -40,9 +40,8 @@ function parsed(kind, options) {
 function written(credential) {
   if (credential.toJSON) return credential.toJSON();
   const response = { clientDataJSON: toText(credential.response.clientDataJSON) };
-  for (const name of ["attestationObject", "authenticatorData", "signature", "userHandle"]) {
-    if (credential.response[name]) response[name] = toText(credential.response[name]);
-  }
+  const parts = ["attestationObject", "authenticatorData", "signature", "userHandle"].filter((name) => credential.response[name]);
+  for (const name of parts) response[name] = toText(credential.response[name]);
   if (credential.response.getTransports) response.transports = credential.response.getTransports();
   return { id: credential.id, rawId: toText(credential.rawId), type: credential.type, response, clientExtensionResults: {} };
 }
@@ -57,11 +56,7 @@ async function post(path, body) {
 
 function showCodes(codes, next) {
   const place = document.getElementById("codes");
-  for (const code of codes) {
-    const line = document.createElement("li");
-    line.textContent = code;
-    place.querySelector("ul").append(line);
-  }
+  for (const code of codes) place.querySelector("ul").append(Object.assign(document.createElement("li"), { textContent: code }));
   place.querySelector("a").href = next;
   place.hidden = false;
   place.querySelector("h2").focus();
@@ -87,9 +82,7 @@ function offerPasskeys() {
       event.preventDefault();
       const button = form.querySelector("button");
       button.disabled = true;
-      try {
-        await ceremony(form);
-      } catch (error) {
+      try { await ceremony(form); } catch (error) {
         tell(error.name === "NotAllowedError" ? "The passkey was not used: cancelled, timed out, or none is known here." : String(error.message));
       }
       button.disabled = false;
@@ -103,6 +96,7 @@ const clock = (millis) => {
   const two = (number) => String(number).padStart(2, "0");
   return hours > 0 ? `${hours}:${two(minutes)}:${two(seconds)}` : `${minutes}:${two(seconds)}`;
 };
+const room = (from, to) => (to > from ? to - from : 1);
 const short = (value) => String(Number(value.toPrecision(4)));
 const moved = (text, change) => text.split(" ").filter(Boolean).map((pair) => change(...pair.split(",").map(Number)).map((at) => at.toFixed(1)).join(",")).join(" ");
 
@@ -110,9 +104,8 @@ function widen(chart, span) {
   const [left, factor] = [attribute(chart, "data-left"), attribute(chart, "data-span") / span];
   const shift = (x) => left + (x - left) * factor;
   for (const line of all("polyline, polygon", chart)) line.setAttribute("points", moved(line.getAttribute("points"), (x, y) => [shift(x), y]));
-  for (const mark of all("[data-marks] > *", chart)) {
-    for (const name of ["x", "x1", "x2"]) if (mark.hasAttribute(name)) mark.setAttribute(name, shift(attribute(mark, name)).toFixed(1));
-  }
+  const places = all("[data-marks] > *", chart).flatMap((mark) => ["x", "x1", "x2"].map((name) => [mark, name]));
+  for (const [mark, name] of places) if (mark.hasAttribute(name)) mark.setAttribute(name, shift(attribute(mark, name)).toFixed(1));
   for (const tick of all("[data-share]", chart)) tick.textContent = clock(span * attribute(tick, "data-share"));
   chart.setAttribute("data-span", String(span));
 }
@@ -121,15 +114,14 @@ function append(chart, lane, x, value) {
   let [low, high] = [attribute(lane, "data-low"), attribute(lane, "data-high")];
   const [top, floor] = [attribute(lane, "data-top"), attribute(lane, "data-floor")];
   const [newLow, newHigh] = [Math.min(low, value), Math.max(high, value)];
-  const room = (from, to) => (to > from ? to - from : 1);
   if (newLow < low || newHigh > high) {
     const rescale = (y) => floor - ((low + ((floor - y) / (floor - top)) * room(low, high) - newLow) / room(newLow, newHigh)) * (floor - top);
     for (const line of all("polyline, polygon", lane)) line.setAttribute("points", moved(line.getAttribute("points"), (at, y) => [at, rescale(y)]));
     [low, high] = [newLow, newHigh];
-    lane.setAttribute("data-low", String(low));
-    lane.setAttribute("data-high", String(high));
-    lane.querySelector("[data-low-label]").textContent = short(low);
-    lane.querySelector("[data-high-label]").textContent = short(high);
+    for (const [name, value] of [["data-low", low], ["data-high", high]]) {
+      lane.setAttribute(name, String(value));
+      lane.querySelector(`[${name}-label]`).textContent = short(value);
+    }
   }
   const line = lane.querySelector("polyline");
   const points = line.getAttribute("points").split(" ").filter(Boolean);
@@ -143,14 +135,10 @@ function mark(chart, x, news) {
   const line = document.createElementNS(SVG, "line");
   const places = { x1: x, x2: x, y1: 10, y2: attribute(chart, "data-bottom"), class: `mark ${kind}` };
   for (const [name, value] of Object.entries(places)) line.setAttribute(name, String(value));
-  const title = document.createElementNS(SVG, "title");
-  title.textContent = `${clock(news.at_ms)} ${news.text}`;
-  line.append(title);
+  line.append(Object.assign(document.createElementNS(SVG, "title"), { textContent: `${clock(news.at_ms)} ${news.text}` }));
   chart.querySelector("[data-marks]").append(line);
-  const row = document.createElement("li");
-  row.textContent = `${clock(news.at_ms)} ${kind}: ${news.text}`;
   const list = document.getElementById("news");
-  list.prepend(row);
+  list.prepend(Object.assign(document.createElement("li"), { textContent: `${clock(news.at_ms)} ${kind}: ${news.text}` }));
   while (list.children.length > 50) list.lastChild.remove();
 }
 
@@ -176,20 +164,16 @@ function follow(place) {
 function comforts() {
   for (const time of all("time[data-local]")) {
     const at = new Date(time.dateTime);
-    if (Number.isNaN(at.getTime())) continue;
-    time.title = time.dateTime;
-    time.textContent = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
+    if (!Number.isNaN(at.getTime())) time.textContent = at.toLocaleString(undefined, { dateStyle: "medium", timeStyle: "short" });
   }
   for (const button of all("[data-copy]")) {
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", async () => { await navigator.clipboard.writeText(button.dataset.copy); button.textContent = "Copied"; });
   }
-  for (const form of all("form[data-confirm]")) {
-    form.addEventListener("submit", (event) => { if (!window.confirm(form.dataset.confirm)) event.preventDefault(); });
-  }
-  for (const field of all("[data-from-fragment]")) {
-    if (window.location.hash.length > 1) field.value = window.location.hash.slice(1);
-  }
+  const sure = (event) => { if (!window.confirm(event.currentTarget.dataset.confirm)) event.preventDefault(); };
+  for (const form of all("form[data-confirm]")) form.addEventListener("submit", sure);
+  const token = window.location.hash.slice(1);
+  if (token) for (const field of all("[data-from-fragment]")) field.value = token;
   for (const button of all("[data-theme-switch]")) {
     button.hidden = false;
     button.addEventListener("click", () => {

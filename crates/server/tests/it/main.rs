@@ -5,6 +5,7 @@
 mod authority;
 mod connections;
 mod documents;
+mod pages;
 mod paths;
 mod people;
 mod places;

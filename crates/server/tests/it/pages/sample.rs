@@ -61,7 +61,10 @@ pub fn pages(text: Text<'_>, rows: usize) -> Vec<(&'static str, Markup)> {
     vec![
         ("sign-in", entry::sign_in(&sign_in(text))),
         ("step-up", entry::step_up(&step_up(text))),
-        ("device", entry::device(&entry::DeviceView { frame: frame(text), code: String::new(), ask: None, unknown: true })),
+        (
+            "device",
+            entry::device(&entry::DeviceView { frame: frame(text), code: String::new(), ask: None, unknown: true }),
+        ),
         ("device-confirm", entry::device(&device(text))),
         ("invitation", enrol::invitation(&enrol::InvitationView { frame: outside(), unknown: true, opened: None })),
         ("invitation-open", enrol::invitation(&invitation(text))),
@@ -134,7 +137,12 @@ fn person(text: Text<'_>, number: usize) -> PersonView {
         kind: if number == 2 { PersonKind::Service } else { PersonKind::Human },
         status: [Status::Active, Status::Invited, Status::Active, Status::Disabled][number % 4],
         roles: vec![Role::ALL[number % 7], Role::Researcher],
-        factors: vec![FactorView { id: text("f-1"), kind: kinds[number % 3], label: text("blue key"), since: ago(400) }],
+        factors: vec![FactorView {
+            id: text("f-1"),
+            kind: kinds[number % 3],
+            label: text("blue key"),
+            since: ago(400),
+        }],
         recovery_codes: 8,
         invited_by: (number > 0).then(|| "p-0000".into()),
         since: ago(900),
@@ -270,7 +278,12 @@ fn parts(text: Text<'_>) -> Vec<Part> {
             detail: text("user namespaces are off"),
             fix: text("sysctl user.max_user_namespaces=10000"),
         },
-        Part { name: "trail", health: Health::Fail, detail: text("the trail was changed"), fix: text("keep it as it is") },
+        Part {
+            name: "trail",
+            health: Health::Fail,
+            detail: text("the trail was changed"),
+            fix: text("keep it as it is"),
+        },
     ]
 }
 
@@ -292,7 +305,11 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
         format: text("pytorch-zip"),
         size: 1_000 * number as u64,
         verdict: [Verdict::Clean, Verdict::Malicious, Verdict::Incomplete, Verdict::Suspicious][number % 4],
-        findings: if number == 1 { vec![finding(text, Severity::Critical), finding(text, Severity::Low)] } else { Vec::new() },
+        findings: if number == 1 {
+            vec![finding(text, Severity::Critical), finding(text, Severity::Low)]
+        } else {
+            Vec::new()
+        },
     };
     let node = |key: &str, here| dag::Node {
         key: text(key),
@@ -322,8 +339,17 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
         evidence: vec![evidence("pass"), evidence("block"), evidence("recorded")],
         versions: lines(text, rows.min(20)),
         lineage: (
-            vec![node("dataset/chat@3", false), node("model/base@1", false), node("model/chat@3", true), node("model/chat-small@1", false)],
-            vec![edge("dataset/chat@3", "model/chat@3"), edge("model/base@1", "model/chat@3"), edge("model/chat@3", "model/chat-small@1")],
+            vec![
+                node("dataset/chat@3", false),
+                node("model/base@1", false),
+                node("model/chat@3", true),
+                node("model/chat-small@1", false),
+            ],
+            vec![
+                edge("dataset/chat@3", "model/chat@3"),
+                edge("model/base@1", "model/chat@3"),
+                edge("model/chat@3", "model/chat-small@1"),
+            ],
         ),
     }
 }
@@ -377,7 +403,11 @@ fn run_view(text: Text<'_>, state: &'static str) -> run::RunView {
             memory_bytes: (1 << 30) + second * (1 << 20),
             sent_bytes: second * 2_000,
             refused_calls: second / 100,
-            gpus: vec![GpuUsage { index: 0, busy_percent: 90 - u32::try_from(second % 30).unwrap(), memory_bytes: 1 << 34 }],
+            gpus: vec![GpuUsage {
+                index: 0,
+                busy_percent: 90 - u32::try_from(second % 30).unwrap(),
+                memory_bytes: 1 << 34,
+            }],
             ..Usage::default()
         };
         event(second * 1_000, Source::Observed(Observed::Sample(usage)));
@@ -508,7 +538,11 @@ fn entry_view(text: Text<'_>) -> trail::EntryView {
         state: Digest::of(b"state"),
         changes: vec![text("1 of ref")],
         commitments: vec![
-            trail::Commitment { name: text("request"), digest: Digest::of(b"request"), opening: Some((text("00ff"), value)) },
+            trail::Commitment {
+                name: text("request"),
+                digest: Digest::of(b"request"),
+                opening: Some((text("00ff"), value)),
+            },
             trail::Commitment { name: text("person"), digest: Digest::of(b"person"), opening: None },
         ],
         proof: Some(trail::Proof {
@@ -531,7 +565,11 @@ fn safe(text: Text<'_>, rows: usize) -> security::SecurityView {
         frame: frame(text),
         people: (0..rows).map(|number| person(text, number)).collect(),
         sessions: (0..rows.min(20)).map(|number| session(text, number)).collect(),
-        ages: vec![aging("signing key", Some(ago(41 * 24))), aging("restore test", Some(ago(95 * 24))), aging("backup", None)],
+        ages: vec![
+            aging("signing key", Some(ago(41 * 24))),
+            aging("restore test", Some(ago(95 * 24))),
+            aging("backup", None),
+        ],
         parts: parts(text),
     }
 }
@@ -556,15 +594,25 @@ fn policies(text: Text<'_>, rows: usize) -> policy::PolicyView {
         because: vec![text("a release needs a scan")],
     };
     let diff = PolicyDiff {
-        settings: vec![SettingChange { name: text("login"), old: None, new: Some(serde_json::Value::String(text("passkey"))) }],
-        policies: vec![PolicyChange { id: text("vault:0"), says: text("nobody trains at night"), change: Change::Added }],
+        settings: vec![SettingChange {
+            name: text("login"),
+            old: None,
+            new: Some(serde_json::Value::String(text("passkey"))),
+        }],
+        policies: vec![PolicyChange {
+            id: text("vault:0"),
+            says: text("nobody trains at night"),
+            change: Change::Added,
+        }],
         rights: vec![right(false), right(true)],
         incomplete: true,
     };
     policy::PolicyView {
         frame: frame(text),
         digest: Digest::of(b"policy"),
-        policies: (0..rows).map(|number| (text(&format!("rail:{number}")), text("an auditor changes nothing"))).collect(),
+        policies: (0..rows)
+            .map(|number| (text(&format!("rail:{number}")), text("an auditor changes nothing")))
+            .collect(),
         settings: vec![(text("login"), text("\"mfa\""))],
         document: text("login = \"mfa\"\n"),
         proposal: Some(policy::Proposal { document: text("login = \"passkey\"\n"), outcome: Ok(diff) }),
@@ -603,7 +651,15 @@ pub fn empty_pages() -> Vec<(&'static str, Markup)> {
     vec![
         ("overview", overview::overview(&over)),
         ("artifacts", artifacts::artifacts(&list(text, 0))),
-        ("review", review::review(&review::ReviewView { frame: frame(text), held: vec![], candidates: vec![], requests: vec![] })),
+        (
+            "review",
+            review::review(&review::ReviewView {
+                frame: frame(text),
+                held: vec![],
+                candidates: vec![],
+                requests: vec![],
+            }),
+        ),
         ("runs", run::runs(&run::RunsView { frame: frame(text), runs: vec![] })),
         ("run", run::run(&run_view)),
         ("tests", attacks::attacks(&attacks::AttacksView { frame: frame(text), cards: vec![] })),
