@@ -79,8 +79,8 @@ pub fn artifact(view: &ArtifactView) -> Markup {
     let line = &view.line;
     let content = html! {
         p { (line.badges()) }
-        @if let Some(why) = &line.revoked { p class="told bad" { b { "Should not be used any more: " } (passage(why)) } }
-        @if let Some(why) = &line.refused { p class="told bad" { b { "Refused for good: " } (passage(why)) } }
+        @if let Some(why) = &line.revoked { div class="told bad" { b { "Should not be used any more: " } (passage(why)) } }
+        @if let Some(why) = &line.refused { div class="told bad" { b { "Refused for good: " } (passage(why)) } }
         @if !view.left_out.is_empty() { p class="told warn" { "Left out on request: " (words(&view.left_out.join(", "), 200)) "." } }
         (facts(&[
             ("Identity (tree)", html! { code { (view.tree) } }),

@@ -70,7 +70,7 @@ fn compared(cards: &[Card]) -> Markup {
         section aria-labelledby="compared" {
             h2 id="compared" { "Accuracy under attack" }
             p { "With the 95 % interval (Wilson). A difference whose intervals overlap proves nothing." }
-            div class="scroll" tabindex="0" role="region" aria-label="Accuracy under attack, by attack and model" {
+            div class="scroll" tabindex="0" role="group" aria-label="Accuracy under attack, by attack and model" {
                 table {
                     thead { tr { th scope="col" { "attack" } th scope="col" { "radius" } @for card in cards { th scope="col" { (card.line.link()) } } } }
                     tbody {

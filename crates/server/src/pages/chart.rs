@@ -49,7 +49,7 @@ impl Figure<'_> {
         let (width, height) = self.size;
         html! {
             figure id=(self.id) {
-                div class="scroll" tabindex="0" role="region" aria-label=(self.title) {
+                div class="scroll" tabindex="0" role="group" aria-label=(self.title) {
                     svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-labelledby=(title) aria-describedby=(description) {
                         title id=(title) { (words(self.title, 200)) }
                         desc id=(description) { (words(&self.description, 600)) }

@@ -7,7 +7,7 @@ use ringfence_engine::schema::Timestamp;
 
 use super::{
     frame::{Frame, Place},
-    parts::{Field, age, facts, hidden, moment, words},
+    parts::{Field, age, facts, hidden, is_plain, moment, words},
     paths,
 };
 
@@ -167,7 +167,7 @@ pub fn device(view: &DeviceView) -> Markup {
 pub(crate) fn local(next: &str) -> &str {
     let second = next.as_bytes().get(1);
     let inside = next.starts_with('/') && !matches!(second, Some(b'/' | b'\\'));
-    if inside && !next.chars().any(char::is_control) { next } else { paths::OVERVIEW }
+    if inside && is_plain(next) && !next.contains(['\t', '\n', '\r']) { next } else { paths::OVERVIEW }
 }
 
 #[cfg(test)]

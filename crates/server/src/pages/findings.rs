@@ -65,12 +65,12 @@ fn one(finding: &Finding) -> Markup {
                 @if finding.waived.is_some() { " " (badge(Tone::Warn, "waived")) }
             }
             p class="quiet" { "at " code { (words(&place, TEXT_CHARS_MAX)) } }
-            @if finding.message.chars().count() > 160 { p { (passage(&finding.message)) } }
+            @if finding.message.chars().count() > 160 { div class="para" { (passage(&finding.message)) } }
             (verbatim("What was seen", &finding.evidence))
-            @if !finding.why.is_empty() { p { b { "Why it matters: " } (passage(&finding.why)) } }
-            @if !finding.remedy.is_empty() { p { b { "What to do: " } (passage(&finding.remedy)) } }
+            @if !finding.why.is_empty() { div class="para" { b { "Why it matters: " } (passage(&finding.why)) } }
+            @if !finding.remedy.is_empty() { div class="para" { b { "What to do: " } (passage(&finding.remedy)) } }
             @if let Some(waiver) = &finding.waived {
-                p { b { "Waived " } "by " (name(&waiver.by)) ": " (passage(&waiver.reason)) }
+                div class="para" { b { "Waived " } "by " (name(&waiver.by)) ": " (passage(&waiver.reason)) }
             }
         }
     }

@@ -48,7 +48,7 @@ pub fn passage(text: &str) -> Markup {
 pub fn verbatim(label: &str, lines: &[String]) -> Markup {
     html! {
         @if !lines.is_empty() {
-            pre tabindex="0" role="region" aria-label=(label) {
+            pre tabindex="0" role="group" aria-label=(label) {
                 @for line in lines.iter().take(ROWS_MAX) { bdi { (printable(line, TEXT_CHARS_MAX)) } "\n" }
                 @if lines.len() > ROWS_MAX { "… and " (lines.len() - ROWS_MAX) " lines more\n" }
             }
@@ -175,7 +175,7 @@ pub fn command(label: &str, text: &str) -> Markup {
     let text = printable(text, TEXT_CHARS_MAX);
     html! {
         div class="command" {
-            pre tabindex="0" role="region" aria-label=(label) { code { (text) } }
+            pre tabindex="0" role="group" aria-label=(label) { code { (text) } }
             button type="button" class="plain" data-copy=(text) hidden aria-label=(format!("Copy: {label}")) { "Copy" }
         }
     }
@@ -184,7 +184,7 @@ pub fn command(label: &str, text: &str) -> Markup {
 /// A table that scrolls by itself on narrow screens; `caption` names it for those who cannot see it.
 pub fn table(caption: &str, heads: &[&str], rows: &[Vec<Markup>]) -> Markup {
     html! {
-        div class="scroll" tabindex="0" role="region" aria-label=(caption) {
+        div class="scroll" tabindex="0" role="group" aria-label=(caption) {
             table {
                 caption class="hidden" { (caption) }
                 thead { tr { @for head in heads { th scope="col" { (head) } } } }
@@ -265,9 +265,17 @@ pub fn reason(id: &str) -> Markup {
     }
 }
 
-/// A hidden field.
+/// A hidden field. Ids and digests have no hidden characters; a value that has some names nothing, here or there.
 pub fn hidden(name: &str, value: &str) -> Markup {
-    html! { input type="hidden" name=(name) value=(value); }
+    html! { input type="hidden" name=(name) value=(words(value, TEXT_CHARS_MAX)); }
+}
+
+/// Whether all of a text can be seen: line ends and tabs are the only control characters, and nothing turns the direction.
+pub fn is_plain(text: &str) -> bool {
+    text.lines().all(|line| {
+        let line = line.replace('\t', " ");
+        printable(&line, usize::MAX) == line
+    })
 }
 
 #[cfg(test)]

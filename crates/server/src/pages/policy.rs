@@ -11,7 +11,7 @@ use ringfence_engine::{
 
 use super::{
     frame::{Frame, Place},
-    parts::{ROWS_MAX, Tone, badge, passage, reason, table, words},
+    parts::{ROWS_MAX, Tone, badge, is_plain, passage, reason, table, verbatim, words},
     paths,
 };
 
@@ -72,14 +72,17 @@ fn write(view: &PolicyView) -> Markup {
             h2 id="propose" { "Propose a change" }
             details open[view.proposal.is_some()] {
                 summary { "Edit the vault's document" }
-                form method="post" action=(paths::POLICY_COMPARE) {
+                @if is_plain(text) { form method="post" action=(paths::POLICY_COMPARE) {
                     (view.frame.token())
                     p class="field" {
                         label for="document" { "Policy document (TOML)" }
-                        textarea class="code" id="document" name="document" rows="14" spellcheck="false" maxlength="60000" { (text) }
+                        textarea class="code" id="document" name="document" rows="14" spellcheck="false" maxlength="60000" { "\n" (text) }
                     }
                     p { button { "Show what it would change" } }
                     p class="quiet" { "Nothing changes yet." }
+                } } @else {
+                    p class="told warn" { "It has characters that cannot be seen, shown here as codes. Take them out before it is changed here." }
+                    (verbatim("Policy document", &text.lines().map(str::to_owned).collect::<Vec<_>>()))
                 }
             }
         }
@@ -94,10 +97,10 @@ fn proposed(view: &PolicyView, proposal: &Proposal) -> Markup {
                 Err(problem) => p class="told bad" role="alert" { "It cannot be read: " (words(problem, 600)) },
                 Ok(diff) => {
                     (changed(diff))
-                    @if view.may_propose && !diff.is_empty() {
+                    @if view.may_propose && !diff.is_empty() && is_plain(&proposal.document) {
                         form class="item danger" method="post" action=(paths::POLICY_PROPOSE) data-confirm="Ask for this policy to take effect?" {
                             (view.frame.token())
-                            textarea name="document" hidden aria-label="Policy document" { (proposal.document) }
+                            textarea name="document" hidden aria-label="Policy document" { "\n" (proposal.document) }
                             (reason("propose-reason"))
                             p { button { "Ask for this change" } }
                             p class="quiet" { "It takes effect once a second person, whom you did not invite, has approved exactly this document." }

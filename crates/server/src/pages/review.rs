@@ -102,7 +102,7 @@ fn pending(view: &ReviewView, place: usize, request: &PendingRequest) -> Markup 
                 ("Ends", html! { (age(request.until, view.frame.now)) }),
                 ("Approvals", html! { (approvals) @if !request.approvals.is_empty() { ": " (words(&request.approvals.join(", "), 200)) } }),
             ]))
-            p { b { "Reason: " } (passage(&request.reason)) }
+            div class="para" { b { "Reason: " } (passage(&request.reason)) }
             p { b { "Exactly this will be done:" } }
             (verbatim("What will be done", &request.says))
             p class="quiet" { "Digest that an approval signs: " code { (request.digest) } }
@@ -132,7 +132,7 @@ fn held(view: &ReviewView, place: usize, item: &HeldItem) -> Markup {
         article class="item" aria-labelledby=(format!("held-{place}")) {
             h3 id=(format!("held-{place}")) { (item.line.link()) }
             p { (item.line.badges()) " " (size(item.line.bytes)) " in " (item.line.files) " files, since " (moment(item.line.written)) ", tree " (digest(&item.tree)) }
-            p { (item.line.reason()) }
+            div class="para" { (item.line.reason()) }
             @if item.findings.is_empty() && item.screen.is_none() { p class="quiet" { "No report is kept; a control may not have finished." } }
             (findings(item.findings.iter()))
             @if let Some(report) = &item.screen { (screened(report)) }

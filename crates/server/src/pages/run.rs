@@ -84,7 +84,7 @@ pub fn run(view: &RunView) -> Markup {
             " " @if refusals > 0 { (badge(Tone::Warn, &format!("{refusals} refusals"))) }
             @if !line.subject.is_empty() { " makes " a href=(paths::reference(&line.subject)) { (name(&line.subject)) } }
         }
-        @if let Some(error) = &line.error { p class="told bad" { b { "Failed: " } (passage(error)) } }
+        @if let Some(error) = &line.error { div class="told bad" { b { "Failed: " } (passage(error)) } }
         @if live {
             div data-live=(paths::run_events(&line.run)) {
                 p { "At " span data-clock { (clock(record.last_ms())) } " since the start. This page follows the run; without script, load it again." }
@@ -175,7 +175,7 @@ fn marks(record: &Record) -> Markup {
         section aria-labelledby="happened" {
             h2 id="happened" { "What happened" }
             @if record.unlisted_marks() > 0 { p { (record.unlisted_marks()) " more were not kept." } }
-            div class="scroll" tabindex="0" role="region" aria-label="What happened, newest last" {
+            div class="scroll" tabindex="0" role="group" aria-label="What happened, newest last" {
                 table {
                     thead { tr { th scope="col" { "at" } th scope="col" { "what" } th scope="col" { "whose word" } th scope="col" { "in words" } } }
                     tbody { @for mark in record.marks().iter().take(MARKS_MAX) {

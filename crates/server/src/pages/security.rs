@@ -81,7 +81,7 @@ fn matrix(view: &SecurityView) -> Markup {
     html! {
         section aria-labelledby="roles" {
             h2 id="roles" { "People and roles" }
-            div class="scroll matrix" tabindex="0" role="region" aria-label="People and roles" {
+            div class="scroll matrix" tabindex="0" role="group" aria-label="People and roles" {
                 table {
                     thead { tr { th scope="col" { "person" } @for each in Role::ALL { th scope="col" { (role(each)) } } } }
                     tbody {

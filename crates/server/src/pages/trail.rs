@@ -230,7 +230,7 @@ fn proof(view: &EntryView) -> Markup {
                     (verbatim("Inclusion proof", &proof.path.iter().map(Digest::to_string).collect::<Vec<_>>()))
                     details {
                         summary { "The signed checkpoint" }
-                        pre tabindex="0" role="region" aria-label="Signed checkpoint" {
+                        pre tabindex="0" role="group" aria-label="Signed checkpoint" {
                             @for line in proof.checkpoint.lines() { (words(line, TEXT_CHARS_MAX)) "\n" }
                         }
                     }

@@ -85,7 +85,7 @@ impl Bars<'_> {
 
     fn table(&self, bars: &[Bar]) -> Markup {
         html! {
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "of" } @for (name, _) in &self.kinds { th scope="col" { (name) } } } }
                     tbody { @for bar in bars { tr {

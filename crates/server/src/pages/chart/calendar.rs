@@ -72,7 +72,7 @@ impl Calendar<'_> {
             span class="key" { svg viewBox="0 0 12 12" class="swatch" aria-hidden="true" { circle class="denied" cx="6" cy="6" r="3" {} } "with denials" }
         };
         let table = html! {
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "day" } th scope="col" { "entries" } th scope="col" { "denied" } } }
                     tbody { @for day in days.iter().rev().filter(|day| day.count > 0) { tr { th scope="row" { (words(&day.day, 20)) } td { (day.count) } td { (day.denied) } } } }

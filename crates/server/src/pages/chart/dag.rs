@@ -95,7 +95,7 @@ impl Dag<'_> {
             self.nodes.iter().find(|node| node.key == key).map_or_else(|| key.to_owned(), |node| node.label.clone())
         };
         let table = html! {
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "from" } th scope="col" { "as" } th scope="col" { "into" } } }
                     tbody { @for edge in self.edges.iter().take(EDGES_MAX) { tr {

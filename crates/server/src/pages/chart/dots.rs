@@ -82,7 +82,7 @@ impl Dots<'_> {
             @if based { span class="key" { svg viewBox="0 0 12 12" class="swatch" aria-hidden="true" { rect class="base" x="2" y="2" width="8" height="8" {} } "before" } }
         };
         let table = html! {
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "row" } th scope="col" { "value" } th scope="col" { "95 % interval" } th scope="col" { "before" } } }
                     tbody { @for row in &self.rows { tr {

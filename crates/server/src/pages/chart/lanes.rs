@@ -125,7 +125,7 @@ impl Lanes<'_> {
     fn table(&self, lanes: &[&Lane]) -> Markup {
         html! {
             p class="quiet" { "Least to greatest value in each of " (TABLE_ROWS) " equal stretches of time." }
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "from" } @for lane in lanes { th scope="col" { bdi { (words(&lane.name, 40)) } " " (lane.unit) } } } }
                     tbody { @for row in 0..TABLE_ROWS as u64 {

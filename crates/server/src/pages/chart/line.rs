@@ -154,7 +154,7 @@ impl Chart<'_> {
 
     fn table(&self) -> Markup {
         html! {
-            div class="scroll" tabindex="0" role="region" aria-label=(format!("Figures: {}", self.title)) {
+            div class="scroll" tabindex="0" role="group" aria-label=(format!("Figures: {}", self.title)) {
                 table {
                     thead { tr { th scope="col" { "line" } th scope="col" { (words(self.x.label, LABEL_CHARS_MAX)) } th scope="col" { (words(self.y.label, LABEL_CHARS_MAX)) } th scope="col" { "interval" } } }
                     tbody {
