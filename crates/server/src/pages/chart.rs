@@ -32,6 +32,8 @@ pub(crate) struct Figure<'a> {
     pub(crate) title: &'a str,
     /// What can be read from it, in a sentence or two.
     pub(crate) description: String,
+    /// `img`, or `group` where parts of it are links.
+    pub(crate) role: &'static str,
     /// Width and height of its coordinates.
     pub(crate) size: (f64, f64),
     /// What is drawn.
@@ -50,7 +52,7 @@ impl Figure<'_> {
         html! {
             figure id=(self.id) {
                 div class="scroll" tabindex="0" role="group" aria-label=(self.title) {
-                    svg viewBox=(format!("0 0 {width} {height}")) role="img" aria-labelledby=(title) aria-describedby=(description) {
+                    svg viewBox=(format!("0 0 {width} {height}")) role=(self.role) aria-labelledby=(title) aria-describedby=(description) {
                         title id=(title) { (words(self.title, 200)) }
                         desc id=(description) { (words(&self.description, 600)) }
                         (self.drawing)

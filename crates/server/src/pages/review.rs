@@ -141,13 +141,13 @@ fn held(view: &ReviewView, place: usize, item: &HeldItem) -> Markup {
                     form method="post" action=(paths::REVIEW_APPROVE) data-confirm=(format!("Let {} in despite what was found?", words(&reference, 120))) {
                         (view.frame.token()) (hidden("reference", &reference)) (hidden("tree", &item.tree.to_string()))
                         (reason(&format!("approve-reason-{place}")))
-                        p { button aria-label=(format!("Let in: {}", words(&reference, 80))) { "Let it in" } }
+                        p { button aria-label=(format!("Let it in: {}", words(&reference, 80))) { "Let it in" } }
                         p class="quiet" { "It can be trained on from then on. The findings stay on record as waived." }
                     }
                     form method="post" action=(paths::REVIEW_REFUSE) data-confirm=(format!("Refuse {} for good? Its bytes are deleted.", words(&reference, 120))) {
                         (view.frame.token()) (hidden("reference", &reference)) (hidden("tree", &item.tree.to_string()))
                         (reason(&format!("refuse-reason-{place}")))
-                        p { button class="danger" aria-label=(format!("Refuse: {}", words(&reference, 80))) { "Refuse for good" } }
+                        p { button class="danger" aria-label=(format!("Refuse for good: {}", words(&reference, 80))) { "Refuse for good" } }
                         p class="quiet" { "Its bytes are deleted at the next start; the record stays." }
                     }
                 }

@@ -73,6 +73,7 @@ impl Bars<'_> {
         };
         Figure {
             id: self.id,
+            role: "img",
             title: self.title,
             description,
             size: (WIDTH, HEIGHT),

@@ -79,7 +79,7 @@ impl Calendar<'_> {
                 }
             }
         };
-        Figure { id: self.id, title: self.title, description, size, drawing, legend, table }.draw()
+        Figure { id: self.id, role: "img", title: self.title, description, size, drawing, legend, table }.draw()
     }
 }
 

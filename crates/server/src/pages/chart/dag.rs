@@ -105,7 +105,7 @@ impl Dag<'_> {
             }
         };
         let legend = html! { @if self.nodes.len() > NODES_MAX { span class="key" { (self.nodes.len() - NODES_MAX) " more only in the table" } } };
-        Figure { id: self.id, title: self.title, description, size, drawing, legend, table }.draw()
+        Figure { id: self.id, role: "group", title: self.title, description, size, drawing, legend, table }.draw()
     }
 }
 

@@ -92,6 +92,16 @@ impl Dots<'_> {
                 }
             }
         };
-        Figure { id: self.id, title: self.title, description, size: (WIDTH, height), drawing, legend, table }.draw()
+        Figure {
+            id: self.id,
+            role: "img",
+            title: self.title,
+            description,
+            size: (WIDTH, height),
+            drawing,
+            legend,
+            table,
+        }
+        .draw()
     }
 }

@@ -119,7 +119,17 @@ impl Lanes<'_> {
             }
         };
         let table = self.table(&lanes);
-        Figure { id: self.id, title: self.title, description, size: (WIDTH, height), drawing, legend, table }.draw()
+        Figure {
+            id: self.id,
+            role: "img",
+            title: self.title,
+            description,
+            size: (WIDTH, height),
+            drawing,
+            legend,
+            table,
+        }
+        .draw()
     }
 
     fn table(&self, lanes: &[&Lane]) -> Markup {

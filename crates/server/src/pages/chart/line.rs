@@ -96,6 +96,7 @@ impl Chart<'_> {
         };
         let figure = Figure {
             id: self.id,
+            role: "img",
             title: self.title,
             description: self.describe(),
             size: (WIDTH, HEIGHT),

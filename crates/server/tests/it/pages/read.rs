@@ -6,17 +6,17 @@ use html5gum::{Token, Tokenizer};
 
 /// A start tag.
 #[derive(Debug, Clone)]
-pub struct Element {
+pub(crate) struct Element {
     /// Its name.
-    pub name: String,
+    pub(crate) name: String,
     /// Its attributes, unescaped.
-    pub attributes: BTreeMap<String, String>,
+    pub(crate) attributes: BTreeMap<String, String>,
     /// The text up to the next tag.
-    pub text: String,
+    pub(crate) text: String,
 }
 
 /// All start tags of a page in order.
-pub fn elements(page: &str) -> Vec<Element> {
+pub(crate) fn elements(page: &str) -> Vec<Element> {
     let mut found: Vec<Element> = Vec::new();
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
     for token in Tokenizer::new(page) {

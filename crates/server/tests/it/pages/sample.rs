@@ -57,7 +57,7 @@ fn outside() -> Frame {
 }
 
 /// Every page by name, with `rows` rows in its lists.
-pub fn pages(text: Text<'_>, rows: usize) -> Vec<(&'static str, Markup)> {
+pub(crate) fn pages(text: Text<'_>, rows: usize) -> Vec<(&'static str, Markup)> {
     vec![
         ("sign-in", entry::sign_in(&sign_in(text))),
         ("step-up", entry::step_up(&step_up(text))),
@@ -643,7 +643,7 @@ fn not_found() -> problem::ProblemView {
 }
 
 /// Nothing in any list: what a new vault shows.
-pub fn empty_pages() -> Vec<(&'static str, Markup)> {
+pub(crate) fn empty_pages() -> Vec<(&'static str, Markup)> {
     let text: Text<'_> = &str::to_owned;
     let mut over = over(text, 0);
     (over.requests, over.unwell, over.days) = (0, Vec::new(), Vec::new());
