@@ -2,6 +2,7 @@
 
 pub(crate) mod team;
 pub(crate) mod trail;
+pub(crate) mod user;
 pub(crate) mod watch;
 pub(crate) mod witness;
 
@@ -37,10 +38,11 @@ pub(crate) struct Cli {
 }
 
 /// The commands in the groups in which help shows them.
-const GROUPS: [(&str, &[&str]); 4] = [
+const GROUPS: [(&str, &[&str]); 5] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
+    ("People", &["user"]),
     ("Operate", &["trail", "witness", "drill", "serve", "doctor", "completions"]),
 ];
 
@@ -113,9 +115,9 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ringfence show dataset/digits@1\n  ringfence show model/net@released --bom > net.cdx.json\n  ringfence show RF-PKL-003\n  ringfence show root > lab.root"
     )]
     Show(ShowArgs),
-    /// Check a released bundle offline, or every stored byte of the vault
+    /// Check a released bundle or approvals offline, or every stored byte of the vault
     #[command(
-        after_help = "Examples:\n  ringfence verify released --root lab.root\n  ringfence verify --all\n  ringfence verify model/ --signature model.sig --key publisher.pub\n  ringfence verify model/ --signature model.sig --certificate-root ca.pem --signer ml@example.org"
+        after_help = "Examples:\n  ringfence verify released --root lab.root\n  ringfence verify approval.json --root lab.root\n  ringfence verify --all\n  ringfence verify model/ --signature model.sig --key publisher.pub\n  ringfence verify model/ --signature model.sig --certificate-root ca.pem --signer ml@example.org"
     )]
     Verify(VerifyArgs),
     /// Make an earlier version the current one; nothing is deleted
@@ -172,6 +174,15 @@ pub(crate) enum Command {
     /// Release a tested checkpoint as a bundle that others can verify offline
     #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
     Release(ReleaseArgs),
+    /// Say who is in the vault, and who may do what, and why
+    #[command(
+        after_help = "Examples:\n  ringfence user ls\n  ringfence user can owner export model/net@released --why\n  ringfence user can ben release checkpoint/net@1 --login mfa --stepped-up --why"
+    )]
+    User {
+        /// What to do
+        #[command(subcommand)]
+        action: user::UserAction,
+    },
     /// Read, verify, copy and export the trail of every decision and effect, and show it to witnesses
     #[command(
         after_help = "Examples:\n  ringfence trail ls --decision denied --since 2d\n  ringfence trail verify\n  ringfence trail verify --checkpoint held.checkpoint\n  ringfence trail witness\n  ringfence trail mirror /mnt/worm/trail\n  ringfence trail export --as ocsf --since 1h --out events.jsonl"
@@ -330,7 +341,7 @@ pub(crate) struct FeedArgs {
 /// `verify`.
 #[derive(Debug, Args)]
 pub(crate) struct VerifyArgs {
-    /// Folder of a released bundle; with `--signature`: the signed file or folder
+    /// Folder of a released bundle, or a file of approvals; with `--signature`: the signed file or folder
     #[arg(required_unless_present = "all")]
     pub(crate) bundle: Option<PathBuf>,
     /// Detached signature: an OpenSSF Model Signing bundle, a minisign signature or a list of SHA-256 checksums

@@ -22,6 +22,7 @@ mod serve;
 mod show;
 mod supply;
 mod trail;
+mod user;
 mod vault;
 mod watch;
 mod witness;
@@ -70,6 +71,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Run(args) => run::run(&settings, printer, &args),
         Command::Show(args) => show::show(&settings, printer, &args),
         Command::Verify(args) => trail::verify(&settings, printer, &args),
+        Command::User { action } => user::user(&settings, printer, &action),
         Command::Trail { action } => trail::trail(&settings, printer, &action),
         Command::Witness { action } => witness::witness(printer, &action),
         Command::Watch(args) => watch::watch(&settings, printer, &args),

@@ -75,6 +75,11 @@ fn remedy(error: &EngineError) -> String {
         EngineError::Reach(error) => error.remedy().unwrap_or_else(|| {
             "`reach.toml` in the configuration folder names hosts and sources that may be asked".into()
         }),
+        EngineError::NeedsApproval { .. } => {
+            "ask others for their approval, then do exactly the same again with it".into()
+        }
+        EngineError::Asked { .. } => "once enough of them have approved, do exactly the same again with it".into(),
+        EngineError::NotFound { what: "person", .. } => "`ringfence user ls` lists them".into(),
         EngineError::Refused { .. } => {
             "what was refused stays in quarantine; `ringfence review ls` lists it, `ringfence review approve` lets it in with a reason".into()
         }

@@ -28,7 +28,7 @@ use ringfence_trust::{
 use serde_json::{Value, json};
 
 use crate::{
-    bundle::canonical,
+    bundle::{DECIDED, Decided, canonical},
     error::EngineError,
     record::Version,
     team::{
@@ -235,7 +235,7 @@ impl Vault<'_> {
         act: Act,
         effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
-        let (act, decisions, approved) = self.decided(act)?;
+        let (act, decisions, approved) = self.judged(act)?;
         let openings = intent_openings(&act, &decisions)?;
         let intent = match approved {
             Some(request) => self.use_up(&request, &act, &openings)?,
@@ -273,7 +273,7 @@ impl Vault<'_> {
             subject: what.to_owned(),
             reach: Reach::Inside,
         };
-        let (act, decisions, _) = self.decided(act)?;
+        let (act, decisions, _) = self.judged(act)?;
         let openings = intent_openings(&act, &decisions)?;
         let (draft, sealed) = self.draft(EntryKind::Intent, &act, None, &openings)?;
         let done = self.draft(EntryKind::Outcome, &act, Some((0, Outcome::Done)), &BTreeMap::new())?;
@@ -289,7 +289,7 @@ impl Vault<'_> {
 
     /// Asks the policies, with what the caller brings filled in: also the approvals of a request that is exactly this. What
     /// is refused is recorded, and an error.
-    fn decided(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {
+    fn judged(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {
         if self.root.epoch() != self.current_root().epoch() {
             // Whoever held it alone does not go on alone once it is shared.
             let what = "the vault's trust root has changed; open it again".to_owned();
@@ -433,6 +433,9 @@ impl Vault<'_> {
         let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, rows: others, requests } =
             effect;
         openings.insert("subject".to_owned(), json!(act.subject));
+        if matches!(act.action, Action::Admit | Action::Release) {
+            openings.insert(DECIDED.to_owned(), json!(self.decided(act)));
+        }
         let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
@@ -477,11 +480,38 @@ impl Vault<'_> {
         Ok((value, index))
     }
 
+    /// Who was let through a gate, as an offline verifier asks again.
+    fn decided(&self, act: &Act) -> Decided {
+        let Facts { approvals, dependants, engaged, first_enrolment, in_run, login, mfa_age_ms, requester, .. } =
+            act.facts.clone();
+        let asker = Facts {
+            approvals,
+            break_glass: act.facts.break_glass,
+            dependants,
+            engaged,
+            first_enrolment,
+            in_run,
+            login,
+            mfa_age_ms,
+            requester,
+            ..Facts::default()
+        };
+        Decided {
+            action: act.action,
+            asker,
+            custody: self.facts().custody,
+            person: self.caller.person.clone(),
+            subject: act.subject.clone(),
+            tree: act.request.get("tree").and_then(Value::as_str).and_then(|tree| tree.parse().ok()),
+        }
+    }
+
     /// The sealed row of a version, with the outcome's index filled in.
     fn row(&self, mut version: Version, index: u64) -> Result<RowChange, EngineError> {
         for evidence in version.evidence.iter_mut().filter(|evidence| evidence.index == PENDING) {
             evidence.index = index;
         }
+        version.admitted = version.admitted.map(|entry| if entry == PENDING { index } else { entry });
         self.seal_row(Table::Ref, &version.reference().to_string(), &canonical(&version)?)
     }
 

@@ -141,6 +141,7 @@ impl Vault<'_> {
                 origin,
                 revoked: None,
                 by: self.is_shared().then(|| self.caller.person.id.clone()),
+                admitted: None,
             };
             let mut effect = Effect::of(version.clone());
             effect.openings.insert("result".into(), json!({"tree": version.tree, "origin": version.origin}));
@@ -305,12 +306,13 @@ impl Vault<'_> {
             subject: version.reference().to_string(),
             reach: Reach::Inside,
         };
-        let admitted = self.act(act, || {
+        let (mut admitted, index) = self.act(act, || {
             let manifest = self.manifest(&version)?;
             let sealed = self.copy(&manifest, Namespace::Admitted)?;
             let mut version = version;
             version.manifest = sealed.manifest.to_string();
             version.state = NamespaceState::Admitted;
+            version.admitted = Some(PENDING);
             version.written = (self.settings.now)();
             let mut effect = Effect::of(version.clone());
             effect.openings.insert("result".into(), json!({"tree": version.tree, "manifest": version.manifest}));
@@ -318,7 +320,8 @@ impl Vault<'_> {
             effect.sealed.push(sealed);
             Ok(effect)
         })?;
-        Ok(Admitted { version: admitted.0, found })
+        admitted.admitted = Some(index);
+        Ok(Admitted { version: admitted, found })
     }
 
     /// Copies an artifact into another namespace: opened and sealed again, cut at its tensors.

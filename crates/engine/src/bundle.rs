@@ -3,12 +3,12 @@
 //! `release.dsse.json` is an in-toto statement whose subjects are every other file of the folder but `trail.json`, each by
 //! its SHA-256; its predicate is a [`ReleasePredicate`]. `trail.json` is a [`TrailProof`]: a signed checkpoint and, for the
 //! release and each piece of evidence, the trail's leaf, its inclusion proof and the opening of the commitment that names
-//! the statement. Both are canonical JSON with no field that is not checked, so that any changed byte shows.
+//! the statement; and for the release and each admission who was let through ([`Decided`]). Both are canonical JSON with no field that is not checked, so that any changed byte shows.
 
 use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
-use ringfence_access::Exemptions;
+use ringfence_access::{Action, Custody, Exemptions, Facts, Person};
 use ringfence_schema::{
     Digest, Timestamp, canon,
     digest::{from_hex, hex},
@@ -150,6 +150,35 @@ pub struct CommittedStatement {
 
 impl CommittedStatement {
     /// The statement that `opening` stands for, if it stands for one.
+    pub fn of(opening: &Opening) -> Option<Self> {
+        serde_json::from_value(opening.value.clone()).ok()
+    }
+}
+
+/// Name of the opening that holds a [`Decided`].
+pub const DECIDED: &str = "decided";
+
+/// Who was let through a gate: what the decision read of whoever asked, beside the evidence. It is committed to by the
+/// outcome of an admission or release, so that the gate can be asked again anywhere.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Decided {
+    /// Which gate.
+    pub action: Action,
+    /// The facts about whoever asked: login, second factor, approvals as opaque ids. No evidence is among them.
+    pub asker: Facts,
+    /// In how many hands the vault was.
+    pub custody: Custody,
+    /// Who asked, by opaque id, with the roles of that moment.
+    pub person: Person,
+    /// What was let through.
+    pub subject: String,
+    /// Its identity.
+    pub tree: Option<Digest>,
+}
+
+impl Decided {
+    /// The decision that `opening` stands for, if it stands for one.
     pub fn of(opening: &Opening) -> Option<Self> {
         serde_json::from_value(opening.value.clone()).ok()
     }

@@ -17,12 +17,14 @@ use crate::{
     act::{Act, Effect, Reach},
     bundle::canonical,
     error::EngineError,
-    team::{Approval, PersonId, RequestId},
+    team::{Approval, PersonId, RequestId, desk::locked},
     vault::{Vault, builtin_policies, catalog_error, policy_file},
 };
 
 /// Most failing tests that one error names.
 const FAILING_SHOWN_MAX: usize = 8;
+/// Differences that are kept in memory.
+const DIFFS_HELD_MAX: usize = 8;
 /// Name of the row that holds the policy in force.
 const CURRENT: &str = "policy/current";
 
@@ -82,9 +84,22 @@ impl Vault<'_> {
         Ok(PolicyDraft {
             version: current.map_or(0, |row| row.version) + 1,
             sha256: Digest::of(text.as_bytes()),
-            diff: self.vault_policies().diff(&policies, custody),
+            diff: self.difference(&policies),
             failing: policies.failing(&policy.tests, custody),
             tests: policy.tests.len(),
+        })
+    }
+
+    fn difference(&self, new: &Policies) -> PolicyDiff {
+        let old = self.vault_policies();
+        let pair = (old.digest(), new.digest(), self.facts().custody);
+        let found = locked(&self.team.diffs).iter().find(|(known, _)| *known == pair).map(|(_, diff)| diff.clone());
+        found.unwrap_or_else(|| {
+            let diff = old.diff(new, self.facts().custody);
+            let mut held = locked(&self.team.diffs);
+            held.insert(0, (pair, diff.clone()));
+            held.truncate(DIFFS_HELD_MAX);
+            diff
         })
     }
 

@@ -62,6 +62,9 @@ pub struct Version {
     /// Who brought it in, or started the run that made it, where several people share the vault: they do not review it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub by: Option<String>,
+    /// Trail entry that let it out of quarantine; absent for what was made here, and for what came in before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub admitted: Option<u64>,
 }
 
 /// Where an artifact was fetched.

@@ -20,8 +20,8 @@ use crate::{
     act::{Act, Blob, Effect, Reach},
     admit::{fill_index, resource},
     bundle::{
-        CommittedStatement, EVIDENCE_FOLDER, EvidenceFile, Files, PROOF_FILE, ProofSchema, ProvenLeaf, RELEASE_FILE,
-        REPORT_FILE, REPORTS_FOLDER, ReleaseInput, ReleasePredicate, TrailProof, canonical,
+        CommittedStatement, DECIDED, EVIDENCE_FOLDER, EvidenceFile, Files, PROOF_FILE, ProofSchema, ProvenLeaf,
+        RELEASE_FILE, REPORT_FILE, REPORTS_FOLDER, ReleaseInput, ReleasePredicate, TrailProof, canonical,
     },
     error::EngineError,
     page::{Link, Page, Picture},
@@ -375,10 +375,24 @@ impl Vault<'_> {
             let bytes = files.0.get(&listed.file).map(|bytes| Digest::of(bytes));
             statements.extend(self.place_of(bytes, listed)?);
         }
+        statements.push((row.index, DECIDED.to_owned()));
+        statements.extend(self.admissions(&predicate)?.into_iter().map(|entry| (entry, DECIDED.to_owned())));
         let proof = self.proof(&statements)?;
         files.0.insert(RELEASE_FILE.to_owned(), release);
         files.0.insert(PROOF_FILE.to_owned(), canonical(&proof)?);
         Ok(files)
+    }
+
+    /// The entries that let the inputs in: their admission, or their own release where they were made here.
+    fn admissions(&self, predicate: &ReleasePredicate) -> Result<Vec<u64>, EngineError> {
+        let versions = self.versions()?;
+        let entry = |input: &ReleaseInput| {
+            let fits =
+                |version: &&Version| version.reference().to_string() == input.artifact && version.tree == input.tree;
+            let version = versions.iter().find(fits)?;
+            version.admitted.or_else(|| version.newest(EvidenceKind::Release).map(|row| row.index))
+        };
+        Ok(predicate.inputs.values().filter_map(entry).collect())
     }
 
     /// The entry and commitment name of a statement, from the rows that know it.
@@ -411,8 +425,10 @@ impl Vault<'_> {
                 .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
             let hashes = self.catalog.prove_inclusion(index, checkpoint.size).map_err(|error| catalog_error(&error))?;
             let mut openings = self.openings(index)?;
-            openings
-                .retain(|name, opening| names.contains(&name.as_str()) && CommittedStatement::of(opening).is_some());
+            openings.retain(|name, opening| {
+                let shown = name == DECIDED || CommittedStatement::of(opening).is_some();
+                names.contains(&name.as_str()) && shown
+            });
             leaves.push(ProvenLeaf::new(index, &stored.leaf, &hashes, openings));
         }
         Ok(TrailProof { schema: ProofSchema::One, checkpoint: note, leaves })

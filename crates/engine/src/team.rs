@@ -18,7 +18,7 @@
 
 pub(crate) mod approve;
 mod can;
-mod desk;
+pub(crate) mod desk;
 mod device;
 mod enrol;
 mod federated;

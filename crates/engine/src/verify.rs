@@ -28,7 +28,10 @@ use ringfence_schema::{
 use ringfence_trust::{dsse::Envelope, merkle, pins::Pins, root::TrustRoot, statement};
 
 use crate::{
-    bundle::{CommittedStatement, FILES_MAX, PROOF_FILE, ProofSchema, RELEASE_FILE, ReleasePredicate, TrailProof},
+    bundle::{
+        CommittedStatement, DECIDED, Decided, FILES_MAX, PROOF_FILE, ProofSchema, RELEASE_FILE, ReleasePredicate,
+        TrailProof,
+    },
     error::EngineError,
     provenance::{self, Provenance},
 };
@@ -78,7 +81,9 @@ pub fn verify_bundle(folder: &Path, anchor: &Anchor<'_>, now: Timestamp) -> Resu
         return Ok(findings.report());
     };
     check_release_signer(&release, &root, released, &mut findings);
-    let gate = Gate { root: &root, predicate: &predicate, files: &files, trail: &trail, at: released.time };
+    let decisions = proof.as_ref().map(Proof::decisions).unwrap_or_default();
+    let gate =
+        Gate { root: &root, predicate: &predicate, files: &files, trail: &trail, released: *released, decisions };
     gate.replay(&mut findings);
     Ok(findings.report())
 }
@@ -365,7 +370,14 @@ fn check_tree(predicate: &ReleasePredicate, statement: &Statement, findings: &mu
 
 /// The parts of a trail proof that hold.
 struct Proof {
-    entries: Vec<(InTrail, Entry, Vec<CommittedStatement>)>,
+    entries: Vec<(InTrail, Entry, Shown)>,
+}
+
+/// What is shown of an entry.
+#[derive(Default)]
+struct Shown {
+    statements: Vec<CommittedStatement>,
+    decided: Option<Decided>,
 }
 
 /// Where a statement is in the trail.
@@ -382,13 +394,18 @@ impl Proof {
     /// Envelope digests that a completed entry commits to.
     fn statements(&self) -> BTreeMap<Digest, InTrail> {
         let mut found = BTreeMap::new();
-        for (place, _, committed) in &self.entries {
-            for statement in committed {
+        for (place, _, shown) in &self.entries {
+            for statement in &shown.statements {
                 found
                     .insert(statement.envelope, InTrail { kind: statement.kind, subject: statement.subject, ..*place });
             }
         }
         found
+    }
+
+    /// Who was let through a gate, with where that stands.
+    fn decisions(&self) -> Vec<(InTrail, &Decided)> {
+        self.entries.iter().filter_map(|(place, _, shown)| Some((*place, shown.decided.as_ref()?))).collect()
     }
 }
 
@@ -439,11 +456,20 @@ fn proven(
     size: u64,
     tree: &Digest,
     root: &TrustRoot,
-) -> Result<(InTrail, Entry, Vec<CommittedStatement>), String> {
+) -> Result<(InTrail, Entry, Shown), String> {
     let entry = opened_leaf(leaf, size, tree, root)?;
-    let mut committed = Vec::new();
+    let mut shown = Shown::default();
     for (name, opening) in &leaf.openings {
-        committed.push(CommittedStatement::of(opening).ok_or(format!("`{}` is no statement", printable(name, 40)))?);
+        let unread = || format!("`{}` is no statement", printable(name, 40));
+        if name == DECIDED {
+            let decided = Decided::of(opening).ok_or_else(unread)?;
+            if (decided.person.id.as_str(), decided.action.name()) != (entry.actor.as_str(), entry.action.as_str()) {
+                return Err("says that somebody else was let through, or through another gate".into());
+            }
+            shown.decided = Some(decided);
+        } else {
+            shown.statements.push(CommittedStatement::of(opening).ok_or_else(unread)?);
+        }
     }
     let place = InTrail {
         index: leaf.index,
@@ -452,7 +478,7 @@ fn proven(
         kind: EvidenceKind::Release,
         subject: Digest::from_bytes([0; Digest::BYTES]),
     };
-    Ok((place, entry, committed))
+    Ok((place, entry, shown))
 }
 
 /// The entry in a leaf, once it is shown to be in the trail as something done, and to commit to every opening.
@@ -483,8 +509,10 @@ struct Gate<'a> {
     predicate: &'a ReleasePredicate,
     files: &'a Listed,
     trail: &'a BTreeMap<Digest, InTrail>,
-    /// When the release was recorded.
-    at: Timestamp,
+    /// Where the release is recorded.
+    released: InTrail,
+    /// Who was let through which gate.
+    decisions: Vec<(InTrail, &'a Decided)>,
 }
 
 impl Gate<'_> {
@@ -495,7 +523,18 @@ impl Gate<'_> {
         };
         let (facts, provenance) = self.facts(self.predicate.tree, None, findings);
         let facts = Facts { waived: self.predicate.waived, ..facts };
-        self.ask(&policies, Action::Release, &self.predicate.artifact, NamespaceState::Candidate, facts, findings);
+        let index = self.released.index;
+        let decided = self.decisions.iter().find(|(place, decided)| {
+            place.index == index
+                && decided.action == Action::Release
+                && decided.subject == self.predicate.artifact
+                && decided.tree == Some(self.predicate.tree)
+        });
+        if let Some((_, decided)) = decided.filter(|(_, decided)| decided.custody == Custody::Shared) {
+            findings.fact("released by", asked_by(decided));
+        }
+        let question = (Action::Release, self.predicate.artifact.as_str(), NamespaceState::Candidate);
+        self.ask(&policies, question, decided, facts, findings);
         let Some(provenance) = provenance else { return };
         findings.fact("sandbox", provenance.level.name());
         self.inputs(&policies, &provenance, findings);
@@ -513,34 +552,50 @@ impl Gate<'_> {
         for (role, input) in &self.predicate.inputs {
             findings.fact(&format!("input {role}"), format!("{} {}", input.artifact, input.tree));
             let (facts, _) = self.facts(input.tree, Some(input), findings);
-            self.ask(policies, Action::Admit, &input.artifact, NamespaceState::Quarantined, facts, findings);
+            let name = |artifact: &str| artifact.split('@').next().unwrap_or_default().to_owned();
+            let decided = self.decisions.iter().find(|(_, decided)| {
+                // An earlier version that was made current again has another number than the one that was let in.
+                decided.tree == Some(input.tree)
+                    && (name(&decided.subject) == name(&input.artifact))
+                    && matches!(decided.action, Action::Admit | Action::Release)
+            });
+            let question = (Action::Admit, input.artifact.as_str(), NamespaceState::Quarantined);
+            self.ask(policies, question, decided, facts, findings);
         }
     }
 
     fn ask(
         &self,
         policies: &Policies,
-        action: Action,
-        artifact: &str,
-        state: NamespaceState,
+        (action, artifact, state): (Action, &str, NamespaceState),
+        decided: Option<&(InTrail, &Decided)>,
         facts: Facts,
         findings: &mut Findings,
     ) {
+        let what = format!("{action} gate for {artifact}");
         let Some(name) = artifact.split('@').next().and_then(|name| name.parse().ok()) else {
             return findings.refused(RELEASE_FILE, format!("`{}` names no artifact", printable(artifact, 80)));
         };
+        let root = self.root.document();
+        let held = if root.solo { Custody::Solo } else { Custody::Shared };
+        // A bundle from before this was recorded says nothing of whoever asked: the owner, where there was but one person.
+        let (principal, custody, facts) = match decided {
+            Some((place, decided)) => {
+                if decided.custody == Custody::Solo && !root.solo && place.time >= root.issued_ms {
+                    findings.refused(&what, "says that the vault was in one person's hands after it was shared");
+                }
+                (decided.person.clone(), decided.custody, as_asked(facts, &decided.asker))
+            }
+            None => (Person::owner("releaser"), held, facts),
+        };
         let request = Request {
-            principal: Person::owner("releaser"),
+            principal,
             action,
             resource: Resource::Artifact { name, state },
-            vault: VaultFacts {
-                id: self.root.vault().to_string(),
-                custody: if self.root.document().solo { Custody::Solo } else { Custody::Shared },
-            },
+            vault: VaultFacts { id: self.root.vault().to_string(), custody },
             facts,
         };
         let decision = policies.decide(&request);
-        let what = format!("{action} gate for {artifact}");
         if decision.allow {
             return findings.passed(what, "replayed under the built-in policy");
         }
@@ -602,7 +657,7 @@ impl Gate<'_> {
         findings: &mut Findings,
     ) {
         let vault = self.root.vault().to_string();
-        let bearing = Bearing { vault: &vault, subject, now: self.at, in_trail, signer_allowed: true };
+        let bearing = Bearing { vault: &vault, subject, now: self.released.time, in_trail, signer_allowed: true };
         let found = EvidenceFacts::of(row.kind, statement, &bearing);
         for problem in found.shortfalls() {
             findings.refused(&row.file, problem);
@@ -636,6 +691,45 @@ impl Gate<'_> {
             _ => {}
         }
     }
+}
+
+/// The facts that the evidence gives, with those about whoever asked.
+fn as_asked(evidence: Facts, asker: &Facts) -> Facts {
+    let Facts {
+        approvals,
+        dependants,
+        break_glass,
+        engaged,
+        first_enrolment,
+        in_run,
+        login,
+        mfa_age_ms,
+        requester,
+        ..
+    } = asker.clone();
+    Facts {
+        approvals,
+        dependants,
+        break_glass,
+        engaged,
+        first_enrolment,
+        in_run,
+        login,
+        mfa_age_ms,
+        requester,
+        ..evidence
+    }
+}
+
+/// Who asked, in a line for people.
+fn asked_by(decided: &Decided) -> String {
+    let Decided { person, asker, .. } = decided;
+    let roles: Vec<&str> = person.roles.iter().map(|role| role.name()).collect();
+    let factor = asker
+        .mfa_age_ms
+        .map_or_else(|| "no second factor shown".to_owned(), |age| format!("second factor {} s before", age / 1_000));
+    let id = printable(&person.id, 80);
+    format!("{id} ({}), login {}, {factor}, {} approvals", roles.join(", "), asker.login.name(), asker.approvals.len())
 }
 
 /// Largest statement, report or proof that is kept in memory, in bytes.

@@ -7,7 +7,7 @@ use ringfence_engine::{
     schema::report::{VerifyReport, VerifyVerdict},
     signing,
     trail::{self, Filter, Mirrored, Shape, ShownEntry, verify_mirror, verify_trail},
-    verify_bundle,
+    verify_approval, verify_bundle,
 };
 use serde_json::json;
 
@@ -47,11 +47,14 @@ fn trust(args: &TrustArgs) -> signing::Trust {
 }
 
 fn bundle_report(settings: &Settings<'_>, bundle: &Path, root: Option<&Path>) -> Result<VerifyReport, EngineError> {
-    if let Some(root) = root {
-        return verify_bundle(bundle, &Anchor::File(root), (settings.now)());
+    let check = |anchor: &Anchor<'_>| {
+        // A bundle is a folder; one file alone is one of approvals.
+        if bundle.is_file() { verify_approval(bundle, anchor) } else { verify_bundle(bundle, anchor, (settings.now)()) }
+    };
+    match root {
+        Some(root) => check(&Anchor::File(root)),
+        None => check(&Anchor::Pins(&ringfence_engine::pins(settings)?)),
     }
-    let pins = ringfence_engine::pins(settings)?;
-    verify_bundle(bundle, &Anchor::Pins(&pins), (settings.now)())
 }
 
 /// Prints a report; what failed is an error that names it.

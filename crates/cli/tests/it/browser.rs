@@ -94,7 +94,8 @@ fn a_first_day_in_a_browser() {
     let token = server.setup.clone().unwrap();
     browser.fill("token", &token);
     browser.press("Open the invitation");
-    browser.wait("document.querySelector('form[data-passkey]') && !document.querySelector('form[data-passkey]').hidden");
+    browser
+        .wait("document.querySelector('form[data-passkey]') && !document.querySelector('form[data-passkey]').hidden");
     browser.fill("name", "ana");
     browser.fill("label", "laptop <b>");
     browser.press("Create a passkey");

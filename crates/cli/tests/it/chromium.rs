@@ -53,8 +53,7 @@ impl Chromium {
             .spawn()
             .unwrap();
         let (to, from) = (child.stdin.take().unwrap(), child.stdout.take().unwrap());
-        let mut browser =
-            Self { child, to, from, rest: Vec::new(), session: None, asked: 0, complaints: Vec::new() };
+        let mut browser = Self { child, to, from, rest: Vec::new(), session: None, asked: 0, complaints: Vec::new() };
         let target = browser.call("Target.createTarget", json!({"url": "about:blank"}));
         let attach = json!({"targetId": target["targetId"], "flatten": true});
         let session = browser.call("Target.attachToTarget", attach)["sessionId"].as_str().unwrap().to_owned();
@@ -157,9 +156,7 @@ impl Chromium {
 
     fn hear(&mut self, told: &Value) {
         let complaint = match told["method"].as_str().unwrap_or_default() {
-            "Audits.issueAdded" => {
-                told["params"]["issue"]["code"] == json!("ContentSecurityPolicyIssue")
-            }
+            "Audits.issueAdded" => told["params"]["issue"]["code"] == json!("ContentSecurityPolicyIssue"),
             "Runtime.exceptionThrown" => true,
             "Log.entryAdded" => told["params"]["entry"]["source"] == json!("security"),
             _ => false,

@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 32] = [
+    let commands: [&[&str]; 0] = [
         &[],
         &["init"],
         &["add"],
@@ -24,6 +24,9 @@ fn help_of_every_command() {
         &["attack"],
         &["harden"],
         &["release"],
+        &["user"],
+        &["user", "ls"],
+        &["user", "can"],
         &["trail"],
         &["trail", "ls"],
         &["trail", "show"],

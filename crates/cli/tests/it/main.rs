@@ -21,6 +21,7 @@ mod tampered_trail;
 mod terminal;
 mod tlog_client;
 mod trail;
+mod user;
 mod vault;
 mod watch;
 mod without_namespaces;

@@ -350,6 +350,7 @@ impl Vault<'_> {
             origin: None,
             revoked: None,
             by: self.is_shared().then(|| self.caller.person.id.clone()),
+            admitted: None,
         };
         let mut effect = Effect::of(());
         signed.into_effect(&mut version, &mut effect);

@@ -5,7 +5,7 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use ringfence_access::lockout::Lockouts;
+use ringfence_access::{Custody, PolicyDiff, lockout::Lockouts};
 use ringfence_catalog::CatalogError;
 use ringfence_schema::{Digest, Timestamp};
 use ringfence_trust::factor::token::TokenId;
@@ -34,6 +34,8 @@ pub(crate) struct TeamDesk {
     /// When each session was last seen.
     seen: Mutex<BTreeMap<TokenId, Timestamp>>,
     hashing: Hashing,
+    /// The newest differences between policies: each takes seconds, and one change asks for its own several times.
+    pub(crate) diffs: Mutex<Vec<((Digest, Digest, Custody), PolicyDiff)>>,
     /// Whoever uses something up (a code, a counter, an invitation) holds this from reading the row to storing it.
     factors: Mutex<()>,
 }

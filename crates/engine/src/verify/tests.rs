@@ -8,14 +8,18 @@ use std::{
     sync::atomic::{AtomicU64, Ordering},
 };
 
-use ringfence_access::{Action, Exemptions, Facts, NamespaceState, SandboxLevel};
+use ringfence_access::{Action, Exemptions, Facts, NamespaceState, PersonKind, Role, SandboxLevel};
 use ringfence_schema::{
     ArtifactKind, ArtifactName, Digest, Timestamp,
     evidence::{EvidenceKind, EvidenceVerdict},
     report::{VerifyReport, VerifyVerdict},
 };
 use ringfence_store::Cuts;
-use ringfence_trust::keys::Namespace;
+use ringfence_trust::{
+    entropy::SystemEntropy,
+    factor::passkey::{RelyingParty, SoftKey, UserHandle},
+    keys::Namespace,
+};
 use serde_json::json;
 
 use super::{Anchor, verify_bundle};
@@ -27,6 +31,7 @@ use crate::{
     record::{RunRow, Version},
     release::Showing,
     settings::{Settings, Silent},
+    team::{Caller, Enrollee, Invite, Origin},
     vault::{Protection, Vault},
 };
 
@@ -103,6 +108,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         origin: None,
         revoked: None,
         by: None,
+        admitted: None,
     };
     let statement = provenance::write(&provenance::Run {
         vault: vault.id().to_string(),
@@ -176,6 +182,72 @@ fn act(version: &Version, action: Action) -> Act {
         subject: version.reference().to_string(),
         reach: Reach::Inside,
     }
+}
+
+/// The vault in the hands of somebody new, whom its first administrator invited with `role`.
+fn member<'s>(vault: &Vault<'s>, role: Role) -> Vault<'s> {
+    let rp = RelyingParty::new("vault.example", &["https://vault.example"]).expect("a relying party");
+    let origin = Origin { address: None, client: "test".to_owned() };
+    let enter = |token: &str, names| {
+        let who = Enrollee::Invited { token, names };
+        let id = vault.invited(token).expect("an invitation").person.id;
+        let handle = UserHandle::new(id.as_str().as_bytes().to_vec()).expect("a handle");
+        let key = SoftKey::generate("vault.example", &handle, &mut SystemEntropy::new()).expect("a passkey");
+        let offer = vault.begin_enrol(&rp, who).expect("options");
+        let challenge = serde_json::from_value(offer.options["challenge"].clone()).expect("a challenge");
+        let answer = key.register("https://vault.example", &challenge).expect("a registration");
+        let done = vault.finish_enrol(&rp, who, &offer.ceremony, &answer, "key", &origin).expect("an enrolment");
+        vault.acting(vault.authenticate(&done.entered.expect("a session").token, None).expect("a caller"))
+    };
+    let setup = vault.offer_setup().expect("a way in").token.expect("a token");
+    let owner = enter(&setup, Some(("ana", "Ana")));
+    let invite = Invite { name: "ben".into(), display: "Ben".into(), kind: PersonKind::Human, roles: [role].into() };
+    let token = owner.invite(&invite).expect("an invitation").token.expect("a token");
+    enter(&token, None)
+}
+
+#[test]
+fn a_shared_vaults_release_is_replayed_for_whoever_released_it() {
+    let world = World::new();
+    let settings = world.settings();
+    let mut vault = Vault::init(&settings, Protection::KeyFile).expect("a vault");
+    let version = candidate(&mut vault, Flaw::Nothing).expect("a candidate");
+    let researcher = member(&vault, Role::Researcher);
+    let folder = world.home.path().join("released");
+    // Without a second factor of the last ten minutes there is no release.
+    let stale = Caller { proven: None, ..researcher.caller().clone() };
+    let refused = vault.acting(stale).release_again(&version, &folder);
+    assert!(matches!(refused, Err(EngineError::Refused { .. })));
+    researcher.release_again(&version, &folder).expect("a release");
+    let root = world.root(&researcher);
+    let report = verify(&folder, &root);
+    assert_eq!(report.verdict, VerifyVerdict::Verified, "{:?}", report.checks);
+    assert!(report.facts["released by"].contains("(researcher), login passkey"), "{:?}", report.facts);
+    // Whoever edits what was recorded of the releaser is found out.
+    let path = folder.join(super::PROOF_FILE);
+    let genuine = fs::read(&path).expect("the proof");
+    type Edit = fn(&mut serde_json::Value);
+    let edits: [Edit; 4] = [
+        |decided| decided["value"]["person"]["roles"] = json!(["owner"]),
+        |decided| decided["value"]["asker"]["approvals"] = json!(["p-1", "p-2"]),
+        |decided| decided["value"]["asker"]["mfa_age_ms"] = json!(1),
+        |decided| decided["value"]["custody"] = json!("solo"),
+    ];
+    for (number, edit) in edits.into_iter().enumerate() {
+        let mut proof: serde_json::Value = serde_json::from_slice(&genuine).expect("JSON");
+        let leaves = proof["leaves"].as_array_mut().expect("leaves");
+        let shown = leaves.iter_mut().filter_map(|leaf| leaf["openings"].get_mut("decided")).map(edit).count();
+        assert_eq!(shown, 1);
+        fs::write(&path, crate::bundle::canonical(&proof).expect("canonical JSON")).expect("an edited proof");
+        assert_eq!(verify(&folder, &root).verdict, VerifyVerdict::Tampered, "edit {number}");
+    }
+    // Nor does it help to leave it out: nobody is let through without having shown who they are.
+    let mut proof: serde_json::Value = serde_json::from_slice(&genuine).expect("JSON");
+    for leaf in proof["leaves"].as_array_mut().expect("leaves") {
+        leaf["openings"].as_object_mut().expect("openings").remove("decided");
+    }
+    fs::write(&path, crate::bundle::canonical(&proof).expect("canonical JSON")).expect("an edited proof");
+    assert_eq!(verify(&folder, &root).verdict, VerifyVerdict::Refused);
 }
 
 /// A bundle of a candidate with `flaw`, made past the gate, in `folder`; and the root's file.
