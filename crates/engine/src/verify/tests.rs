@@ -218,7 +218,8 @@ fn a_shared_vaults_release_is_replayed_for_whoever_released_it() {
     let stale = Caller { proven: None, ..researcher.caller().clone() };
     let refused = vault.acting(stale).release_again(&version, &folder);
     assert!(matches!(refused, Err(EngineError::Refused { .. })));
-    researcher.release_again(&version, &folder).expect("a release");
+    let released = researcher.release_again(&version, &folder).expect("a release");
+    assert_eq!(released.version.state, NamespaceState::Released);
     let root = world.root(&researcher);
     let report = verify(&folder, &root);
     assert_eq!(report.verdict, VerifyVerdict::Verified, "{:?}", report.checks);
