@@ -79,20 +79,11 @@ impl Tone {
             Self::Plain => "badge",
         }
     }
-
-    fn sign(self) -> &'static str {
-        match self {
-            Self::Good => "✔ ",
-            Self::Warn => "▲ ",
-            Self::Bad => "✘ ",
-            Self::Plain => "",
-        }
-    }
 }
 
-/// A word with a tone; the sign is not read out, because the word says it.
+/// A word with a tone; the style sheet sets a sign before it, which is not read out, because the word says it.
 pub fn badge(tone: Tone, word: &str) -> Markup {
-    html! { span class=(tone.class()) { span aria-hidden="true" { (tone.sign()) } (words(word, NAME_CHARS_MAX)) } }
+    html! { span class=(tone.class()) { (words(word, NAME_CHARS_MAX)) } }
 }
 
 /// How bad, as a badge.

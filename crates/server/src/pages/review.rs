@@ -65,7 +65,7 @@ pub struct ReviewView {
 }
 
 /// Items shown in full; the rest is counted.
-pub const ITEMS_MAX: usize = 20;
+pub const ITEMS_MAX: usize = 15;
 
 /// The review queue.
 pub fn review(view: &ReviewView) -> Markup {

@@ -89,7 +89,7 @@ fn matrix(view: &SecurityView) -> Markup {
                             tr {
                                 th scope="row" { (name(&person.display)) }
                                 @for each in Role::ALL {
-                                    td { @if person.roles.contains(&each) { span aria-hidden="true" { "●" } span class="hidden" { "yes" } } @else { span class="hidden" { "no" } } }
+                                    td { @if person.roles.contains(&each) { b { "yes" } } @else { "–" } }
                                 }
                             }
                         }

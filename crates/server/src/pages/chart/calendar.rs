@@ -53,7 +53,7 @@ impl Calendar<'_> {
             }
             @for (place, day) in days.iter().enumerate() {
                 @let (x, y) = at(place);
-                rect class=(format!("day l{}", level(day.count, most))) x=(px(x)) y=(px(y)) width=(CELL - 3.0) height=(CELL - 3.0) rx="2" {
+                rect class=(format!("day l{}", level(day.count, most))) x=(px(x)) y=(px(y)) {
                     title { (words(&day.day, 20)) ": " (day.count) @if day.denied > 0 { ", " (day.denied) " denied" } }
                 }
                 @if day.denied > 0 { circle class="denied" cx=(px(x + 7.5)) cy=(px(y + 7.5)) r="2.5" {} }

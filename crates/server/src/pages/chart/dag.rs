@@ -4,7 +4,10 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use super::{super::parts::words, Figure, px};
+use super::{
+    super::{entry::local, parts::words},
+    Figure, px,
+};
 
 /// One thing.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,7 +83,7 @@ impl Dag<'_> {
             }
             @for node in nodes {
                 @if let Some(at) = places.get(node.key.as_str()) {
-                    @if let Some(target) = node.target.as_deref().filter(|target| local(target)) {
+                    @if let Some(target) = node.target.as_deref().filter(|target| local(target) == *target) {
                         a href=(target) { (boxed(node, *at)) }
                     } @else { (boxed(node, *at)) }
                 }
@@ -157,7 +160,3 @@ fn columns<'a>(nodes: &'a [Node], edges: &[Edge]) -> BTreeMap<&'a str, usize> {
 
 /// Columns in one picture; a cycle, which no lineage has, ends there.
 const COLUMNS_MAX: usize = 12;
-
-fn local(target: &str) -> bool {
-    target.starts_with('/') && !target.starts_with("//")
-}
