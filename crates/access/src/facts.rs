@@ -149,6 +149,7 @@ impl SandboxLevel {
 /// recorded before they existed keeps its digest.
 ///
 /// INVARIANT: fields stand in alphabetical order, so that the plain encoding is the canonical one.
+#[expect(clippy::struct_excessive_bools, reason = "each is an attribute of its own in the policy schema")]
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Facts {

@@ -23,6 +23,9 @@ pub const HASHES_AT_ONCE: usize = 2;
 /// Most who wait for their turn to hash.
 const HASHES_WAITING_MAX: usize = 64;
 
+/// Digests of an older and a newer set of policies, and in how many hands the vault is.
+pub(crate) type Compared = (Digest, Digest, Custody);
+
 /// See the module.
 #[derive(Default)]
 pub(crate) struct TeamDesk {
@@ -35,7 +38,7 @@ pub(crate) struct TeamDesk {
     seen: Mutex<BTreeMap<TokenId, Timestamp>>,
     hashing: Hashing,
     /// The newest differences between policies: each takes seconds, and one change asks for its own several times.
-    pub(crate) diffs: Mutex<Vec<((Digest, Digest, Custody), PolicyDiff)>>,
+    pub(crate) diffs: Mutex<Vec<(Compared, PolicyDiff)>>,
     /// Whoever uses something up (a code, a counter, an invitation) holds this from reading the row to storing it.
     factors: Mutex<()>,
 }

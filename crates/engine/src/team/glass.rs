@@ -111,11 +111,8 @@ impl Vault<'_> {
             until: now.plus_millis(GLASS_LIFE_MS),
             review: None,
         };
-        let act = self.about_glass(
-            Action::BreakGlass,
-            &row,
-            json!({"what": "break", "reason": row.reason, "until": row.until}),
-        );
+        let act =
+            about_glass(Action::BreakGlass, &row, json!({"what": "break", "reason": row.reason, "until": row.until}));
         let alert = alert(&row);
         self.act(act, || {
             let mut effect = Effect::of(());
@@ -174,7 +171,7 @@ impl Vault<'_> {
         request: serde_json::Value,
         requester: Option<String>,
     ) -> Result<GlassView, EngineError> {
-        let mut act = self.about_glass(action, &row, request);
+        let mut act = about_glass(action, &row, request);
         act.facts.requester = requester;
         self.act(act, || {
             let mut effect = Effect::of(());
@@ -183,17 +180,6 @@ impl Vault<'_> {
             Ok(effect)
         })?;
         Ok(row.view((self.settings.now)()))
-    }
-
-    fn about_glass(&self, action: Action, row: &GlassRow, request: serde_json::Value) -> Act {
-        Act {
-            action,
-            resources: vec![Resource::Vault],
-            facts: Facts::default(),
-            request,
-            subject: row.id.clone(),
-            reach: Reach::Inside,
-        }
     }
 
     fn glass_row(&self, row: &GlassRow) -> Result<ringfence_catalog::RowChange, EngineError> {
@@ -212,6 +198,17 @@ impl GlassRow {
             open: self.since <= now && now < self.until,
             review: self.review.clone(),
         }
+    }
+}
+
+fn about_glass(action: Action, row: &GlassRow, request: serde_json::Value) -> Act {
+    Act {
+        action,
+        resources: vec![Resource::Vault],
+        facts: Facts::default(),
+        request,
+        subject: row.id.clone(),
+        reach: Reach::Inside,
     }
 }
 

@@ -238,10 +238,10 @@ pub enum Asked<T> {
     /// It needed nobody's approval, and was done.
     Done(T),
     /// It waits for others.
-    Waiting(RequestView),
+    Waiting(Box<RequestView>),
 }
 
-impl<'s> Vault<'s> {
+impl Vault<'_> {
     /// Does what `call` does; where it lacks nothing but the approval of others, asks them for it instead. Asking again for
     /// what waits already gives the request that waits.
     ///
@@ -251,7 +251,7 @@ impl<'s> Vault<'s> {
         let asking = self.acting(Caller { approval: Approval::Ask, ..self.caller.clone() });
         match call(&asking) {
             Ok(value) => Ok(Asked::Done(value)),
-            Err(EngineError::Asked { request }) => Ok(Asked::Waiting(*request)),
+            Err(EngineError::Asked { request }) => Ok(Asked::Waiting(request)),
             Err(error) => Err(error),
         }
     }
@@ -554,7 +554,7 @@ fn in_words(act: &Act) -> String {
         says.push_str(&format!(" ({})", printable(tree, 80)));
     }
     if let Some(more) = request.get("says").and_then(Value::as_str) {
-        says.push_str("\n");
+        says.push('\n');
         says.push_str(more);
     }
     says

@@ -206,6 +206,8 @@ fn member<'s>(vault: &Vault<'s>, role: Role) -> Vault<'s> {
     enter(&token, None)
 }
 
+type Edit = fn(&mut serde_json::Value);
+
 #[test]
 fn a_shared_vaults_release_is_replayed_for_whoever_released_it() {
     let world = World::new();
@@ -227,7 +229,6 @@ fn a_shared_vaults_release_is_replayed_for_whoever_released_it() {
     // Whoever edits what was recorded of the releaser is found out.
     let path = folder.join(super::PROOF_FILE);
     let genuine = fs::read(&path).expect("the proof");
-    type Edit = fn(&mut serde_json::Value);
     let edits: [Edit; 4] = [
         |decided| decided["value"]["person"]["roles"] = json!(["owner"]),
         |decided| decided["value"]["asker"]["approvals"] = json!(["p-1", "p-2"]),

@@ -14,7 +14,7 @@ use ringfence_engine::{
         report::{VerifyReport, VerifyVerdict},
     },
     team::{
-        Asked, Assumed, GLASS_LIFE_MS, REQUEST_LIFE_MS, RequestId, RequestStanding, RequestView,
+        Asked, Assumed, Enrollee, GLASS_LIFE_MS, REQUEST_LIFE_MS, RequestId, RequestStanding, RequestView,
         passkey::{Challenge, SoftKey, UserHandle},
     },
     verify_approval,
@@ -56,7 +56,7 @@ fn by<'s>(vault: &Vault<'s>, member: &Member) -> Vault<'s> {
 
 fn waiting<T: std::fmt::Debug>(asked: Asked<T>) -> RequestView {
     match asked {
-        Asked::Waiting(view) => view,
+        Asked::Waiting(view) => *view,
         Asked::Done(value) => panic!("done without approval: {value:?}"),
     }
 }
@@ -72,7 +72,6 @@ fn approve(vault: &Vault<'_>, member: &Member, id: &RequestId) -> Result<Request
 
 /// A second passkey of somebody who has one.
 fn second_key(vault: &Vault<'_>, member: &Member) -> SoftKey {
-    use ringfence_engine::team::Enrollee;
     let session = by(vault, member);
     let handle = UserHandle::new(member.id.as_str().as_bytes().to_vec()).unwrap();
     let key = SoftKey::generate("vault.example", &handle, &mut SystemEntropy::new()).unwrap();
@@ -197,7 +196,7 @@ fn an_approved_request_is_used_by_one_of_many_at_once() {
     let used = std::thread::scope(|scope| {
         let tries: Vec<_> =
             (0..4).map(|_| scope.spawn(|| ben.with_approval(&request.id).set_policy(POLICY).is_ok())).collect();
-        tries.into_iter().filter(|_| true).map(|thread| thread.join().unwrap()).filter(|done| *done).count()
+        tries.into_iter().map(|thread| thread.join().unwrap()).filter(|done| *done).count()
     });
     assert_eq!(used, 1);
     assert_eq!(ben.policy_versions().unwrap().len(), 1);
@@ -329,6 +328,8 @@ fn check(file: &Path, root: &Path) -> VerifyReport {
     verify_approval(file, &Anchor::File(root)).unwrap()
 }
 
+type Edit = fn(&mut serde_json::Value);
+
 #[test]
 fn approvals_verify_offline_and_every_change_shows() {
     let world = World::new(&[]);
@@ -352,7 +353,6 @@ fn approvals_verify_offline_and_every_change_shows() {
         let verdict = check(&file, &root).verdict;
         assert!(matches!(verdict, VerifyVerdict::Tampered | VerifyVerdict::UnknownRoot), "byte {place}: {verdict:?}");
     }
-    type Edit = fn(&mut serde_json::Value);
     let edits: [(&str, Edit, VerifyVerdict); 7] = [
         ("says", |v| v["request"]["says"] = "something harmless".into(), VerifyVerdict::Tampered),
         ("needed", |v| v["request"]["needed"] = 1.into(), VerifyVerdict::Tampered),
