@@ -245,7 +245,7 @@ fn document_for(bytes: &[u8]) -> Option<Vec<u8>> {
     Some(
         format!(
             "HTTP/1.1 {} {reason}\r\ncontent-type: {MEDIA_TYPE}\r\ncontent-length: {}\r\ncache-control: no-store\r\n\
-             content-security-policy: {}\r\nx-content-type-options: nosniff\r\nreferrer-policy: no-referrer\r\n\
+             content-security-policy: {}\r\nx-content-type-options: nosniff\r\nreferrer-policy: same-origin\r\n\
              connection: close\r\n\r\n{document}",
             kind.status().as_u16(),
             document.len(),
