@@ -287,6 +287,20 @@ impl Vault<'_> {
         written.map_err(|error: CatalogError| catalog_error(&error))
     }
 
+    /// Decides before anything is looked up: whoever may not do this learns nothing of what is there, and that they tried
+    /// is recorded. The act itself is decided again, on the thing.
+    pub(crate) fn may(&self, action: Action, about: Option<&str>, subject: &str) -> Result<(), EngineError> {
+        let act = Act {
+            action,
+            resources: vec![Resource::Vault],
+            facts: Facts { about: about.map(str::to_owned), ..Facts::default() },
+            request: json!({"what": subject}),
+            subject: subject.to_owned(),
+            reach: Reach::Inside,
+        };
+        self.judged(act).map(drop)
+    }
+
     /// Asks the policies, with what the caller brings filled in: also the approvals of a request that is exactly this. What
     /// is refused is recorded, and an error.
     fn judged(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {

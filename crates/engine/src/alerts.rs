@@ -368,6 +368,7 @@ impl Vault<'_> {
         reason: &str,
         until: Option<Timestamp>,
     ) -> Result<Acknowledgement, EngineError> {
+        self.may(Action::Acknowledge, None, &format!("alert {id}"))?;
         let (key, now) = (self.alert_key(id), (self.settings.now)());
         let reason = clipped(reason.trim(), SENTENCE_BYTES_MAX);
         if reason.is_empty() {

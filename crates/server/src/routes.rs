@@ -23,6 +23,7 @@ use axum::{
     routing::{MethodFilter, MethodRouter, Router, on},
 };
 use ringfence_engine::access::Action;
+use serde_json::Value;
 
 use self::{
     gate::{Gate, Pass},
@@ -178,6 +179,7 @@ pub struct Route<S, P> {
     intake: Intake,
     patience: Patience,
     weight: u32,
+    body: Option<fn() -> Value>,
     door: Door<S, P>,
 }
 
@@ -224,7 +226,7 @@ impl<S: Clone + Send + Sync + 'static, P: Send + Sync + 'static> Route<S, P> {
 
     fn behind(door: Door<S, P>, verb: Verb, path: &'static str, summary: &'static str) -> Self {
         let (recorded, intake, patience) = (Recorded::Trail, Intake::Nothing, Patience::Brief);
-        Self { verb, path, summary, recorded, intake, patience, weight: 1, door }
+        Self { verb, path, summary, recorded, intake, patience, weight: 1, body: None, door }
     }
 }
 
@@ -237,6 +239,13 @@ impl<S, P> Route<S, P> {
     #[must_use]
     pub fn takes(mut self, intake: Intake) -> Self {
         self.intake = intake;
+        self
+    }
+
+    /// Takes a JSON document that this JSON Schema describes. It is for the API's description; the handler's type decides.
+    #[must_use]
+    pub fn takes_json(mut self, body: fn() -> Value) -> Self {
+        (self.intake, self.body) = (Intake::Json, Some(body));
         self
     }
 
@@ -258,6 +267,16 @@ impl<S, P> Route<S, P> {
     #[must_use]
     pub fn unrecorded(mut self) -> Self {
         self.recorded = Recorded::Unrecorded;
+        self
+    }
+
+    /// The same for whoever may do `action` instead; an open route stays open, for it has no seat to give.
+    #[must_use]
+    pub fn demanding(mut self, action: Action) -> Self {
+        self.door = match self.door {
+            Door::SignedIn(seated) | Door::Action(_, seated) => Door::Action(action, seated),
+            open @ Door::Open(..) => open,
+        };
         self
     }
 
@@ -293,6 +312,11 @@ impl<S, P> Route<S, P> {
     /// What it takes.
     pub fn intake(&self) -> Intake {
         self.intake
+    }
+
+    /// The JSON Schema of the document that it takes.
+    pub fn body(&self) -> Option<Value> {
+        self.body.map(|body| body())
     }
 
     /// How long it may take.
@@ -360,6 +384,15 @@ impl<S, P> Routes<S, P> {
     /// Every route, in the order in which they were added.
     pub fn iter(&self) -> impl Iterator<Item = &Route<S, P>> {
         self.0.iter()
+    }
+}
+
+impl<S, P> IntoIterator for Routes<S, P> {
+    type Item = Route<S, P>;
+    type IntoIter = std::vec::IntoIter<Route<S, P>>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.0.into_iter()
     }
 }
 

@@ -10,6 +10,10 @@ use std::{
     time::Duration,
 };
 
+use nix::sys::{
+    prctl,
+    resource::{Resource, setrlimit},
+};
 use ringfence_engine::{
     EngineError, Settings, Vault,
     schema::Timestamp,
@@ -127,6 +131,7 @@ pub fn serve(
     now: fn() -> Timestamp,
     tell: &mut dyn FnMut(Told),
 ) -> Result<(), ServeError> {
+    keep_memory_in().map_err(|error| ServeError::System(error.into()))?;
     let vault = Vault::open(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -136,6 +141,13 @@ pub fn serve(
     let done = runtime.block_on(listen(vault, &settings.config, options, now, tell));
     runtime.shutdown_timeout(SHUTDOWN_TIME_MAX);
     done
+}
+
+/// No core dump of this process, and nobody of the same user attaches to it: the vault's keys are in its memory. Programs that
+/// it starts may be attached to again, but leave no core dump either.
+fn keep_memory_in() -> nix::Result<()> {
+    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
+    prctl::set_dumpable(false)
 }
 
 async fn listen(

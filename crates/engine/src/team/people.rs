@@ -34,6 +34,8 @@ const DISPLAY_CHARS_MAX: usize = 80;
 /// Most people and programs in a vault.
 const PEOPLE_MAX: usize = 100_000;
 const SETUP_NAME: &str = "setup";
+/// Whom policies are asked about where nobody has the id: no id of ours looks like it.
+const NOBODY: &str = "nobody";
 
 /// Whom to invite.
 #[derive(Debug, Clone)]
@@ -101,6 +103,7 @@ impl Vault<'_> {
 
     /// Invites a person, or makes a program known.
     pub fn invite(&self, invite: &Invite) -> Result<Invitation, EngineError> {
+        self.may(Action::Appoint, Some(NOBODY), "somebody new")?;
         let name = self.free_name(&invite.name)?;
         let display = display_name(&invite.display)?;
         let human = invite.kind == PersonKind::Human;
@@ -143,7 +146,7 @@ impl Vault<'_> {
 
     /// Gives somebody exactly these roles. Their sessions have them from the next request on.
     pub fn set_roles(&self, who: &PersonId, roles: &BTreeSet<Role>) -> Result<PersonView, EngineError> {
-        let mut row = self.someone(who)?;
+        let mut row = self.appointee(who)?;
         let before = std::mem::replace(&mut row.roles, roles.clone());
         if self.leaves_no_owner(&row)? {
             return Err(EngineError::Usage {
@@ -156,7 +159,7 @@ impl Vault<'_> {
 
     /// Shuts somebody out: their sessions and tokens end in the same transaction.
     pub fn disable(&self, who: &PersonId, reason: &str) -> Result<PersonView, EngineError> {
-        let mut row = self.someone(who)?;
+        let mut row = self.appointee(who)?;
         row.status = Status::Disabled;
         row.invitation = None;
         if self.leaves_no_owner(&row)? {
@@ -178,7 +181,7 @@ impl Vault<'_> {
 
     /// Lets somebody in again who was shut out; their factors are as they were.
     pub fn enable(&self, who: &PersonId) -> Result<PersonView, EngineError> {
-        let mut row = self.someone(who)?;
+        let mut row = self.appointee(who)?;
         if row.status != Status::Disabled {
             return Err(EngineError::Usage { what: format!("`{}` is not disabled", row.name) });
         }
@@ -190,7 +193,7 @@ impl Vault<'_> {
 
     /// Takes all factors of a person away and invites them anew. Whoever did it can never count them as a second person.
     pub fn reset_factors(&self, who: &PersonId, reason: &str) -> Result<Invitation, EngineError> {
-        let mut row = self.someone(who)?;
+        let mut row = self.appointee(who)?;
         if row.kind != PersonKind::Human {
             return Err(EngineError::Usage { what: "a program has no factors; give it another token".to_owned() });
         }
@@ -216,6 +219,15 @@ impl Vault<'_> {
         let members = self.members()?;
         let owing = members.people.values().filter(|row| row.owes.contains(requester));
         Ok(owing.map(|row| row.id.0.clone()).collect())
+    }
+
+    /// The row of whom the caller wants to change, once it is clear that they may change people at all.
+    fn appointee(&self, who: &PersonId) -> Result<PersonRow, EngineError> {
+        let row = self.someone(who);
+        let (about, subject) =
+            row.as_ref().map_or((NOBODY, "an unknown person"), |row| (row.id.as_str(), row.name.as_str()));
+        self.may(Action::Appoint, Some(about), subject)?;
+        row
     }
 
     /// The row of somebody.

@@ -52,7 +52,7 @@ impl Shape {
     fn line(self, shown: &ShownEntry) -> Result<String, EngineError> {
         let json = |value: &Value| -> Result<String, EngineError> {
             let text = serde_json::to_string(value).map_err(|error| EngineError::incomplete("export", error))?;
-            Ok(text + "\n")
+            Ok(visible(&text) + "\n")
         };
         match self {
             Self::Jsonl => json(&whole(shown)?),
@@ -61,6 +61,22 @@ impl Shape {
             Self::Syslog => Ok(syslog::message(shown) + "\n"),
         }
     }
+}
+
+/// A JSON text in which characters that nobody sees, or that turn what stands around them, are escapes: outside of strings
+/// there are none, so it says the same.
+fn visible(json: &str) -> String {
+    let mut text = String::with_capacity(json.len());
+    for c in json.chars() {
+        let hidden = matches!(c, '\u{7f}'..='\u{9f}' | '\u{ad}' | '\u{61c}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2060}'..='\u{2069}' | '\u{feff}');
+        if hidden {
+            text.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            text.push(c);
+        }
+    }
+    text
 }
 
 /// What `trail ls` shows, and what follows from it.

@@ -211,8 +211,11 @@ fn whoever_is_disabled_is_out_at_once_in_every_process() {
     world.pass(ringfence_engine::team::FRESH_MS);
     assert!(elsewhere.authenticate(&ben.token, None).is_err());
     assert!(login(&vault, &ben).is_err());
-    // The last owner cannot be shut out.
-    assert!(matches!(owner.disable(&ana.id, "?"), Err(EngineError::Usage { .. })));
+    // Nobody shuts themselves out, and nobody else the last owner.
+    assert!(matches!(owner.disable(&ana.id, "?"), Err(EngineError::Refused { .. })));
+    let eve = join(&vault, &ana, "eve", &[Role::SecurityOfficer]);
+    let officer = vault.acting(caller(&vault, &eve.token));
+    assert!(matches!(officer.disable(&ana.id, "?"), Err(EngineError::Usage { .. })));
 }
 
 /// The present code of the app whose key `uri` shows (RFC 6238 over RFC 4648 base 32).

@@ -14,12 +14,15 @@ use ringfence_engine::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::sign_in::{Answered, assertion, offered, registration, without_cookie};
+use super::{
+    description::{credential, object, some_of, text},
+    sign_in::{Answered, answered, assertion, offered, registration, without_cookie},
+};
 use crate::{
     app::{App, origin},
     guard::json::Json,
     problem::Answer,
-    routes::{Intake, Route, Verb, seat::Seat},
+    routes::{Route, Verb, seat::Seat},
 };
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
@@ -32,23 +35,39 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::signed_in(Post, "/api/v1/step-up/passkey/begin", "what a passkey is asked for a step up", step_begin)
             .unrecorded(),
         Route::signed_in(Post, "/api/v1/step-up/passkey/finish", "ends a step up by passkey", step_finish)
-            .takes(Intake::Json),
-        Route::signed_in(Post, "/api/v1/step-up/code", "steps up by a code", step_code).takes(Intake::Json),
+            .takes_json(answered),
+        Route::signed_in(Post, "/api/v1/step-up/code", "steps up by a code", step_code)
+            .takes_json(|| object(&[("code", text())], &[])),
         Route::signed_in(Get, "/api/v1/tokens", "one's own tokens", tokens).unrecorded(),
-        Route::signed_in(Post, "/api/v1/tokens", "makes a token, shown once", make_token).takes(Intake::Json),
+        Route::signed_in(Post, "/api/v1/tokens", "makes a token, shown once", make_token).takes_json(new_token),
         Route::signed_in(Post, "/api/v1/factors/passkey/begin", "what another passkey is asked", factor_begin)
             .unrecorded(),
         Route::signed_in(Post, "/api/v1/factors/passkey/finish", "enrols another passkey", factor_finish)
-            .takes(Intake::Json),
+            .takes_json(new_passkey),
         Route::signed_in(Post, "/api/v1/factors/password/begin", "shows the key of an authenticator app", app_begin)
             .unrecorded(),
         Route::signed_in(Post, "/api/v1/factors/password/finish", "enrols password and app", app_finish)
-            .takes(Intake::Json),
+            .takes_json(new_password),
         Route::signed_in(Delete, "/api/v1/factors/{id}", "takes a factor away", remove_factor),
         Route::signed_in(Post, "/api/v1/recovery-codes", "new recovery codes, shown once", recovery),
         Route::signed_in(Get, "/api/v1/device/{code}", "the command line that shows this code", device).unrecorded(),
         Route::signed_in(Post, "/api/v1/device/{code}", "lets it in", confirm_device),
     ]
+}
+
+fn new_token() -> Value {
+    let needed = [("label", text()), ("days", json!({"type": "integer", "minimum": 1, "maximum": 90}))];
+    let scope = [("scope", some_of(Action::ALL))];
+    let networks = json!({"type": "array", "items": text()});
+    object(&[needed.as_slice(), &scope].concat(), &[("service", text()), ("networks", networks)])
+}
+
+fn new_passkey() -> Value {
+    object(&[("ceremony", text()), ("credential", credential()), ("label", text())], &[])
+}
+
+fn new_password() -> Value {
+    object(&[("ceremony", text()), ("password", text()), ("code", text())], &[])
 }
 
 #[derive(Deserialize)]

@@ -8,11 +8,12 @@ use ringfence_engine::{access::Action, schema::Reference, team::Caller};
 use serde::Deserialize;
 use serde_json::json;
 
+use super::description::because;
 use crate::{
     app::App,
     guard::json::Json,
     problem::{Answer, Kind, Problem},
-    routes::{Intake, Route, Verb, seat::Seat},
+    routes::{Route, Verb, seat::Seat},
 };
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
@@ -32,10 +33,10 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             "lets it in, with a reason",
             approve,
         )
-        .takes(Intake::Json)
+        .takes_json(because)
         .streaming(),
         Route::acting(Review, Post, "/api/v1/artifacts/{kind}/{name}/{version}/refuse", "refuses it for good", refuse)
-            .takes(Intake::Json),
+            .takes_json(because),
         Route::acting(
             Restore,
             Post,
@@ -47,6 +48,8 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Verify, Post, "/api/v1/verify", "reads and checks every stored byte", verify).streaming(),
     ]
 }
+
+// Whoever decides on a version first looks at it: that it exists is told only to those who may see what is here.
 
 /// Which version: kind, name, and a number, a label or a digest.
 type Which = Path<(String, String, String)>;
@@ -111,19 +114,21 @@ async fn held(seat: Seat<Caller>, State(app): State<App>) -> Answer {
 
 async fn approve(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(why): Json<Because>) -> Answer {
     let which = reference(which)?;
-    let done = app.work(seat.into_principal(), move |vault, _| vault.approve(&vault.find(&which)?, &why.reason));
+    let done = app
+        .look(seat.into_principal(), which.to_string(), move |vault| vault.approve(&vault.find(&which)?, &why.reason));
     Ok(Json(json!({"version": done.await?.version()})).into_response())
 }
 
 async fn refuse(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(why): Json<Because>) -> Answer {
     let which = reference(which)?;
-    let done = app.work(seat.into_principal(), move |vault, _| vault.refuse(&vault.find(&which)?, &why.reason));
+    let done = app
+        .look(seat.into_principal(), which.to_string(), move |vault| vault.refuse(&vault.find(&which)?, &why.reason));
     Ok(Json(json!({"version": done.await?})).into_response())
 }
 
 async fn rollback(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
     let which = reference(which)?;
-    let done = app.work(seat.into_principal(), move |vault, _| vault.rollback(&vault.find(&which)?));
+    let done = app.look(seat.into_principal(), which.to_string(), move |vault| vault.rollback(&vault.find(&which)?));
     Ok(Json(json!({"version": done.await?})).into_response())
 }
 

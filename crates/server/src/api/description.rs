@@ -5,7 +5,8 @@
 use std::collections::BTreeMap;
 
 use axum::response::IntoResponse as _;
-use ringfence_engine::team::Caller;
+use ringfence_engine::{access::Role, team::Caller};
+use serde::Serialize;
 use serde_json::{Map, Value, json};
 
 use crate::{
@@ -91,8 +92,42 @@ fn operation(route: &Route<App, Caller>) -> Value {
         Intake::Bytes { .. } => Some("application/octet-stream"),
     };
     if let (Some(kind), Some(operation)) = (body, operation.as_object_mut()) {
-        let schema = if kind == "application/octet-stream" { json!({}) } else { json!({"type": "object"}) };
+        let unsaid = || if kind == "application/octet-stream" { json!({}) } else { json!({"type": "object"}) };
+        let schema = route.body().unwrap_or_else(unsaid);
         operation.insert("requestBody".to_owned(), json!({"required": true, "content": {kind: {"schema": schema}}}));
     }
     operation
+}
+
+/// The schema of an object with these members and no others.
+pub(super) fn object(needed: &[(&str, Value)], optional: &[(&str, Value)]) -> Value {
+    let properties: Map<String, Value> =
+        needed.iter().chain(optional).map(|(name, schema)| ((*name).to_owned(), schema.clone())).collect();
+    let required: Vec<&str> = needed.iter().map(|(name, _)| *name).collect();
+    json!({"type": "object", "properties": properties, "required": required, "additionalProperties": false})
+}
+
+/// The schema of a text.
+pub(super) fn text() -> Value {
+    json!({"type": "string"})
+}
+
+/// The schema of a set of these words.
+pub(super) fn some_of(words: impl Serialize) -> Value {
+    json!({"type": "array", "uniqueItems": true, "items": {"type": "string", "enum": words}})
+}
+
+/// The schema of a set of roles.
+pub(super) fn roles() -> Value {
+    some_of(Role::ALL)
+}
+
+/// The schema of what a browser's `PublicKeyCredential.toJSON()` gives.
+pub(super) fn credential() -> Value {
+    json!({"type": "object"})
+}
+
+/// The schema of a decision's reason.
+pub(super) fn because() -> Value {
+    object(&[("reason", text())], &[])
 }

@@ -12,13 +12,14 @@ use ringfence_engine::{
     team::{Caller, Invitation, Invite, PersonId},
 };
 use serde::Deserialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use super::description::{self, because, object, text};
 use crate::{
     app::App,
     guard::json::Json,
     problem::Answer,
-    routes::{Intake, Route, Verb, seat::Seat},
+    routes::{Route, Verb, seat::Seat},
 };
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
@@ -28,15 +29,20 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Read, Get, "/api/v1/people", "everybody, with roles and factors", people),
         Route::acting(Read, Get, "/api/v1/people/{who}", "one person or program", person),
         Route::acting(Appoint, Post, "/api/v1/people", "invites a person, or makes a program known", invite)
-            .takes(Intake::Json),
+            .takes_json(new_person),
         Route::acting(Appoint, Put, "/api/v1/people/{who}/roles", "gives somebody exactly these roles", roles)
-            .takes(Intake::Json),
+            .takes_json(|| object(&[("roles", description::roles())], &[])),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/disable", "shuts somebody out, at once", disable)
-            .takes(Intake::Json),
+            .takes_json(because),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/enable", "lets somebody in again", enable),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/reset", "takes all factors away and invites anew", reset)
-            .takes(Intake::Json),
+            .takes_json(because),
     ]
+}
+
+fn new_person() -> Value {
+    let kind = json!({"type": "string", "enum": [PersonKind::Human, PersonKind::Service]});
+    object(&[("name", text()), ("display", text()), ("roles", description::roles())], &[("kind", kind)])
 }
 
 #[derive(Deserialize)]

@@ -16,11 +16,12 @@ use ringfence_engine::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::description::{object, text};
 use crate::{
     app::{App, problem},
     guard::json::Json,
     problem::{Answer, Kind, Problem},
-    routes::{Intake, Route, Verb, seat::Seat},
+    routes::{Route, Verb, seat::Seat},
 };
 
 /// Most entries of one answer.
@@ -40,7 +41,7 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Read, Get, "/api/v1/runs/{run}", "the telemetry of a run", run),
         Route::acting(Read, Get, "/api/v1/alerts", "alerts, newest first", alerts),
         Route::acting(Acknowledge, Post, "/api/v1/alerts/{id}/acknowledge", "says that an alert was seen", acknowledge)
-            .takes(Intake::Json),
+            .takes_json(seen),
         Route::acting(Read, Get, "/api/v1/posture", "what works on the server's machine", posture).streaming(),
     ]
 }
@@ -56,6 +57,10 @@ struct Search {
     since: Option<String>,
     until: Option<String>,
     last: Option<u64>,
+}
+
+fn seen() -> Value {
+    object(&[("reason", text())], &[("until", json!({"type": "integer", "minimum": 0}))])
 }
 
 #[derive(Deserialize)]

@@ -16,11 +16,12 @@ use ringfence_engine::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::description::{self, object, text};
 use crate::{
     app::{App, origin},
     guard::json::Json,
     problem::{Answer, Kind, Problem},
-    routes::{Intake, Open, Route, Verb, seat::SESSION_COOKIE},
+    routes::{Open, Route, Verb, seat::SESSION_COOKIE},
     serve::Peer,
 };
 
@@ -32,28 +33,31 @@ const ISSUER: &str = "Ringfence";
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
     let way = |path, summary| (Verb::Post, path, summary);
     let (verb, path, says) = way("/api/v1/invitation", "whom an invitation invites");
-    let invitation = Route::open(Open::SignIn, verb, path, says, invited).takes(Intake::Json);
+    let invitation = Route::open(Open::SignIn, verb, path, says, invited).takes_json(by_invitation);
     let (verb, path, says) = way("/api/v1/enrol/passkey/begin", "what a new passkey is asked, by invitation");
-    let passkey_begin = Route::open(Open::SignIn, verb, path, says, enrol_begin).takes(Intake::Json);
+    let passkey_begin = Route::open(Open::SignIn, verb, path, says, enrol_begin).takes_json(by_invitation);
     let (verb, path, says) = way("/api/v1/enrol/passkey/finish", "enrols the first passkey; the person is in");
-    let passkey_finish = Route::open(Open::SignIn, verb, path, says, enrol_finish).takes(Intake::Json);
+    let passkey_finish = Route::open(Open::SignIn, verb, path, says, enrol_finish).takes_json(enrol_finish_body);
     let (verb, path, says) =
         way("/api/v1/enrol/password/begin", "shows the key of an authenticator app, by invitation");
-    let password_begin = Route::open(Open::SignIn, verb, path, says, password_begin).takes(Intake::Json);
+    let password_begin = Route::open(Open::SignIn, verb, path, says, password_begin).takes_json(by_invitation);
     let (verb, path, says) = way("/api/v1/enrol/password/finish", "enrols password and app; the person is in");
-    let password_finish =
-        Route::open(Open::SignIn, verb, path, says, password_finish).takes(Intake::Json).weighs(HASHING_WEIGHT);
+    let password_finish = Route::open(Open::SignIn, verb, path, says, password_finish)
+        .takes_json(password_finish_body)
+        .weighs(HASHING_WEIGHT);
     let (verb, path, says) = way("/api/v1/login/passkey/begin", "what a passkey is asked at a login");
     let login_begin = Route::open(Open::SignIn, verb, path, says, login_begin).unrecorded();
     let (verb, path, says) = way("/api/v1/login/passkey/finish", "ends a login by passkey");
-    let login_finish = Route::open(Open::SignIn, verb, path, says, login_finish).takes(Intake::Json);
+    let login_finish = Route::open(Open::SignIn, verb, path, says, login_finish).takes_json(answered);
     let (verb, path, says) = way("/api/v1/login/password", "logs in by name, password and code");
     let login_password =
-        Route::open(Open::SignIn, verb, path, says, login_password).takes(Intake::Json).weighs(HASHING_WEIGHT);
+        Route::open(Open::SignIn, verb, path, says, login_password).takes_json(password_login).weighs(HASHING_WEIGHT);
     let (verb, path, says) = way("/api/v1/device/begin", "a command line asks to be let in");
     let device_begin = Route::open(Open::SignIn, verb, path, says, device_begin).unrecorded();
     let (verb, path, says) = way("/api/v1/device/poll", "a command line asks whether somebody has confirmed it");
-    let device_poll = Route::open(Open::SignIn, verb, path, says, device_poll).takes(Intake::Json).unrecorded();
+    let device_poll = Route::open(Open::SignIn, verb, path, says, device_poll)
+        .takes_json(|| object(&[("device", text())], &[]))
+        .unrecorded();
     vec![
         invitation.unrecorded(),
         passkey_begin.unrecorded(),
@@ -66,6 +70,33 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         device_begin,
         device_poll,
     ]
+}
+
+fn by_invitation() -> Value {
+    object(&[("token", text())], &[("name", text()), ("display", text())])
+}
+
+fn enrol_finish_body() -> Value {
+    let needed = [
+        ("invitation", by_invitation()),
+        ("ceremony", text()),
+        ("credential", description::credential()),
+        ("label", text()),
+    ];
+    object(&needed, &[])
+}
+
+fn password_finish_body() -> Value {
+    object(&[("invitation", by_invitation()), ("ceremony", text()), ("password", text()), ("code", text())], &[])
+}
+
+fn password_login() -> Value {
+    object(&[("name", text()), ("password", text()), ("code", text())], &[])
+}
+
+/// The schema of [`Answered`].
+pub(super) fn answered() -> Value {
+    object(&[("ceremony", text()), ("credential", description::credential())], &[])
 }
 
 /// An invitation, and the names that a first administrator chooses.

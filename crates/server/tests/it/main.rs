@@ -4,13 +4,21 @@
 
 mod authority;
 mod connections;
+mod cve;
+mod description;
 mod documents;
+mod enumeration;
+mod house;
+mod matrix;
 mod pages;
 mod paths;
 mod people;
 mod places;
 mod rates;
+mod secrets;
 mod tables;
 mod tls;
+#[path = "../../../engine/tests/it/totp.rs"]
+mod totp;
 mod witness;
 mod world;
