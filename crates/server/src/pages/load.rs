@@ -208,7 +208,7 @@ pub fn artifact(vault: &Vault<'_>, frame: Frame, version: &Version) -> Result<Ar
         source: version.source,
         origin: version.origin.as_ref().map(|origin| origin.pinned.clone()),
         run: version.run.as_ref().map(|run| run.id.clone()),
-        left_out: left_out.into_iter().filter_map(|(left, name)| left.then(|| name.to_owned())).collect(),
+        left_out: left_out.into_iter().filter(|(left, _)| *left).map(|(_, name)| name.to_owned()).collect(),
         files: files.collect(),
         screen: vault.screen_report(version)?,
         evidence: evidence(vault, version)?,

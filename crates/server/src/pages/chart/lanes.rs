@@ -155,8 +155,11 @@ fn drawn(lane: &Lane, top: f64, x_at: &dyn Fn(u64) -> f64) -> Markup {
     let high = points.iter().map(|point| point.high).fold(f64::NEG_INFINITY, f64::max);
     let (low, high) = if low.is_finite() && high.is_finite() { (low, high) } else { (0.0, 1.0) };
     let room = if high > low { high - low } else { 1.0 };
-    // Written so that a share that is no number becomes 0.
-    let y_at = |value: f64| top + LANE - GAP - ((value - low) / room).max(0.0).min(1.0) * (LANE - 2.0 * GAP);
+    let y_at = |value: f64| {
+        let share = (value - low) / room;
+        let share = if share.is_finite() { share.clamp(0.0, 1.0) } else { 0.0 };
+        top + LANE - GAP - share * (LANE - 2.0 * GAP)
+    };
     let spread = points.iter().any(|point| y_at(point.low) - y_at(point.high) > 1.0);
     let above = points.iter().map(|point| (x_at(point.at_ms).round(), y_at(point.high)));
     let below = points.iter().rev().map(|point| (x_at(point.at_ms).round(), y_at(point.low)));

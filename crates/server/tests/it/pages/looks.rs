@@ -52,10 +52,10 @@ fn faults(page: &str) -> Vec<String> {
         let wrapped = matches!(kind, "checkbox" | "radio") && place > 0 && all[place - 1].name == "label";
         match name.as_str() {
             "input" | "select" | "textarea" if kind != "hidden" && !label && !wrapped && !named => {
-                faults.push(format!("a {name} without a label: {attributes:?}"))
+                faults.push(format!("a {name} without a label: {attributes:?}"));
             }
             "svg" if attributes.get("aria-hidden").is_none() && !(named && attributes.contains_key("role")) => {
-                faults.push("a picture without a name".into())
+                faults.push("a picture without a name".into());
             }
             "th" if !attributes.contains_key("scope") => faults.push(format!("th without a scope: {text}")),
             "form" if attributes.get("method").map(String::as_str) == Some("post") => {

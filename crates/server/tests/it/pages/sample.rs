@@ -387,7 +387,7 @@ fn runs(text: Text<'_>, rows: usize) -> Vec<RunLine> {
         run: text(&format!("r-{number}")),
         state: ["running", "done", "failed"][number % 3],
         subject: text("model/chat@3"),
-        ended: (number % 3 > 0).then(|| ago(number as u64)),
+        ended: (!number.is_multiple_of(3)).then(|| ago(number as u64)),
         error: (number % 3 == 2).then(|| text("the command ended with exit code 1")),
     };
     (0..rows).map(line).collect()
