@@ -97,7 +97,7 @@ const ROWS: usize = 100;
 fn curves(cards: &[Card]) -> Markup {
     let series = |card: &Card| {
         let mut worst: Vec<(f64, f64, f64, f64)> = Vec::new();
-        for result in &card.report.results {
+        for result in card.report.results.iter().filter(|result| result.accuracy.is_finite()) {
             let point = (result.eps, result.accuracy, result.ci95[0], result.ci95[1]);
             match worst.iter_mut().find(|known| known.0.to_bits() == result.eps.to_bits()) {
                 Some(known) if known.1 <= result.accuracy => {}
