@@ -129,7 +129,7 @@ fn damaged_pages_are_errors_or_findings() {
         usize::try_from(state >> 33).unwrap() % below
     };
     let (mut errors, mut findings, mut harmless) = (0, 0, 0);
-    for round in 0..300 {
+    for round in 0..600 {
         let mut bytes = original.clone();
         let at = random(bytes.len());
         match round % 3 {

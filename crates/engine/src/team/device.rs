@@ -65,6 +65,8 @@ struct Waiting {
     origin: Origin,
     since: Timestamp,
     until: Timestamp,
+    /// Somebody is letting it in, or has.
+    confirmed: bool,
     entered: Option<Entered>,
 }
 
@@ -93,7 +95,8 @@ impl Vault<'_> {
                 break code;
             }
         };
-        let waiting = Waiting { token: token.stored(), origin: origin.clone(), since: now, until, entered: None };
+        let origin = origin.clone();
+        let waiting = Waiting { token: token.stored(), origin, since: now, until, confirmed: false, entered: None };
         devices.0.insert(code.clone(), waiting);
         let (first, last) = code.split_at(CODE_CHARS / 2);
         DeviceOffer { device: token.shown(), user_code: format!("{first}-{last}"), until }
@@ -104,7 +107,7 @@ impl Vault<'_> {
         let now = (self.settings.now)();
         let code = plain(user_code);
         let devices = locked(&self.team.devices);
-        let waiting = devices.0.get(&code).filter(|waiting| now < waiting.until && waiting.entered.is_none());
+        let waiting = devices.0.get(&code).filter(|waiting| now < waiting.until && !waiting.confirmed);
         let waiting = waiting.ok_or_else(no_code)?;
         let Origin { client, address } = waiting.origin.clone();
         Ok(DeviceAsk { client, address, since: waiting.since })
@@ -120,21 +123,24 @@ impl Vault<'_> {
         let code = plain(user_code);
         let origin = {
             let mut devices = locked(&self.team.devices);
-            let waiting = devices.0.remove(&code).filter(|waiting| now < waiting.until && waiting.entered.is_none());
+            let waiting = devices.0.get_mut(&code).filter(|waiting| now < waiting.until && !waiting.confirmed);
             let waiting = waiting.ok_or_else(no_code)?;
-            let origin = waiting.origin.clone();
-            // Back without the chance to be confirmed twice: the session is begun outside of the lock.
-            devices.0.insert(code.clone(), Waiting { until: now, ..waiting });
-            origin
+            // The session is begun outside of the lock, and once.
+            waiting.confirmed = true;
+            waiting.origin.clone()
         };
-        let row = self.someone(&PersonId(self.caller.person.id.clone()))?;
-        let begun = Begun { login: self.caller.login, proven, what: "confirm a device", roles: self.session_roles()? };
-        let entered = self.begin_session(row, &begun, &origin, now)?;
+        let entered = self.enter_device(&origin, proven, now);
         if let Some(waiting) = locked(&self.team.devices).0.get_mut(&code) {
-            waiting.until = now.plus_millis(DEVICE_LIFE_MS);
-            waiting.entered = Some(entered);
+            waiting.confirmed = entered.is_ok();
+            waiting.entered = Some(entered?);
         }
         Ok(())
+    }
+
+    fn enter_device(&self, origin: &Origin, proven: Timestamp, now: Timestamp) -> Result<Entered, EngineError> {
+        let row = self.someone(&PersonId(self.caller.person.id.clone()))?;
+        let begun = Begun { login: self.caller.login, proven, what: "confirm a device", roles: self.session_roles()? };
+        self.begin_session(row, &begun, origin, now)
     }
 
     /// What became of a device's question.
