@@ -35,6 +35,7 @@ use crate::{
     act::{Act, Effect, Failure, Filed, FiledAt, Move, Reach},
     bundle::canonical,
     error::EngineError,
+    team::PersonId,
     vault::{Vault, catalog_error},
 };
 
@@ -55,6 +56,13 @@ const NAME_BYTES_MAX: usize = 256;
 const PAGE: usize = 256;
 /// Attempts to file alerts that another process files at the same time.
 const RACES_MAX: u32 = 4;
+
+/// An alert to be filed.
+struct News {
+    alert: Alert,
+    /// It is in the trail already, as less bad.
+    is_graver: bool,
+}
 
 /// What became of alerts that were raised.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
@@ -107,6 +115,9 @@ pub struct Acknowledgement {
     /// Until when that holds; for good when absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub until: Option<Timestamp>,
+    /// How bad it was then: if it gets worse, it is open again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub up_to: Option<Severity>,
 }
 
 /// An alert as people see it.
@@ -126,7 +137,8 @@ pub struct ShownAlert {
 
 impl Vault<'_> {
     /// Files `alerts` in the trail and queues them for every sink that wants them, at most [`ALERTS_PER_ENTRY_MAX`] in one
-    /// entry. What was filed before an error stays filed. Text beyond its limit is cut.
+    /// entry. What is filed already is filed again, under the same id, only if it has become worse. What was filed before an
+    /// error stays filed. Text beyond its limit is cut.
     pub fn raise(&self, alerts: &[Alert]) -> Result<Raised, EngineError> {
         let mut raised = Raised::default();
         for chunk in alerts.chunks(ALERTS_PER_ENTRY_MAX) {
@@ -146,11 +158,11 @@ impl Vault<'_> {
                 raised.known += known;
                 return Ok(());
             }
-            match self.file(&new) {
+            match self.file(&new, None) {
                 Ok(index) => {
                     raised.known += known;
                     raised.entries.push(index);
-                    raised.filed.extend(new.iter().map(|alert| alert.id));
+                    raised.filed.extend(new.iter().map(|news| news.alert.id));
                     return Ok(());
                 }
                 // Another process was quicker with one of them.
@@ -161,47 +173,75 @@ impl Vault<'_> {
         Ok(())
     }
 
-    /// Those that are not in the trail, each once, made to fit.
-    fn unknown(&self, alerts: &[Alert]) -> Result<Vec<Alert>, EngineError> {
+    /// How bad the trail says that an alert is, at the worst, if it is there.
+    fn filed_severity(&self, id: Digest) -> Result<Option<Severity>, EngineError> {
+        let keys = Severity::ALL.iter().rev().map(|severity| self.row_key(&format!("alert {id} {severity}")));
+        for key in keys.chain([self.alert_key(id)]) {
+            let read = self.catalog.read(|view| view.alert(&key));
+            if let Some(row) = read.map_err(|error: CatalogError| catalog_error(&error))? {
+                return Ok(self.open_alerts(&[row])?.first().map(|(_, alert)| alert.severity));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Those that are not in the trail, or there as less bad than now, each once, made to fit.
+    fn unknown(&self, alerts: &[Alert]) -> Result<Vec<News>, EngineError> {
         let mut seen = BTreeSet::new();
         let mut new = Vec::new();
         for alert in alerts.iter().filter(|alert| seen.insert(alert.id)) {
-            let key = self.alert_key(alert.id);
-            let found =
-                self.catalog.read(|view| view.alert(&key)).map_err(|error: CatalogError| catalog_error(&error))?;
-            if found.is_none() {
-                new.push(fit(alert));
+            let filed = self.filed_severity(alert.id)?;
+            if filed.is_none_or(|filed| filed < alert.severity) {
+                new.push(News { alert: fit(alert), is_graver: filed.is_some() });
             }
         }
         Ok(new)
     }
 
-    fn file(&self, alerts: &[Alert]) -> Result<u64, EngineError> {
+    /// Files `alert` and, in the same transaction, ends every session and token of `person`. Nothing is done about an alert
+    /// that is in the trail already and no worse.
+    pub(crate) fn raise_revoking(&self, alert: &Alert, person: &PersonId) -> Result<(), EngineError> {
+        if let [new] = self.unknown(std::slice::from_ref(alert))?.as_slice() {
+            self.file(std::slice::from_ref(new), Some(person))?;
+            self.desk.wake();
+        }
+        Ok(())
+    }
+
+    fn file(&self, alerts: &[News], revoked: Option<&PersonId>) -> Result<u64, EngineError> {
         let told: Vec<_> = alerts
             .iter()
-            .map(
-                |alert| json!({"id": alert.id, "rule": alert.rule, "subject": alert.subject, "message": alert.message}),
-            )
+            .map(|News { alert, .. }| {
+                json!({"id": alert.id, "rule": alert.rule, "subject": alert.subject, "message": alert.message})
+            })
             .collect();
         let subject = match alerts {
-            [one] => format!("{} at {} {}", one.kind, one.subject.kind.name(), one.subject.name),
+            [News { alert: one, .. }] => format!("{} at {} {}", one.kind, one.subject.kind.name(), one.subject.name),
             many => format!("{} alerts", many.len()),
         };
         let act = Act {
             action: Action::Raise,
             resources: vec![Resource::Vault],
             facts: Facts::default(),
-            request: json!({"alerts": told}),
+            request: match revoked {
+                Some(person) => json!({"alerts": told, "revoke": person}),
+                None => json!({"alerts": told}),
+            },
             subject,
             reach: Reach::Inside,
         };
         let ((), index) = self.act(act, || {
             let mut effect = Effect::of(());
-            for (number, alert) in alerts.iter().enumerate() {
+            if let Some(person) = revoked {
+                let members = self.members()?;
+                let ended = self.end_all(&members, person, &mut effect);
+                effect.openings.insert("result".to_owned(), json!({"person": person, "ended": ended}));
+            }
+            for (number, News { alert, is_graver }) in alerts.iter().enumerate() {
                 let name = format!("{ALERT_COMMIT}{number:02}");
                 effect.openings.insert(name.clone(), json!(alert));
                 effect.filed.push(Filed {
-                    key: self.alert_key(alert.id),
+                    key: if *is_graver { self.graver_key(alert) } else { self.alert_key(alert.id) },
                     bytes: canonical(alert)?,
                     place: FiledAt::Here(name),
                     sinks: self.sinks_for(alert.severity)?,
@@ -292,11 +332,16 @@ impl Vault<'_> {
         self.row_key(&format!("alert {id}"))
     }
 
-    /// The alerts that `filter` wants, newest first.
+    /// The key of what it is filed as when it has become worse.
+    fn graver_key(&self, alert: &Alert) -> Vec<u8> {
+        self.row_key(&format!("alert {} {}", alert.id, alert.severity))
+    }
+
+    /// The alerts that `filter` wants, newest first; each once, as the worst that it became.
     pub fn alerts(&self, filter: &AlertFilter) -> Result<Vec<ShownAlert>, EngineError> {
         let acknowledged = self.acknowledgements()?;
         let (now, limit) = ((self.settings.now)(), filter.limit.unwrap_or(ALERTS_LISTED_MAX).min(ALERTS_LISTED_MAX));
-        let mut shown = Vec::new();
+        let (mut shown, mut seen) = (Vec::new(), BTreeSet::new());
         let mut below = u64::MAX;
         while shown.len() < limit {
             let page = self
@@ -306,8 +351,13 @@ impl Vault<'_> {
             let Some(last) = page.last() else { break };
             below = last.entry;
             for (row, alert) in self.open_alerts(&page)? {
+                if !seen.insert(alert.id) {
+                    continue;
+                }
                 let acknowledged = acknowledged.get(&alert.id).cloned();
-                let holds = acknowledged.as_ref().is_some_and(|ack| ack.until.is_none_or(|until| until > now));
+                let holds = acknowledged.as_ref().is_some_and(|ack| {
+                    ack.until.is_none_or(|until| until > now) && ack.up_to.is_none_or(|worst| alert.severity <= worst)
+                });
                 let state = if holds { AlertState::Acknowledged } else { AlertState::Open };
                 let alert = ShownAlert { alert, entry: row.entry, state, acknowledged };
                 if filter.wants(&alert) {
@@ -334,7 +384,7 @@ impl Vault<'_> {
                 .ok_or_else(|| EngineError::tampered(what(), format!("it holds no `{}`", printable(&row.name, 40))))?;
             let alert: Alert =
                 serde_json::from_value(opening.value.clone()).map_err(|error| EngineError::tampered(what(), error))?;
-            if self.alert_key(alert.id) != row.key {
+            if self.alert_key(alert.id) != row.key && self.graver_key(&alert) != row.key {
                 return Err(EngineError::tampered(what(), "the index of alerts names another alert in it"));
             }
             opened.push((row, alert));
@@ -369,7 +419,7 @@ impl Vault<'_> {
         until: Option<Timestamp>,
     ) -> Result<Acknowledgement, EngineError> {
         self.may(Action::Acknowledge, None, &format!("alert {id}"))?;
-        let (key, now) = (self.alert_key(id), (self.settings.now)());
+        let now = (self.settings.now)();
         let reason = clipped(reason.trim(), SENTENCE_BYTES_MAX);
         if reason.is_empty() {
             return Err(EngineError::Usage { what: "an acknowledgement needs a reason".into() });
@@ -377,11 +427,12 @@ impl Vault<'_> {
         if until.is_some_and(|until| until <= now) {
             return Err(EngineError::Usage { what: "an acknowledgement cannot end before it begins".into() });
         }
-        let found = self.catalog.read(|view| view.alert(&key)).map_err(|error: CatalogError| catalog_error(&error))?;
-        if found.is_none() {
+        let severity = self.filed_severity(id)?;
+        if severity.is_none() {
             return Err(EngineError::NotFound { what: "alert", name: id.to_string() });
         }
-        let said = Acknowledgement { id, by: self.caller.person.id.clone(), at: now, reason, until };
+        let by = self.caller.person.id.clone();
+        let said = Acknowledgement { id, by, at: now, reason, until, up_to: severity };
         let act = Act {
             action: Action::Acknowledge,
             resources: vec![Resource::Vault],

@@ -1,7 +1,9 @@
 //! What the watch makes of a vault beyond its runs: new versions of datasets, who reaches for what, and recordings.
 //!
-//! Alerts about versions are filed like those about runs. Recordings (JSON lines of a run's telemetry, or of accesses) are
+//! Alerts about versions and people are filed like those about runs ([`people`] reads accesses from the trail). Recordings (JSON lines of a run's telemetry, or of accesses) are
 //! judged as if they came in live, without a vault.
+
+pub mod people;
 
 use std::{
     collections::BTreeMap,
@@ -10,11 +12,10 @@ use std::{
 
 use ringfence_schema::{
     ArtifactKind, Timestamp,
-    alert::{Access, Alert, TelemetryLine},
+    alert::{Access, TelemetryLine},
     evidence::EvidenceKind,
     finding::printable,
     report::DatasetSketch,
-    trail::{EntryKind, Outcome},
 };
 use ringfence_watch::{
     data::{DataWatch, VersionChange, sketch},
@@ -50,7 +51,7 @@ impl Vault<'_> {
                 let alert = &routed.alert;
                 let said = format!("alert      {} {}: {}", alert.rule, alert.severity, alert.message);
                 self.settings.progress.note(&said);
-                self.raise(std::slice::from_ref(alert))?;
+                self.respond(alert, &routed.actions, Some(&self.caller.person.id))?;
             }
         }
         Ok(())
@@ -68,28 +69,6 @@ impl Vault<'_> {
             }
             None => Profile { records: version.files, ..Profile::default() },
         })
-    }
-
-    /// Every access that the trail tells of, oldest first, among its last `count` entries.
-    pub fn accesses(&self, count: u64) -> Result<Vec<Access>, EngineError> {
-        let told = self.trail(count)?.into_iter().filter_map(|shown| {
-            let allowed = match (shown.entry.kind, shown.entry.outcome) {
-                (EntryKind::Outcome, Some(Outcome::Done)) => true,
-                (EntryKind::Denial, _) => false,
-                _ => return None,
-            };
-            Some(Access {
-                at: shown.entry.time,
-                person: shown.entry.actor.clone(),
-                roles: Vec::new(),
-                action: shown.entry.action.clone(),
-                artifact: shown.subject().to_owned(),
-                place: String::new(),
-                bytes: 0,
-                allowed,
-            })
-        });
-        Ok(told.collect())
     }
 }
 
@@ -121,13 +100,6 @@ fn change(version: &Version, before: &Profile, profile: &Profile) -> VersionChan
         label_shares: profile.classes.iter().map(|(label, count)| (label.clone(), *count as f64 / whole)).collect(),
         drift: moved.map(|moved| moved.drift),
     }
-}
-
-/// What the models of people make of `accesses`, which come by time, under `rules`.
-pub fn judge_accesses(accesses: impl IntoIterator<Item = Access>, rules: Rules) -> Vec<Routed> {
-    let (mut watch, mut router) = (PeopleWatch::new(), Router::new(rules));
-    let alerts = accesses.into_iter().flat_map(|access| watch.push(&access)).collect::<Vec<Alert>>();
-    alerts.into_iter().flat_map(|alert| router.push(alert)).collect()
 }
 
 /// One line of a recording.

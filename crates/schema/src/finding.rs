@@ -22,6 +22,11 @@ pub enum Severity {
     Critical,
 }
 
+impl Severity {
+    /// All of them, rising.
+    pub const ALL: [Self; 5] = [Self::Info, Self::Low, Self::Medium, Self::High, Self::Critical];
+}
+
 /// What a scan concludes about a file or a set of them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]

@@ -16,6 +16,7 @@ use nix::sys::{
 };
 use ringfence_engine::{
     EngineError, Settings, Vault,
+    lookout::people::Vigil,
     schema::Timestamp,
     team::{Invitation, passkey::RelyingParty},
 };
@@ -204,19 +205,30 @@ async fn listen(
     Ok(())
 }
 
-/// What nobody asks for: alerts go out to the sinks, and the trail is shown to the witnesses. What fails is tried again,
-/// and stands in `ringfence watch sinks` and `ringfence doctor`.
+/// What nobody asks for: people's accesses are watched, alerts go out to the sinks, and the trail is shown to the witnesses.
+/// What fails is tried again, and stands in `ringfence watch sinks` and `ringfence doctor`.
 async fn keep_house(app: App) {
     let mut clock = tokio::time::interval(HOUSEKEEPING);
     clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
     let mut beats: u32 = 0;
+    let mut vigil = None;
     loop {
         clock.tick().await;
         let witnesses = beats.is_multiple_of(WITNESS_BEATS);
         beats = beats.wrapping_add(1);
+        // One that failed begins anew, so that nothing is passed over.
+        let before = vigil.take();
+        vigil = app.work_open(move |vault, _| kept(before, vault)).await.ok();
         // Its only results are in the vault.
         let _ = app.work_open(move |vault, _| vault.keep_house(witnesses)).await;
     }
+}
+
+/// The vigil over people after one look, begun where there is none.
+fn kept(vigil: Option<Vigil>, vault: &Vault<'_>) -> Result<Vigil, EngineError> {
+    let mut vigil = vigil.map_or_else(|| vault.begin_vigil(), Ok)?;
+    while vault.keep_vigil(&mut vigil)? {}
+    Ok(vigil)
 }
 
 /// Who the server is, and the authority behind it if that is the embedded one.

@@ -134,7 +134,7 @@ impl Router {
         let (state, count) = self.group(&alert);
         let mut actions = Vec::new();
         if matches!(state, State::New | State::Escalated) {
-            actions = self.rules.actions(&alert.rule, alert.basis);
+            actions = self.rules.actions(&alert.rule, alert.basis, alert.severity);
         }
         vec![Routed { alert, actions, state, count, reason: String::new() }]
     }

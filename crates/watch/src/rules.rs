@@ -116,6 +116,9 @@ pub struct Rule {
     /// Whether more than `notify` may be done on nothing but the job's own word.
     #[serde(default)]
     pub act_on_claims: bool,
+    /// How bad a matter must be before more than `notify` is done.
+    #[serde(default = "least")]
+    pub act_from: Severity,
 }
 
 /// Why a file of rules was refused.
@@ -214,7 +217,7 @@ impl Rules {
     pub(crate) fn severity(&self, id: &str, seen: Severity) -> Severity {
         let (Some(rule), Some(base)) = (self.table.get(id), self.base.get(id)) else { return seen };
         let moved = rank(seen) + rank(rule.severity) - rank(*base);
-        SEVERITIES.iter().copied().find(|severity| rank(*severity) == moved).unwrap_or(if moved < 0 {
+        Severity::ALL.iter().copied().find(|severity| rank(*severity) == moved).unwrap_or(if moved < 0 {
             Severity::Info
         } else {
             Severity::Critical
@@ -231,10 +234,11 @@ impl Rules {
         self.suppressions.iter().find(|entry| entry.rule == rule && entry.subject.matches(subject) && at < entry.until)
     }
 
-    /// What is done about a new matter: more than `notify` only on what was observed, unless the rule says otherwise.
-    pub(crate) fn actions(&self, id: &str, basis: Basis) -> Vec<Action> {
+    /// What is done about a new matter, or one that became graver: more than `notify` only on what was observed, unless the
+    /// rule says otherwise, and from the severity on that it names.
+    pub(crate) fn actions(&self, id: &str, basis: Basis, severity: Severity) -> Vec<Action> {
         let Some(rule) = self.table.get(id) else { return notify() };
-        if basis == Basis::Claimed && !rule.act_on_claims {
+        if (basis == Basis::Claimed && !rule.act_on_claims) || severity < rule.act_from {
             return rule.actions.iter().copied().filter(|action| *action == Action::Notify).collect();
         }
         rule.actions.clone()
@@ -326,6 +330,10 @@ fn rank(severity: Severity) -> i8 {
     }
 }
 
+fn least() -> Severity {
+    Severity::Low
+}
+
 fn notify() -> Vec<Action> {
     vec![Action::Notify]
 }
@@ -349,9 +357,8 @@ static MISSING: LazyLock<Rule> = LazyLock::new(|| Rule {
     group_minutes: 60,
     enabled: true,
     act_on_claims: false,
+    act_from: Severity::Low,
 });
-
-const SEVERITIES: [Severity; 5] = [Severity::Info, Severity::Low, Severity::Medium, Severity::High, Severity::Critical];
 
 /// The `schema` of every file of rules.
 pub const RULES_SCHEMA: &str = "ringfence.rules/1";

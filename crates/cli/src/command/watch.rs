@@ -13,7 +13,7 @@ use ringfence_engine::{
     EngineError, ExitClass, Order, Settings, Vault, follow,
     history::{clock, history_page},
     live_runs,
-    lookout::{judge_accesses, judge_recording},
+    lookout::{judge_recording, people::judge_accesses},
     order,
     schema::alert::{Basis, TelemetryLine},
     watch::{

@@ -88,10 +88,12 @@ impl Vault<'_> {
 
     /// The entries of the trail that hold what a record is about.
     fn entries_of(&self, sink: &str, seq: u64, alert: &Alert) -> Result<(u64, u64), EngineError> {
-        let key = self.alert_key(alert.id);
+        let keys = [self.graver_key(alert), self.alert_key(alert.id)];
         let found = self.catalog.read(|view| {
-            if let Some(row) = view.alert(&key)? {
-                return Ok(Some((row.entry, row.entry)));
+            for key in &keys {
+                if let Some(row) = view.alert(key)? {
+                    return Ok(Some((row.entry, row.entry)));
+                }
             }
             // It stands for alerts that a full queue did not take.
             let queued = view.pending(sink, PENDING_MAX)?.into_iter().find(|queued| queued.seq == seq);

@@ -115,10 +115,11 @@ impl<'a> Guard<'a> {
         self.alerts += 1;
         let progress = self.vault.settings.progress;
         progress.note(&format!("alert      {} {}: {}", alert.rule, alert.severity, alert.message));
-        if let Err(error) = self.vault.raise(std::slice::from_ref(&alert)) {
+        // Whoever started the run is behind it.
+        if let Err(error) = self.vault.respond(&alert, &actions, Some(&self.vault.caller().person.id)) {
             progress.note(&format!("alert      could not be filed: {error}"));
         }
-        match actions.iter().max() {
+        match actions.iter().filter(|action| **action != Action::Revoke).max() {
             Some(Action::Stop) => {
                 self.ended_by.get_or_insert_with(|| format!("{} ({})", alert.rule, alert.kind));
                 self.stop.stop();
@@ -130,8 +131,7 @@ impl<'a> Guard<'a> {
                 ));
                 self.stop.freeze();
             }
-            // A run has no sessions of its own to end.
-            Some(Action::Notify | Action::Revoke) | None => {}
+            _ => {}
         }
     }
 }
@@ -163,7 +163,7 @@ pub fn rules(config: &Path) -> Result<Rules, EngineError> {
 }
 
 /// What people said about alerts, as the router takes it.
-fn acknowledged(vault: &Vault<'_>) -> Result<Vec<Acknowledgement>, EngineError> {
+pub(crate) fn acknowledged(vault: &Vault<'_>) -> Result<Vec<Acknowledgement>, EngineError> {
     let filter = AlertFilter { state: Some(AlertState::Acknowledged), ..AlertFilter::default() };
     let known = vault.alerts(&filter)?.into_iter().filter_map(|shown| {
         let said = shown.acknowledged?;

@@ -236,14 +236,16 @@ impl Vault<'_> {
         members.people.get(who).cloned().ok_or_else(|| no_person(who.as_str()))
     }
 
-    /// Ends everything that lets `who` act: sessions and tokens.
-    fn end_all(&self, members: &Members, who: &PersonId, effect: &mut Effect<()>) {
+    /// Ends everything that lets `who` act, sessions and tokens, and answers how many these are.
+    pub(crate) fn end_all(&self, members: &Members, who: &PersonId, effect: &mut Effect<()>) -> usize {
+        let before = effect.rows.len();
         for session in members.sessions.values().filter(|session| session.person == *who) {
             effect.rows.push(self.no_session(session.token.id));
         }
         for token in members.tokens.values().filter(|token| token.person == *who) {
             effect.rows.push(self.no_token(token.token.id));
         }
+        effect.rows.len() - before
     }
 
     fn appointment(&self, what: &str, row: &PersonRow, detail: serde_json::Value) -> Act {

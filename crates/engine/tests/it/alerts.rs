@@ -162,3 +162,30 @@ fn a_vault_from_before_there_were_sinks_opens_and_gets_queues() {
     drop(vault);
     intact(&world);
 }
+
+#[test]
+fn what_becomes_worse_is_told_again_under_the_same_id() {
+    let world = World::new(&[9]);
+    world.sinks(&webhook("ops", 9));
+    let settings = world.settings();
+    let vault = init(&settings);
+    let first = Alert { severity: Severity::Medium, ..alert(1) };
+    let worse = Alert { severity: Severity::High, message: "worse".into(), ..first.clone() };
+    vault.raise(std::slice::from_ref(&first)).unwrap();
+    vault.acknowledge(first.id, "seen", None).unwrap();
+    let state =
+        || vault.alerts(&AlertFilter::default()).unwrap().into_iter().map(|shown| shown.state).collect::<Vec<_>>();
+    assert_eq!(state(), [AlertState::Acknowledged]);
+    assert_eq!(vault.raise(std::slice::from_ref(&worse)).unwrap().filed, [first.id]);
+    assert_eq!(state(), [AlertState::Open]);
+    // Neither of the two again, and what is listed is the worst.
+    for known in [&first, &worse] {
+        assert_eq!(vault.raise(std::slice::from_ref(known)).unwrap().known, 1);
+    }
+    assert_eq!(listed(&vault, &AlertFilter::default()), [worse.clone()]);
+    assert_eq!(vault.sinks().unwrap()[0].pending, 2);
+    vault.acknowledge(first.id, "seen again", None).unwrap();
+    assert_eq!(state(), [AlertState::Acknowledged]);
+    drop(vault);
+    intact(&world);
+}

@@ -7,4 +7,5 @@ mod delivery;
 mod oidc;
 mod team;
 mod totp;
+mod vigil;
 mod world;

@@ -159,6 +159,7 @@ fn apply_change(rules: &mut Rules, change: UserChange) -> Result<(), RulesError>
     rule.actions = change.actions.unwrap_or_else(|| rule.actions.clone());
     rule.group_minutes = change.group_minutes.unwrap_or(rule.group_minutes);
     rule.enabled = change.enabled.unwrap_or(rule.enabled);
+    rule.act_from = change.act_from.unwrap_or(rule.act_from);
     rule.act_on_claims = change.act_on_claims.unwrap_or(rule.act_on_claims);
     rules.reasons.insert(change.rule, change.reason);
     Ok(())
@@ -277,6 +278,7 @@ struct UserChange {
     group_minutes: Option<u64>,
     enabled: Option<bool>,
     act_on_claims: Option<bool>,
+    act_from: Option<Severity>,
     reason: String,
 }
 
