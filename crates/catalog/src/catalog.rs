@@ -11,8 +11,8 @@ use ringfence_trust::checkpoint::{Checkpoint, CheckpointError};
 use crate::{
     db::Db,
     error::{At as _, CatalogError},
-    queue::{CheckpointSigner, Queue},
-    tx::Tx,
+    queue::{CheckpointSigner, Handed, Queue},
+    tx::{Record, Tx},
     verify::{self, TrailVerdict},
     view::{StoredEntry, View},
 };
@@ -73,6 +73,20 @@ impl Catalog {
         self.queue()?.commit(work)
     }
 
+    /// Appends an entry that changes no rows, and returns its index once it is on disk under a signed checkpoint. Many
+    /// callers at once cost little more than one: their entries share a transaction.
+    ///
+    /// # Errors
+    /// As [`Tx::append`]; [`CatalogError::NotCommitted`] if the transaction failed; [`CatalogError::ReadOnly`].
+    pub fn record(&self, record: Record) -> Result<u64, CatalogError> {
+        self.queue()?.record(Handed::One(record))
+    }
+
+    /// The same for an intent and the outcome that closes it; see [`Tx::append_closed`].
+    pub fn record_closed(&self, intent: Record, outcome: Record) -> Result<u64, CatalogError> {
+        self.queue()?.record(Handed::Pair(intent, outcome))
+    }
+
     /// Reads in one snapshot.
     pub fn read<T, E: From<CatalogError>>(&self, work: impl FnOnce(View<'_>) -> Result<T, E>) -> Result<T, E> {
         let pooled = self.readers.lock().unwrap_or_else(PoisonError::into_inner).pop();
@@ -129,8 +143,8 @@ impl Catalog {
         self.read(|view| verify::whole(&view, check, held))
     }
 
-    /// Checks the end of the trail only, in time that does not grow with it: the newest checkpoint's signature, the
-    /// tree's edge, the deciding rows, and `held` as far as sizes tell. For every start.
+    /// Checks the end of the trail only, in time that hardly grows with it: the newest checkpoint's signature, the tree's
+    /// edge, the deciding rows, and that `held` leads to it, by a proof from stored hashes. For every start.
     pub fn verify_head(
         &self,
         check: &dyn Fn(&[u8]) -> Result<Checkpoint, CheckpointError>,

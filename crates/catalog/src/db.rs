@@ -11,18 +11,24 @@ use std::{
     time::Duration,
 };
 
-use rusqlite::{Connection, OpenFlags, config::DbConfig, limits::Limit};
+use rusqlite::{Connection, OpenFlags, Transaction, TransactionBehavior, config::DbConfig, limits::Limit};
 
-use crate::error::{At as _, CatalogError};
+use crate::{
+    error::{At as _, CatalogError},
+    subtree,
+};
 
 /// `RFct` in the file's header says that it is ours.
 const APPLICATION_ID: i32 = i32::from_be_bytes(*b"RFct");
 /// What turns an empty file into the newest version, step by step.
-const MIGRATIONS: [&str; 3] = [include_str!("schema.sql"), include_str!("outbox.sql"), include_str!("refused.sql")];
+const MIGRATIONS: [&str; 4] =
+    [include_str!("schema.sql"), include_str!("outbox.sql"), include_str!("refused.sql"), include_str!("subtrees.sql")];
 /// The newest version.
-pub(crate) const VERSION: u32 = 3;
+pub(crate) const VERSION: u32 = 4;
 /// The first version with an outbox.
 pub(crate) const VERSION_OUTBOX: u32 = 2;
+/// The first version that keeps subtrees.
+pub(crate) const VERSION_SUBTREES: u32 = 4;
 /// How long another process may keep us waiting, in milliseconds.
 pub(crate) const BUSY_MS_MAX: u64 = 10_000;
 /// Largest value in the file, in bytes: a blob with some room for SQLite's own record.
@@ -52,7 +58,7 @@ impl Db {
             Err(error) => return Err(CatalogError::io(path, &error)),
         }
         check_mode(path)?;
-        let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         db.conn.pragma_update(None, "journal_mode", "wal").at(path)?;
         db.migrate(0)?;
         db.for_writing()?;
@@ -63,7 +69,7 @@ impl Db {
     /// Opens a catalog for writing and brings it to the newest version.
     pub(crate) fn open(path: &Path) -> Result<Self, CatalogError> {
         check_mode(path)?;
-        let mut db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
+        let db = connect(path, OpenFlags::SQLITE_OPEN_READ_WRITE)?;
         let version = db.identify()?;
         // Before anything is built upon them, and again afterwards: a migration must find what it was written for.
         db.check_schema(version)?;
@@ -108,15 +114,18 @@ impl Db {
         Ok(found)
     }
 
-    fn migrate(&mut self, from: u32) -> Result<(), CatalogError> {
+    fn migrate(&self, from: u32) -> Result<(), CatalogError> {
         let path = self.path.clone();
         let steps = MIGRATIONS.iter().skip(from as usize);
         if steps.len() == 0 {
             return Ok(());
         }
-        let tx = self.conn.transaction_with_behavior(rusqlite::TransactionBehavior::Exclusive).at(&path)?;
+        let tx = Transaction::new_unchecked(&self.conn, TransactionBehavior::Exclusive).at(&path)?;
         for step in steps {
             tx.execute_batch(step).at(&path)?;
+        }
+        if from < VERSION_SUBTREES {
+            subtree::fill(self, &tx)?;
         }
         tx.pragma_update(None, "application_id", APPLICATION_ID).at(&path)?;
         tx.pragma_update(None, "user_version", VERSION).at(&path)?;

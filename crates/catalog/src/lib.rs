@@ -5,7 +5,7 @@
 //! * [`TrailVerdict`]: what `trail verify` found ([`verify`]).
 //! * [`outbox`]: alerts on their way to sinks.
 //! * `db`: the file, its tables and migrations; `queue`: several commits in one transaction; `fold`: the deciding rows as
-//!   the trail's entries make them.
+//!   the trail's entries make them; `subtree`: hashes that proofs are made from.
 //!
 //! The file is not trusted. It holds ciphertext, wrapped keys and signed notes; every length, type and number in it is
 //! checked, and what contradicts itself is an error that names the file, never a panic. What must stay true:
@@ -26,6 +26,7 @@ pub mod error;
 mod fold;
 pub mod outbox;
 mod queue;
+mod subtree;
 pub mod tx;
 pub mod verify;
 pub mod view;
@@ -33,6 +34,6 @@ pub mod view;
 pub use catalog::Catalog;
 pub use error::CatalogError;
 pub use queue::{CheckpointSigner, SignerFailure};
-pub use tx::{Draft, RowChange, Table, Tx};
+pub use tx::{Draft, Record, RowChange, Table, Tx};
 pub use verify::{Problem, TrailVerdict};
 pub use view::{LedgerKey, StoredEntry, StoredRow, View};

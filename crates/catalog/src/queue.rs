@@ -1,30 +1,36 @@
-//! Group commit: closures that wait at the same time share one SQLite transaction, one checkpoint and one `fsync`.
+//! Group commit: whatever waits at the same time shares one SQLite transaction, one checkpoint and one `fsync`.
 //!
-//! Each closure runs on its caller's thread, under the writer's lock and within a savepoint of its own. Whoever finds
-//! nobody waiting behind it ends the batch for all; the others leave the transaction open and wait for that. So there is
-//! no thread to stop, a closure may borrow, and the queue is as long as there are callers.
+//! A closure runs on its caller's thread, under the writer's lock and within a savepoint of its own. Entries that change
+//! no rows are handed over as data: whoever comes first takes the lock for all who have come by then, so that thousands of
+//! them cost one turn of the lock. Whoever finds nobody waiting behind it ends the batch for all; the others leave the
+//! transaction open and wait for that. So there is no thread to stop, a closure may borrow, and the queue is as long as
+//! there are callers.
+//!
+//! What must stay true: nothing is built upon a trail that does not continue the one that was built upon before, or whose
+//! end the log key did not sign; whoever waits is answered, also if somebody panics.
 
 use std::{
     error::Error,
     panic::{AssertUnwindSafe, catch_unwind, resume_unwind},
+    path::PathBuf,
     sync::{
-        Arc, Condvar, Mutex, MutexGuard, PoisonError,
+        Arc, Mutex, MutexGuard, OnceLock, PoisonError,
         atomic::{AtomicUsize, Ordering},
     },
     time::Duration,
 };
 
 use ringfence_schema::Digest;
-use ringfence_trust::checkpoint;
+use ringfence_trust::{checkpoint, merkle};
 
 use crate::{
     db::{BUSY_MS_MAX, Db},
     error::{At as _, CatalogError},
-    tx::{Effects, Tx},
+    tx::{Effects, Record, Tx},
     view::{Head, View, sql_number},
 };
 
-/// Most closures in one transaction.
+/// Most closures, and entries handed over, after which a transaction is ended.
 const BATCH_MAX: usize = 1_024;
 
 /// Why a checkpoint was not signed.
@@ -35,13 +41,40 @@ pub type CheckpointSigner = Box<dyn Fn(u64, Digest) -> Result<String, SignerFail
 /// The writing side of a catalog.
 pub(crate) struct Queue {
     waiting: AtomicUsize,
+    gathering: Mutex<Option<(Arc<Group>, Vec<Handed>)>>,
     writer: Mutex<Writer>,
+}
+
+/// Entries that are handed over to be written together.
+pub(crate) enum Handed {
+    /// One.
+    One(Record),
+    /// An intent and the outcome that closes it.
+    Pair(Record, Record),
+}
+
+/// What callers who handed over entries wait for together.
+#[derive(Default)]
+struct Group {
+    done: OnceLock<Vec<Answer>>,
+}
+
+/// What became of what one caller handed over, until it is fetched.
+type Answer = Mutex<Option<Result<u64, CatalogError>>>;
+
+/// A group on its way. Dropped, it answers whoever waits.
+struct Taken {
+    group: Arc<Group>,
+    callers: usize,
+    results: Vec<Result<u64, CatalogError>>,
 }
 
 struct Writer {
     db: Db,
     signer: CheckpointSigner,
     head: Head,
+    /// Size and root of the trail as it was last found or written on disk.
+    known: (u64, Digest),
     /// SQLite's count of changes by other connections when `head` was read.
     data_version: i64,
     batch: Option<Batch>,
@@ -49,26 +82,27 @@ struct Writer {
     scrub_due: bool,
 }
 
-/// Closures that share a transaction.
+/// What shares a transaction. Dropped, it answers whoever waits.
 struct Batch {
     ticket: Arc<Ticket>,
+    groups: Vec<Taken>,
     members: usize,
     effects: Effects,
 }
 
-/// What the members of a batch wait for.
-#[derive(Default)]
-struct Ticket {
-    outcome: Mutex<Option<Result<(), Arc<CatalogError>>>>,
-    settled: Condvar,
-}
+/// What came of a transaction.
+type Outcome = Result<(), Arc<CatalogError>>;
+
+/// What the closures of a batch wait for.
+type Ticket = OnceLock<Outcome>;
 
 impl Queue {
     pub(crate) fn new(db: Db, signer: CheckpointSigner) -> Result<Self, CatalogError> {
         let head = Head::load(&View::new(&db))?;
         let data_version = data_version(&db)?;
-        let writer = Writer { db, signer, head, data_version, batch: None, transactions: 0, scrub_due: false };
-        Ok(Self { waiting: AtomicUsize::new(0), writer: Mutex::new(writer) })
+        let known = (head.frontier.size(), head.frontier.root());
+        let writer = Writer { db, signer, head, known, data_version, batch: None, transactions: 0, scrub_due: false };
+        Ok(Self { waiting: AtomicUsize::new(0), gathering: Mutex::default(), writer: Mutex::new(writer) })
     }
 
     /// Runs `work` and returns when what it wrote is on disk.
@@ -76,20 +110,72 @@ impl Queue {
         &self,
         work: impl FnOnce(&mut Tx<'_>) -> Result<T, E>,
     ) -> Result<T, E> {
-        self.waiting.fetch_add(1, Ordering::AcqRel);
-        let mut writer = self.lock();
-        self.waiting.fetch_sub(1, Ordering::AcqRel);
-        let ticket = writer.join()?;
+        let mut writer = self.turn();
+        let ticket = writer.join(1)?.ticket.clone();
         let result = writer.run(work);
+        self.leave(writer);
+        match result {
+            Ok(Ok(value)) => {
+                ticket.wait().clone().map(|()| value).map_err(|error| CatalogError::NotCommitted(error).into())
+            }
+            Ok(Err(error)) => Err(error),
+            Err(panic) => resume_unwind(panic),
+        }
+    }
+
+    /// Writes entries and returns the index of the first one when they are on disk.
+    pub(crate) fn record(&self, entries: Handed) -> Result<u64, CatalogError> {
+        let (group, place) = {
+            let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
+            let (group, handed) = gathering.get_or_insert_default();
+            handed.push(entries);
+            (group.clone(), handed.len() - 1)
+        };
+        if place == 0 {
+            self.take_along();
+        }
+        let answer = group.done.wait().get(place);
+        let answer = answer.and_then(|answer| answer.lock().unwrap_or_else(PoisonError::into_inner).take());
+        answer.unwrap_or_else(|| Err(CatalogError::NotCommitted(Arc::new(unanswered()))))
+    }
+
+    /// Writes what has been handed over by the time that it is this thread's turn.
+    fn take_along(&self) {
+        let mut writer = self.turn();
+        let Some((group, handed)) = self.gathering.lock().unwrap_or_else(PoisonError::into_inner).take() else {
+            return;
+        };
+        let mut taken = Taken { group, callers: handed.len(), results: Vec::with_capacity(handed.len()) };
+        if let Err(error) = writer.join(handed.len()) {
+            taken.results = handed.iter().map(|_| Err(error.clone())).collect();
+            taken.answer(&Ok(()));
+            return;
+        }
+        for entries in handed {
+            let written = writer.run(|tx| match entries {
+                Handed::One(record) => tx.append(record.draft, record.openings.as_deref(), Vec::new()),
+                Handed::Pair(intent, outcome) => tx.append_closed(intent, outcome),
+            });
+            // Only our own code runs in there.
+            taken.results.push(written.unwrap_or_else(|panic| resume_unwind(panic)));
+        }
+        writer.hold_until_settled(taken);
+        self.leave(writer);
+    }
+
+    /// Waits for the writer.
+    fn turn(&self) -> MutexGuard<'_, Writer> {
+        self.waiting.fetch_add(1, Ordering::AcqRel);
+        let writer = self.lock();
+        self.waiting.fetch_sub(1, Ordering::AcqRel);
+        writer
+    }
+
+    /// Ends the batch unless somebody behind will.
+    fn leave(&self, mut writer: MutexGuard<'_, Writer>) {
         // Somebody who waits here will take the lock next and look again, so an open batch is never forgotten.
         if self.waiting.load(Ordering::Acquire) == 0 || writer.is_full() {
             writer.settle();
-        }
-        drop(writer);
-        match result {
-            Ok(Ok(value)) => ticket.wait().map(|()| value).map_err(|error| CatalogError::NotCommitted(error).into()),
-            Ok(Err(error)) => Err(error),
-            Err(panic) => resume_unwind(panic),
         }
     }
 
@@ -115,18 +201,26 @@ impl Queue {
 }
 
 impl Writer {
-    /// Takes part in the open batch, or begins one.
-    fn join(&mut self) -> Result<Arc<Ticket>, CatalogError> {
+    /// So many more take part in the open batch, or begin one.
+    fn join(&mut self, members: usize) -> Result<&mut Batch, CatalogError> {
         if self.batch.is_none() {
             self.begin()?;
         }
         let batch = self.batch.get_or_insert_with(|| Batch {
             ticket: Arc::default(),
+            groups: Vec::new(),
             members: 0,
             effects: Effects { chain: true, ..Effects::default() },
         });
-        batch.members += 1;
-        Ok(batch.ticket.clone())
+        batch.members += members;
+        Ok(batch)
+    }
+
+    /// Answers a group together with the batch.
+    fn hold_until_settled(&mut self, taken: Taken) {
+        if let Some(batch) = &mut self.batch {
+            batch.groups.push(taken);
+        }
     }
 
     fn begin(&mut self) -> Result<(), CatalogError> {
@@ -137,7 +231,7 @@ impl Writer {
         let begun = data_version(&self.db).and_then(|version| {
             if version != self.data_version {
                 // Another process has written since; the write lock now keeps it out.
-                self.head = Head::load(&View::new(&self.db))?;
+                self.reload()?;
                 self.data_version = version;
             }
             Ok(())
@@ -146,6 +240,36 @@ impl Writer {
             self.roll_back();
         }
         begun
+    }
+
+    /// Reads the end of the trail again, which must continue what was known of it and be signed by the key that signs here.
+    fn reload(&mut self) -> Result<(), CatalogError> {
+        let view = View::new(&self.db);
+        let head = Head::load(&view)?;
+        let (size, root) = (head.frontier.size(), head.frontier.root());
+        let (known_size, known_root) = self.known;
+        if (size, root) != self.known {
+            let continues = size >= known_size
+                && merkle::verify_consistency(
+                    known_size,
+                    &known_root,
+                    size,
+                    &root,
+                    &view.prove_consistency(known_size, size)?,
+                )
+                .is_ok();
+            if !continues {
+                let what = format!("its trail does not continue the one of {known_size} entries that was here before");
+                return Err(view.damaged(what));
+            }
+            // A key signs the same in the same way every time.
+            let signed = (self.signer)(size, root).map_err(|error| CatalogError::Signer { what: error.to_string() })?;
+            if head.note != Some(Digest::of(signed.as_bytes())) {
+                return Err(view.damaged("its newest checkpoint is not by the key that signs here"));
+            }
+        }
+        (self.head, self.known) = (head, (size, root));
+        Ok(())
     }
 
     /// Runs a closure in a savepoint. If it fails or panics, only what it did is taken back.
@@ -190,16 +314,16 @@ impl Writer {
 
     /// Ends the batch: checkpoint, commit, and the same answer for every member.
     fn settle(&mut self) {
-        let Some(batch) = self.batch.take() else { return };
+        let Some(mut batch) = self.batch.take() else { return };
         let outcome = self.try_settle(batch.effects).map_err(Arc::new);
         if outcome.is_err() {
             self.roll_back();
-            match Head::load(&View::new(&self.db)) {
-                Ok(head) => self.head = head,
+            if self.reload().is_err() {
                 // Forces another attempt by the next batch, which fails if this cannot be read then either.
-                Err(_) => self.data_version = -1,
+                self.data_version = -1;
             }
         } else {
+            self.known = (self.head.frontier.size(), self.head.frontier.root());
             self.transactions += 1;
             self.scrub_due |= batch.effects.destroyed;
             if self.scrub_due {
@@ -207,7 +331,7 @@ impl Writer {
                 let _ = self.scrub();
             }
         }
-        batch.ticket.settle(outcome);
+        batch.end(&outcome);
     }
 
     fn try_settle(&mut self, effects: Effects) -> Result<(), CatalogError> {
@@ -266,21 +390,43 @@ impl Writer {
     }
 }
 
-impl Ticket {
-    fn settle(&self, outcome: Result<(), Arc<CatalogError>>) {
-        *self.outcome.lock().unwrap_or_else(PoisonError::into_inner) = Some(outcome);
-        self.settled.notify_all();
+impl Batch {
+    fn end(&mut self, outcome: &Outcome) {
+        let _ = self.ticket.set(outcome.clone());
+        self.groups.drain(..).for_each(|mut group| group.answer(outcome));
     }
+}
 
-    fn wait(&self) -> Result<(), Arc<CatalogError>> {
-        let mut outcome = self.outcome.lock().unwrap_or_else(PoisonError::into_inner);
-        loop {
-            match &*outcome {
-                Some(outcome) => return outcome.clone(),
-                None => outcome = self.settled.wait(outcome).unwrap_or_else(PoisonError::into_inner),
-            }
+impl Drop for Batch {
+    fn drop(&mut self) {
+        self.end(&Err(Arc::new(unanswered())));
+    }
+}
+
+impl Taken {
+    /// Tells every caller what became of its entries; the first time counts.
+    fn answer(&mut self, outcome: &Outcome) {
+        let missing = self.callers.saturating_sub(self.results.len());
+        let own = self.results.drain(..).map(|result| {
+            let index = result?;
+            outcome.clone().map(|()| index).map_err(CatalogError::NotCommitted)
+        });
+        let rest = (0..missing).map(|_| Err(CatalogError::NotCommitted(Arc::new(unanswered()))));
+        let _ = self.group.done.set(own.chain(rest).map(|result| Mutex::new(Some(result))).collect());
+    }
+}
+
+impl Drop for Taken {
+    fn drop(&mut self) {
+        if self.group.done.get().is_none() {
+            self.answer(&Err(Arc::new(unanswered())));
         }
     }
+}
+
+/// For those whose batch ended without a word: its transaction is rolled back by the next one.
+fn unanswered() -> CatalogError {
+    CatalogError::Storage { path: PathBuf::new(), what: "the transaction was given up".to_owned() }
 }
 
 fn data_version(db: &Db) -> Result<i64, CatalogError> {

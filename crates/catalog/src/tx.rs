@@ -18,6 +18,7 @@ use crate::{
     db::Db,
     error::{At as _, CatalogError},
     fold::Undo,
+    subtree,
     view::{Head, LedgerKey, View, sql_number, state_text},
 };
 
@@ -113,6 +114,24 @@ pub struct Draft {
     pub commits: BTreeMap<String, Digest>,
 }
 
+/// An entry that changes no rows, with its sealed openings.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Record {
+    /// The entry.
+    pub draft: Draft,
+    /// At most [`OPENINGS_BYTES_MAX`].
+    pub openings: Option<Vec<u8>>,
+}
+
+/// Whether an intent is listed as open until an outcome closes it.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Listing {
+    /// It is.
+    Open,
+    /// Its outcome comes with it.
+    Together,
+}
+
 /// A commit on its way. Dropped with an error, it leaves nothing.
 pub struct Tx<'w> {
     db: &'w Db,
@@ -154,11 +173,46 @@ impl<'w> Tx<'w> {
     ///
     /// `genesis` comes first and only first; an outcome closes an intent that is open; only these two change rows.
     pub fn append(&mut self, draft: Draft, openings: Option<&[u8]>, rows: Vec<RowChange>) -> Result<u64, CatalogError> {
+        let index = self.next_index();
+        self.check_rules(index, &draft, &rows)?;
+        if let Some(of) = draft.of {
+            let sql = "SELECT 1 FROM open_intent WHERE idx = ?1";
+            if self.view().one(sql, [sql_number(of)], |_| Ok(()))?.is_none() {
+                return Err(CatalogError::Rule { index, what: rules::NOT_OPEN });
+            }
+        }
+        self.write(draft, openings, rows, Listing::Open)
+    }
+
+    /// Appends an intent and, directly behind it, the outcome that closes it: for what is done by being recorded. Returns
+    /// the intent's index, which the outcome's `of` is set to.
+    pub fn append_closed(&mut self, intent: Record, mut outcome: Record) -> Result<u64, CatalogError> {
+        let index = self.next_index();
+        outcome.draft.of = Some(index);
+        if intent.draft.kind != EntryKind::Intent {
+            return Err(CatalogError::Rule { index, what: rules::NOT_OPEN });
+        }
+        self.check_rules(index, &intent.draft, &[])?;
+        self.check_rules(index + 1, &outcome.draft, &[])?;
+        self.write(intent.draft, intent.openings.as_deref(), Vec::new(), Listing::Together)?;
+        let closed = self.write(outcome.draft, outcome.openings.as_deref(), Vec::new(), Listing::Together);
+        // An intent that is neither listed nor closed must not stay.
+        self.effects.torn |= closed.is_err();
+        closed.map(|_| index)
+    }
+
+    /// Writes an entry that keeps the rules.
+    fn write(
+        &mut self,
+        draft: Draft,
+        openings: Option<&[u8]>,
+        rows: Vec<RowChange>,
+        listing: Listing,
+    ) -> Result<u64, CatalogError> {
         if self.effects.torn {
             return Err(CatalogError::Torn { path: self.db.path.clone() });
         }
         let index = self.next_index();
-        self.check_rules(index, &draft, &rows)?;
         limit("openings", openings.map_or(0, <[u8]>::len), OPENINGS_BYTES_MAX)?;
         let mut commits = draft.commits;
         if let Some(openings) = openings {
@@ -188,17 +242,24 @@ impl<'w> Tx<'w> {
         let leaf = entry.to_leaf()?;
         let row = (sql_number(index), &leaf, openings);
         self.execute("INSERT INTO trail (idx, leaf, openings) VALUES (?1, ?2, ?3)", row)?;
-        match entry.of {
-            Some(of) => self.execute("DELETE FROM open_intent WHERE idx = ?1", [sql_number(of)])?,
-            None if entry.kind == EntryKind::Intent => {
+        match (listing, entry.of) {
+            (Listing::Together, _) => 0,
+            (Listing::Open, Some(of)) => self.execute("DELETE FROM open_intent WHERE idx = ?1", [sql_number(of)])?,
+            (Listing::Open, None) if entry.kind == EntryKind::Intent => {
                 self.execute("INSERT INTO open_intent (idx) VALUES (?1)", [sql_number(index)])?
             }
-            None => 0,
+            (Listing::Open, None) => 0,
         };
         for row in rows {
             self.write_row(&row)?;
         }
-        self.head.frontier.append(merkle::leaf_hash(&leaf));
+        let mut completed = Vec::new();
+        subtree::append(&mut self.head.frontier, merkle::leaf_hash(&leaf), |level, number, root| {
+            completed.push((level, sql_number(number), *root.as_bytes()));
+        });
+        for row in completed {
+            self.execute(subtree::INSERT, row)?;
+        }
         *self.effects = Effects { appended: true, chain: false, torn: false, ..*self.effects };
         Ok(index)
     }
@@ -210,12 +271,6 @@ impl<'w> Tx<'w> {
         }
         if [OPENINGS_COMMIT, CHECKPOINT_COMMIT].iter().any(|name| draft.commits.contains_key(*name)) {
             return rule("it names a commitment that is filled in here");
-        }
-        if let Some(of) = draft.of {
-            let sql = "SELECT 1 FROM open_intent WHERE idx = ?1";
-            if self.view().one(sql, [sql_number(of)], |_| Ok(()))?.is_none() {
-                return rule(rules::NOT_OPEN);
-            }
         }
         for row in rows {
             limit("key of a row", row.key.len(), NAME_BYTES_MAX)?;

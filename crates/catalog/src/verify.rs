@@ -33,8 +33,9 @@ use crate::{
     error::{At as _, CatalogError},
     fold::Fold,
     outbox::{ALERT_COMMIT, stored_alerts},
+    subtree::{self, Subtrees},
     tx::{CHECKPOINT_COMMIT, OPENINGS_COMMIT, rules},
-    view::{View, stored_edge, stored_fold},
+    view::{View, sql_number, stored_edge, stored_fold},
 };
 
 /// Most problems that are listed; more are counted.
@@ -113,6 +114,13 @@ pub enum Problem {
     },
     /// The stored edge of the tree is not that of the trail.
     Edge,
+    /// A stored subtree is not that of the trail.
+    Subtree {
+        /// Logarithm of how many entries it is over.
+        level: i64,
+        /// Its number among those of its level.
+        number: i64,
+    },
     /// The trail is shorter than the checkpoint that is held: its tail was cut off, or the file is an older copy.
     RolledBack {
         /// How many entries there are.
@@ -171,6 +179,7 @@ impl fmt::Display for Problem {
             }
             Self::OpenIntent { index } => write!(f, "whether intent {index} is open was changed"),
             Self::Edge => f.write_str("the edge of the tree was changed"),
+            Self::Subtree { level, number } => write!(f, "subtree {number} of level {level} was changed"),
             Self::RolledBack { size, held } => {
                 write!(f, "the trail has {size} entries, but had {held}: entries {size} to {} are gone", held - 1)
             }
@@ -255,6 +264,19 @@ impl Verifier<'_> {
         }
     }
 
+    /// Proves that what is held is the beginning of a trail of `size` entries with this root.
+    fn continues(&mut self, view: &View<'_>, held: &Checkpoint, size: u64, root: Digest) -> Result<(), CatalogError> {
+        match view.prove_consistency(held.size, size) {
+            Ok(proof) if merkle::verify_consistency(held.size, &held.root, size, &root, &proof).is_ok() => {}
+            // Missing rows prove nothing either; `whole` says which.
+            Ok(_) | Err(CatalogError::Damaged { .. } | CatalogError::Proof(_)) => {
+                self.report(Problem::Forked { held: held.size });
+            }
+            Err(error) => return Err(error),
+        }
+        Ok(())
+    }
+
     fn verdict(self, entries: u64, checkpoints: u64, newest: Option<Checkpoint>) -> TrailVerdict {
         TrailVerdict { entries, checkpoints, newest, problems: self.found, unlisted: self.unlisted }
     }
@@ -271,6 +293,7 @@ struct Replay {
     vault: Option<String>,
     /// Digests of earlier notes, by size, as entries name them.
     chain: BTreeMap<u64, Digest>,
+    subtrees: Subtrees,
     /// The root at the size of the checkpoint that is held.
     held_root: Option<Digest>,
     /// How many entries the last checkpoint that fits covers.
@@ -310,7 +333,7 @@ pub(crate) fn whole(
     Ok(verifier.verdict(entries, notes.len() as u64, newest))
 }
 
-/// Checks the end.
+/// Checks the end, and that what is held leads to it.
 pub(crate) fn head(view: &View<'_>, check: Check<'_>, held: Option<&Checkpoint>) -> Result<TrailVerdict, CatalogError> {
     let mut verifier = Verifier { check, found: Vec::new(), unlisted: 0 };
     let entries = view.size()?;
@@ -340,6 +363,9 @@ pub(crate) fn head(view: &View<'_>, check: Check<'_>, held: Option<&Checkpoint>)
         let origin = newest.as_ref().map(|newest| newest.origin.as_str());
         let held_root = (held.size == covered && comparable).then_some(root);
         verifier.held(held, origin, entries.min(covered), held_root);
+        if comparable && held.size < covered && covered <= entries {
+            verifier.continues(view, held, covered, root)?;
+        }
     }
     let checkpoints: i64 = view.one("SELECT count(*) FROM checkpoint", [], |row| row.get(0))?.unwrap_or_default();
     Ok(verifier.verdict(entries, u64::try_from(checkpoints).unwrap_or(0), newest))
@@ -374,7 +400,11 @@ impl Verifier<'_> {
             }
             expected = index + 1;
             self.entry(&mut replay, index, leaf, openings);
-            let size = replay.frontier.append(merkle::leaf_hash(leaf)) + 1;
+            let Replay { frontier, subtrees, .. } = &mut replay;
+            let keep = |level, number, root: &Digest| {
+                subtrees.insert((level, number), *root);
+            };
+            let size = subtree::append(frontier, merkle::leaf_hash(leaf), keep) + 1;
             while let Some(stored) = notes.next_if(|stored| stored.size <= size) {
                 self.compare(&mut replay, stored, size);
             }
@@ -471,6 +501,17 @@ impl Verifier<'_> {
     fn derived(&mut self, view: &View<'_>, replay: &Replay) -> Result<(), CatalogError> {
         if stored_edge(view)?.as_ref() != Some(&replay.frontier) {
             self.report(Problem::Edge);
+        }
+        if view.has_subtrees()? {
+            let expected = replay
+                .subtrees
+                .iter()
+                .map(|((level, number), root)| ((i64::from(*level), sql_number(*number)), root.as_bytes().to_vec()));
+            let (expected, stored) = (expected.collect::<BTreeSet<_>>(), subtree::stored(view)?.into_iter().collect());
+            let changed: BTreeSet<_> = expected.symmetric_difference(&stored).map(|(place, _)| *place).collect();
+            for (level, number) in changed {
+                self.report(Problem::Subtree { level, number });
+            }
         }
         let rows = stored_fold(view)?;
         let differs = |a: &Fold, b: &Fold| -> Vec<(String, Vec<u8>)> {

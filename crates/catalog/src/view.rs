@@ -11,7 +11,7 @@ use ringfence_trust::{
 use rusqlite::{Connection, OptionalExtension as _, Row};
 
 use crate::{
-    db::{Db, VERSION_OUTBOX},
+    db::{Db, VERSION_OUTBOX, VERSION_SUBTREES},
     error::{At as _, CatalogError},
     fold::Fold,
     tx::Table,
@@ -81,8 +81,17 @@ impl<'c> View<'c> {
 
     /// Whether the file is of a version that has an outbox; one that is only read keeps its version.
     pub(crate) fn has_outbox(&self) -> Result<bool, CatalogError> {
+        Ok(self.version()? >= VERSION_OUTBOX)
+    }
+
+    /// Whether the file is of a version that keeps subtrees.
+    pub(crate) fn has_subtrees(&self) -> Result<bool, CatalogError> {
+        Ok(self.version()? >= VERSION_SUBTREES)
+    }
+
+    fn version(&self) -> Result<u32, CatalogError> {
         let version: Option<u32> = self.one("PRAGMA user_version", [], |row| row.get(0))?;
-        Ok(version.unwrap_or_default() >= VERSION_OUTBOX)
+        Ok(version.unwrap_or_default())
     }
 
     /// How many entries the trail has.
@@ -180,14 +189,26 @@ impl<'c> View<'c> {
         }
     }
 
-    /// RFC 6962 proof that entry `index` is among the first `size` entries. Hashes all of them.
+    /// RFC 6962 proof that entry `index` is among the first `size` entries. Reads some hundreds of rows, however long the
+    /// trail is.
+    ///
+    /// # Errors
+    /// [`CatalogError::Proof`] where there are not so many; [`CatalogError::Damaged`] where rows are missing.
     pub fn prove_inclusion(&self, index: u64, size: u64) -> Result<Vec<Digest>, CatalogError> {
-        Ok(merkle::inclusion_proof(&self.leaf_hashes(size)?, index)?)
+        self.has_entries(size)?;
+        merkle::inclusion_proof_by(index, size, |level, number| self.subtree(level, number))
     }
 
-    /// RFC 6962 proof that the first `old_size` entries are the beginning of the first `size`. Hashes all of them.
+    /// RFC 6962 proof that the first `old_size` entries are the beginning of the first `size`. As cheap as
+    /// [`Self::prove_inclusion`], with the same errors.
     pub fn prove_consistency(&self, old_size: u64, size: u64) -> Result<Vec<Digest>, CatalogError> {
-        Ok(merkle::consistency_proof(&self.leaf_hashes(size)?, old_size)?)
+        self.has_entries(size)?;
+        merkle::consistency_proof_by(old_size, size, |level, number| self.subtree(level, number))
+    }
+
+    fn has_entries(&self, size: u64) -> Result<(), CatalogError> {
+        let there = self.size()?;
+        if size <= there { Ok(()) } else { Err(ProofError::OutOfRange { index: size, size: there }.into()) }
     }
 
     /// The sealed value of a deciding row.

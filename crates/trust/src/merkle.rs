@@ -1,10 +1,13 @@
 //! The Merkle tree of RFC 6962 §2.1 (RFC 9162 §2.1) over SHA-256.
 //!
 //! [`Frontier`] grows with the trail and knows its root; [`inclusion_proof`] and [`consistency_proof`] are made from
-//! leaf hashes; [`verify_inclusion`] and [`verify_consistency`] need nothing but the proof. Leaves and nodes are hashed
-//! with different prefixes, so no node passes for a leaf.
+//! leaf hashes, [`inclusion_proof_by`] and [`consistency_proof_by`] from whole subtrees wherever they are kept, a number of
+//! them that grows with the logarithm of the tree; [`verify_inclusion`] and [`verify_consistency`] need nothing but the
+//! proof. Leaves and nodes are hashed with different prefixes, so no node passes for a leaf.
 
 #![deny(clippy::indexing_slicing)]
+
+use std::ops::Range;
 
 use ringfence_schema::{Digest, Hasher};
 use serde::{Deserialize, Serialize};
@@ -114,12 +117,19 @@ impl Frontier {
 
     /// Adds a leaf by its hash and tells its index.
     pub fn append(&mut self, leaf: Digest) -> u64 {
+        self.append_telling(leaf, |_, _| ())
+    }
+
+    /// The same, and tells every whole subtree above the leaf that this completes: its level, which is the logarithm of how
+    /// many leaves it has, and its root. Its number among those of its level is `index >> level`.
+    pub fn append_telling(&mut self, leaf: Digest, mut completed: impl FnMut(u32, &Digest)) -> u64 {
         let index = self.size;
         let mut node = leaf;
         // Each trailing one of the old size is a whole subtree that the new leaf completes to the next level.
-        for _ in 0..index.trailing_ones() {
+        for level in 1..=index.trailing_ones() {
             if let Some(left) = self.subtrees.pop() {
                 node = node_hash(&left, &node);
+                completed(level, &node);
             }
         }
         self.subtrees.push(node);
@@ -149,63 +159,107 @@ pub fn root_of(leaves: &[Digest]) -> Digest {
 }
 
 /// Where the left half of a tree of `count` leaves ends: at the largest power of two below `count`.
-fn split(count: usize) -> usize {
+fn split(count: u64) -> u64 {
     // For 2 and more; smaller trees are not split.
-    1 << (usize::BITS - 1 - (count.max(2) - 1).leading_zeros())
+    1 << (count.max(2) - 1).ilog2()
 }
 
-/// `PATH(index, leaves)`: the hashes from the leaf's sibling up to the root's child.
-pub fn inclusion_proof(leaves: &[Digest], index: u64) -> Result<Vec<Digest>, ProofError> {
-    let out_of_range = ProofError::OutOfRange { index, size: leaves.len() as u64 };
-    let mut index = usize::try_from(index).ok().filter(|index| *index < leaves.len()).ok_or(out_of_range)?;
-    let mut proof = Vec::new();
-    let mut rest = leaves;
-    while rest.len() > 1 {
-        let middle = split(rest.len());
-        let (left, right) = rest.split_at(middle);
+/// The root over the leaves of `range`, a subtree of some tree of RFC 6962, from the whole subtrees that it is made of.
+fn range_root<E>(range: Range<u64>, subtree: &mut impl FnMut(u32, u64) -> Result<Digest, E>) -> Result<Digest, E> {
+    let (mut from, mut edge) = (range.start, Vec::new());
+    // INVARIANT: `from` is a multiple of every power of two that is not larger than what is left.
+    while from < range.end {
+        let level = (range.end - from).ilog2();
+        edge.push(subtree(level, from >> level)?);
+        from += 1 << level;
+    }
+    Ok(edge.into_iter().rev().reduce(|right, left| node_hash(&left, &right)).unwrap_or_else(empty_root))
+}
+
+/// `PATH(index, leaves)` of a tree of `size` leaves: the hashes from the leaf's sibling up to the root's child.
+///
+/// `subtree` tells the root of whole subtree number `n` of a level, counted from 0 at the leaves: the one over the leaves
+/// from `n << level` to `(n + 1) << level`. It is asked for O(log² size) of them at most, and only for those within `size`.
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], and what `subtree` returns.
+pub fn inclusion_proof_by<E: From<ProofError>>(
+    index: u64,
+    size: u64,
+    mut subtree: impl FnMut(u32, u64) -> Result<Digest, E>,
+) -> Result<Vec<Digest>, E> {
+    if index >= size {
+        return Err(ProofError::OutOfRange { index, size }.into());
+    }
+    let (mut rest, mut proof) = (0..size, Vec::new());
+    while rest.end - rest.start > 1 {
+        let middle = rest.start + split(rest.end - rest.start);
         if index < middle {
-            proof.push(root_of(right));
-            rest = left;
+            proof.push(range_root(middle..rest.end, &mut subtree)?);
+            rest.end = middle;
         } else {
-            proof.push(root_of(left));
-            rest = right;
-            index -= middle;
+            proof.push(range_root(rest.start..middle, &mut subtree)?);
+            rest.start = middle;
         }
     }
     proof.reverse();
     Ok(proof)
 }
 
-/// `PROOF(old_size, leaves)`: why the tree over the first `old_size` leaves is the beginning of the tree over all.
-/// Empty for an empty old tree and for equal sizes.
-pub fn consistency_proof(leaves: &[Digest], old_size: u64) -> Result<Vec<Digest>, ProofError> {
-    let out_of_range = ProofError::OutOfRange { index: old_size, size: leaves.len() as u64 };
-    let mut old = usize::try_from(old_size).ok().filter(|old| *old <= leaves.len()).ok_or(out_of_range)?;
-    if old == 0 || old == leaves.len() {
+/// `PROOF(old_size, leaves)` of a tree of `size` leaves: why the tree over the first `old_size` of them is the beginning
+/// of the tree over all. Empty for an empty old tree and for equal sizes. `subtree` is as in [`inclusion_proof_by`].
+///
+/// # Errors
+/// [`ProofError::OutOfRange`], and what `subtree` returns.
+pub fn consistency_proof_by<E: From<ProofError>>(
+    old_size: u64,
+    size: u64,
+    mut subtree: impl FnMut(u32, u64) -> Result<Digest, E>,
+) -> Result<Vec<Digest>, E> {
+    if old_size > size {
+        return Err(ProofError::OutOfRange { index: old_size, size }.into());
+    }
+    if old_size == 0 || old_size == size {
         return Ok(Vec::new());
     }
-    let mut proof = Vec::new();
-    let mut rest = leaves;
+    let (mut rest, mut proof) = (0..size, Vec::new());
     // Whether `rest` still begins where the old tree does; then its root is the old root, which the verifier has.
     let mut whole = true;
-    while old < rest.len() {
-        let middle = split(rest.len());
-        let (left, right) = rest.split_at(middle);
-        if old <= middle {
-            proof.push(root_of(right));
-            rest = left;
+    while old_size < rest.end {
+        let middle = rest.start + split(rest.end - rest.start);
+        if old_size <= middle {
+            proof.push(range_root(middle..rest.end, &mut subtree)?);
+            rest.end = middle;
         } else {
-            proof.push(root_of(left));
-            rest = right;
-            old -= middle;
+            proof.push(range_root(rest.start..middle, &mut subtree)?);
+            rest.start = middle;
             whole = false;
         }
     }
     if !whole {
-        proof.push(root_of(rest));
+        proof.push(range_root(rest, &mut subtree)?);
     }
     proof.reverse();
     Ok(proof)
+}
+
+/// The whole subtrees over these leaf hashes, for the proofs above.
+fn of_leaves(leaves: &[Digest]) -> impl FnMut(u32, u64) -> Result<Digest, ProofError> {
+    |level, number| {
+        let first = usize::try_from(number << level).ok();
+        let over = first.and_then(|first| leaves.get(first..first.checked_add(1 << level)?));
+        over.map(root_of).ok_or(ProofError::OutOfRange { index: number << level, size: leaves.len() as u64 })
+    }
+}
+
+/// [`inclusion_proof_by`] over all these leaf hashes.
+pub fn inclusion_proof(leaves: &[Digest], index: u64) -> Result<Vec<Digest>, ProofError> {
+    inclusion_proof_by(index, leaves.len() as u64, of_leaves(leaves))
+}
+
+/// [`consistency_proof_by`] over all these leaf hashes.
+pub fn consistency_proof(leaves: &[Digest], old_size: u64) -> Result<Vec<Digest>, ProofError> {
+    consistency_proof_by(old_size, leaves.len() as u64, of_leaves(leaves))
 }
 
 /// Checks that the leaf with this hash is number `index` in the tree of `size` leaves with this `root` (RFC 9162 §2.1.3.2).

@@ -81,9 +81,9 @@ fn other_files_are_refused_by_name() {
 #[test]
 fn a_newer_version_is_refused_by_name() {
     let (_dir, path) = sampled();
-    Connection::open(&path).unwrap().pragma_update(None, "user_version", 4).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", 5).unwrap();
     for error in refusals(&path) {
-        assert!(matches!(error, CatalogError::Newer { found: 4, known: 3, .. }), "{error}");
+        assert!(matches!(error, CatalogError::Newer { found: 5, known: 4, .. }), "{error}");
     }
 }
 

@@ -176,7 +176,7 @@ fn a_file_of_the_first_version_opens_and_gets_an_outbox() {
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("catalog.db");
     sample(&path);
-    let old = "DROP TABLE aside; DROP TABLE refused; DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; PRAGMA user_version = 1;";
+    let old = "DROP TABLE subtree; DROP TABLE aside; DROP TABLE refused; DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; PRAGMA user_version = 1;";
     Connection::open(&path).unwrap().execute_batch(old).unwrap();
     fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
     assert!(verify(&path, None).unwrap().is_intact(), "it is read as it is");
