@@ -3,7 +3,7 @@
 //! * [`Catalog`]: opening, group commit, reading ([`catalog`]); [`Tx`]: what a commit may write ([`tx`]).
 //! * [`View`]: what can be read, in one snapshot ([`view`]).
 //! * [`TrailVerdict`]: what `trail verify` found ([`verify`]).
-//! * [`outbox`]: alerts on their way to sinks.
+//! * [`outbox`]: alerts on their way to sinks; [`erasure`]: fields of entries that are gone for good.
 //! * `db`: the file, its tables and migrations; `queue`: several commits in one transaction; `fold`: the deciding rows as
 //!   the trail's entries make them; `subtree`: hashes that proofs are made from.
 //!
@@ -22,6 +22,7 @@
 
 pub mod catalog;
 mod db;
+pub mod erasure;
 pub mod error;
 mod fold;
 pub mod outbox;

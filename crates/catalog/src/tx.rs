@@ -11,11 +11,12 @@ use ringfence_schema::{
 };
 use ringfence_trust::{
     keys::{KeyId, KeyState, WrappedKey},
-    merkle,
+    merkle::{self, ProofError},
 };
 
 use crate::{
     db::Db,
+    erasure,
     error::{At as _, CatalogError},
     fold::Undo,
     subtree,
@@ -61,6 +62,8 @@ pub enum Table {
     Root,
     /// Alerts that somebody has acknowledged.
     Acknowledgement,
+    /// Entries of which openings were erased.
+    Erasure,
 }
 
 impl Table {
@@ -78,6 +81,7 @@ impl Table {
             Self::Revocation => "revocation",
             Self::Root => "root",
             Self::Acknowledgement => "acknowledgement",
+            Self::Erasure => erasure::TABLE,
         }
     }
 }
@@ -277,6 +281,31 @@ impl<'w> Tx<'w> {
             limit("row", row.value.as_ref().map_or(0, Vec::len), ROW_BYTES_MAX)?;
         }
         Ok(())
+    }
+
+    /// Puts other sealed openings in place of those of earlier entries, of which fields are to be erased for good, and returns
+    /// the row that says so. The row must be among those of the outcome that is appended next; without it the trail does
+    /// not verify. After the commit no page of the file or of its write-ahead log holds what stood there.
+    ///
+    /// # Errors
+    /// [`CatalogError::TooLarge`] over [`erasure::ENTRIES_MAX`] entries; [`CatalogError::Proof`] for one that is not there
+    /// or has no openings.
+    pub fn erase(&mut self, entries: &[(u64, Vec<u8>)]) -> Result<RowChange, CatalogError> {
+        limit("erasure", entries.len(), erasure::ENTRIES_MAX)?;
+        for (index, openings) in entries {
+            limit("openings", openings.len(), OPENINGS_BYTES_MAX)?;
+            let which = sql_number(*index);
+            // `secure_delete` zeroes what an update frees; writing zeros first covers a build without it.
+            self.execute("UPDATE trail SET openings = zeroblob(length(openings)) WHERE idx = ?1", [which])?;
+            let sql = "UPDATE trail SET openings = ?2 WHERE idx = ?1 AND openings IS NOT NULL";
+            if self.execute(sql, (which, openings))? != 1 {
+                self.effects.torn = true;
+                return Err(ProofError::OutOfRange { index: *index, size: self.next_index() }.into());
+            }
+        }
+        self.effects.destroyed = true;
+        let value = Some(erasure::encode(entries));
+        Ok(RowChange { table: Table::Erasure, key: self.next_index().to_be_bytes().to_vec(), value })
     }
 
     fn write_row(&mut self, row: &RowChange) -> Result<(), CatalogError> {

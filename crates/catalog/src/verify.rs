@@ -30,6 +30,7 @@ use ringfence_trust::{
 use rusqlite::Row;
 
 use crate::{
+    erasure,
     error::{At as _, CatalogError},
     fold::Fold,
     outbox::{ALERT_COMMIT, stored_alerts},
@@ -199,6 +200,8 @@ pub struct TrailVerdict {
     pub checkpoints: u64,
     /// The newest checkpoint, if its signature holds.
     pub newest: Option<Checkpoint>,
+    /// Of how many entries fields were erased by recorded acts.
+    pub erased: u64,
     /// What was changed, in the order in which it was found; at most [`PROBLEMS_MAX`].
     pub problems: Vec<Problem>,
     /// How many more there are.
@@ -223,6 +226,8 @@ struct Verifier<'a> {
     check: Check<'a>,
     found: Vec<Problem>,
     unlisted: u64,
+    /// Digests of what lies beside entries of which something was erased; the rows themselves are checked with all others.
+    erased: BTreeMap<u64, Digest>,
 }
 
 impl Verifier<'_> {
@@ -278,7 +283,8 @@ impl Verifier<'_> {
     }
 
     fn verdict(self, entries: u64, checkpoints: u64, newest: Option<Checkpoint>) -> TrailVerdict {
-        TrailVerdict { entries, checkpoints, newest, problems: self.found, unlisted: self.unlisted }
+        let erased = self.erased.len() as u64;
+        TrailVerdict { entries, checkpoints, newest, erased, problems: self.found, unlisted: self.unlisted }
     }
 }
 
@@ -314,7 +320,7 @@ pub(crate) fn whole(
     if structure != "ok" {
         return Err(CatalogError::damaged(view.path(), structure));
     }
-    let mut verifier = Verifier { check, found: Vec::new(), unlisted: 0 };
+    let mut verifier = Verifier { check, found: Vec::new(), unlisted: 0, erased: erasure::stored(view)? };
     let notes = stored_notes(view)?;
     let replay = verifier.replay(view, notes.iter().collect::<Vec<_>>().into_iter().peekable(), held)?;
     let newest = verifier.notes(&notes, &replay);
@@ -335,7 +341,7 @@ pub(crate) fn whole(
 
 /// Checks the end, and that what is held leads to it.
 pub(crate) fn head(view: &View<'_>, check: Check<'_>, held: Option<&Checkpoint>) -> Result<TrailVerdict, CatalogError> {
-    let mut verifier = Verifier { check, found: Vec::new(), unlisted: 0 };
+    let mut verifier = Verifier { check, found: Vec::new(), unlisted: 0, erased: erasure::stored(view)? };
     let entries = view.size()?;
     let stored = newest_note(view)?;
     let newest = stored.as_ref().and_then(|stored| verifier.holds(stored));
@@ -424,7 +430,11 @@ impl Verifier<'_> {
                 return;
             }
         };
-        if openings.map(Digest::of) != entry.commits.get(OPENINGS_COMMIT).copied() {
+        let beside = openings.map(Digest::of);
+        let written = entry.commits.get(OPENINGS_COMMIT).copied();
+        // What is left after an erasure stands only where something stood.
+        let left = written.and_then(|_| self.erased.get(&index).copied());
+        if beside != written && (left.is_none() || beside != left) {
             self.report(Problem::Openings { index });
         }
         if let Some(note) = entry.commits.get(CHECKPOINT_COMMIT) {

@@ -8,20 +8,18 @@
 use std::collections::BTreeMap;
 
 use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource, factors};
-use ringfence_catalog::{Catalog, CatalogError, Draft, RowChange, StoredEntry, Table, Tx};
+use ringfence_catalog::{Catalog, CatalogError, Draft, Record, RowChange, StoredEntry, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
     digest::hex,
-    trail::{EntryKind, Opening, Outcome},
+    trail::{EntryKind, Opening, Outcome, Salted},
 };
 use ringfence_store::{Live, Sealed};
 use ringfence_trust::{
     VaultId,
-    checkpoint::Checkpoint,
     entropy::{self, SystemEntropy},
     ident,
     keys::{KeyId, Purpose, WrappedKey},
-    pins::PinError,
     root::TrustRoot,
     seal,
 };
@@ -35,7 +33,7 @@ use crate::{
         Approval, Caller,
         request::{RequestChange, RequestRow},
     },
-    vault::{Vault, catalog_error, pin_error, store_error},
+    vault::{Vault, catalog_error, store_error},
 };
 
 /// What is about to be done.
@@ -85,6 +83,8 @@ pub(crate) struct Effect<T> {
     pub(crate) rows: Vec<RowChange>,
     /// Changes of requests for approval.
     pub(crate) requests: Vec<RequestChange>,
+    /// Entries of which only these sealed openings are to be left.
+    pub(crate) erased: Vec<(u64, Vec<u8>)>,
 }
 
 impl<T> Effect<T> {
@@ -101,13 +101,14 @@ impl<T> Effect<T> {
             moves: Vec::new(),
             rows: Vec::new(),
             requests: Vec::new(),
+            erased: Vec::new(),
         }
     }
 
     /// The same effect with another value.
     pub(crate) fn replace<U>(self, value: U) -> Effect<U> {
-        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows, requests } = self;
-        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows, requests }
+        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows, requests, erased } = self;
+        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows, requests, erased }
     }
 }
 
@@ -141,9 +142,6 @@ fn put_blobs(tx: &mut Tx<'_>, blobs: &[SealedBlob]) -> Result<(), CatalogError> 
     }
     Ok(())
 }
-
-/// Attempts to hold the newest checkpoint while other processes do the same.
-const HOLD_RACES_MAX: u32 = 16;
 
 /// An alert to be listed, queued, or both.
 pub(crate) struct Filed {
@@ -181,6 +179,8 @@ pub(crate) enum Move {
     TakenBack(String, u64, u64),
 }
 
+/// Where an entry says from where its caller came, and with which session or token.
+pub(crate) const FROM: &str = "from";
 /// An index that is filled in when the outcome is committed.
 pub(crate) const PENDING: u64 = u64::MAX;
 
@@ -247,13 +247,13 @@ impl Vault<'_> {
             Err(error) => Err(error),
         };
         match done {
-            Ok(done) => {
-                self.hold()?;
-                Ok(done)
+            Ok((value, index)) => {
+                self.hold(index)?;
+                Ok((value, index))
             }
             Err(error) => {
                 // What stopped the effect may stop the record too (a full disk): the next start closes the intent then.
-                let _ = self.record_failure(&act, intent, salvage, &error).and_then(|()| self.hold());
+                let _ = self.record_failure(&act, intent, salvage, &error).and_then(|index| self.hold(index));
                 Err(error)
             }
         }
@@ -275,16 +275,11 @@ impl Vault<'_> {
         };
         let (act, decisions, _) = self.judged(act)?;
         let openings = intent_openings(&act, &decisions)?;
-        let (draft, sealed) = self.draft(EntryKind::Intent, &act, None, &openings)?;
+        let intent = self.draft(EntryKind::Intent, &act, None, &openings)?;
         let done = self.draft(EntryKind::Outcome, &act, Some((0, Outcome::Done)), &BTreeMap::new())?;
         // One transaction: what follows is reading, which cannot come between the two.
-        let written = self.catalog.commit(|tx| {
-            let intent = tx.append(draft, Some(&sealed), Vec::new())?;
-            let (mut draft, sealed) = done;
-            draft.of = Some(intent);
-            tx.append(draft, Some(&sealed), Vec::new()).map(drop)
-        });
-        written.map_err(|error: CatalogError| catalog_error(&error))
+        let index = self.catalog.record_closed(intent, done).map_err(|error| catalog_error(&error))?;
+        self.follow(index)
     }
 
     /// Decides before anything is looked up: whoever may not do this learns nothing of what is there, and that they tried
@@ -327,8 +322,8 @@ impl Vault<'_> {
                 return Err(EngineError::Asked { request: Box::new(self.ask_for(&act, needed)?) });
             }
             let openings = intent_openings(&act, &decisions)?;
-            self.record(EntryKind::Denial, &act, None, &openings)?;
-            self.hold()?;
+            let index = self.record(EntryKind::Denial, &act, None, &openings)?;
+            self.hold(index)?;
             return Err(match needed {
                 Some(needed) => self.unapproved(&act, needed),
                 None => refusal(&act, &decisions),
@@ -366,8 +361,8 @@ impl Vault<'_> {
             ("subject".to_owned(), json!(subject)),
             ("policy".to_owned(), json!({"reasons": [{"says": says}]})),
         ]);
-        self.record(EntryKind::Denial, &act, None, &openings)?;
-        self.hold()
+        let index = self.record(EntryKind::Denial, &act, None, &openings)?;
+        self.hold(index)
     }
 
     /// What policies are asked about one resource of `act`.
@@ -388,9 +383,8 @@ impl Vault<'_> {
         closes: Option<(u64, Outcome)>,
         openings: &BTreeMap<String, Value>,
     ) -> Result<u64, EngineError> {
-        let (draft, sealed) = self.draft(kind, act, closes, openings)?;
-        let appended = self.catalog.commit(|tx| tx.append(draft, Some(&sealed), Vec::new()));
-        appended.map_err(|error: CatalogError| catalog_error(&error))
+        let record = self.draft(kind, act, closes, openings)?;
+        self.catalog.record(record).map_err(|error| catalog_error(&error))
     }
 
     /// An entry with salted commitments to `openings`, and the openings sealed.
@@ -400,23 +394,19 @@ impl Vault<'_> {
         act: &Act,
         closes: Option<(u64, Outcome)>,
         openings: &BTreeMap<String, Value>,
-    ) -> Result<(Draft, Vec<u8>), EngineError> {
+    ) -> Result<Record, EngineError> {
         let entropy = &mut SystemEntropy::new();
-        let mut commits = BTreeMap::new();
-        let mut salted = BTreeMap::new();
+        let mut salted = Salted::default();
         let Caller { key, address, .. } = &self.caller;
         let from = (key.is_some() || address.is_some())
-            .then(|| ("from".to_owned(), json!({"key": key.map(|key| key.to_string()), "address": address})));
-        let from = BTreeMap::from_iter(from);
-        for (name, value) in openings.iter().chain(&from) {
-            let salt: [u8; 32] = entropy::bytes(entropy);
-            let opening = Opening { salt: hex(&salt), value: value.clone() };
-            let commitment = opening.commitment().map_err(|error| EngineError::incomplete("trail entry", error))?;
-            commits.insert(name.clone(), commitment);
-            salted.insert(name.clone(), opening);
+            .then(|| json!({"key": key.map(|key| key.to_string()), "address": address}));
+        let from = from.iter().map(|from| (FROM, from));
+        for (name, value) in openings.iter().map(|(name, value)| (name.as_str(), value)).chain(from) {
+            let put = salted.put(name, entropy::bytes(entropy), value);
+            put.map_err(|error| EngineError::incomplete("trail entry", error))?;
         }
-        let sealed = seal::seal_blob(&self.keys.detail, entropy, OPENINGS_CONTEXT, &canonical(&salted)?)
-            .map_err(|error| EngineError::incomplete("trail entry", error))?;
+        let opened = salted.openings().map_err(|error| EngineError::incomplete("trail entry", error))?;
+        let sealed = self.seal_openings(&opened)?;
         let draft = Draft {
             vault: self.id().to_string(),
             time: (self.settings.now)(),
@@ -425,32 +415,46 @@ impl Vault<'_> {
             actor: self.caller.person.id.clone(),
             of: closes.map(|(intent, _)| intent),
             outcome: closes.map(|(_, outcome)| outcome),
-            commits,
+            commits: salted.commits(),
         };
-        Ok((draft, sealed))
+        Ok(Record { draft, openings: Some(sealed) })
     }
 
-    fn record_failure(&self, act: &Act, intent: u64, salvage: Salvage, error: &EngineError) -> Result<(), EngineError> {
+    /// Seals the canonical form of an entry's openings.
+    pub(crate) fn seal_openings(&self, opened: &[u8]) -> Result<Vec<u8>, EngineError> {
+        seal::seal_blob(&self.keys.detail, &mut SystemEntropy::new(), OPENINGS_CONTEXT, opened)
+            .map_err(|error| EngineError::incomplete("trail entry", error))
+    }
+
+    fn record_failure(
+        &self,
+        act: &Act,
+        intent: u64,
+        salvage: Salvage,
+        error: &EngineError,
+    ) -> Result<u64, EngineError> {
         let Salvage { blobs, mut openings } = salvage;
         openings.insert("error".to_owned(), json!(error.to_string()));
-        let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Failed)), &openings)?;
+        let Record { draft, openings } =
+            self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Failed)), &openings)?;
         let blobs = self.seal_blobs(blobs)?;
         let appended = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, CatalogError> {
             put_blobs(tx, &blobs)?;
-            tx.append(draft, Some(&entry), Vec::new())
+            tx.append(draft, openings.as_deref(), Vec::new())
         });
-        appended.map(|_| ()).map_err(|error| catalog_error(&error))
+        appended.map_err(|error| catalog_error(&error))
     }
 
     /// One transaction: keys, blobs, rows, outcome.
     fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
-        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, rows: others, requests } =
+        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, requests, erased, .. } =
             effect;
+        let others = effect.rows;
         openings.insert("subject".to_owned(), json!(act.subject));
         if matches!(act.action, Action::Admit | Action::Release) {
             openings.insert(DECIDED.to_owned(), json!(self.decided(act)));
         }
-        let (draft, entry) = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
+        let entry = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
         let blobs = self.seal_blobs(blobs)?;
@@ -471,6 +475,9 @@ impl Vault<'_> {
             put_blobs(tx, &blobs)?;
             let index = tx.next_index();
             let mut rows = others;
+            if !erased.is_empty() {
+                rows.push(tx.erase(&erased)?);
+            }
             for change in requests {
                 rows.push(self.changed_request(tx, change, index)?);
             }
@@ -480,7 +487,7 @@ impl Vault<'_> {
             for name in &removed {
                 rows.push(RowChange { table: Table::Ref, key: self.row_key(name), value: None });
             }
-            let index = tx.append(draft, Some(&entry), rows)?;
+            let index = tx.append(entry.draft, entry.openings.as_deref(), rows)?;
             self.queue(tx, index, &filed, &moves)?;
             Ok(index)
         });
@@ -627,51 +634,6 @@ impl Vault<'_> {
         Ok(openings)
     }
 
-    /// Compares the trail's end with its signatures and with the checkpoint that this user holds.
-    pub(crate) fn check_held(&self) -> Result<(), EngineError> {
-        let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
-        let verdict = self
-            .catalog
-            .verify_head(&|note| self.root.verify_checkpoint(note), held.as_ref())
-            .map_err(|error| catalog_error(&error))?;
-        crate::trail::as_error(&verdict)
-    }
-
-    /// Holds the newest checkpoint in the user's configuration.
-    pub(crate) fn hold(&self) -> Result<(), EngineError> {
-        // Threads of this process one after the other: each proof reads the whole trail.
-        let _turn = self.desk.turn();
-        for _ in 0..HOLD_RACES_MAX {
-            let held = self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))?;
-            match self.advance_to_newest(held.as_ref())? {
-                Ok(()) | Err(PinError::OlderCheckpoint { .. }) => return Ok(()),
-                // Another process has advanced it between the proof and its check: that was a proof from elsewhere.
-                Err(PinError::Inconsistent { .. })
-                    if self.pins.checkpoint(self.id()).map_err(|error| pin_error(&error))? != held => {}
-                Err(error) => return Err(pin_error(&error)),
-            }
-        }
-        // Whoever was quicker each time holds one that is at least as new.
-        Ok(())
-    }
-
-    fn advance_to_newest(&self, held: Option<&Checkpoint>) -> Result<Result<(), PinError>, EngineError> {
-        let newest =
-            self.catalog.read(|view| view.newest_note()).map_err(|error: CatalogError| catalog_error(&error))?;
-        let Some(note) = newest else { return Ok(Ok(())) };
-        let size =
-            self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?.size;
-        let proof = match held {
-            Some(held) if held.size < size && held.size > 0 => {
-                self.catalog.prove_consistency(held.size, size).map_err(|error| catalog_error(&error))?
-            }
-            // Another process of the same user was quicker.
-            Some(held) if held.size > size => return Ok(Ok(())),
-            _ => Vec::new(),
-        };
-        Ok(self.pins.advance(self.id(), note.as_bytes(), &proof).map(drop))
-    }
-
     /// Puts right what a crash left. Called while no other process has the vault open.
     pub(crate) fn recover(&self) -> Result<(), EngineError> {
         ringfence_sandbox::sweep_stale().map_err(EngineError::io("folders of killed runs"))?;
@@ -700,7 +662,7 @@ impl Vault<'_> {
                 open.entry.action, open.index
             ));
         }
-        self.hold()
+        self.hold_newest()
     }
 
     /// Removes stored files that no row names, and destroys the keys of packs that nothing needs.

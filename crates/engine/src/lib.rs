@@ -31,6 +31,7 @@ pub mod doctor;
 pub mod drill;
 mod error;
 pub mod files;
+mod held;
 pub mod history;
 mod keep;
 mod look;

@@ -1,7 +1,7 @@
 //! Several people in one vault: who they are, how they come in, what holds while they are in.
 //!
 //! * [`Caller`]: who acts, as each request brings it; [`crate::Vault::acting`] puts the vault into their hands.
-//! * `people`: invited, given roles, disabled; `enrol`: their passkeys, passwords, apps and recovery codes;
+//! * `people`: invited, given roles, disabled; `erase`: what is known of them erased; `enrol`: their passkeys, passwords, apps and recovery codes;
 //! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `device`: a command line, let
 //!   in by somebody who is in; `federated`: in through another provider; `session`, `token`: what
 //!   proves it afterwards, and how it ends.
@@ -21,6 +21,7 @@ mod can;
 pub(crate) mod desk;
 mod device;
 mod enrol;
+mod erase;
 mod federated;
 pub mod glass;
 mod login;
@@ -44,6 +45,7 @@ pub(crate) use desk::TeamDesk;
 pub use desk::{FRESH_MS, HASHES_AT_ONCE};
 pub use device::{DEVICE_LIFE_MS, DEVICE_POLL_S, DeviceAnswer, DeviceAsk, DeviceOffer};
 pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
+pub use erase::Erased;
 pub use federated::{Departure, LOGIN_FILE, ProviderName};
 pub use glass::{GLASS_LIFE_MS, GlassView};
 pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};

@@ -37,6 +37,7 @@ use crate::{
     alerts::Desk,
     bundle::{canonical, sync_folder, write_synced},
     error::EngineError,
+    held::Held,
     settings::{Asked, Settings},
     team::{Caller, TeamDesk},
 };
@@ -60,6 +61,7 @@ pub struct Core {
     pub(crate) store: Store,
     pub(crate) keys: Keys,
     pub(crate) desk: Desk,
+    pub(crate) held: Held,
     pub(crate) team: TeamDesk,
     /// The newest epoch of the trust root, and the policies that hold now.
     current: RwLock<Current>,
@@ -221,6 +223,7 @@ impl<'s> Vault<'s> {
             store,
             keys: opened.keys,
             desk: Desk::default(),
+            held: Held::default(),
             team: TeamDesk::default(),
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),

@@ -9,8 +9,8 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    canon::{CborError, Value, from_cbor, to_cbor},
-    digest::{Digest, Hasher},
+    canon::{CanonError, CborError, Value, from_cbor, to_canonical, to_cbor, value_to_canonical},
+    digest::{Digest, Hasher, hex},
     time::Timestamp,
 };
 
@@ -251,14 +251,68 @@ pub struct Opening {
 
 impl Opening {
     /// The commitment that this opens.
-    pub fn commitment(&self) -> Result<Digest, crate::canon::CanonError> {
-        let mut hasher = Hasher::new();
-        hasher.update(b"ringfence.commit/1");
-        // The salt's length is in front, so that salt and value cannot trade bytes.
-        hasher.update(&(self.salt.len() as u64).to_be_bytes());
-        hasher.update(self.salt.as_bytes());
-        hasher.update(&crate::canon::to_canonical(&self.value)?);
-        Ok(hasher.finish())
+    pub fn commitment(&self) -> Result<Digest, CanonError> {
+        Ok(commitment(&self.salt, &value_to_canonical(&self.value)?))
+    }
+}
+
+fn commitment(salt: &str, canonical: &[u8]) -> Digest {
+    let mut hasher = Hasher::new();
+    hasher.update(b"ringfence.commit/1");
+    // The salt's length is in front, so that salt and value cannot trade bytes.
+    hasher.update(&(salt.len() as u64).to_be_bytes());
+    hasher.update(salt.as_bytes());
+    hasher.update(canonical);
+    hasher.finish()
+}
+
+/// Values on their way into an entry: each is encoded once, for its commitment and for the openings.
+#[derive(Debug, Default)]
+pub struct Salted {
+    fields: BTreeMap<String, (String, Vec<u8>)>,
+}
+
+impl Salted {
+    /// Adds a value under a name, salted with 32 random bytes. The last one of a name counts.
+    pub fn put(&mut self, name: &str, salt: [u8; 32], value: &serde_json::Value) -> Result<(), CanonError> {
+        self.fields.insert(name.to_owned(), (hex(&salt), value_to_canonical(value)?));
+        Ok(())
+    }
+
+    /// Adds a value with the salt that it has.
+    pub fn keep(&mut self, name: &str, opening: &Opening) -> Result<(), CanonError> {
+        self.fields.insert(name.to_owned(), (opening.salt.clone(), value_to_canonical(&opening.value)?));
+        Ok(())
+    }
+
+    /// The commitments, by name.
+    pub fn commits(&self) -> BTreeMap<String, Digest> {
+        self.fields.iter().map(|(name, (salt, value))| (name.clone(), commitment(salt, value))).collect()
+    }
+
+    /// The RFC 8785 form of the [`Opening`]s by name.
+    pub fn openings(&self) -> Result<Vec<u8>, CanonError> {
+        // Of ASCII names the order of bytes is that of UTF-16 code units; ours are.
+        if !self.fields.keys().all(|name| name.is_ascii()) {
+            let opening = |(name, (salt, value)): (&String, &(String, Vec<u8>))| {
+                Ok((name.clone(), Opening { salt: salt.clone(), value: serde_json::from_slice(value)? }))
+            };
+            return to_canonical(&self.fields.iter().map(opening).collect::<Result<BTreeMap<_, _>, CanonError>>()?);
+        }
+        let mut out = vec![b'{'];
+        for (number, (name, (salt, value))) in self.fields.iter().enumerate() {
+            if number > 0 {
+                out.push(b',');
+            }
+            serde_json::to_writer(&mut out, name)?;
+            out.extend_from_slice(b":{\"salt\":");
+            serde_json::to_writer(&mut out, salt)?;
+            out.extend_from_slice(b",\"value\":");
+            out.extend_from_slice(value);
+            out.push(b'}');
+        }
+        out.push(b'}');
+        Ok(out)
     }
 }
 

@@ -7,5 +7,6 @@ mod crash;
 mod file;
 mod ledger;
 mod outbox;
+mod record;
 mod tamper;
 mod world;

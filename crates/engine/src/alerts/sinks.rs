@@ -48,16 +48,9 @@ pub(crate) struct Desk {
     /// How often somebody raised; whoever delivers waits for it to change.
     raised: Mutex<u64>,
     news: Condvar,
-    /// Whose turn it is to hold the newest checkpoint.
-    holding: Mutex<()>,
 }
 
 impl Desk {
-    /// Waits for one's turn to hold the newest checkpoint.
-    pub(crate) fn turn(&self) -> MutexGuard<'_, ()> {
-        lock(&self.holding)
-    }
-
     /// Something waits to be delivered.
     pub(crate) fn wake(&self) {
         *lock(&self.raised) += 1;

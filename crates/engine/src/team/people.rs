@@ -222,7 +222,7 @@ impl Vault<'_> {
     }
 
     /// The row of whom the caller wants to change, once it is clear that they may change people at all.
-    fn appointee(&self, who: &PersonId) -> Result<PersonRow, EngineError> {
+    pub(super) fn appointee(&self, who: &PersonId) -> Result<PersonRow, EngineError> {
         let row = self.someone(who);
         let (about, subject) =
             row.as_ref().map_or((NOBODY, "an unknown person"), |row| (row.id.as_str(), row.name.as_str()));
@@ -248,7 +248,7 @@ impl Vault<'_> {
         effect.rows.len() - before
     }
 
-    fn appointment(&self, what: &str, row: &PersonRow, detail: serde_json::Value) -> Act {
+    pub(super) fn appointment(&self, what: &str, row: &PersonRow, detail: serde_json::Value) -> Act {
         Act {
             action: Action::Appoint,
             resources: vec![Resource::Vault],

@@ -457,21 +457,21 @@ impl Vault<'_> {
             reach: Reach::Inside,
         };
         let told = [("subject".to_owned(), json!(using.subject)), ("request".to_owned(), using.request.clone())].into();
-        let (opening, opened) = self.draft(EntryKind::Intent, &using, None, &told)?;
+        let opening = self.draft(EntryKind::Intent, &using, None, &told)?;
         // Which intent it closes is known once that has its place.
-        let (mut closing, closed) = self.draft(EntryKind::Outcome, &using, Some((PENDING, Outcome::Done)), &told)?;
-        let (intent, sealed) = self.draft(EntryKind::Intent, act, None, openings)?;
+        let mut closing = self.draft(EntryKind::Outcome, &using, Some((PENDING, Outcome::Done)), &told)?;
+        let intent = self.draft(EntryKind::Intent, act, None, openings)?;
         let at = (self.settings.now)();
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
-            let first = tx.append(opening, Some(&opened), Vec::new())?;
+            let first = tx.append(opening.draft, opening.openings.as_deref(), Vec::new())?;
             // The use is two entries; the intent that it is for comes right behind them.
             let entry = first + 2;
             let after = RequestRow { standing: RequestStanding::Used { at, entry }, ..row.clone() };
             let change = RequestChange { before: Some(row.clone()), after: Some(after) };
             let changed = self.changed_request(tx, change, first + 1)?;
-            closing.of = Some(first);
-            tx.append(closing, Some(&closed), vec![changed])?;
-            Ok(tx.append(intent, Some(&sealed), Vec::new())?)
+            closing.draft.of = Some(first);
+            tx.append(closing.draft, closing.openings.as_deref(), vec![changed])?;
+            Ok(tx.append(intent.draft, intent.openings.as_deref(), Vec::new())?)
         });
         self.team.forget();
         index.map_err(Failure::into_engine)

@@ -4,6 +4,8 @@
 mod alerts;
 mod approval;
 mod delivery;
+mod erase;
+mod held;
 mod oidc;
 mod team;
 mod totp;

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use proptest::prelude::*;
 use ringfence_schema::{
     Digest, Timestamp,
-    canon::{CborError, Value, from_canonical, from_cbor, to_canonical, to_cbor},
+    canon::{CborError, Value, from_canonical, from_cbor, to_canonical, to_cbor, value_to_canonical},
     digest::from_hex,
-    trail::{Change, Entry, EntryKind, LeafError, Opening, Outcome, state_root},
+    trail::{Change, Entry, EntryKind, LeafError, Opening, Outcome, Salted, state_root},
 };
 
 #[test]
@@ -160,5 +160,44 @@ proptest! {
         if let Ok(entry) = Entry::from_leaf(&bytes) {
             prop_assert_eq!(entry.to_leaf().unwrap(), bytes);
         }
+    }
+}
+
+fn json() -> impl Strategy<Value = serde_json::Value> {
+    let leaf = prop_oneof![
+        Just(serde_json::Value::Null),
+        any::<bool>().prop_map(Into::into),
+        any::<i64>().prop_map(Into::into),
+        any::<u64>().prop_map(Into::into),
+        (-10_000..10_000i64).prop_map(Into::into),
+        any::<f64>().prop_map(Into::into),
+        ".*".prop_map(Into::into),
+    ];
+    leaf.prop_recursive(4, 40, 6, |inner| {
+        prop_oneof![
+            prop::collection::vec(inner.clone(), 0..6).prop_map(Into::into),
+            prop::collection::hash_map("[a-c]{0,2}|.{0,3}", inner, 0..6)
+                .prop_map(|map| serde_json::Value::Object(map.into_iter().collect())),
+        ]
+    })
+}
+
+proptest! {
+    #[test]
+    fn the_quick_way_writes_the_same_json(value in json()) {
+        prop_assert_eq!(value_to_canonical(&value).unwrap(), to_canonical(&value).unwrap());
+    }
+
+    #[test]
+    fn salted_values_are_openings(fields in prop::collection::btree_map("[a-c]{0,2}|.{0,3}", (any::<[u8; 32]>(), json()), 0..4)) {
+        let mut salted = Salted::default();
+        let mut openings = BTreeMap::new();
+        for (name, (salt, value)) in fields {
+            salted.put(&name, salt, &value).unwrap();
+            openings.insert(name, Opening { salt: ringfence_schema::digest::hex(&salt), value });
+        }
+        prop_assert_eq!(salted.openings().unwrap(), to_canonical(&openings).unwrap());
+        let commits: BTreeMap<_, _> = openings.iter().map(|(name, opening)| (name.clone(), opening.commitment().unwrap())).collect();
+        prop_assert_eq!(salted.commits(), commits);
     }
 }
