@@ -84,6 +84,14 @@ const BENCHES: &[Bench] = &[
         ratios: &[],
     },
     Bench {
+        name: "reads",
+        what: "the check of a token, recorded and authorised reads, and refusals that are held, through the engine",
+        examples: ("ringfence-engine", &["read_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[],
+    },
+    Bench {
         name: "access",
         what: "one authorisation with its reasons and digests, among 10 to 10,000 policies",
         examples: ("ringfence-access", &["access_bench"]),
@@ -163,12 +171,16 @@ const BENCHES: &[Bench] = &[
 pub(crate) fn run(names: &[&str]) -> Result<()> {
     if names.is_empty() {
         let known: Vec<&str> = BENCHES.iter().map(|bench| bench.name).collect();
-        bail!("name one or more of {}, scan-sets, crash", known.join(", "));
+        bail!("name one or more of {}, scan-sets, crash, faults", known.join(", "));
     }
     for name in names {
         match *name {
             "crash" => {
                 crash()?;
+                continue;
+            }
+            "faults" => {
+                faults()?;
                 continue;
             }
             "scan-sets" => {
@@ -247,6 +259,30 @@ fn crash() -> Result<()> {
     write_section(
         "crash",
         &format!("Kills the whole program at seeded moments of a plan.\n\n```\n{}\n```\n", lines.join("\n")),
+    )
+}
+
+/// Kills writers of the trail at system calls, and lets these fail, 10,000 times; checks what each one leaves.
+fn faults() -> Result<()> {
+    let count = env::var("RINGFENCE_FAULTS").unwrap_or_else(|_| "10000".into());
+    let output = Command::new(env!("CARGO"))
+        .args(["test", "--release", "--locked", "--package", "ringfence-catalog", "--test", "it"])
+        .args(["faults::campaign", "--", "--exact", "--ignored", "--nocapture"])
+        .env("RINGFENCE_FAULTS", &count)
+        .current_dir(root())
+        .output()?;
+    let text = String::from_utf8_lossy(&output.stdout);
+    print!("{text}");
+    if !output.status.success() {
+        bail!("faults did harm:\n{}", String::from_utf8_lossy(&output.stderr));
+    }
+    let lines: Vec<&str> = text.lines().filter(|line| line.starts_with("faults:")).collect();
+    write_section(
+        "faults",
+        &format!(
+            "Kills a writer of the trail at seeded system calls, or lets them fail, and checks what is left.\n\n```\n{}\n```\n",
+            lines.join("\n")
+        ),
     )
 }
 

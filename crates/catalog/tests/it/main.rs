@@ -4,6 +4,7 @@
 
 mod commit;
 mod crash;
+mod faults;
 mod file;
 mod ledger;
 mod outbox;

@@ -152,8 +152,8 @@ fn a_vault_from_before_there_were_sinks_opens_and_gets_queues() {
     world.sinks(&webhook("ops", 9));
     let settings = world.settings();
     drop(init(&settings));
-    let old = "DROP TABLE refused; DROP TABLE aside; DROP TABLE outbox; DROP TABLE sink; DROP TABLE alert; \
-        PRAGMA user_version = 1;";
+    let old = "DROP TABLE subtree; DROP TABLE aside; DROP TABLE refused; DROP TABLE outbox; DROP TABLE sink; \
+               DROP TABLE alert; PRAGMA user_version = 1;";
     Connection::open(world.catalog()).unwrap().execute_batch(old).unwrap();
     intact(&world);
     let vault = Vault::open(&settings).unwrap();
