@@ -151,16 +151,22 @@ impl Queue {
             taken.answer(&Ok(()));
             return;
         }
+        let mut panicked = None;
         for entries in handed {
             let written = writer.run(|tx| match entries {
                 Handed::One(record) => tx.append(record.draft, record.openings.as_deref(), Vec::new()),
                 Handed::Pair(intent, outcome) => tx.append_closed(intent, outcome),
             });
-            // Only our own code runs in there.
-            taken.results.push(written.unwrap_or_else(|panic| resume_unwind(panic)));
+            taken.results.push(written.unwrap_or_else(|panic| {
+                panicked = Some(panic);
+                Err(unanswered())
+            }));
         }
         writer.hold_until_settled(taken);
         self.leave(writer);
+        if let Some(panic) = panicked {
+            resume_unwind(panic);
+        }
     }
 
     /// Waits for the writer.

@@ -10,7 +10,7 @@
 //! is proven at the start, and the catalog builds upon nothing that does not continue what it built upon before. So what
 //! is held may be behind after a crash, and never beside the trail.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard, PoisonError, TryLockError};
 
 use ringfence_catalog::CatalogError;
 use ringfence_trust::{
@@ -66,7 +66,11 @@ impl Vault<'_> {
 
     /// Holds the newest checkpoint if entry `index` is too far ahead of what is held, and nobody else is about to.
     pub(crate) fn follow(&self, index: u64) -> Result<(), EngineError> {
-        let Ok(mut known) = self.held.0.try_lock() else { return Ok(()) };
+        let mut known = match self.held.0.try_lock() {
+            Ok(known) => known,
+            Err(TryLockError::Poisoned(left)) => left.into_inner(),
+            Err(TryLockError::WouldBlock) => return Ok(()),
+        };
         let behind = index.saturating_sub(known.as_ref().map_or(0, |known| known.size));
         if behind < BEHIND_MAX { Ok(()) } else { self.advance(&mut known) }
     }

@@ -35,6 +35,8 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Appoint, Post, "/api/v1/people/{who}/disable", "shuts somebody out, at once", disable)
             .takes_json(because),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/enable", "lets somebody in again", enable),
+        Route::acting(Appoint, Post, "/api/v1/people/{who}/erase", "erases what is known of somebody, for good", erase)
+            .takes_json(because),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/reset", "takes all factors away and invites anew", reset)
             .takes_json(because),
     ]
@@ -106,6 +108,17 @@ async fn enable(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<Stri
     let who = PersonId::from(who.as_str());
     let person = app.work(seat.into_principal(), move |vault, _| vault.enable(&who)).await?;
     Ok(Json(json!({"person": person})).into_response())
+}
+
+async fn erase(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(who): Path<String>,
+    Json(why): Json<Because>,
+) -> Answer {
+    let who = PersonId::from(who.as_str());
+    let erased = app.work(seat.into_principal(), move |vault, _| vault.erase_person(&who, &why.reason)).await?;
+    Ok(Json(erased).into_response())
 }
 
 async fn reset(

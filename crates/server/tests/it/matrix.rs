@@ -75,6 +75,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("PUT", "/api/v1/people/{who}/roles", "/api/v1/people/p-0000000000000000/roles", r#"{"roles": []}"#),
     ("POST", "/api/v1/people/{who}/disable", "/api/v1/people/<vic>/disable", r#"{"reason": "left"}"#),
     ("POST", "/api/v1/people/{who}/enable", "/api/v1/people/<vic>/enable", ""),
+    ("POST", "/api/v1/people/{who}/erase", "/api/v1/people/<vic>/erase", r#"{"reason": "asked for it"}"#),
     ("POST", "/api/v1/people/{who}/reset", "/api/v1/people/<vic>/reset", r#"{"reason": "lost"}"#),
     ("GET", "/api/v1/artifacts", "", ""),
     ("GET", "/api/v1/artifacts/{kind}/{name}/{version}", "/api/v1/artifacts/model/none/1", ""),
