@@ -1,8 +1,8 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
+pub(crate) mod people;
 pub(crate) mod team;
 pub(crate) mod trail;
-pub(crate) mod user;
 pub(crate) mod watch;
 pub(crate) mod witness;
 
@@ -26,6 +26,9 @@ pub(crate) struct Cli {
     /// The vault's folder [default: $XDG_DATA_HOME/ringfence]
     #[arg(long, global = true, env = "RINGFENCE_VAULT", hide_env_values = true, value_name = "DIR")]
     pub(crate) vault: Option<PathBuf>,
+    /// Work in the vault of this server instead: https://HOST:PORT
+    #[arg(long, global = true, env = "RINGFENCE_SERVER", hide_env_values = true, value_name = "URL")]
+    pub(crate) server: Option<String>,
     /// How results are written to standard output
     #[arg(long, global = true, value_enum, default_value_t = Format::Human)]
     pub(crate) format: Format,
@@ -42,7 +45,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
-    ("People", &["user"]),
+    ("People", &["login", "logout", "user", "token"]),
     ("Operate", &["trail", "witness", "drill", "serve", "doctor", "completions"]),
 ];
 
@@ -174,14 +177,30 @@ pub(crate) enum Command {
     /// Release a tested checkpoint as a bundle that others can verify offline
     #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
     Release(ReleaseArgs),
-    /// Say who is in the vault, and who may do what, and why
+    /// Log in to a server, confirmed in a browser; pins its vault's trust root
     #[command(
-        after_help = "Examples:\n  ringfence user ls\n  ringfence user can owner export model/net@released --why\n  ringfence user can ben release checkpoint/net@1 --login mfa --stepped-up --why"
+        after_help = "Examples:\n  ringfence login --server https://vault.example.org:8443\n  ringfence login --server https://localhost:8443 --authority ~/.config/ringfence/tls/authority.pem\n  RINGFENCE_SERVER=https://vault.example.org ringfence login --token token.txt"
+    )]
+    Login(people::LoginArgs),
+    /// End the session at a server and forget it here
+    Logout,
+    /// Make, list and revoke tokens for scripts and programs
+    #[command(
+        after_help = "Examples:\n  ringfence token make \"nightly audit\" --scope read,verify --days 30\n  ringfence token ls"
+    )]
+    Token {
+        /// What to do
+        #[command(subcommand)]
+        action: people::TokenAction,
+    },
+    /// Say who is in the vault and who may do what, and why; invite, change, shut out and reset people
+    #[command(
+        after_help = "Examples:\n  ringfence user ls\n  ringfence user can ben release checkpoint/net@1 --login mfa --stepped-up --why\n  ringfence user add ben --display \"Ben Okafor\" --role researcher\n  ringfence user disable ben --reason \"left the team\""
     )]
     User {
         /// What to do
         #[command(subcommand)]
-        action: user::UserAction,
+        action: people::UserAction,
     },
     /// Read, verify, copy and export the trail of every decision and effect, and show it to witnesses
     #[command(

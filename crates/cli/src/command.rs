@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use ringfence_engine::{EngineError, ExitClass, Settings};
+use ringfence_engine::{EngineError, ExitClass, Settings, Vault};
 
 use crate::{
     args::{
@@ -17,12 +17,14 @@ use crate::{
 
 mod drill;
 mod files;
+mod login;
+mod people;
+mod remote;
 mod run;
 mod serve;
 mod show;
 mod supply;
 mod trail;
-mod user;
 mod vault;
 mod watch;
 mod witness;
@@ -34,6 +36,11 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
     }
     if cli.format == Format::Sarif && !matches!(cli.command, Some(Command::Scan(_) | Command::Screen(_))) {
         return Err(EngineError::Usage { what: "`--format sarif` is for findings: `scan` and `screen`".into() });
+    }
+    let place = cli.server.is_some().then(|| remote::place(cli.command.as_ref()));
+    if let Some(remote::Place::Nowhere(what)) = place {
+        let what = format!("{what} does not work on a server; without `--server` it works in this machine's vault");
+        return Err(EngineError::Usage { what });
     }
     if let Some(Command::Serve(args)) = &cli.command {
         return serve::serve(lasting(&cli, printer)?, printer, args);
@@ -51,7 +58,11 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         reach: &reach,
         progress: &progress,
     };
+    let server = cli.server.as_deref();
     let Some(command) = cli.command else { return alone(&settings, printer) };
+    if let (Some(remote::Place::There), Some(server)) = (place, server) {
+        return remote::execute(&settings, printer, server, &command);
+    }
     match command {
         Command::Scan(args) if args.admitted => supply::rescan(&settings, printer, &args),
         Command::Scan(args) if args.weights => supply::weights(&settings, printer, &args),
@@ -71,11 +82,16 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Run(args) => run::run(&settings, printer, &args),
         Command::Show(args) => show::show(&settings, printer, &args),
         Command::Verify(args) => trail::verify(&settings, printer, &args),
-        Command::User { action } => user::user(&settings, printer, &action),
         Command::Trail { action } => trail::trail(&settings, printer, &action),
         Command::Witness { action } => witness::witness(printer, &action),
         Command::Watch(args) => watch::watch(&settings, printer, &args),
         Command::Drill { action } => drill::drill(&settings, printer, &action),
+        Command::Login(args) => login::login(&settings, printer, server, &args),
+        Command::Logout => login::logout(&settings, printer, server),
+        Command::User { action } => people::user(&people::Desk::Here(&Vault::open(&settings)?), printer, &action),
+        Command::Token { action } => {
+            people::token(&people::Desk::Here(&Vault::open(&settings)?), printer, &action).map(|()| ExitClass::Done)
+        }
         Command::Stop(args) => watch::stop(&settings, printer, &args),
         // Dealt with above: its settings outlive this function.
         Command::Serve(_) => Ok(ExitClass::Usage),

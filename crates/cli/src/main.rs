@@ -21,6 +21,7 @@ mod hint;
 mod output;
 mod place;
 mod progress;
+mod session;
 
 fn main() -> ExitCode {
     // A broken assumption of our own stops the program, in the words and with the exit code of every other failure.

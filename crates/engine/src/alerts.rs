@@ -121,7 +121,7 @@ pub struct Acknowledgement {
 }
 
 /// An alert as people see it.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ShownAlert {
     /// The alert.
     #[serde(flatten)]
@@ -131,7 +131,7 @@ pub struct ShownAlert {
     /// How it stands.
     pub state: AlertState,
     /// The last acknowledgement, also if its time is over.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub acknowledged: Option<Acknowledgement>,
 }
 

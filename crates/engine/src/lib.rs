@@ -8,6 +8,7 @@
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
 //! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
+//! * [`held`]: what a client holds of another machine's vault: its trust root, its newest checkpoint.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
 //! * [`drill`]: known bad jobs, run on purpose.
@@ -23,6 +24,7 @@
 
 mod act;
 mod admit;
+pub mod afar;
 pub mod alerts;
 mod bom;
 pub mod bundle;

@@ -9,7 +9,7 @@ use ringfence_schema::{
     report::{AttackReport, ScanReport, ScreenReport},
 };
 use ringfence_trust::checkpoint::Checkpoint;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
@@ -18,7 +18,7 @@ use crate::{
 };
 
 /// A signed statement with its place in the trail.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ShownEvidence {
     /// What kind of statement.
     pub kind: EvidenceKind,
@@ -27,7 +27,7 @@ pub struct ShownEvidence {
     /// SHA-256 of the envelope.
     pub envelope: Digest,
     /// SHA-256 of the full report; absent for provenance.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<Digest>,
     /// What it says.
     pub statement: Statement,

@@ -27,7 +27,7 @@ use ringfence_trust::{
     keys::KeyRole,
     root::TrustRoot,
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
@@ -45,7 +45,7 @@ pub use witness::{AskedWitness, Said, Witnessing, witness};
 use cosigned::{Counted, Quorum};
 
 /// An entry as people see it.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct ShownEntry {
     /// Its place in the trail.
     pub index: u64,
@@ -55,10 +55,10 @@ pub struct ShownEntry {
     /// SHA-256 of the leaf's bytes.
     pub leaf: Digest,
     /// What its commitments stand for.
-    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub openings: BTreeMap<String, Opening>,
     /// What the intent is about that the entry closes, where its own openings do not say it.
-    #[serde(skip)]
+    #[serde(default, rename = "subject", skip_serializing)]
     about: String,
 }
 

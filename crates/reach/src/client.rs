@@ -6,9 +6,10 @@
 //! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
 //!
 //! [`Client::post`] sends something to a sink, [`Client::exchange`] to a witness, [`Client::converse`] talks to a login
-//! provider: once, following nothing.
+//! provider, [`Client::say`] to a Ringfence server: once, following nothing.
 //!
-//! What must stay true: `GET`, and `POST` to sinks, witnesses and login providers alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
+//! What must stay true: `GET`, `POST` to sinks, witnesses and login providers, and other methods to a server of the user's
+//! alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
 //! and every length has a limit.
 
 pub(crate) mod address_check;
@@ -23,11 +24,11 @@ use std::{
 };
 
 use ringfence_schema::{Timestamp, finding::printable};
-use rustls::crypto::aws_lc_rs;
+use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use ureq::{
-    Agent, BodyReader,
+    Agent, AsSendBody, BodyReader,
     config::AutoHeaderValue,
-    http::HeaderMap,
+    http::{HeaderMap, Request},
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
     unversioned::transport::DefaultConnector,
 };
@@ -131,6 +132,17 @@ pub(crate) struct Exchange<'a> {
     pub(crate) form: Option<&'a str>,
 }
 
+/// Something said to a server of the user's.
+pub(crate) struct Said<'a> {
+    pub(crate) method: &'static str,
+    pub(crate) url: &'a Url,
+    pub(crate) token: Option<&'a Secret>,
+    /// A JSON document.
+    pub(crate) body: Option<&'a [u8]>,
+    /// Milliseconds until the answer's headers are there.
+    pub(crate) answer_ms: u64,
+}
+
 /// The last hop's answer.
 pub(crate) struct Answer {
     pub(crate) status: u16,
@@ -180,11 +192,40 @@ impl Client {
         roots: &Roots,
         clock: Clock,
     ) -> Result<Self, ReachError> {
+        Self::trusting(egress, limits, proxy, root_certificates(roots)?, aws_lc_rs::default_provider(), clock)
+    }
+
+    /// A client for one server of the user's: TLS 1.3 alone, and where an `authority` is given (PEM), certificates below it
+    /// alone.
+    pub(crate) fn of_server(
+        egress: EgressPolicy,
+        limits: Limits,
+        authority: Option<&[u8]>,
+        clock: Clock,
+    ) -> Result<Self, ReachError> {
+        let roots = match authority {
+            Some(pem) => RootCerts::new_with_certs(&certificates_in(pem)?),
+            None => RootCerts::WebPki,
+        };
+        // Without a cipher suite for TLS 1.2 there is no TLS 1.2.
+        let mut provider = aws_lc_rs::default_provider();
+        provider.cipher_suites.retain(|suite| suite.tls13().is_some());
+        Self::trusting(egress, limits, None, roots, provider, clock)
+    }
+
+    fn trusting(
+        egress: EgressPolicy,
+        limits: Limits,
+        proxy: Option<&Proxy>,
+        roots: RootCerts,
+        provider: CryptoProvider,
+        clock: Clock,
+    ) -> Result<Self, ReachError> {
         let egress = Arc::new(egress);
         let tls = TlsConfig::builder()
             .provider(TlsProvider::Rustls)
-            .root_certs(root_certificates(roots)?)
-            .unversioned_rustls_crypto_provider(Arc::new(aws_lc_rs::default_provider()))
+            .root_certs(roots)
+            .unversioned_rustls_crypto_provider(Arc::new(provider))
             .build();
         let way = proxy.map(Proxy::parse).transpose()?;
         let config = Agent::config_builder()
@@ -394,6 +435,42 @@ impl Client {
         Ok(Answer { status, headers: parts.headers, url: url.clone(), body })
     }
 
+    /// Asks a server of the user's: one request, one whole answer whatever its status, nothing followed.
+    ///
+    /// # Errors
+    /// [`ReachError::TooLarge`] for an answer over `bytes_max`, and whatever the network brings.
+    pub(crate) fn say(&self, said: &Said<'_>, bytes_max: u64) -> Result<(u16, HeaderMap, Vec<u8>), ReachError> {
+        self.egress.admit(said.url)?;
+        let mut head = Request::builder()
+            .method(said.method)
+            .uri(said.url.to_text())
+            .header("accept", "application/json")
+            .header("accept-encoding", "identity")
+            .header("origin", said.url.origin());
+        if let Some(token) = said.token {
+            head = head.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        let wrong = |error: ureq::http::Error| ReachError::malformed(said.url, error.to_string());
+        let answered = match said.body {
+            Some(body) => {
+                let request = head.header("content-type", "application/json").body(body).map_err(wrong)?;
+                self.agent.run(self.patient(request, said.answer_ms))
+            }
+            None => self.agent.run(self.patient(head.body(()).map_err(wrong)?, said.answer_ms)),
+        };
+        let (parts, body) = answered.map_err(|error| translate(error, said.url))?.into_parts();
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let body = Body { reader, watch: Watch::new(&self.limits) };
+        let (status, url) = (parts.status.as_u16(), said.url.clone());
+        let bytes = Answer { status, headers: parts.headers.clone(), url, body }.read_all(bytes_max)?;
+        Ok((status, parts.headers, bytes))
+    }
+
+    fn patient<S: AsSendBody>(&self, request: Request<S>, answer_ms: u64) -> Request<S> {
+        let patience = Duration::from_millis(answer_ms);
+        self.agent.configure_request(request).timeout_recv_response(Some(patience)).build()
+    }
+
     fn busy(&self, headers: &HeaderMap, host: String, status: u16) -> ReachError {
         let now_s = header::text(headers, "date").and_then(header::date_s);
         let now_s = now_s.unwrap_or_else(|| (self.clock)().millis() / 1_000);
@@ -525,8 +602,13 @@ pub(crate) fn certificates(path: &Path) -> Result<Vec<Certificate<'static>>, Rea
     std::fs::File::open(path)
         .and_then(|file| file.take(ROOTS_BYTES_MAX).read_to_end(&mut pem))
         .map_err(|error| ReachError::Io { what: path.display().to_string(), error })?;
+    certificates_in(&pem)
+}
+
+/// The certificates in PEM text, at least one.
+pub(crate) fn certificates_in(pem: &[u8]) -> Result<Vec<Certificate<'static>>, ReachError> {
     let mut certificates = Vec::new();
-    for item in parse_pem(&pem) {
+    for item in parse_pem(pem) {
         match item {
             Ok(PemItem::Certificate(certificate)) => certificates.push(certificate),
             Ok(_) => {}

@@ -203,6 +203,28 @@ pub enum ReachError {
         /// What it has, for whoever can compare it with another channel.
         found: Option<Digest>,
     },
+    /// A Ringfence server shows no certificate that is trusted for it.
+    #[error("`{host}` shows no certificate that is trusted for it: {reason}")]
+    Stranger {
+        /// The host.
+        host: String,
+        /// What was wrong.
+        reason: String,
+    },
+    /// A Ringfence server says no, in a problem document (RFC 9457).
+    #[error("{}", problem(.said, .reasons))]
+    Problem {
+        /// The server, as it was named.
+        server: String,
+        /// The status.
+        status: u16,
+        /// The last part of the document's `type`, such as `step-up`.
+        kind: String,
+        /// What it says, fit to print.
+        said: String,
+        /// Its reasons one by one, fit to print.
+        reasons: Vec<String>,
+    },
     /// A setting, credential or environment variable that cannot be used.
     #[error("setting `{name}` cannot be used: {why}")]
     Setting {
@@ -239,6 +261,11 @@ impl ReachError {
         let fixed = match self {
             Self::Denied(denied) => return Some(denied.remedy()),
             Self::Untrusted(untrusted) => return Some(untrusted.remedy()),
+            Self::Problem { server, status, kind, .. } => return Some(way_on(server, *status, kind)),
+            Self::Stranger { .. } => {
+                "name the authority that signs for it: `ringfence login --authority FILE`; on the server's own machine that is \
+                 `tls/authority.pem` in its configuration folder, and `ringfence serve` prints its fingerprint"
+            }
             Self::Status { status: 401 | 403, .. } => {
                 "the source may be private or gated: give a token (for the Hub, `HF_TOKEN`) and accept its terms there"
             }
@@ -304,6 +331,25 @@ impl ReachError {
 
     pub(crate) const fn downgrade(host: String) -> Self {
         Self::Denied(Denied { host, rule: DenyRule::Downgrade })
+    }
+}
+
+fn problem(said: &str, reasons: &[String]) -> String {
+    if reasons.is_empty() { said.to_owned() } else { format!("{said}: {}", reasons.join("; ")) }
+}
+
+/// What to do about a server's refusal.
+fn way_on(server: &str, status: u16, kind: &str) -> String {
+    match (kind, status) {
+        ("step-up", _) => {
+            format!("confirm with your second factor at {server}/step-up and run this again within ten minutes")
+        }
+        (_, 401) => format!("`ringfence login --server {server}` lets you in"),
+        (_, 403) => "`ringfence user ls` shows who has which roles; the server's trail has the decision".into(),
+        (_, 404) => "`ringfence ls` lists what there is; a server of another version may not know the command".into(),
+        (_, 429) => "wait a little before the next attempt".into(),
+        (_, 500..) => format!("{server}/health/ready says what the server lacks; its operator sees more"),
+        _ => "`ringfence --help` and `ringfence COMMAND --help` show examples".into(),
     }
 }
 

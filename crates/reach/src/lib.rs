@@ -6,6 +6,7 @@
 //!   taking it; [`latest`](Reach::latest) and [`diff`] show what moved on.
 //! * [`sink`]: where alerts go ([`Reach::open_sink`]); [`Reach::ask_witness`]: who cosigns the trail;
 //!   [`Reach::provider_document`], [`Reach::provider_form`]: talking to a login provider.
+//! * [`server`]: another machine's vault, behind `ringfence serve`.
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
 //! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
 //!   share one build; what no program calls is not linked.
@@ -52,6 +53,7 @@ mod provider;
 mod range;
 mod s3;
 mod secret;
+pub mod server;
 mod settings;
 pub mod sink;
 mod source;

@@ -9,7 +9,7 @@ use ringfence_engine::{
         weights::WeightEvidence,
     },
 };
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
@@ -27,7 +27,7 @@ pub(crate) fn show(settings: &Settings<'_>, printer: Printer, args: &ShowArgs) -
     if args.what == "root" {
         // Byte for byte, whatever the format: the file is signed.
         printer.raw(Vault::open(settings)?.root_file())?;
-    } else if args.what.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("RF-")) {
+    } else if is_rule(&args.what) {
         let id = args.what.to_ascii_uppercase();
         let rule = ringfence_engine::rule(&id).ok_or(EngineError::NotFound { what: "rule", name: id })?;
         print_rule(printer, &rule)?;
@@ -42,15 +42,25 @@ pub(crate) fn show(settings: &Settings<'_>, printer: Printer, args: &ShowArgs) -
             return Ok(ExitClass::Done);
         }
         let shown = Shown {
-            schema: "ringfence.artifact/1",
+            schema: artifact_schema(),
             evidence: vault.evidence_of(&version)?,
             scan: vault.scan_report(&version)?,
             screen: vault.screen_report(&version)?,
             version,
         };
-        if printer.for_people() { print_artifact(printer, &shown)? } else { printer.json(&shown)? }
+        print_shown(printer, &shown)?;
     }
     Ok(ExitClass::Done)
+}
+
+/// Whether `what` names a rule.
+pub(crate) fn is_rule(what: &str) -> bool {
+    what.get(..3).is_some_and(|start| start.eq_ignore_ascii_case("RF-"))
+}
+
+/// Shows an artifact.
+pub(crate) fn print_shown(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
+    if printer.for_people() { print_artifact(printer, shown) } else { printer.json(shown) }
 }
 
 fn print_rule(printer: Printer, rule: &RuleText) -> Result<(), EngineError> {
@@ -71,15 +81,20 @@ fn print_rule(printer: Printer, rule: &RuleText) -> Result<(), EngineError> {
 }
 
 /// What `show` answers for an artifact.
-#[derive(Serialize)]
-struct Shown {
+#[derive(Serialize, Deserialize)]
+pub(crate) struct Shown {
+    #[serde(skip_deserializing, default = "artifact_schema")]
     schema: &'static str,
-    version: Version,
+    pub(crate) version: Version,
     evidence: Vec<ShownEvidence>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    scan: Option<ScanReport>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    screen: Option<ScreenReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) scan: Option<ScanReport>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) screen: Option<ScreenReport>,
+}
+
+fn artifact_schema() -> &'static str {
+    "ringfence.artifact/1"
 }
 
 fn print_artifact(printer: Printer, shown: &Shown) -> Result<(), EngineError> {

@@ -58,7 +58,7 @@ fn bundle_report(settings: &Settings<'_>, bundle: &Path, root: Option<&Path>) ->
 }
 
 /// Prints a report; what failed is an error that names it.
-fn conclude(printer: Printer, report: &VerifyReport) -> Result<ExitClass, EngineError> {
+pub(crate) fn conclude(printer: Printer, report: &VerifyReport) -> Result<ExitClass, EngineError> {
     if printer.for_people() {
         print_report(printer, report)?;
     } else {
@@ -126,7 +126,10 @@ fn print_report(printer: Printer, report: &VerifyReport) -> Result<(), EngineErr
 pub(crate) fn trail(settings: &Settings<'_>, printer: Printer, action: &TrailAction) -> Result<ExitClass, EngineError> {
     match action {
         TrailAction::Ls { filter, last } => {
-            print_entries(settings, printer, &filter.filter((settings.now)())?, *last)?;
+            let filter = filter.filter((settings.now)())?;
+            filter.check()?;
+            let vault = Vault::open(settings)?;
+            print_entries(printer, &mut |each| vault.search(&filter, Some(*last), each))?;
         }
         TrailAction::Show { index } => {
             let entry = Vault::open(settings)?.trail_entry(*index)?;
@@ -209,13 +212,18 @@ fn print_mirrored(printer: Printer, folder: &Path, done: &Mirrored) -> Result<()
     ))
 }
 
-fn print_entries(settings: &Settings<'_>, printer: Printer, filter: &Filter, last: u64) -> Result<(), EngineError> {
-    filter.check()?;
-    let vault = Vault::open(settings)?;
+/// Is handed entries, one after the other.
+type Each<'e> = dyn FnMut(&ShownEntry) -> Result<(), EngineError> + 'e;
+
+/// Prints the entries that `search` finds; it answers how many these are.
+pub(crate) fn print_entries(
+    printer: Printer,
+    search: &mut dyn FnMut(&mut Each<'_>) -> Result<u64, EngineError>,
+) -> Result<(), EngineError> {
     if !printer.for_people() {
         // One at a time: the document may be longer than memory.
         let mut between = "{\n  \"schema\": \"ringfence.trail/1\",\n  \"entries\": [\n";
-        let found = vault.search(filter, Some(last), &mut |entry| {
+        let found = search(&mut |entry| {
             let text = serde_json::to_string_pretty(entry)
                 .map_err(|error| EngineError::incomplete("standard output", error))?;
             printer.raw(format!("{between}    {}", text.replace('\n', "\n    ")).as_bytes())?;
@@ -229,7 +237,7 @@ fn print_entries(settings: &Settings<'_>, printer: Printer, filter: &Filter, las
         });
     }
     let mut rows: Vec<Vec<String>> = vec![["#", "time", "action", "", "subject"].map(str::to_owned).to_vec()];
-    vault.search(filter, Some(last), &mut |entry| {
+    search(&mut |entry| {
         rows.push(vec![
             entry.index.to_string(),
             entry.entry.time.to_string(),
@@ -248,7 +256,8 @@ fn word(shown: &ShownEntry) -> String {
     format!("{}{of}", shown.word())
 }
 
-fn print_entry(printer: Printer, shown: &ShownEntry) -> Result<(), EngineError> {
+/// Prints one entry in full.
+pub(crate) fn print_entry(printer: Printer, shown: &ShownEntry) -> Result<(), EngineError> {
     if !printer.for_people() {
         return printer.document("ringfence.trail-entry/1", &json!({"entry": shown}));
     }

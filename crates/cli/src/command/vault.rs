@@ -265,19 +265,27 @@ impl Listed {
 /// `ls`.
 pub(crate) fn ls(settings: &Settings<'_>, printer: Printer, args: &LsArgs) -> Result<ExitClass, EngineError> {
     let wanted = args.name.as_deref().map(reference).transpose()?;
-    let vault = Vault::open(settings)?;
-    let mut versions = vault.versions()?;
-    if let Some(wanted) = &wanted {
+    print_versions(printer, Vault::open(settings)?.versions()?, wanted.as_ref())?;
+    Ok(ExitClass::Done)
+}
+
+/// Lists the versions of the wanted artifact, or all.
+pub(crate) fn print_versions(
+    printer: Printer,
+    mut versions: Vec<Version>,
+    wanted: Option<&Reference>,
+) -> Result<(), EngineError> {
+    if let Some(wanted) = wanted {
         versions.retain(|version| version.artifact == wanted.artifact);
         if versions.is_empty() {
             return Err(EngineError::NotFound { what: "artifact", name: wanted.artifact.to_string() });
         }
     }
-    print_list(printer, "ringfence.ls/1", &versions)?;
-    Ok(ExitClass::Done)
+    print_list(printer, "ringfence.ls/1", &versions)
 }
 
-fn print_list(printer: Printer, schema: &'static str, versions: &[Version]) -> Result<(), EngineError> {
+/// Lists versions as they are given.
+pub(crate) fn print_list(printer: Printer, schema: &'static str, versions: &[Version]) -> Result<(), EngineError> {
     let listed: Vec<Listed> = versions.iter().map(Listed::of).collect();
     if !printer.for_people() {
         return printer.document(schema, &json!({"artifacts": listed}));
@@ -301,18 +309,22 @@ pub(crate) fn rollback(
     let vault = Vault::open(settings)?;
     let earlier = vault.find(&wanted)?;
     let restored = vault.rollback(&earlier)?;
-    if printer.for_people() {
-        printer.line(format!("{} is now what {} is", restored.reference(), earlier.reference()))?;
-    } else {
-        printer.document(
-            "ringfence.rollback/1",
-            &json!({"from": earlier.reference().to_string(),
-                "artifact": restored.reference().to_string(),
-                "tree": restored.tree,
-            }),
-        )?;
-    }
+    print_rollback(printer, &earlier, &restored)?;
     Ok(ExitClass::Done)
+}
+
+/// Says which version is current again.
+pub(crate) fn print_rollback(printer: Printer, earlier: &Version, restored: &Version) -> Result<(), EngineError> {
+    if printer.for_people() {
+        return printer.line(format!("{} is now what {} is", restored.reference(), earlier.reference()));
+    }
+    printer.document(
+        "ringfence.rollback/1",
+        &json!({"from": earlier.reference().to_string(),
+            "artifact": restored.reference().to_string(),
+            "tree": restored.tree,
+        }),
+    )
 }
 
 /// `review …`.
@@ -339,16 +351,20 @@ pub(crate) fn review(
             ("refused", vault.refuse(&vault.find(&wanted)?, &args.reason)?)
         }
     };
-    if printer.for_people() {
-        printer.line(format!("{decided}  {}", version.reference()))?;
-    } else {
-        printer.document(
-            "ringfence.review/1",
-            &json!({"decision": decided,
-                "artifact": version.reference().to_string(),
-                "state": version.state,
-            }),
-        )?;
-    }
+    print_review(printer, decided, &version)?;
     Ok(ExitClass::Done)
+}
+
+/// Says what was decided.
+pub(crate) fn print_review(printer: Printer, decided: &str, version: &Version) -> Result<(), EngineError> {
+    if printer.for_people() {
+        return printer.line(format!("{decided}  {}", version.reference()));
+    }
+    printer.document(
+        "ringfence.review/1",
+        &json!({"decision": decided,
+            "artifact": version.reference().to_string(),
+            "state": version.state,
+        }),
+    )
 }

@@ -1,6 +1,6 @@
 //! Runs seen while they go on and afterwards, and series scored.
 
-mod alerts;
+pub(crate) mod alerts;
 mod screen;
 
 use std::{
@@ -11,11 +11,14 @@ use std::{
 
 use ringfence_engine::{
     EngineError, ExitClass, Order, Settings, Vault, follow,
-    history::{clock, history_page},
+    history::{RunLine, clock, history_page},
     live_runs,
     lookout::{judge_recording, people::judge_accesses},
     order,
-    schema::alert::{Basis, TelemetryLine},
+    schema::{
+        Timestamp,
+        alert::{Basis, TelemetryLine},
+    },
     watch::{
         record::{MarkKind, Record},
         replay::{RowError, Rows},
@@ -24,6 +27,7 @@ use ringfence_engine::{
     },
     watch_rules,
 };
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use crate::{
@@ -47,11 +51,7 @@ pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs)
             let record = Vault::open(settings)?.run_record(run)?;
             let path = out.clone().unwrap_or_else(|| format!("{run}.html").into());
             std::fs::write(&path, history_page(run, &record)).map_err(EngineError::io(&path))?;
-            if printer.for_people() {
-                printer.line(path.display().to_string())?;
-            } else {
-                printer.document("ringfence.history/1", &json!({"run": run, "page": path}))?;
-            }
+            print_history(printer, run, &path)?;
             Ok(ExitClass::Done)
         }
         (Some(WatchAction::Alerts(args)), _) => alerts::list(settings, printer, args),
@@ -85,23 +85,61 @@ pub(crate) fn stop(settings: &Settings<'_>, printer: Printer, args: &StopArgs) -
 
 fn list(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
     let runs = Vault::open(settings)?.runs()?;
+    print_runs(printer, runs.into_iter().map(RunRow::from).collect())?;
+    Ok(ExitClass::Done)
+}
+
+/// A run in a list, of this machine or a server.
+#[derive(Serialize, Deserialize)]
+pub(crate) struct RunRow {
+    run: String,
+    state: String,
+    subject: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    ended: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    error: Option<String>,
+}
+
+impl From<RunLine> for RunRow {
+    fn from(line: RunLine) -> Self {
+        let RunLine { run, state, subject, ended, error } = line;
+        Self { run, state: state.to_owned(), subject, ended, error }
+    }
+}
+
+/// Lists runs.
+pub(crate) fn print_runs(printer: Printer, runs: Vec<RunRow>) -> Result<(), EngineError> {
     if !printer.for_people() {
-        printer.document("ringfence.runs/1", &json!({"runs": runs}))?;
-        return Ok(ExitClass::Done);
+        return printer.document("ringfence.runs/1", &json!({"runs": runs}));
     }
     if runs.is_empty() {
         printer.say("no runs yet: `ringfence run PLAN` starts one");
-        return Ok(ExitClass::Done);
+        return Ok(());
     }
     let rows: Vec<Vec<String>> = runs
         .into_iter()
         .map(|line| {
             let ended = line.ended.map(|time| time.to_string()).unwrap_or_default();
-            vec![line.run, line.state.to_owned(), line.subject, ended, line.error.unwrap_or_default()]
+            vec![line.run, line.state, line.subject, ended, line.error.unwrap_or_default()]
         })
         .collect();
-    printer.line(table(&rows).trim_end())?;
-    Ok(ExitClass::Done)
+    printer.line(table(&rows).trim_end())
+}
+
+/// Says where the page of a run is.
+pub(crate) fn print_history(printer: Printer, run: &str, path: &Path) -> Result<(), EngineError> {
+    if printer.for_people() {
+        printer.line(path.display().to_string())
+    } else {
+        printer.document("ringfence.history/1", &json!({"run": run, "page": path}))
+    }
+}
+
+/// What a run was like, for people.
+pub(crate) fn print_record(printer: Printer, record: &Record) -> Result<(), EngineError> {
+    print_marks(printer, record, 0)?;
+    print_signals(printer, record)
 }
 
 /// A terminal gets the view; pipes and programs get lines.
@@ -133,16 +171,14 @@ fn look_at(settings: &Settings<'_>, printer: Printer, run: &str) -> Result<ExitC
     }
     let vault = Vault::open(settings)?;
     if printer.for_people() {
-        let record = vault.run_record(run)?;
-        print_marks(printer, &record, 0)?;
-        print_signals(printer, &record)?;
+        print_record(printer, &vault.run_record(run)?)?;
     } else {
         vault.run_lines(run)?.iter().try_for_each(|line| print_line(printer, line))?;
     }
     Ok(ExitClass::Done)
 }
 
-fn print_line(printer: Printer, line: &TelemetryLine) -> Result<(), EngineError> {
+pub(crate) fn print_line(printer: Printer, line: &TelemetryLine) -> Result<(), EngineError> {
     let text = serde_json::to_string(line).map_err(|error| EngineError::incomplete("standard output", error))?;
     printer.line(text)
 }

@@ -76,10 +76,6 @@ async fn one(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer
     let read = app.look(seat.into_principal(), which.to_string(), move |vault| {
         let version = vault.find(&which)?;
         let evidence = vault.evidence_of(&version)?;
-        let evidence: Vec<_> = evidence
-            .iter()
-            .map(|row| json!({"kind": row.kind, "index": row.index, "envelope": row.envelope, "statement": row.statement}))
-            .collect();
         Ok((version, evidence))
     });
     let (version, evidence) = read.await?;

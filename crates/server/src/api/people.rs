@@ -8,8 +8,8 @@ use axum::{
     response::IntoResponse as _,
 };
 use ringfence_engine::{
-    access::{Action, PersonKind, Role},
-    team::{Caller, Invitation, Invite, PersonId},
+    access::{Action, LoginStrength, PersonKind, Role},
+    team::{Assumed, Caller, Invitation, Invite, PersonId},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -39,7 +39,15 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .takes_json(because),
         Route::acting(Appoint, Post, "/api/v1/people/{who}/reset", "takes all factors away and invites anew", reset)
             .takes_json(because),
+        Route::acting(Read, Post, "/api/v1/people/{who}/can", "whether somebody may do something, and why", can)
+            .takes_json(question),
     ]
+}
+
+fn question() -> Value {
+    let action = json!({"type": "string", "enum": Action::ALL});
+    let login = json!({"type": "string", "enum": [LoginStrength::Any, LoginStrength::Mfa, LoginStrength::Passkey]});
+    object(&[("action", action), ("what", text())], &[("login", login), ("stepped_up", json!({"type": "boolean"}))])
 }
 
 fn new_person() -> Value {
@@ -55,6 +63,22 @@ struct NewPerson {
     #[serde(default)]
     kind: PersonKind,
     roles: BTreeSet<Role>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Question {
+    action: Action,
+    /// `vault`, or a reference to an artifact.
+    what: String,
+    #[serde(default = "strongest")]
+    login: LoginStrength,
+    #[serde(default)]
+    stepped_up: bool,
+}
+
+fn strongest() -> LoginStrength {
+    LoginStrength::Passkey
 }
 
 #[derive(Deserialize)]
@@ -78,6 +102,19 @@ async fn person(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<Stri
     let what = format!("person {who}");
     let person = app.look(seat.into_principal(), what, move |vault| vault.person(&who)).await?;
     Ok(Json(json!({"person": person})).into_response())
+}
+
+/// The engine decides and records that it was asked.
+async fn can(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(who): Path<String>,
+    Json(question): Json<Question>,
+) -> Answer {
+    let Question { action, what, login, stepped_up } = question;
+    let assumed = Assumed { login, stepped_up };
+    let explained = app.work(seat.into_principal(), move |vault, _| vault.can(&who, action, &what, assumed)).await?;
+    Ok(Json(explained).into_response())
 }
 
 async fn invite(seat: Seat<Caller>, State(app): State<App>, Json(new): Json<NewPerson>) -> Answer {

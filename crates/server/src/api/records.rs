@@ -36,6 +36,9 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Read, Get, "/api/v1/trail", "searches the trail", trail),
         Route::acting(Read, Get, "/api/v1/trail/entries/{index}", "one entry, with what it commits to", entry),
         Route::acting(Read, Get, "/api/v1/trail/checkpoint", "the newest signed checkpoint", checkpoint),
+        Route::signed_in(Get, "/api/v1/trail/continuation/{from}", "proves that the trail continues", continuation)
+            .unrecorded(),
+        Route::signed_in(Get, "/api/v1/root", "the trust root's file", root).unrecorded(),
         Route::acting(Verify, Post, "/api/v1/trail/verify", "verifies the whole trail", verify).streaming(),
         Route::acting(Read, Get, "/api/v1/runs", "runs, newest first", runs),
         Route::acting(Read, Get, "/api/v1/runs/{run}", "the telemetry of a run", run),
@@ -95,9 +98,12 @@ async fn trail(seat: Seat<Caller>, State(app): State<App>, Query(search): Query<
     let found = app.look(seat.into_principal(), "the trail", move |vault| {
         let mut found: Vec<Value> = Vec::new();
         vault.search(&filter, Some(last), &mut |entry| {
-            found.push(
-                json!({"index": entry.index, "entry": entry.entry, "subject": entry.subject(), "word": entry.word()}),
-            );
+            let mut shown = json!(entry);
+            if let Some(fields) = shown.as_object_mut() {
+                fields.insert("subject".to_owned(), entry.subject().into());
+                fields.insert("word".to_owned(), entry.word().into());
+            }
+            found.push(shown);
             Ok(())
         })?;
         Ok(found)
@@ -114,6 +120,18 @@ async fn entry(seat: Seat<Caller>, State(app): State<App>, Path(index): Path<u64
 async fn checkpoint(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let note = app.look(seat.into_principal(), "the newest checkpoint", |vault| vault.checkpoint()).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
+}
+
+/// Hashes and a signed note: nothing that is guarded, and asked for after every command.
+async fn continuation(seat: Seat<Caller>, State(app): State<App>, Path(from): Path<u64>) -> Answer {
+    let newest = app.work(seat.into_principal(), move |vault, _| vault.continuation(from)).await?;
+    Ok(Json(newest).into_response())
+}
+
+/// Byte for byte: the file is signed.
+async fn root(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let file = app.work(seat.into_principal(), |vault, _| Ok(vault.root_file().to_vec())).await?;
+    Ok(([(header::CONTENT_TYPE, "application/json")], file).into_response())
 }
 
 async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {

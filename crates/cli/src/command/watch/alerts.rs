@@ -2,7 +2,7 @@
 
 use ringfence_engine::{
     EngineError, ExitClass, Settings, Vault,
-    alerts::{AlertFilter, AlertState, SetAside, SinkPassEnd, SinkStatus},
+    alerts::{Acknowledgement, AlertFilter, AlertState, SetAside, ShownAlert, SinkPassEnd, SinkStatus},
     schema::{Digest, Severity, alert::Alert},
     watch::route::Routed,
     watch_rules,
@@ -25,10 +25,14 @@ pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs)
         limit: Some(args.last),
         ..AlertFilter::default()
     };
-    let alerts = Vault::open(settings)?.alerts(&filter)?;
+    print_alerts(printer, &Vault::open(settings)?.alerts(&filter)?)?;
+    Ok(ExitClass::Done)
+}
+
+/// Lists alerts as they are given.
+pub(crate) fn print_alerts(printer: Printer, alerts: &[ShownAlert]) -> Result<(), EngineError> {
     if !printer.for_people() {
-        printer.document("ringfence.alerts/1", &json!({"alerts": alerts}))?;
-        return Ok(ExitClass::Done);
+        return printer.document("ringfence.alerts/1", &json!({"alerts": alerts}));
     }
     if alerts.is_empty() {
         printer.say("no alerts");
@@ -45,7 +49,7 @@ pub(super) fn list(settings: &Settings<'_>, printer: Printer, args: &AlertsArgs)
             printer.line(format!("   = fix: {}", alert.remedy))?;
         }
     }
-    Ok(ExitClass::Done)
+    Ok(())
 }
 
 /// What became of alerts, the gravest first, then the surest.
@@ -98,26 +102,35 @@ pub(super) fn acknowledge(
     days: Option<u32>,
 ) -> Result<ExitClass, EngineError> {
     let vault = Vault::open(settings)?;
-    let id = full_id(&vault, id)?;
+    let id = full_id(id, &mut || {
+        Ok(vault.alerts(&AlertFilter::default())?.into_iter().map(|shown| shown.alert.id).collect())
+    })?;
     let until = days.map(|days| (settings.now)().plus_millis(u64::from(days) * DAY_MS));
     let said = vault.acknowledge(id, reason, until)?;
-    if printer.for_people() {
-        printer.line(format!("{}  {id}", printer.strong("acknowledged", Style::Good)))?;
-    } else {
-        printer.document("ringfence.acknowledgement/1", &said)?;
-    }
+    print_acknowledged(printer, id, &said)?;
     Ok(ExitClass::Done)
 }
 
-/// The one alert whose id begins like this.
-fn full_id(vault: &Vault<'_>, beginning: &str) -> Result<Digest, EngineError> {
+/// Says that somebody deals with an alert.
+pub(crate) fn print_acknowledged(printer: Printer, id: Digest, said: &Acknowledgement) -> Result<(), EngineError> {
+    if printer.for_people() {
+        printer.line(format!("{}  {id}", printer.strong("acknowledged", Style::Good)))
+    } else {
+        printer.document("ringfence.acknowledgement/1", said)
+    }
+}
+
+/// The one alert whose id begins like this; `ids` are those that there are.
+pub(crate) fn full_id(
+    beginning: &str,
+    ids: &mut dyn FnMut() -> Result<Vec<Digest>, EngineError>,
+) -> Result<Digest, EngineError> {
     if let Ok(id) = beginning.parse() {
         return Ok(id);
     }
     let bare = beginning.strip_prefix("sha256:").unwrap_or(beginning);
     let fits = |id: &Digest| bare.len() >= ID_CHARS_MIN && id.hex().starts_with(bare);
-    let mut found: Vec<Digest> =
-        vault.alerts(&AlertFilter::default())?.into_iter().map(|shown| shown.alert.id).filter(fits).collect();
+    let mut found: Vec<Digest> = ids()?.into_iter().filter(fits).collect();
     found.dedup();
     match found.as_slice() {
         [one] => Ok(*one),
