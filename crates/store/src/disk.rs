@@ -56,7 +56,7 @@ impl Disk {
 
     /// Makes a new file `name` (mode 0600) in `dir` under a temporary name that [`is_temporary`] recognises.
     pub fn create(&self, dir: &Path, name: &str) -> Result<NewFile, DiskError> {
-        let temporary = dir.join(format!("{TEMPORARY_PREFIX}{name}"));
+        let temporary = dir.join(temporary_name(name));
         let file = fs::OpenOptions::new()
             .write(true)
             .create_new(true)
@@ -160,6 +160,11 @@ impl NewFile {
 /// Whether `name` is one that a [`NewFile`] has before it is published.
 pub fn is_temporary(name: &str) -> bool {
     name.starts_with(TEMPORARY_PREFIX)
+}
+
+/// The name that a [`NewFile`] has before it is published as `name`.
+pub(crate) fn temporary_name(name: &str) -> String {
+    format!("{TEMPORARY_PREFIX}{name}")
 }
 
 /// What was to be done to the file system.

@@ -29,8 +29,9 @@ use ringfence_trust::{
 
 use crate::{
     cut::{Cuts, Cutter},
+    disk::temporary_name,
     error::{CutError, Signer, StoreError},
-    group::Group,
+    group::{Group, Kind},
     index::PackTable,
     manifest::{Draft, FileChunks, ManifestId},
     pack::PackWriter,
@@ -70,9 +71,20 @@ pub struct Writer {
     /// Taken when it was waited for.
     packer: Option<JoinHandle<Result<Option<Packed>, StoreError>>>,
     paths: HashSet<String>,
+    /// A file that comes in pieces.
+    part: Option<Part>,
     parent: Option<ManifestId>,
     lease: Lease,
     stopped: bool,
+}
+
+/// A file of which some has come.
+struct Part {
+    path: String,
+    hasher: Hasher,
+    begin: Option<Cutter>,
+    buffer: Vec<u8>,
+    filled: usize,
 }
 
 /// A version that is on disk and not yet committed.
@@ -117,7 +129,7 @@ impl Writer {
             .spawn(move || packer.run(&pieces, &used))
             .map_err(StoreError::Thread)?;
         let (packer, paths) = (Some(packer), HashSet::new());
-        Ok(Self { group, queue, spare, packer, paths, parent: None, lease, stopped: false })
+        Ok(Self { group, queue, spare, packer, paths, part: None, parent: None, lease, stopped: false })
     }
 
     /// Names the version that this one was made from.
@@ -131,16 +143,97 @@ impl Writer {
     /// [`StoreError::Tree`] for an unsafe or repeated path, [`StoreError::Cut`] for offsets that do not fit,
     /// [`StoreError::Input`] if `content` cannot be read, and whatever ended the writing thread.
     pub fn file(&mut self, path: &str, content: &mut dyn Read, cuts: Cuts) -> Result<FileRecord, StoreError> {
+        self.whole(|writer| {
+            if writer.part.is_some() {
+                return Err(StoreError::WriterStopped);
+            }
+            writer.put(path, content, cuts)
+        })
+    }
+
+    /// Begins a file whose content comes in pieces, with [`Writer::append`] and [`Writer::end`]; it is cut by content.
+    /// After an error the writer refuses everything.
+    ///
+    /// # Errors
+    /// [`StoreError::Tree`] for an unsafe or repeated path, [`StoreError::WriterStopped`] where another one is open.
+    pub fn begin(&mut self, path: &str) -> Result<(), StoreError> {
+        self.whole(|writer| {
+            if writer.part.is_some() {
+                return Err(StoreError::WriterStopped);
+            }
+            writer.claim(path)?;
+            let cut = |source| StoreError::Cut { path: path.to_owned(), source };
+            let begin = Some(Cutter::new(Cuts::Content).map_err(cut)?);
+            let buffer = writer.buffer();
+            writer.part = Some(Part { path: path.to_owned(), hasher: Hasher::new(), begin, buffer, filled: 0 });
+            Ok(())
+        })
+    }
+
+    /// The next bytes of the file that was begun. After an error the writer refuses everything.
+    ///
+    /// # Errors
+    /// [`StoreError::WriterStopped`] where none is open, and whatever ended the writing thread.
+    pub fn append(&mut self, bytes: &[u8]) -> Result<(), StoreError> {
+        self.whole(|writer| {
+            let mut part = writer.part.take().ok_or(StoreError::WriterStopped)?;
+            part.hasher.update(bytes);
+            let mut rest = bytes;
+            while !rest.is_empty() {
+                let (now, later) = rest.split_at(rest.len().min(part.buffer.len() - part.filled));
+                part.buffer[part.filled..part.filled + now.len()].copy_from_slice(now);
+                part.filled += now.len();
+                rest = later;
+                if part.filled == part.buffer.len() {
+                    let buffer = mem::replace(&mut part.buffer, writer.buffer());
+                    let filled = mem::take(&mut part.filled);
+                    writer.send(Message::Piece(Piece { begin: part.begin.take(), buffer, filled, end: None }))?;
+                }
+            }
+            writer.part = Some(part);
+            Ok(())
+        })
+    }
+
+    /// Ends the file that was begun. After an error the writer refuses everything.
+    ///
+    /// # Errors
+    /// As [`Writer::append`].
+    pub fn end(&mut self) -> Result<FileRecord, StoreError> {
+        self.whole(|writer| {
+            let Part { path, hasher, begin, buffer, filled } = writer.part.take().ok_or(StoreError::WriterStopped)?;
+            let size = hasher.len();
+            let sha256 = hasher.finish();
+            let end = Some(TreeEntry { path, size, sha256 });
+            writer.send(Message::Piece(Piece { begin, buffer, filled, end }))?;
+            Ok(FileRecord { size, sha256 })
+        })
+    }
+
+    /// Gives the version up and removes what was written of it; what cannot be removed is left for the sweep.
+    pub fn discard(mut self) {
+        // A thread that has ended already has nothing more to remove than the sweep.
+        if self.queue.send(Message::Discard).is_ok() {
+            let _ = self.join_packer();
+        }
+    }
+
+    /// Does something after which, if it failed, nothing more is done.
+    fn whole<T>(&mut self, act: impl FnOnce(&mut Self) -> Result<T, StoreError>) -> Result<T, StoreError> {
         if self.stopped {
             return Err(StoreError::WriterStopped);
         }
         self.stopped = true;
-        let record = self.put(path, content, cuts)?;
+        let done = act(self)?;
         self.stopped = false;
-        Ok(record)
+        Ok(done)
     }
 
-    fn put(&mut self, path: &str, content: &mut dyn Read, cuts: Cuts) -> Result<FileRecord, StoreError> {
+    fn buffer(&self) -> Vec<u8> {
+        self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES])
+    }
+
+    fn claim(&mut self, path: &str) -> Result<(), StoreError> {
         if !is_safe_path(path) {
             return Err(TreeError::UnsafePath { path: printable(path, 120) }.into());
         }
@@ -150,12 +243,17 @@ impl Writer {
         if !self.paths.insert(path.to_owned()) {
             return Err(TreeError::DuplicatePath { path: path.to_owned() }.into());
         }
+        Ok(())
+    }
+
+    fn put(&mut self, path: &str, content: &mut dyn Read, cuts: Cuts) -> Result<FileRecord, StoreError> {
+        self.claim(path)?;
         let cut = |source| StoreError::Cut { path: path.to_owned(), source };
         let last_offset = cuts.last_offset();
         let mut begin = Some(Cutter::new(cuts).map_err(cut)?);
         let mut hasher = Hasher::new();
         loop {
-            let mut buffer = self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES]);
+            let mut buffer = self.buffer();
             let (filled, ended) =
                 fill(content, &mut buffer).map_err(|source| StoreError::Input { path: path.to_owned(), source })?;
             hasher.update(buffer.get(..filled).unwrap_or_default());
@@ -177,7 +275,7 @@ impl Writer {
     /// Ends the version: the last pack, the index, then the manifest, each durable before the next. `sign` gets
     /// [`crate::Manifest::statement`].
     pub fn finish(mut self, sign: &Signer<'_>) -> Result<Sealed, StoreError> {
-        if mem::replace(&mut self.stopped, true) {
+        if mem::replace(&mut self.stopped, true) || self.part.is_some() {
             return Err(StoreError::WriterStopped);
         }
         self.send(Message::Finish)?;
@@ -225,6 +323,7 @@ fn fill(content: &mut dyn Read, buffer: &mut [u8]) -> io::Result<(usize, bool)> 
 enum Message {
     Piece(Piece),
     Finish,
+    Discard,
 }
 
 /// Bytes of one file, in order.
@@ -272,7 +371,7 @@ impl Packer {
         Self { group, pack: None, cutter: None, file: FileChunks::default(), pending: Vec::new(), packed }
     }
 
-    /// `None` if the writer was dropped.
+    /// `None` if the writer was dropped or gave the version up.
     fn run(mut self, pieces: &Receiver<Message>, used: &Sender<Vec<u8>>) -> Result<Option<Packed>, StoreError> {
         while let Ok(message) = pieces.recv() {
             match message {
@@ -280,6 +379,7 @@ impl Packer {
                     self.close_pack()?;
                     return Ok(Some(self.packed));
                 }
+                Message::Discard => return self.remove().map(|()| None),
                 Message::Piece(piece) => {
                     if let Some(cutter) = piece.begin {
                         self.cutter = Some(cutter);
@@ -298,6 +398,14 @@ impl Packer {
             }
         }
         Ok(None)
+    }
+
+    /// Removes the packs of a version that was given up: nobody has their keys.
+    fn remove(self) -> Result<(), StoreError> {
+        let mut names: Vec<String> = self.packed.tables.iter().map(|table| table.pack.to_string()).collect();
+        names.extend(self.pack.as_ref().map(|pack| temporary_name(&pack.id().to_string())));
+        drop(self.pack);
+        self.group.remove(Kind::Pack, &names)
     }
 
     fn cut(&mut self, bytes: &[u8]) -> Result<(), StoreError> {

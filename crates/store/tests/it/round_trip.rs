@@ -5,7 +5,7 @@ use std::io::{Read as _, Seek as _, SeekFrom};
 use proptest::prelude::*;
 use ringfence_schema::{Digest, Tree, tree::TreeEntry};
 use ringfence_store::{Cuts, StoreError};
-use ringfence_trust::keys::Namespace;
+use ringfence_trust::{entropy::SeededEntropy, keys::Namespace};
 
 use crate::vault::{File, Vault, file, noise, read};
 
@@ -158,4 +158,34 @@ fn an_uncommitted_version_is_not_there() {
     let manifest = vault.open().manifest(sealed.manifest).unwrap();
     let error = read(&vault.open(), &manifest, "a").unwrap_err();
     assert!(matches!(error.downcast::<StoreError>(), Ok(StoreError::ChunkMissing { .. })));
+}
+
+#[test]
+fn a_file_in_pieces_is_the_file() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let (long, none) = (noise(5_300_001, 7), Vec::new());
+    let files = [file("long", long.clone()), file("none", none)];
+    let whole = vault.put(&store, Namespace::Quarantine, &files).unwrap();
+    let mut writer = store.writer(Namespace::Quarantine, SeededEntropy::new(8)).unwrap();
+    writer.begin("long").unwrap();
+    let mut rest = long.as_slice();
+    for length in [0, 1, 65_535, 1 << 20, (1 << 20) - 1, usize::MAX] {
+        let (now, later) = rest.split_at(length.min(rest.len()));
+        writer.append(now).unwrap();
+        rest = later;
+    }
+    assert_eq!(writer.end().unwrap().sha256, Digest::of(&long));
+    writer.begin("none").unwrap();
+    assert_eq!(writer.end().unwrap().size, 0);
+    let pieces = writer.finish(&|_| Ok(b"signed".to_vec())).unwrap();
+    assert_eq!(pieces.tree, whole.tree);
+    assert_eq!(pieces.stats.chunks, whole.stats.chunks, "cut at the same places");
+
+    let mut writer = store.writer(Namespace::Quarantine, SeededEntropy::new(9)).unwrap();
+    writer.begin("open").unwrap();
+    assert!(matches!(writer.finish(&|_| Ok(Vec::new())), Err(StoreError::WriterStopped)), "a file is open");
+    let mut writer = store.writer(Namespace::Quarantine, SeededEntropy::new(10)).unwrap();
+    assert!(matches!(writer.append(b"x"), Err(StoreError::WriterStopped)), "none is");
+    assert!(matches!(writer.begin("a"), Err(StoreError::WriterStopped)), "after an error nothing more");
 }

@@ -66,3 +66,22 @@ fn no_sweep_beside_a_writer() {
     assert!(matches!(unknown, Err(StoreError::LiveUnknown(_))));
     vault.ledger.check(&store).unwrap();
 }
+
+#[test]
+fn a_version_that_is_given_up_leaves_nothing() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    vault.add(&store, Namespace::Quarantine, &[file("kept", noise(50_000, 1))]);
+    let before = vault.stored();
+    let mut writer = store.writer(Namespace::Quarantine, SeededEntropy::new(41)).unwrap();
+    // More than one pack, so that some are published and one is not.
+    let piece = noise(1 << 20, 5);
+    writer.begin("given up").unwrap();
+    for round in 0..80_u8 {
+        let bytes: Vec<u8> = piece.iter().map(|byte| byte ^ round).collect();
+        writer.append(&bytes).unwrap();
+    }
+    writer.discard();
+    assert_eq!(vault.stored(), before);
+    assert_eq!(store.sweep(|| Ok(vault.ledger.live())).unwrap(), ringfence_store::Swept::default());
+}
