@@ -108,6 +108,21 @@ impl Vault<'_> {
         request: Value,
         fill: impl FnOnce(&mut Writer) -> Result<Option<OriginRow>, EngineError>,
     ) -> Result<Untrusted, EngineError> {
+        self.receive_sealed(intake, reading, request, || {
+            let mut writer = self.writer(Namespace::Quarantine)?;
+            let origin = fill(&mut writer)?;
+            Ok((self.finish(writer)?, origin))
+        })
+    }
+
+    /// Records a receipt of what `seal` seals in quarantine; it also tells where that came from.
+    pub(crate) fn receive_sealed(
+        &self,
+        intake: &Intake<'_>,
+        reading: Reading,
+        request: Value,
+        seal: impl FnOnce() -> Result<(Sealed, Option<OriginRow>), EngineError>,
+    ) -> Result<Untrusted, EngineError> {
         let number = self.next_version(&intake.name)?;
         let act = Act {
             action: Action::Receive,
@@ -118,9 +133,7 @@ impl Vault<'_> {
             reach: Reach::Inside,
         };
         let received = self.act(act, || {
-            let mut writer = self.writer(Namespace::Quarantine)?;
-            let origin = fill(&mut writer)?;
-            let sealed = self.finish(writer)?;
+            let (sealed, origin) = seal()?;
             let version = Version {
                 artifact: intake.name.clone(),
                 version: number,

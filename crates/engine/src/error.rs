@@ -118,6 +118,14 @@ pub enum EngineError {
         /// What there is too much of.
         what: &'static str,
     },
+    /// Bytes for another place of an upload than where it goes on.
+    #[error("the upload goes on at byte {offset} of file {file}")]
+    Elsewhere {
+        /// Which file comes next.
+        file: usize,
+        /// How much of it is there, in bytes.
+        offset: u64,
+    },
     /// Something was changed that nobody may change.
     #[error("`{what}` was tampered with: {detail}")]
     Tampered {
@@ -174,9 +182,11 @@ impl EngineError {
     /// Its exit class.
     pub fn exit_class(&self) -> ExitClass {
         match self {
-            Self::Usage { .. } | Self::Plan { .. } | Self::NotFound { .. } | Self::VaultExists { .. } => {
-                ExitClass::Usage
-            }
+            Self::Usage { .. }
+            | Self::Plan { .. }
+            | Self::NotFound { .. }
+            | Self::VaultExists { .. }
+            | Self::Elsewhere { .. } => ExitClass::Usage,
             Self::Refused { .. } => ExitClass::No,
             Self::Reach(error) => of_reach(error),
             Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } | Self::Busy { .. } => {

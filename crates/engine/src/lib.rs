@@ -8,6 +8,7 @@
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
 //! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
+//! * [`transfer`]: artifacts that come and go piece by piece, over a network; [`carry`]: the other end of that.
 //! * [`held`]: what a client holds of another machine's vault: its trust root, its newest checkpoint.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
@@ -28,6 +29,7 @@ pub mod afar;
 pub mod alerts;
 mod bom;
 pub mod bundle;
+pub mod carry;
 mod chart;
 pub mod doctor;
 pub mod drill;
@@ -57,6 +59,7 @@ mod source;
 pub mod stage;
 pub mod team;
 pub mod trail;
+pub mod transfer;
 mod vault;
 mod verify;
 pub mod witness;

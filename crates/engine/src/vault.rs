@@ -40,6 +40,7 @@ use crate::{
     held::Held,
     settings::{Asked, Settings},
     team::{Caller, TeamDesk},
+    transfer::TransferDesk,
 };
 
 /// An open vault, in the hands of somebody who acts: [`Vault::acting`] puts it into other hands.
@@ -63,6 +64,7 @@ pub struct Core {
     pub(crate) desk: Desk,
     pub(crate) held: Held,
     pub(crate) team: TeamDesk,
+    pub(crate) transfers: TransferDesk,
     /// The newest epoch of the trust root, and the policies that hold now.
     current: RwLock<Current>,
     /// Signs the epoch that makes a solo vault a shared one.
@@ -225,6 +227,7 @@ impl<'s> Vault<'s> {
             desk: Desk::default(),
             held: Held::default(),
             team: TeamDesk::default(),
+            transfers: TransferDesk::default(),
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),
             lock,
@@ -338,13 +341,24 @@ impl<'s> Vault<'s> {
     /// Whether work can be taken: the catalog can be read, and there is room to record it.
     pub fn readiness(&self) -> Result<(), EngineError> {
         self.catalog.size().map_err(|error| catalog_error(&error))?;
+        if self.free_bytes()? == 0 {
+            let path = self.settings.vault.clone();
+            return Err(EngineError::Io { path, source: std::io::ErrorKind::StorageFull.into() });
+        }
+        Ok(())
+    }
+
+    /// Bytes that may still be stored: what is kept free so that work under way can be recorded is not among them.
+    pub(crate) fn free_bytes(&self) -> Result<u128, EngineError> {
         let folder = &self.settings.vault;
         let space = nix::sys::statvfs::statvfs(folder).map_err(|error| EngineError::io(folder)(error.into()))?;
         let free = u128::from(space.blocks_available()) * u128::from(space.fragment_size());
-        if free < FREE_BYTES_MIN {
-            return Err(EngineError::Io { path: folder.clone(), source: std::io::ErrorKind::StorageFull.into() });
-        }
-        Ok(())
+        Ok(free.saturating_sub(FREE_BYTES_MIN))
+    }
+
+    /// What everybody who acts in this vault has in common.
+    pub(crate) fn core(&self) -> &Arc<Core> {
+        &self.core
     }
 
     /// Where things are, and the clock.
@@ -358,10 +372,12 @@ impl<'s> Vault<'s> {
     }
 
     /// What a server does unasked: one pass of alerts to the sinks, in the hands of the server itself, which may send and
-    /// raise alerts and nothing else; where wanted and configured, the trail is shown to the witnesses.
+    /// raise alerts and nothing else; transfers that were given up are removed; where wanted and configured, the trail is
+    /// shown to the witnesses.
     pub fn keep_house(&self, witnesses: bool) -> Result<(), EngineError> {
         let house = self.acting(if self.is_shared() { Caller::server() } else { Caller::owner() });
         let jitter = u64::from_le_bytes(ringfence_trust::entropy::bytes(&mut SystemEntropy::new()));
+        house.sweep_transfers();
         house.deliver((self.settings.now)(), jitter)?;
         if witnesses && self.settings.config.join(crate::trail::POLICY_FILE).exists() {
             crate::trail::witness(self.settings)?;

@@ -17,6 +17,7 @@ pub(crate) mod address_check;
 use std::{
     collections::BTreeSet,
     io::{self, Read},
+    ops::Range,
     path::Path,
     sync::Arc,
     thread,
@@ -26,9 +27,9 @@ use std::{
 use ringfence_schema::{Timestamp, finding::printable};
 use rustls::crypto::{CryptoProvider, aws_lc_rs};
 use ureq::{
-    Agent, AsSendBody, BodyReader,
+    Agent, AsSendBody, BodyReader, SendBody,
     config::AutoHeaderValue,
-    http::{HeaderMap, Request},
+    http::{HeaderMap, Request, Response},
     tls::{Certificate, PemItem, RootCerts, TlsConfig, TlsProvider, parse_pem},
     unversioned::transport::DefaultConnector,
 };
@@ -57,6 +58,8 @@ const ROOTS_BYTES_MAX: u64 = 8 << 20;
 const SAID_BYTES_MAX: u64 = 4 << 10;
 /// How much of the body of a sink's answer is waited for.
 const ACKNOWLEDGEMENT_BYTES_MAX: u64 = 64 << 10;
+/// Slowest line on which something is sent to a server of the user's, in bytes a second.
+const SENT_BYTES_PER_S_MIN: u64 = 32 << 10;
 /// What this client calls itself.
 const USER_AGENT: &str = concat!("ringfence/", env!("CARGO_PKG_VERSION"));
 
@@ -137,10 +140,20 @@ pub(crate) struct Said<'a> {
     pub(crate) method: &'static str,
     pub(crate) url: &'a Url,
     pub(crate) token: Option<&'a Secret>,
-    /// A JSON document.
-    pub(crate) body: Option<&'a [u8]>,
+    pub(crate) content: Content<'a>,
+    /// Which bytes are wanted, and the entity tag that they are to have.
+    pub(crate) range: Option<(Range<u64>, String)>,
     /// Milliseconds until the answer's headers are there.
     pub(crate) answer_ms: u64,
+}
+
+/// What is sent along.
+pub(crate) enum Content<'a> {
+    Nothing,
+    /// A JSON document.
+    Json(&'a [u8]),
+    /// So many bytes of what is read.
+    Bytes(&'a mut dyn Read, u64),
 }
 
 /// The last hop's answer.
@@ -439,36 +452,62 @@ impl Client {
     ///
     /// # Errors
     /// [`ReachError::TooLarge`] for an answer over `bytes_max`, and whatever the network brings.
-    pub(crate) fn say(&self, said: &Said<'_>, bytes_max: u64) -> Result<(u16, HeaderMap, Vec<u8>), ReachError> {
-        self.egress.admit(said.url)?;
-        let mut head = Request::builder()
-            .method(said.method)
-            .uri(said.url.to_text())
-            .header("accept", "application/json")
-            .header("accept-encoding", "identity")
-            .header("origin", said.url.origin());
-        if let Some(token) = said.token {
-            head = head.header("authorization", format!("Bearer {}", token.expose()));
-        }
-        let wrong = |error: ureq::http::Error| ReachError::malformed(said.url, error.to_string());
-        let answered = match said.body {
-            Some(body) => {
-                let request = head.header("content-type", "application/json").body(body).map_err(wrong)?;
-                self.agent.run(self.patient(request, said.answer_ms))
-            }
-            None => self.agent.run(self.patient(head.body(()).map_err(wrong)?, said.answer_ms)),
-        };
-        let (parts, body) = answered.map_err(|error| translate(error, said.url))?.into_parts();
-        let reader = body.into_with_config().limit(u64::MAX).reader();
-        let body = Body { reader, watch: Watch::new(&self.limits) };
-        let (status, url) = (parts.status.as_u16(), said.url.clone());
-        let bytes = Answer { status, headers: parts.headers.clone(), url, body }.read_all(bytes_max)?;
-        Ok((status, parts.headers, bytes))
+    pub(crate) fn say(&self, said: Said<'_>, bytes_max: u64) -> Result<(u16, HeaderMap, Vec<u8>), ReachError> {
+        let answer = self.listen(said)?;
+        let (status, headers) = (answer.status, answer.headers.clone());
+        Ok((status, headers, answer.read_all(bytes_max)?))
     }
 
-    fn patient<S: AsSendBody>(&self, request: Request<S>, answer_ms: u64) -> Request<S> {
-        let patience = Duration::from_millis(answer_ms);
-        self.agent.configure_request(request).timeout_recv_response(Some(patience)).build()
+    /// The same, with an answer that is still to be read.
+    pub(crate) fn listen(&self, said: Said<'_>) -> Result<Answer, ReachError> {
+        let Said { method, url, token, content, range, answer_ms } = said;
+        self.egress.admit(url)?;
+        let mut head = Request::builder()
+            .method(method)
+            .uri(url.to_text())
+            .header("accept", "application/json")
+            .header("accept-encoding", "identity")
+            .header("origin", url.origin());
+        if let Some(token) = token {
+            head = head.header("authorization", format!("Bearer {}", token.expose()));
+        }
+        if let Some((range, tag)) = &range {
+            let last = range.end.saturating_sub(1);
+            head = head.header("range", format!("bytes={}-{last}", range.start)).header("if-range", tag);
+        }
+        let wrong = |error: ureq::http::Error| ReachError::malformed(url, error.to_string());
+        let answered = match content {
+            Content::Nothing => self.run(head.body(()).map_err(wrong)?, answer_ms, 0),
+            Content::Json(document) => {
+                let head = head.header("content-type", "application/json");
+                self.run(head.body(document).map_err(wrong)?, answer_ms, document.len() as u64)
+            }
+            Content::Bytes(bytes, length) => {
+                let head = head.header("content-type", "application/octet-stream").header("content-length", length);
+                self.run(head.body(SendBody::from_reader(bytes)).map_err(wrong)?, answer_ms, length)
+            }
+        };
+        let (parts, body) = answered.map_err(|error| translate(error, url))?.into_parts();
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let body = Body { reader, watch: Watch::new(&self.limits) };
+        Ok(Answer { status: parts.status.as_u16(), headers: parts.headers, url: url.clone(), body })
+    }
+
+    /// Sends `length` bytes as long as that takes on a slow line, and waits `answer_ms` for the answer.
+    fn run<S: AsSendBody>(
+        &self,
+        request: Request<S>,
+        answer_ms: u64,
+        length: u64,
+    ) -> Result<Response<ureq::Body>, ureq::Error> {
+        let sending_ms = self.limits.answer_ms.saturating_add(length.saturating_mul(1_000) / SENT_BYTES_PER_S_MIN);
+        let request = self
+            .agent
+            .configure_request(request)
+            .timeout_send_body(Some(Duration::from_millis(sending_ms)))
+            .timeout_recv_response(Some(Duration::from_millis(answer_ms)))
+            .build();
+        self.agent.run(request)
     }
 
     fn busy(&self, headers: &HeaderMap, host: String, status: u16) -> ReachError {

@@ -7,14 +7,19 @@
 //! What must stay true: no plain `http`; the token goes to that origin alone; a request that does something is sent once;
 //! what the server says has a limit, and is made printable before it becomes an error.
 
-use std::{thread, time::Duration, time::SystemTime};
+use std::{
+    io::Read,
+    ops::Range,
+    thread,
+    time::{Duration, SystemTime},
+};
 
 use ringfence_schema::{Digest, Timestamp, finding::printable};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::{
-    client::{Client, Said, certificates_in},
+    client::{Answer, Client, Content, Said, certificates_in},
     error::ReachError,
     header,
     policy::{EgressPolicy, HostRule, Network},
@@ -35,6 +40,8 @@ const BACKOFF_MS: u64 = 250;
 const SAID_CHARS_MAX: usize = 500;
 /// Most reasons that are shown.
 const REASONS_MAX: usize = 64;
+/// Largest problem document, in bytes.
+const PROBLEM_BYTES_MAX: u64 = 1 << 20;
 /// Largest document that is sent, in bytes; the server's own limit.
 const ASKED_BYTES_MAX: usize = 256 * 1_024;
 
@@ -184,19 +191,61 @@ impl Server {
             Patience::Brief => self.client.limits().answer_ms,
             Patience::Long => LONG_ANSWER_MS,
         };
-        let said =
-            Said { method: method.name(), url: &url, token: self.token.as_ref(), body: body.as_deref(), answer_ms };
-        let (status, headers, bytes) = self.client.say(&said, ANSWER_BYTES_MAX).map_err(|error| match error {
-            ReachError::Tls { host, reason } => ReachError::Stranger { host, reason },
-            other => other,
-        })?;
+        let content = body.as_deref().map_or(Content::Nothing, Content::Json);
+        let token = self.token.as_ref();
+        self.whole(Said { method: method.name(), url: &url, token, content, range: None, answer_ms })
+    }
+
+    /// The whole of a successful answer.
+    fn whole(&self, said: Said<'_>) -> Result<Vec<u8>, ReachError> {
+        let (status, headers, bytes) = self.client.say(said, ANSWER_BYTES_MAX).map_err(estranged)?;
         if (200..300).contains(&status) {
             return Ok(bytes);
         }
-        let is_problem =
-            header::text(&headers, "content-type").is_some_and(|kind| kind.starts_with("application/problem+json"));
+        let kind = header::text(&headers, "content-type");
+        let is_problem = kind.is_some_and(|kind| kind.starts_with("application/problem+json"));
         let document = if is_problem { serde_json::from_slice(&bytes).unwrap_or_default() } else { Value::Null };
         Err(self.problem(status, &document))
+    }
+
+    /// Sends the next `length` bytes of `content` to `path`, once, and reads the JSON document that comes back.
+    ///
+    /// # Errors
+    /// As [`Self::act`]. Where the connection broke, some of it may have arrived.
+    pub fn send<T: DeserializeOwned>(&self, path: &str, content: &mut dyn Read, length: u64) -> Result<T, ReachError> {
+        let url = self.origin.with_target(path)?;
+        let answer_ms = self.client.limits().answer_ms;
+        let mut limited = content.take(length);
+        let content = Content::Bytes(&mut limited, length);
+        let token = self.token.as_ref();
+        let bytes = self.whole(Said { method: "PATCH", url: &url, token, content, range: None, answer_ms })?;
+        self.document(&bytes)
+    }
+
+    /// Begins to read `range` of the file at `path` that has the SHA-256 `digest`.
+    ///
+    /// # Errors
+    /// As [`Self::read`]; [`ReachError::Malformed`] where something else is offered than was asked for.
+    pub fn fetch(&self, path: &str, range: Range<u64>, digest: &Digest) -> Result<Incoming, ReachError> {
+        let url = self.origin.with_target(path)?;
+        let (token, answer_ms) = (self.token.as_ref(), self.client.limits().answer_ms);
+        let tag = format!("\"{digest}\"");
+        let wanted = Some((range.clone(), tag.clone()));
+        let said = Said { method: "GET", url: &url, token, content: Content::Nothing, range: wanted, answer_ms };
+        let answer = self.client.listen(said).map_err(estranged)?;
+        let other = || ReachError::malformed(&self.origin, "another part, or another file, than was asked for");
+        match answer.status {
+            206 => {
+                let part = answer.range().ok_or_else(other)?;
+                let fits = part.first == range.start && part.last.checked_add(1) == Some(range.end);
+                if fits && answer.etag() == Some(tag) { Ok(Incoming(answer)) } else { Err(other()) }
+            }
+            200..=299 => Err(other()),
+            status => {
+                let document = serde_json::from_slice(&answer.read_all(PROBLEM_BYTES_MAX)?).unwrap_or_default();
+                Err(self.problem(status, &document))
+            }
+        }
     }
 
     fn problem(&self, status: u16, document: &Value) -> ReachError {
@@ -215,6 +264,27 @@ impl Server {
             said,
             reasons: reasons.map(|reason| printable(reason, SAID_CHARS_MAX)).collect(),
         }
+    }
+}
+
+/// Bytes that are coming in.
+pub struct Incoming(Answer);
+
+impl Incoming {
+    /// The next bytes; 0 at the end.
+    ///
+    /// # Errors
+    /// Whatever the network brings.
+    pub fn read(&mut self, buffer: &mut [u8]) -> Result<usize, ReachError> {
+        self.0.body.read(buffer).map_err(|error| ReachError::from_io(error, &self.0.url))
+    }
+}
+
+/// A server whose certificate does not lie where it was pinned is a stranger.
+fn estranged(error: ReachError) -> ReachError {
+    match error {
+        ReachError::Tls { host, reason } => ReachError::Stranger { host, reason },
+        other => other,
     }
 }
 

@@ -4,6 +4,7 @@
 //! * `federated`: in through another provider.
 //! * `account`: one's own sessions, tokens and factors, and the step up.
 //! * `people`: who is here, and with which roles.
+//! * `transfers`: artifacts that come and go piece by piece.
 //! * `description`: all of this as OpenAPI.
 //! * `artifacts`: what is here, what is known of it, what people decide on it. `records`: trail, runs, alerts, posture.
 
@@ -14,6 +15,7 @@ pub mod federated;
 pub mod people;
 pub mod records;
 pub mod sign_in;
+pub mod transfers;
 
 use ringfence_engine::team::Caller;
 
@@ -27,6 +29,7 @@ pub fn routes() -> Routes<App, Caller> {
         .and(account::routes())
         .and(people::routes())
         .and(artifacts::routes())
+        .and(transfers::routes())
         .and(records::routes());
     let description = description::route(&routes);
     routes.with(description)

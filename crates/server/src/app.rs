@@ -18,7 +18,10 @@ use ringfence_engine::{
     team::{Caller, Origin, passkey::RelyingParty},
 };
 
+use tokio::sync::Semaphore;
+
 use crate::{
+    api::transfers::TRANSFERS_MAX,
     problem::{Kind, Problem},
     routes::{
         Permission,
@@ -42,6 +45,8 @@ struct Inner {
     form_key: [u8; 32],
     /// What [`App::posture`] found, and when.
     posture: Mutex<Option<(Timestamp, Vec<Part>)>>,
+    /// Places for requests that carry bytes.
+    transfers: Arc<Semaphore>,
 }
 
 impl fmt::Debug for App {
@@ -62,7 +67,8 @@ impl App {
     ) -> Result<Self, rustls::crypto::GetRandomFailed> {
         let mut form_key = [0; 32];
         provider().secure_random.fill(&mut form_key)?;
-        Ok(Self(Arc::new(Inner { vault, party, now, form_key, posture: Mutex::new(None) })))
+        let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
+        Ok(Self(Arc::new(Inner { vault, party, now, form_key, posture: Mutex::new(None), transfers })))
     }
 
     /// The vault's id.
@@ -96,6 +102,11 @@ impl App {
                 parts
             }
         }
+    }
+
+    /// Places for requests that carry bytes: each holds a thread as long as the other end is slow.
+    pub fn transfers(&self) -> Arc<Semaphore> {
+        self.0.transfers.clone()
     }
 
     /// For whom passkeys are made.
@@ -209,7 +220,10 @@ pub fn problem(error: &EngineError) -> Problem {
         EngineError::Refused { reasons, .. } => Problem::new(Kind::Denied).because(reasons.iter().cloned()),
         EngineError::NotFound { .. } => Problem::about(Kind::NotFound, error.to_string()),
         EngineError::Usage { .. } | EngineError::Plan { .. } => Problem::about(Kind::Unprocessable, error.to_string()),
-        EngineError::NotPermitted { .. } => Problem::about(Kind::Denied, error.to_string()),
+        EngineError::NotPermitted { .. } | EngineError::NeedsApproval { .. } | EngineError::Asked { .. } => {
+            Problem::about(Kind::Denied, error.to_string())
+        }
+        EngineError::Elsewhere { .. } => Problem::about(Kind::Conflict, error.to_string()),
         other if other.exit_class() == ExitClass::No => Problem::about(Kind::Unprocessable, other.to_string()),
         other => Problem::about(Kind::Unavailable, what_is_wrong(other)),
     }

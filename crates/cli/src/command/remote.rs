@@ -10,7 +10,9 @@ use std::collections::BTreeMap;
 
 use ringfence_engine::{
     EngineError, ExitClass, NamespaceState, Settings, Version,
+    access::Action,
     alerts::{Acknowledgement, AlertState, ShownAlert},
+    carry::{self, Load, Offer},
     afar::{Continuation, hold_newest},
     history::history_page,
     reach::{
@@ -21,10 +23,12 @@ use ringfence_engine::{
         Reference, Timestamp,
         alert::TelemetryLine,
         evidence::EvidenceKind,
+        finding::printable,
         reference::Selector,
-        report::{Check, VerifyReport},
+        report::{Check, ScanReport, ScreenReport, VerifyReport},
     },
     trail::{Filter, ShownEntry},
+    transfer::UploadState,
     watch::record::Record,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -32,12 +36,12 @@ use serde_json::{Value, json};
 
 use crate::{
     args::{
-        Command, ReviewAction, SignAction,
+        AddArgs, Command, GetArgs, ReviewAction, SignAction,
         trail::TrailAction,
         watch::{AlertsArgs, WatchAction, WatchArgs},
     },
     command::{
-        login, people, show, trail,
+        login, people, show, supply, trail,
         vault::{self, reference},
         watch,
     },
@@ -84,7 +88,10 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
                 Place::There
             }
         }
-        Command::Ls(_)
+        Command::Add(args) if supply::is_source(&args.path) => Place::Nowhere("`add` of what lies at a source: it"),
+        Command::Add(_)
+        | Command::Get(_)
+        | Command::Ls(_)
         | Command::Show(_)
         | Command::Verify(_)
         | Command::Rollback(_)
@@ -106,8 +113,6 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Sign { .. } => Place::Nowhere("`sign waiver` and `sign feed`"),
         Command::Trail { .. } => Place::Nowhere("`trail mirror`, `trail export` and `trail witness`"),
         Command::Init(_) => Place::Nowhere("`init`"),
-        Command::Add(_) => Place::Nowhere("`add`"),
-        Command::Get(_) => Place::Nowhere("`get`"),
         Command::Outdated(_) => Place::Nowhere("`outdated`"),
         Command::Run(_) => Place::Nowhere("`run`"),
         Command::Release(_) => Place::Nowhere("`release`"),
@@ -132,6 +137,8 @@ pub(crate) fn execute(
         }
         Command::Show(args) if args.what == "root" => printer.raw(&remote.server.read_bytes("/api/v1/root")?),
         Command::Show(args) => remote.show(printer, &args.what, args.bom),
+        Command::Add(args) => remote.add(printer, args),
+        Command::Get(args) => remote.get(printer, args),
         Command::Rollback(args) => remote.rollback(printer, &args.reference),
         Command::Review { action } => remote.review(printer, action),
         Command::Verify(_) => {
@@ -174,6 +181,14 @@ struct Versions {
 #[derive(Deserialize)]
 struct One {
     version: Version,
+}
+
+/// What was done, or the request that waits for others.
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Perhaps<T> {
+    Done(T),
+    Waiting { request: Value },
 }
 
 #[derive(Deserialize)]
@@ -259,10 +274,7 @@ impl<'s> Remote<'s> {
             let missing = || EngineError::NotFound { what: "artifact", name: wanted.to_string() };
             wanted = newest.ok_or_else(missing)?.reference();
         }
-        let full = wanted.to_string();
-        let selector = full.split_once('@').map_or("", |(_, selector)| selector);
-        let (kind, name) = (wanted.artifact.kind(), wanted.artifact.name());
-        let path = format!("/api/v1/artifacts/{kind}/{}/{}", segment(name), segment(selector));
+        let path = path_of(&wanted);
         Ok((wanted, path))
     }
 
@@ -272,22 +284,61 @@ impl<'s> Remote<'s> {
             return printer.json(&self.read::<Value>(&format!("{path}/bom"))?);
         }
         let mut shown: show::Shown = self.read(&path)?;
-        let has = |kind| shown.version.newest(kind).is_some_and(|row| row.report.is_some());
-        let (scanned, screened) = (has(EvidenceKind::Scan), has(EvidenceKind::Screen));
-        if scanned {
-            shown.scan = Some(self.read(&format!("{path}/scan"))?);
-        }
-        if screened {
-            shown.screen = Some(self.read(&format!("{path}/screen"))?);
-        }
+        (shown.scan, shown.screen) = self.reports(&shown.version)?;
         show::print_shown(printer, &shown)
     }
 
     fn rollback(&self, printer: Printer, what: &str) -> Result<(), EngineError> {
         let (_, path) = self.path(what)?;
         let earlier = self.read::<One>(&path)?.version;
-        let restored: One = self.act(&format!("{path}/rollback"), None, Patience::Long)?;
-        vault::print_rollback(printer, &earlier, &restored.version)
+        match self.act(&format!("{path}/rollback"), None, Patience::Long)? {
+            Perhaps::Done(One { version }) => vault::print_rollback(printer, &earlier, &version),
+            Perhaps::Waiting { request } => Err(waiting(&request)),
+        }
+    }
+
+    fn add(&self, printer: Printer, args: &AddArgs) -> Result<(), EngineError> {
+        let load = Load {
+            path: &args.path,
+            labels: args.data.labels.as_deref(),
+            name: vault::name(args)?,
+            reading: vault::reading(args),
+            exempt: vault::exemptions(args.skip),
+        };
+        match carry::up(&self.server, self.settings.progress, &load)? {
+            UploadState::Admitted { version } => {
+                let (scan, screen) = self.reports(&version)?;
+                vault::print_added(printer, &version, None, scan.as_ref(), screen.as_ref())
+            }
+            UploadState::Refused { version, gate, reasons } => {
+                let (scan, screen) = self.reports(&version)?;
+                vault::print_added(printer, &version, Some(&reasons), scan.as_ref(), screen.as_ref())?;
+                let gate = Action::ALL.into_iter().map(Action::name).find(|name| *name == gate).unwrap_or("the server");
+                Err(EngineError::Refused { gate, subject: version.reference().to_string(), reasons })
+            }
+            UploadState::Failed { why } => Err(EngineError::incomplete(load.name.to_string(), why)),
+            _ => Err(EngineError::incomplete(load.name.to_string(), "the server does not say how it ended")),
+        }
+    }
+
+    fn get(&self, printer: Printer, args: &GetArgs) -> Result<(), EngineError> {
+        carry::free(&args.destination)?;
+        let (_, path) = self.path(&args.reference)?;
+        let download = match carry::ask(&self.server, &format!("{path}/download"))? {
+            Offer::Download(download) => download,
+            Offer::Waiting { request } => return Err(waiting(&request)),
+        };
+        let bytes = carry::down(&self.server, self.settings.progress, &download, &args.destination)?;
+        vault::print_got(printer, args, &download.artifact, download.tree, bytes)
+    }
+
+    /// What the controls found in a version, as far as they looked.
+    fn reports(&self, version: &Version) -> Result<(Option<ScanReport>, Option<ScreenReport>), EngineError> {
+        let has = |kind| version.newest(kind).is_some_and(|row| row.report.is_some());
+        let path = path_of(&version.reference());
+        let scan = has(EvidenceKind::Scan).then(|| self.read(&format!("{path}/scan"))).transpose()?;
+        let screen = has(EvidenceKind::Screen).then(|| self.read(&format!("{path}/screen"))).transpose()?;
+        Ok((scan, screen))
     }
 
     fn review(&self, printer: Printer, action: &ReviewAction) -> Result<(), EngineError> {
@@ -380,6 +431,27 @@ impl<'s> Remote<'s> {
         let mut record = Record::new();
         self.lines(run)?.iter().for_each(|line| record.take(line));
         Ok(record)
+    }
+}
+
+/// Where a version is.
+fn path_of(wanted: &Reference) -> String {
+    let full = wanted.to_string();
+    let selector = full.split_once('@').map_or("", |(_, selector)| selector);
+    let (kind, name) = (wanted.artifact.kind(), wanted.artifact.name());
+    format!("/api/v1/artifacts/{kind}/{}/{}", segment(name), segment(selector))
+}
+
+/// What to do about a request that waits for others.
+fn waiting(request: &Value) -> EngineError {
+    let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
+    let needed = request.pointer("/document/needed").and_then(Value::as_u64).unwrap_or_default();
+    EngineError::NotPermitted {
+        what: format!(
+            "request `{}` waits for the approval of {needed} other people, in the server's review queue; \
+             run this again once they have given it",
+            printable(id, 40)
+        ),
     }
 }
 

@@ -196,14 +196,14 @@ fn sign_feed(settings: &Settings<'_>, printer: Printer, args: &SignFeedArgs) -> 
 
 /// The source that `path` spells, if it is one and no file of that name is here.
 pub(crate) fn source(path: &Path) -> Result<Option<Source>, EngineError> {
-    let Some(text) = path.to_str().filter(|text| is_source(text)) else { return Ok(None) };
+    let Some(text) = path.to_str().filter(|_| is_source(path)) else { return Ok(None) };
     text.parse().map(Some).map_err(|error: NotASource| EngineError::Reach(error.into()))
 }
 
-fn is_source(text: &str) -> bool {
-    ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"]
-        .iter()
-        .any(|scheme| text.starts_with(scheme))
+/// Whether what was typed names a source.
+pub(crate) fn is_source(path: &Path) -> bool {
+    let schemes = ["hf://", "https://", "http://", "s3://", "kaggle://", "tfhub://", "file:"];
+    path.to_str().is_some_and(|text| schemes.iter().any(|scheme| text.starts_with(scheme)))
 }
 
 /// `outdated`.

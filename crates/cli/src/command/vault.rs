@@ -69,54 +69,55 @@ pub(crate) fn reference(text: &str) -> Result<Reference, EngineError> {
 
 /// `add`.
 pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> Result<ExitClass, EngineError> {
-    let name: ArtifactName =
-        args.name.parse().map_err(|error: ringfence_engine::schema::reference::NotAReference| EngineError::Usage {
-            what: error.to_string(),
-        })?;
+    let name = name(args)?;
     let source = source(&args.path)?;
     let vault = Vault::open(settings)?;
-    let read = &args.data;
     let added = vault.add(&Intake {
         from: source.as_ref().map_or(Origin::Files(&args.path), Origin::Source),
         name,
-        reading: Reading {
-            label: read.label.clone(),
-            shape: read.shape.clone(),
-            scale: read.scale,
-            ..Reading::default()
-        },
-        labels: read.labels.as_deref(),
+        reading: reading(args),
+        labels: args.data.labels.as_deref(),
         exempt: exemptions(args.skip),
     });
     match added {
         Ok(admitted) => {
-            let report = Addition {
-                schema: "ringfence.add/1",
-                verdict: "admitted",
-                artifact: Listed::of(admitted.version()),
-                reasons: &[],
-                scan: admitted.scan(),
-                screen: admitted.screen(),
-            };
-            print_addition(printer, &report)?;
+            print_added(printer, admitted.version(), None, admitted.scan(), admitted.screen())?;
             Ok(ExitClass::Done)
         }
         Err(EngineError::Refused { gate, subject, reasons }) if gate != "source" => {
             let held = vault.find(&reference(&subject)?)?;
             let (scan, screen) = (vault.scan_report(&held)?, vault.screen_report(&held)?);
-            let report = Addition {
-                schema: "ringfence.add/1",
-                verdict: "refused",
-                artifact: Listed::of(&held),
-                reasons: &reasons,
-                scan: scan.as_ref(),
-                screen: screen.as_ref(),
-            };
-            print_addition(printer, &report)?;
+            print_added(printer, &held, Some(&reasons), scan.as_ref(), screen.as_ref())?;
             Err(EngineError::Refused { gate, subject, reasons })
         }
         Err(error) => Err(error),
     }
+}
+
+/// How a dataset is to be read, as it was typed.
+pub(crate) fn reading(args: &AddArgs) -> Reading {
+    let data = &args.data;
+    Reading { label: data.label.clone(), shape: data.shape.clone(), scale: data.scale, ..Reading::default() }
+}
+
+/// The name that was typed.
+pub(crate) fn name(args: &AddArgs) -> Result<ArtifactName, EngineError> {
+    args.name.parse().map_err(|error: ringfence_engine::schema::reference::NotAReference| EngineError::Usage {
+        what: error.to_string(),
+    })
+}
+
+/// Says what became of an addition; with `reasons` it waits in quarantine.
+pub(crate) fn print_added(
+    printer: Printer,
+    version: &Version,
+    reasons: Option<&[String]>,
+    scan: Option<&ScanReport>,
+    screen: Option<&ScreenReport>,
+) -> Result<(), EngineError> {
+    let verdict = if reasons.is_some() { "refused" } else { "admitted" };
+    let (artifact, reasons) = (Listed::of(version), reasons.unwrap_or_default());
+    print_addition(printer, &Addition { schema: "ringfence.add/1", verdict, artifact, reasons, scan, screen })
 }
 
 /// What `add` answers.
@@ -176,20 +177,25 @@ pub(crate) fn get(settings: &Settings<'_>, printer: Printer, args: &GetArgs) -> 
     let vault = Vault::open(settings)?;
     let version = vault.find(&wanted)?;
     let bytes = vault.get(&version, &args.destination)?;
-    if printer.for_people() {
-        printer.say(format!("  verified   {} of {}", size(bytes), version.reference()));
-        printer.line(args.destination.display().to_string())?;
-    } else {
-        printer.document(
-            "ringfence.get/1",
-            &json!({"artifact": version.reference().to_string(),
-                "tree": version.tree,
-                "bytes": bytes,
-                "destination": args.destination,
-            }),
-        )?;
-    }
+    print_got(printer, args, &version.reference().to_string(), version.tree, bytes)?;
     Ok(ExitClass::Done)
+}
+
+/// Says what was written out.
+pub(crate) fn print_got(
+    printer: Printer,
+    args: &GetArgs,
+    artifact: &str,
+    tree: Digest,
+    bytes: u64,
+) -> Result<(), EngineError> {
+    if printer.for_people() {
+        printer.say(format!("  verified   {} of {artifact}", size(bytes)));
+        return printer.line(args.destination.display().to_string());
+    }
+    let destination = &args.destination;
+    let body = json!({"artifact": artifact, "tree": tree, "bytes": bytes, "destination": destination});
+    printer.document("ringfence.get/1", &body)
 }
 
 /// A version as lists show it.

@@ -256,6 +256,18 @@ impl Vault<'_> {
         }
     }
 
+    /// Does what `call` does, with the approval of others where they have given it for exactly this; where they have not,
+    /// asks them.
+    ///
+    /// # Errors
+    /// As [`Vault::ask`].
+    pub fn ask_or_use<T>(&self, call: impl Fn(&Self) -> Result<T, EngineError>) -> Result<Asked<T>, EngineError> {
+        match self.ask(&call)? {
+            Asked::Waiting(request) if request.is_approved() => call(&self.with_approval(&request.id)).map(Asked::Done),
+            other => Ok(other),
+        }
+    }
+
     /// The same vault, in the same hands, bringing what others approved. It is used up by the first act that it covers.
     #[must_use]
     pub fn with_approval(&self, id: &RequestId) -> Self {

@@ -2,9 +2,14 @@
 
 use axum::{
     extract::{Path, State},
+    http::StatusCode,
     response::IntoResponse as _,
 };
-use ringfence_engine::{access::Action, schema::Reference, team::Caller};
+use ringfence_engine::{
+    access::Action,
+    schema::Reference,
+    team::{Asked, Caller},
+};
 use serde::Deserialize;
 use serde_json::json;
 
@@ -41,7 +46,7 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             Restore,
             Post,
             "/api/v1/artifacts/{kind}/{name}/{version}/rollback",
-            "makes it current again",
+            "makes it current again, or asks others to approve that",
             rollback,
         )
         .streaming(),
@@ -52,7 +57,7 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
 // Whoever decides on a version first looks at it: that it exists is told only to those who may see what is here.
 
 /// Which version: kind, name, and a number, a label or a digest.
-type Which = Path<(String, String, String)>;
+pub(super) type Which = Path<(String, String, String)>;
 
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -60,7 +65,7 @@ struct Because {
     reason: String,
 }
 
-fn reference(Path((kind, name, version)): Which) -> Result<Reference, Problem> {
+pub(super) fn reference(Path((kind, name, version)): Which) -> Result<Reference, Problem> {
     format!("{kind}/{name}@{version}")
         .parse()
         .map_err(|_| Problem::about(Kind::NotFound, "an artifact is `kind/name` and a version, a label or a digest"))
@@ -124,8 +129,14 @@ async fn refuse(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(w
 
 async fn rollback(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
     let which = reference(which)?;
-    let done = app.look(seat.into_principal(), which.to_string(), move |vault| vault.rollback(&vault.find(&which)?));
-    Ok(Json(json!({"version": done.await?})).into_response())
+    let asked = app.look(seat.into_principal(), which.to_string(), move |vault| {
+        let earlier = vault.find(&which)?;
+        vault.ask_or_use(|vault| vault.rollback(&earlier))
+    });
+    Ok(match asked.await? {
+        Asked::Done(version) => Json(json!({"version": version})).into_response(),
+        Asked::Waiting(request) => (StatusCode::ACCEPTED, Json(json!({"request": request}))).into_response(),
+    })
 }
 
 async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {

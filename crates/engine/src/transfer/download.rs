@@ -1,0 +1,189 @@
+//! What somebody takes out: decided once, then read in ranges.
+
+use std::{io::Read as _, io::Seek as _, io::SeekFrom, ops::ControlFlow, ops::Range, sync::Arc};
+
+use ringfence_access::{Action, Facts};
+use ringfence_schema::{Digest, Reference, Timestamp, tree::TreeEntry};
+use ringfence_store::Manifest;
+use serde::{Deserialize, Serialize};
+use serde_json::json;
+
+use super::TransferId;
+use crate::{
+    act::{Act, Effect, Reach},
+    admit::resource,
+    error::EngineError,
+    record::Version,
+    vault::{Core, Vault, store_error},
+};
+
+/// How long a download may be resumed, in milliseconds.
+pub const DOWNLOAD_LIFE_MS: u64 = 12 * 60 * 60 * 1_000;
+/// Most downloads under way.
+pub const DOWNLOADS_MAX: usize = 64;
+/// Most of one person; the oldest gives way.
+pub const OWN_DOWNLOADS_MAX: usize = 8;
+/// Bytes that are read at once.
+pub const PIECE_BYTES: usize = 256 << 10;
+
+/// A download, as its person sees it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct DownloadView {
+    /// Its name.
+    pub id: TransferId,
+    /// `kind/name@version`.
+    pub artifact: String,
+    /// Identity of the content.
+    pub tree: Digest,
+    /// The files, in the order of their paths.
+    pub files: Vec<TreeEntry>,
+    /// Until when it may be read.
+    pub until: Timestamp,
+}
+
+/// A download.
+pub(crate) struct Download {
+    person: String,
+    version: Reference,
+    tree: Digest,
+    until: Timestamp,
+}
+
+impl Download {
+    pub(super) fn until(&self) -> Timestamp {
+        self.until
+    }
+}
+
+/// A file that may be read now.
+pub struct Served {
+    core: Arc<Core>,
+    manifest: Manifest,
+    file: TreeEntry,
+}
+
+impl Served {
+    /// Its path, size and SHA-256.
+    pub fn file(&self) -> &TreeEntry {
+        &self.file
+    }
+
+    /// Reads `range` in pieces of at most [`PIECE_BYTES`]; every byte was authenticated before it is given out. Ends early
+    /// where `take` wants no more.
+    ///
+    /// # Errors
+    /// [`EngineError::Tampered`] for what is not what the manifest says.
+    pub fn read(&self, range: Range<u64>, take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), EngineError> {
+        let path = &self.file.path;
+        let mut reader = self.core.store.read(&self.manifest, path).map_err(|error| store_error(&error))?;
+        reader.seek(SeekFrom::Start(range.start)).map_err(|error| EngineError::tampered(path, error))?;
+        let mut left = range.end.min(self.file.size).saturating_sub(range.start);
+        let mut buffer = vec![0; PIECE_BYTES];
+        while left > 0 {
+            let want = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            let count = reader
+                .read(buffer.get_mut(..want).unwrap_or_default())
+                .map_err(|error| EngineError::tampered(path, error))?;
+            if count == 0 {
+                return Err(EngineError::tampered(path, "it is shorter than its manifest says"));
+            }
+            if take(buffer.get(..count).unwrap_or_default()).is_break() {
+                return Ok(());
+            }
+            left -= count as u64;
+        }
+        Ok(())
+    }
+}
+
+impl Vault<'_> {
+    /// Lets the caller take a copy of a version, as [`Vault::get`] does, over as many requests as that needs.
+    pub fn begin_download(&self, version: &Version) -> Result<DownloadView, EngineError> {
+        let act = Act {
+            action: Action::Export,
+            resources: vec![resource(version)],
+            facts: Facts::default(),
+            request: json!({"tree": version.tree, "what": "copy"}),
+            subject: version.reference().to_string(),
+            reach: Reach::Outside,
+        };
+        let (view, _) = self.act(act, || {
+            let manifest = self.manifest(version)?;
+            let until = (self.settings.now)().plus_millis(DOWNLOAD_LIFE_MS);
+            let id = TransferId::random("d");
+            let download = Download {
+                person: self.caller.person.id.clone(),
+                version: version.reference(),
+                tree: version.tree,
+                until,
+            };
+            self.list_download(&id, download)?;
+            let view = DownloadView {
+                id,
+                artifact: version.reference().to_string(),
+                tree: version.tree,
+                files: manifest.tree().files().to_vec(),
+                until,
+            };
+            let mut effect = Effect::of(());
+            effect.openings.insert("result".into(), json!({"download": view.id, "until": until}));
+            Ok(effect.replace(view))
+        })?;
+        Ok(view)
+    }
+
+    fn list_download(&self, id: &TransferId, download: Download) -> Result<(), EngineError> {
+        self.sweep_transfers();
+        let mut downloads = self.transfers.downloads();
+        let own = downloads.iter().filter(|(_, other)| other.person == download.person);
+        if own.clone().count() >= OWN_DOWNLOADS_MAX {
+            let oldest = own.min_by_key(|(_, other)| other.until).map(|(id, _)| id.clone());
+            oldest.and_then(|oldest| downloads.remove(&oldest));
+        }
+        if downloads.len() >= DOWNLOADS_MAX {
+            return Err(EngineError::Busy { what: "too many downloads are under way" });
+        }
+        downloads.insert(id.clone(), download);
+        Ok(())
+    }
+
+    /// Opens file number `file` of one's own download, to be read from byte `from` on; that it is read is recorded.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for what is not there or is somebody else's; [`EngineError::NotPermitted`] where the version
+    /// was revoked or refused since.
+    pub fn open_download(&self, id: &TransferId, file: usize, from: u64) -> Result<Served, EngineError> {
+        let now = (self.settings.now)();
+        let me = &self.caller.person.id;
+        let found = {
+            let downloads = self.transfers.downloads();
+            let own = downloads.get(id).filter(|download| download.person == *me && now < download.until);
+            own.map(|download| (download.version.clone(), download.tree))
+        };
+        let Some((wanted, tree)) = found else { return self.no_transfer("download", id) };
+        self.look(&format!("file {file} of {wanted} from byte {from} ({id})"))?;
+        let version = self.find(&wanted)?;
+        if let Some(why) = version.revoked.as_ref().or(version.refused.as_ref()) {
+            return Err(EngineError::NotPermitted { what: format!("{wanted} is not given out any more: {why}") });
+        }
+        if version.tree != tree {
+            return Err(EngineError::tampered(wanted.to_string(), "it is not what the download began with"));
+        }
+        let manifest = self.manifest(&version)?;
+        let missing = || EngineError::NotFound { what: "file", name: file.to_string() };
+        let file = manifest.tree().files().get(file).cloned().ok_or_else(missing)?;
+        Ok(Served { core: self.core().clone(), manifest, file })
+    }
+
+    /// Ends one's own download: it is read no more.
+    pub fn end_download(&self, id: &TransferId) -> Result<(), EngineError> {
+        let own = self.transfers.downloads().get(id).filter(|one| one.person == self.caller.person.id).map(|one| {
+            let what = format!("the end of the download of {} ({id})", one.version);
+            what
+        });
+        let Some(what) = own else { return self.no_transfer("download", id) };
+        self.look(&what)?;
+        self.transfers.downloads().remove(id);
+        Ok(())
+    }
+}

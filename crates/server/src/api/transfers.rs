@@ -1,0 +1,287 @@
+//! Artifacts that come and go: declared or asked for once, then piece by piece, as often as the connection breaks.
+//!
+//! Bytes pass through in pieces of [`PIECE_BYTES`]; whoever is slow holds one thread and one place of [`TRANSFERS_MAX`], and
+//! no more memory than a few pieces. What came and where it goes on is the engine's to say, and so is who may.
+
+use std::{io, ops::ControlFlow, ops::Range, pin::pin};
+
+use axum::{
+    body::{Body, Bytes},
+    extract::{Path, Query, State},
+    http::{HeaderMap, HeaderValue, StatusCode, header},
+    response::IntoResponse as _,
+};
+use http_body_util::BodyExt as _;
+use ringfence_engine::{
+    access::Action,
+    carry::UPLOAD_PIECE_BYTES_MAX,
+    team::{Asked, Caller},
+    transfer::{Declaration, Served, TransferId},
+};
+use serde::Deserialize;
+use serde_json::{Value, json};
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio_stream::wrappers::ReceiverStream;
+
+use super::{
+    artifacts::{Which, reference},
+    description::{object, text},
+};
+use crate::{
+    app::App,
+    guard::json::Json,
+    problem::{Answer, Kind, Problem},
+    routes::{Intake, Route, Verb, seat::Seat},
+};
+
+/// Most requests that carry bytes at the same time.
+pub const TRANSFERS_MAX: usize = 24;
+/// Bytes that go from thread to thread at once.
+pub const PIECE_BYTES: usize = 256 << 10;
+/// Most pieces that wait between two threads.
+const PIECES_WAITING: usize = 4;
+
+pub(super) fn routes() -> Vec<Route<App, Caller>> {
+    use Action::{Export, Read, Receive};
+    use Verb::{Delete, Get, Patch, Post};
+    vec![
+        Route::acting(Receive, Post, "/api/v1/uploads", "declares an upload, or finds it where it is", begin)
+            .takes_json(declaration),
+        Route::acting(Receive, Get, "/api/v1/uploads/{id}", "where an upload goes on, or how it ended", standing)
+            .unrecorded(),
+        Route::acting(Receive, Patch, "/api/v1/uploads/{id}/files/{file}", "brings the next bytes of a file", bring)
+            .takes(Intake::Bytes { bytes_max: UPLOAD_PIECE_BYTES_MAX })
+            .streaming()
+            .unrecorded(),
+        Route::acting(Receive, Post, "/api/v1/uploads/{id}/finish", "receives, inspects and admits it", finish)
+            .streaming(),
+        Route::acting(Receive, Delete, "/api/v1/uploads/{id}", "gives an upload up", abandon),
+        Route::acting(
+            Export,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/download",
+            "lets one take a copy, or asks others to approve that",
+            take,
+        ),
+        Route::acting(
+            Read,
+            Get,
+            "/api/v1/downloads/{id}/files/{file}",
+            "a file of a download, or a range of it",
+            serve,
+        )
+        .streaming(),
+        Route::acting(Read, Delete, "/api/v1/downloads/{id}", "ends a download", end),
+    ]
+}
+
+fn declaration() -> Value {
+    let whole = || json!({"type": "integer", "minimum": 0});
+    let file = object(&[("path", text()), ("size", whole()), ("sha256", text())], &[]);
+    let flag = || json!({"type": "boolean"});
+    let exempt = object(&[("no_scan", flag()), ("no_screen", flag())], &[]);
+    let reading = object(
+        &[],
+        &[
+            ("label", text()),
+            ("shape", json!({"type": "array", "items": whole()})),
+            ("scale", json!({"type": "number"})),
+            ("flagged", json!({"type": "string", "enum": ["leave", "keep"]})),
+            ("labels", text()),
+        ],
+    );
+    let files = json!({"type": "array", "minItems": 1, "items": file});
+    object(&[("name", text()), ("files", files)], &[("reading", reading), ("exempt", exempt)])
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Offset {
+    /// The first byte that comes.
+    from: u64,
+}
+
+async fn begin(seat: Seat<Caller>, State(app): State<App>, Json(declared): Json<Declaration>) -> Answer {
+    let view = app.work(seat.into_principal(), move |vault, _| vault.begin_upload(&declared)).await?;
+    Ok((StatusCode::CREATED, Json(view)).into_response())
+}
+
+async fn standing(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let id = TransferId::from(id.as_str());
+    let view = app.work(seat.into_principal(), move |vault, _| vault.upload(&id)).await?;
+    Ok(Json(view).into_response())
+}
+
+/// What has come stays, whatever becomes of the rest.
+async fn bring(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path((id, file)): Path<(String, usize)>,
+    Query(Offset { from }): Query<Offset>,
+    body: Body,
+) -> Answer {
+    let id = TransferId::from(id.as_str());
+    let _place = place(&app)?;
+    let (pieces, mut coming) = mpsc::channel::<Vec<u8>>(PIECES_WAITING);
+    let taking = app.work(seat.into_principal(), move |vault, _| {
+        let mut view = vault.upload(&id)?;
+        let mut at = from;
+        while let Some(piece) = coming.blocking_recv() {
+            view = vault.append_upload(&id, file, at, &piece)?;
+            at = at.saturating_add(piece.len() as u64);
+        }
+        Ok(view)
+    });
+    let (taken, whole) = tokio::join!(taking, feed(body, pieces));
+    let view = taken?;
+    if whole {
+        Ok(Json(view).into_response())
+    } else {
+        Err(Problem::about(Kind::TooSlow, "the body did not arrive whole"))
+    }
+}
+
+/// Hands the body on; whether all of it came. Where nobody takes it any more, that is somebody else's to say.
+async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
+    let mut body = pin!(body);
+    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    let whole = loop {
+        match body.frame().await {
+            Some(Ok(frame)) => piece.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Some(Err(_)) => break false,
+            None => break true,
+        }
+        if piece.len() >= PIECE_BYTES {
+            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES));
+            if pieces.send(full).await.is_err() {
+                return true;
+            }
+        }
+    };
+    if !piece.is_empty() {
+        let _ = pieces.send(piece).await;
+    }
+    whole
+}
+
+async fn finish(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let id = TransferId::from(id.as_str());
+    let view = app.work(seat.into_principal(), move |vault, _| vault.finish_upload(&id)).await?;
+    Ok(Json(view).into_response())
+}
+
+async fn abandon(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let id = TransferId::from(id.as_str());
+    app.work(seat.into_principal(), move |vault, _| vault.abandon_upload(&id)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+async fn take(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let asked = app.look(seat.into_principal(), which.to_string(), move |vault| {
+        let version = vault.find(&which)?;
+        vault.ask_or_use(|vault| vault.begin_download(&version))
+    });
+    Ok(match asked.await? {
+        Asked::Done(view) => (StatusCode::CREATED, Json(view)).into_response(),
+        Asked::Waiting(request) => (StatusCode::ACCEPTED, Json(json!({"request": request}))).into_response(),
+    })
+}
+
+/// `Range` and `If-Range` as RFC 9110, section 14 has them; the entity tag is the file's SHA-256.
+async fn serve(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path((id, file)): Path<(String, usize)>,
+    headers: HeaderMap,
+) -> Answer {
+    let id = TransferId::from(id.as_str());
+    let place = place(&app)?;
+    let asked = asked(&headers);
+    let from = asked.map_or(0, |(first, _)| first);
+    let served = app.work(seat.into_principal(), move |vault, _| vault.open_download(&id, file, from)).await?;
+    let (size, tag) = (served.file().size, format!("\"{}\"", served.file().sha256));
+    let same = headers.get(header::IF_RANGE).is_none_or(|wanted| wanted.as_bytes() == tag.as_bytes());
+    let part = match asked.filter(|_| same) {
+        Some((first, _)) if first >= size => {
+            return Err(Problem::about(Kind::Range, format!("the file has {size} bytes")));
+        }
+        Some((first, last)) => Some(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
+        None => None,
+    };
+    let whole = part.is_none();
+    let range = part.unwrap_or(0..size);
+    let mut answer = stream(served, range.clone(), place).into_response();
+    *answer.status_mut() = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
+    let head = answer.headers_mut();
+    head.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/octet-stream"));
+    head.insert(header::CONTENT_LENGTH, HeaderValue::from(range.end - range.start));
+    head.insert(header::ACCEPT_RANGES, HeaderValue::from_static("bytes"));
+    let text = |text: String| HeaderValue::try_from(text).map_err(|_| Problem::new(Kind::Internal));
+    head.insert(header::ETAG, text(tag)?);
+    if !whole {
+        let part = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
+        head.insert(header::CONTENT_RANGE, text(part)?);
+    }
+    Ok(answer)
+}
+
+/// The first byte, and the last where one is named. Several ranges, a suffix and what is not a range are not offered: the
+/// whole is the answer then (RFC 9110, section 14.2).
+fn asked(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
+    let mut values = headers.get_all(header::RANGE).iter();
+    let (Some(value), None) = (values.next(), values.next()) else { return None };
+    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
+    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
+    let first = number(first)?;
+    match last {
+        "" => Some((first, None)),
+        last => number(last).filter(|last| first <= *last).map(|last| (first, Some(last))),
+    }
+}
+
+/// Reads on a thread that may wait. What cannot be read cuts the answer short, which its length tells.
+fn stream(served: Served, range: Range<u64>, place: OwnedSemaphorePermit) -> Body {
+    let (pieces, going) = mpsc::channel::<io::Result<Bytes>>(PIECES_WAITING);
+    tokio::task::spawn_blocking(move || {
+        let _place = place;
+        let read = served.read(range, &mut |piece| {
+            let sent = pieces.blocking_send(Ok(Bytes::copy_from_slice(piece)));
+            if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
+        });
+        if read.is_err() {
+            let _ = pieces.blocking_send(Err(io::ErrorKind::InvalidData.into()));
+        }
+    });
+    Body::from_stream(ReceiverStream::new(going))
+}
+
+async fn end(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let id = TransferId::from(id.as_str());
+    app.work(seat.into_principal(), move |vault, _| vault.end_download(&id)).await?;
+    Ok(StatusCode::NO_CONTENT.into_response())
+}
+
+fn place(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+    let busy = || Problem::about(Kind::Unavailable, "too many transfers are under way").retry_after_s(1);
+    app.transfers().try_acquire_owned().map_err(|_| busy())
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::{HeaderMap, HeaderValue, header};
+
+    use super::asked;
+
+    #[test]
+    fn ranges_are_exact_or_none() {
+        let ask =
+            |value: &'static str| asked(&HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(value))]));
+        assert_eq!(ask("bytes=5-"), Some((5, None)));
+        assert_eq!(ask("bytes=5-5"), Some((5, Some(5))));
+        for wrong in ["bytes=-5", "bytes=5", "bytes=6-5", "bytes=1-2,4-5", "bytes=+1-", "items=1-2", "bytes= 1-", ""] {
+            assert_eq!(ask(wrong), None, "{wrong}");
+        }
+        assert_eq!(asked(&HeaderMap::new()), None);
+    }
+}
