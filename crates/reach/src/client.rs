@@ -477,6 +477,10 @@ impl Client {
         }
         let wrong = |error: ureq::http::Error| ReachError::malformed(url, error.to_string());
         let answered = match content {
+            // Without a length, a method that may have a body is sent with one of unknown length.
+            Content::Nothing if matches!(method, "POST" | "PUT" | "PATCH") => {
+                self.run(head.body(&[][..]).map_err(wrong)?, answer_ms, 0)
+            }
             Content::Nothing => self.run(head.body(()).map_err(wrong)?, answer_ms, 0),
             Content::Json(document) => {
                 let head = head.header("content-type", "application/json");

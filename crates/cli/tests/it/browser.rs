@@ -26,7 +26,12 @@ pub(crate) struct Serving {
 impl Serving {
     /// Starts it on a free port and waits until it has said where it listens, and what lets the first administrator in.
     pub(crate) fn start(home: &Home, expects_setup: bool) -> Self {
-        let args = ["serve", "--listen", "127.0.0.1:0", "--format", "json", "--quiet"];
+        Self::start_at(home, "127.0.0.1:0", expects_setup)
+    }
+
+    /// The same at this address.
+    pub(crate) fn start_at(home: &Home, listen: &str, expects_setup: bool) -> Self {
+        let args = ["serve", "--listen", listen, "--format", "json", "--quiet"];
         let mut child = home.command(&args).stdout(Stdio::piped()).stderr(Stdio::inherit()).spawn().unwrap();
         let mut out = child.stdout.take().unwrap();
         let (mut text, mut url, mut setup) = (Vec::new(), None, None);

@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 36] = [
+    let commands: [&[&str]; 47] = [
         &[],
         &["init"],
         &["add"],
@@ -27,6 +27,17 @@ fn help_of_every_command() {
         &["user"],
         &["user", "ls"],
         &["user", "can"],
+        &["user", "add"],
+        &["user", "roles"],
+        &["user", "disable"],
+        &["user", "enable"],
+        &["user", "reset"],
+        &["login"],
+        &["logout"],
+        &["token"],
+        &["token", "make"],
+        &["token", "ls"],
+        &["token", "revoke"],
         &["trail"],
         &["trail", "ls"],
         &["trail", "show"],

@@ -7,6 +7,7 @@
 mod browser;
 mod chromium;
 mod crash;
+mod enrolled;
 mod errors;
 mod figures;
 mod help;
@@ -15,6 +16,8 @@ mod hostile;
 mod lab;
 mod main_job;
 mod mirror;
+mod proxy;
+mod remote;
 mod secrets;
 mod supply;
 mod tampered_trail;

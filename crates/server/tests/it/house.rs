@@ -136,9 +136,14 @@ impl House {
     /// The same with the first administrator, who is called `ana`.
     pub(crate) fn with_owner<const N: usize>() -> (Self, Member) {
         let house = Self::new::<N>();
-        let token = house.vault.offer_setup().unwrap().token.unwrap();
-        let ana = house.enrol(&token, Some(("ana", "Ana")));
+        let ana = house.administer();
         (house, ana)
+    }
+
+    /// Makes the vault a shared one that `ana` administers.
+    pub(crate) fn administer(&self) -> Member {
+        let token = self.vault.offer_setup().unwrap().token.unwrap();
+        self.enrol(&token, Some(("ana", "Ana")))
     }
 
     pub(crate) fn now(&self) -> Timestamp {

@@ -20,5 +20,6 @@ mod tables;
 mod tls;
 #[path = "../../../engine/tests/it/totp.rs"]
 mod totp;
+mod transfers;
 mod witness;
 mod world;

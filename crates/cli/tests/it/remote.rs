@@ -1,0 +1,257 @@
+//! Everything that works in another machine's vault, through a server and back: the built binary at both ends.
+
+use std::{
+    fs,
+    io::{BufRead as _, BufReader},
+    os::unix::fs::PermissionsExt as _,
+    path::PathBuf,
+    process::{Child, Command, Stdio},
+};
+
+use ringfence_engine::reach::{
+    Secret,
+    server::{Method, Patience, Server, address, segment},
+};
+use serde_json::Value;
+use zeroize::Zeroizing;
+
+use crate::{
+    browser::Serving,
+    enrolled,
+    home::{Done, Home, contents, copy_folder, small_table},
+    proxy::Proxy,
+};
+
+/// A server's machine, a client's machine, and the line between them.
+struct Site {
+    here: Home,
+    there: Home,
+    session: String,
+    line: Proxy,
+    serving: Serving,
+}
+
+impl Site {
+    fn new() -> Self {
+        let there = Home::with_vault();
+        let session = enrolled::share(&there.vault(), &there.config());
+        let line = Proxy::start(|port| ([127, 0, 0, 2], port).into());
+        let serving = Serving::start_at(&there, &format!("127.0.0.2:{}", line.port()), false);
+        Self { here: Home::new(), there, session, line, serving }
+    }
+
+    fn url(&self) -> String {
+        format!("https://localhost:{}", self.line.port())
+    }
+
+    fn authority(&self) -> PathBuf {
+        self.there.config().join("tls/authority.pem")
+    }
+
+    /// Ana's browser.
+    fn browser(&self) -> Server {
+        let authority = fs::read(self.authority()).unwrap();
+        let token = Secret::new("session", Zeroizing::new(self.session.clone())).unwrap();
+        Server::new(address(&self.url()).unwrap(), Some(&authority), Some(token)).unwrap()
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = self.here.command(args);
+        command.env("RINGFENCE_SERVER", self.url());
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Done {
+        self.here.done(self.command(args))
+    }
+
+    /// Logs in as Ana, who confirms the code that is shown.
+    fn login(&self) -> String {
+        let authority = self.authority();
+        let mut command = self.command(&["login", "--authority", authority.to_str().unwrap()]);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let code = code(&mut child);
+        let path = format!("/api/v1/device/{}", segment(&code));
+        let _: Value = self.browser().act(Method::Post, &path, None, Patience::Brief).unwrap();
+        let ended = child.wait_with_output().unwrap();
+        let said = String::from_utf8_lossy(&ended.stderr).into_owned();
+        assert!(ended.status.success(), "{said}");
+        said
+    }
+}
+
+/// The code on the device: a line of its own of eight letters with a hyphen.
+fn code(child: &mut Child) -> String {
+    let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
+    let is_code = |word: &String| word.len() == 9 && word.as_bytes()[4] == b'-';
+    lines.map(|line| line.unwrap().trim().to_owned()).find(is_code).expect("a code")
+}
+
+#[test]
+fn a_login_is_confirmed_elsewhere_and_kept_for_nobody_else() {
+    let site = Site::new();
+    // Nobody is in yet, and nothing is said in the clear.
+    let refused = site.run(&["ls"]).exits(4);
+    assert!(refused.err().contains("ringfence login --server"), "{}", refused.err());
+    let plain = site.here.run(&["ls", "--server", "http://localhost:1"]).exits(2);
+    assert!(plain.err().contains("https://"), "{}", plain.err());
+    // Its certificate is of no authority that is known.
+    let stranger = site.run(&["login"]).exits(3);
+    assert!(stranger.err().contains("--authority"), "{}", stranger.err());
+
+    let said = site.login();
+    assert!(said.contains("pinned vault") && said.contains("trust root sha256:"), "{said}");
+    let kept: Vec<PathBuf> = contents(&site.here.config().join("servers")).into_keys().collect();
+    assert_eq!(kept.len(), 1);
+    assert_eq!(fs::metadata(&kept[0]).unwrap().permissions().mode() & 0o777, 0o600);
+
+    let people = site.run(&["user", "ls", "--format", "json"]).exits(0).json();
+    assert_eq!(people["people"][0]["name"], "ana");
+    assert_eq!(people["shared"], true);
+    let can = site.run(&["user", "can", "ana", "configure", "vault", "--stepped-up"]).exits(1).out();
+    assert!(can.contains("may not") && can.contains("approval of 2 other people"), "{can}");
+    let invited = site.run(&["user", "add", "ben", "--role", "researcher"]).exits(0);
+    assert!(invited.out().starts_with("rf_invite_"), "{}", invited.out());
+    site.run(&["user", "disable", "ben", "--reason", "a mistake"]).exits(0);
+
+    // A token of a narrow scope, by file, does what it is for and nothing else.
+    let made = site.run(&["token", "make", "audit", "--scope", "read,verify", "--days", "1"]).exits(0);
+    let file = site.here.write("token", made.out().trim());
+    site.run(&["login", "--token", file.to_str().unwrap()]).exits(0);
+    site.run(&["trail", "verify"]).exits(0);
+    let narrow = site.run(&["user", "enable", "ben"]).exits(1);
+    assert!(narrow.err().contains("not good for `appoint`"), "{}", narrow.err());
+    site.run(&["logout"]).exits(0);
+    site.run(&["ls"]).exits(4);
+
+    // A session that others could read is not used.
+    site.login();
+    let kept = contents(&site.here.config().join("servers")).into_keys().next().unwrap();
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o644)).unwrap();
+    site.run(&["ls"]).exits(4);
+    fs::set_permissions(&kept, fs::Permissions::from_mode(0o600)).unwrap();
+    site.run(&["logout"]).exits(0);
+    assert!(contents(&site.here.config().join("servers")).is_empty());
+}
+
+#[test]
+fn the_vault_of_a_server_is_worked_in_like_ones_own() {
+    let site = Site::new();
+    site.login();
+    let table = site.here.write("train.csv", small_table(60));
+    let added = site.run(&["add", table.to_str().unwrap(), "--as", "dataset/small", "--label", "label"]).exits(0);
+    assert!(added.out().contains("admitted") && added.out().contains("dataset/small@1"), "{}", added.out());
+    // What is held waits for somebody else, with its findings.
+    let harmful = site.here.write("net.pkl", b"cos\nsystem\n(S'echo'\ntR.");
+    let held = site.run(&["add", harmful.to_str().unwrap(), "--as", "model/net"]).exits(1);
+    assert!(held.out().contains("refused") && held.out().contains("RF-PKL"), "{}", held.out());
+    let listed = site.run(&["ls", "--format", "json"]).exits(0).json();
+    assert_eq!(listed["artifacts"].as_array().unwrap().len(), 2, "{listed}");
+    assert!(site.run(&["show", "model/net@1"]).exits(0).out().contains("RF-PKL"));
+    assert!(site.run(&["review", "ls"]).exits(0).out().contains("model/net@1"));
+    // Whoever brought it in does not decide on it.
+    site.run(&["review", "approve", "model/net@1", "--reason", "mine"]).exits(1);
+    site.run(&["trail", "verify"]).exits(0);
+    assert!(site.run(&["trail", "ls", "--artifact", "dataset/small"]).exits(0).out().contains("receive"));
+    site.run(&["trail", "show", "0"]).exits(0);
+    site.run(&["watch", "alerts"]).exits(0);
+    site.run(&["verify", "--all"]).exits(0);
+
+    // Taking a dataset out, or back, needs two others: they are asked, once.
+    for words in [&["get", "dataset/small@1", "copy"][..], &["rollback", "dataset/small@1"]] {
+        let first = site.run(words).exits(4).err();
+        assert!(first.contains("waits for the approval of 2 other people"), "{first}");
+        assert_eq!(site.run(words).exits(4).err(), first);
+    }
+    assert!(!site.here.work().join("copy").exists());
+
+    for words in [&["init"][..], &["run", "plan.toml"], &["add", "hf://org/net", "--as", "model/x"], &["doctor"], &[]] {
+        let said = site.run(words).exits(2).err();
+        assert!(said.contains("does not work on a server"), "{words:?}: {said}");
+    }
+}
+
+#[test]
+fn an_artifact_goes_up_and_down_over_a_line_that_breaks_ten_times() {
+    const BYTES: usize = 48 << 20;
+    let site = Site::new();
+    site.login();
+    let folder = site.here.work().join("job");
+    fs::create_dir_all(folder.join("sub")).unwrap();
+    fs::write(folder.join("blob.bin"), noise(BYTES)).unwrap();
+    fs::write(folder.join("empty"), b"").unwrap();
+    fs::write(folder.join("sub/notes.txt"), b"what it is\n").unwrap();
+
+    site.line.cut(10, (BYTES / 12) as u64);
+    let added = site.run(&["add", "job", "--as", "code/job", "--format", "json"]).exits(0).json();
+    assert_eq!(site.line.cuts(), 10);
+    assert_eq!(added["verdict"], "admitted");
+    site.line.cut(10, (BYTES / 12) as u64);
+    let got = site.run(&["get", "code/job@1", "copy", "--format", "json"]).exits(0).json();
+    assert_eq!(site.line.cuts(), 20);
+    assert_eq!((&got["tree"], got["bytes"].as_u64().unwrap()), (&added["tree"], BYTES as u64 + 11));
+    let strip = |root: &str| {
+        let root = site.here.work().join(root);
+        let all = contents(&root).into_iter();
+        all.map(|(path, bytes)| (path.strip_prefix(&root).unwrap().to_owned(), bytes)).collect::<Vec<_>>()
+    };
+    assert!(strip("job") == strip("copy"), "other bytes came back");
+    // Nothing is overwritten, and nothing half-done is left.
+    site.run(&["get", "code/job@1", "copy"]).exits(2);
+    let names: Vec<_> = fs::read_dir(site.here.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert_eq!(names.len(), 2, "{names:?}");
+
+    // A line that never holds is given up on in the end; what came stays, and the same command goes on with it.
+    fs::write(folder.join("blob.bin"), noise(BYTES / 2)).unwrap();
+    site.line.cut(u64::MAX, 1 << 20);
+    let given_up = site.run(&["add", "job", "--as", "code/job"]);
+    assert!([Some(0), Some(3)].contains(&given_up.code()), "{}", given_up.err());
+    site.line.cut(0, u64::MAX);
+    site.run(&["add", "job", "--as", "code/job"]).exits(0);
+    let trail = site.run(&["trail", "ls", "--artifact", "code/job", "--last", "100"]).exits(0).out();
+    assert!(trail.contains("export") && trail.contains("receive"), "{trail}");
+}
+
+#[test]
+fn a_server_whose_trail_went_back_is_found_out() {
+    let mut site = Site::new();
+    site.login();
+    assert_eq!(site.serving.stop(), 0);
+    // As somebody does who has the machine: everything there, the server's own pins too, as it was before.
+    let before = site.there.root().join("before");
+    copy_folder(&site.there.root().join("data"), &before.join("data"));
+    copy_folder(&site.there.root().join("config"), &before.join("config"));
+    let listen = format!("127.0.0.2:{}", site.line.port());
+    site.serving = Serving::start_at(&site.there, &listen, false);
+    site.run(&["user", "add", "mallory", "--role", "owner"]).exits(0);
+    site.run(&["ls"]).exits(0);
+    assert_eq!(site.serving.stop(), 0);
+    for folder in ["data", "config"] {
+        fs::remove_dir_all(site.there.root().join(folder)).unwrap();
+        copy_folder(&before.join(folder), &site.there.root().join(folder));
+    }
+    let key =
+        contents(&site.there.config()).into_keys().filter(|path| path.extension().is_some_and(|end| end == "key"));
+    key.for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap());
+    for folder in contents(&site.there.config()).into_keys().filter_map(|path| path.parent().map(PathBuf::from)) {
+        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+    }
+    site.serving = Serving::start_at(&site.there, &listen, false);
+    let said = site.run(&["user", "ls"]).exits(5).err();
+    assert!(said.contains("tampered"), "{said}");
+    site.run(&["trail", "verify"]).exits(5);
+}
+
+/// Bytes that no two runs of which are alike (xorshift64, Marsaglia 2003).
+fn noise(bytes: usize) -> Vec<u8> {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    let mut out = Vec::with_capacity(bytes + 8);
+    while out.len() < bytes {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        out.extend_from_slice(&state.to_le_bytes());
+    }
+    out.truncate(bytes);
+    out
+}
