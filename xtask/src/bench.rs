@@ -108,6 +108,17 @@ const BENCHES: &[Bench] = &[
         ratios: &[],
     },
     Bench {
+        name: "transfer",
+        what: "an artifact pushed and pulled through the server over a line that is cut ten times each way",
+        examples: ("ringfence-cli", &["transfer_bench"]),
+        arguments: &["4096"],
+        peer: None,
+        ratios: &[
+            ("/push_sending_mb_per_second", "/tls_copy_mb_per_second", "bringing it, ours / a plain copy over TLS"),
+            ("/pull_mb_per_second", "/tls_copy_mb_per_second", "taking it out, ours / a plain copy over TLS"),
+        ],
+    },
+    Bench {
         name: "sign",
         what: "hashing, signing and verifying a model of four files",
         examples: ("ringfence-trust", &["sign_bench"]),
@@ -201,7 +212,7 @@ impl Bench {
         let (package, examples) = self.examples;
         // They may start one another.
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--locked", "--package", package, "--examples"])
+            .args(["build", "--quiet", "--release", "--locked", "--package", package, "--bins", "--examples"])
             .current_dir(root())
             .status()?;
         if !built.success() {

@@ -4,7 +4,7 @@ use std::{
     fs,
     io::{BufRead as _, BufReader},
     os::unix::fs::PermissionsExt as _,
-    path::PathBuf,
+    path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
@@ -18,7 +18,7 @@ use zeroize::Zeroizing;
 use crate::{
     browser::Serving,
     enrolled,
-    home::{Done, Home, contents, copy_folder, small_table},
+    home::{Done, Home, contents, small_table},
     proxy::Proxy,
 };
 
@@ -219,8 +219,7 @@ fn a_server_whose_trail_went_back_is_found_out() {
     assert_eq!(site.serving.stop(), 0);
     // As somebody does who has the machine: everything there, the server's own pins too, as it was before.
     let before = site.there.root().join("before");
-    copy_folder(&site.there.root().join("data"), &before.join("data"));
-    copy_folder(&site.there.root().join("config"), &before.join("config"));
+    copy_whole(&site.there, &["data", "config"], &before);
     let listen = format!("127.0.0.2:{}", site.line.port());
     site.serving = Serving::start_at(&site.there, &listen, false);
     site.run(&["user", "add", "mallory", "--role", "owner"]).exits(0);
@@ -228,18 +227,21 @@ fn a_server_whose_trail_went_back_is_found_out() {
     assert_eq!(site.serving.stop(), 0);
     for folder in ["data", "config"] {
         fs::remove_dir_all(site.there.root().join(folder)).unwrap();
-        copy_folder(&before.join(folder), &site.there.root().join(folder));
-    }
-    let key =
-        contents(&site.there.config()).into_keys().filter(|path| path.extension().is_some_and(|end| end == "key"));
-    key.for_each(|path| fs::set_permissions(path, fs::Permissions::from_mode(0o600)).unwrap());
-    for folder in contents(&site.there.config()).into_keys().filter_map(|path| path.parent().map(PathBuf::from)) {
-        fs::set_permissions(folder, fs::Permissions::from_mode(0o700)).unwrap();
+        fs::rename(before.join(folder), site.there.root().join(folder)).unwrap();
     }
     site.serving = Serving::start_at(&site.there, &listen, false);
     let said = site.run(&["user", "ls"]).exits(5).err();
     assert!(said.contains("tampered"), "{said}");
     site.run(&["trail", "verify"]).exits(5);
+}
+
+/// Copies folders of a home with the modes of all that is in them.
+fn copy_whole(home: &Home, folders: &[&str], to: &Path) {
+    fs::create_dir_all(to).unwrap();
+    for folder in folders {
+        let done = Command::new("cp").arg("-a").arg(home.root().join(folder)).arg(to).status().unwrap();
+        assert!(done.success());
+    }
 }
 
 /// Bytes that no two runs of which are alike (xorshift64, Marsaglia 2003).
