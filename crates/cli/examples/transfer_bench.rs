@@ -215,19 +215,21 @@ fn server(folder: &Path, url: &str) -> Server {
 
 /// How long each stage took.
 #[derive(Default)]
-struct Stages(Mutex<(Option<(String, Instant)>, BTreeMap<String, f64>)>);
+struct Stages {
+    now: Mutex<Option<(String, Instant)>>,
+    seconds: Mutex<BTreeMap<String, f64>>,
+}
 
 impl Progress for Stages {
     fn begin(&self, stage: &str, _: Option<u64>) {
-        self.0.lock().unwrap().0 = Some((stage.to_owned(), Instant::now()));
+        *self.now.lock().unwrap() = Some((stage.to_owned(), Instant::now()));
     }
 
     fn advance(&self, _: u64, _: &str) {}
 
     fn end(&self, _: &str) {
-        let mut held = self.0.lock().unwrap();
-        if let Some((stage, begun)) = held.0.take() {
-            held.1.insert(stage, begun.elapsed().as_secs_f64());
+        if let Some((stage, begun)) = self.now.lock().unwrap().take() {
+            self.seconds.lock().unwrap().insert(stage, begun.elapsed().as_secs_f64());
         }
     }
 
@@ -236,8 +238,8 @@ impl Progress for Stages {
 
 impl Stages {
     fn tell(&self) {
-        let held = self.0.lock().unwrap();
-        println!("{}", json!({"seconds": held.1, "peak_mib": peak_mib("/proc/self/status")}));
+        let seconds = self.seconds.lock().unwrap().clone();
+        println!("{}", json!({"seconds": seconds, "peak_mib": peak_mib("/proc/self/status")}));
     }
 }
 

@@ -213,13 +213,11 @@ fn of_reach(error: &ringfence_reach::ReachError) -> ExitClass {
     use ringfence_reach::ReachError;
     match error {
         ReachError::Denied(_) | ReachError::Untrusted(_) => ExitClass::No,
-        ReachError::Problem { status: 401, .. } => ExitClass::NotPermitted,
         // A gate gives its reasons.
         ReachError::Problem { status: 403, reasons, .. } if !reasons.is_empty() => ExitClass::No,
-        ReachError::Problem { status: 403, .. } => ExitClass::NotPermitted,
+        ReachError::Problem { status: 401 | 403, .. } => ExitClass::NotPermitted,
         ReachError::Problem { status: 408 | 429 | 500.., .. } => ExitClass::Incomplete,
-        ReachError::Problem { .. } => ExitClass::Usage,
-        ReachError::Source(_) | ReachError::Setting { .. } => ExitClass::Usage,
+        ReachError::Problem { .. } | ReachError::Source(_) | ReachError::Setting { .. } => ExitClass::Usage,
         ReachError::HashMismatch { .. } | ReachError::Changed { .. } | ReachError::Path { .. } => ExitClass::Tampered,
         _ => ExitClass::Incomplete,
     }

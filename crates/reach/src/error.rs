@@ -342,7 +342,9 @@ fn problem(said: &str, reasons: &[String]) -> String {
 fn way_on(server: &str, status: u16, kind: &str) -> String {
     match (kind, status) {
         ("step-up", _) => {
-            format!("confirm with your second factor at {server}/step-up, then `ringfence login` again: that is good for ten minutes")
+            format!(
+                "confirm with your second factor at {server}/step-up, then `ringfence login` again: that is good for ten minutes"
+            )
         }
         (_, 401) => format!("`ringfence login --server {server}` lets you in"),
         (_, 403) => "`ringfence user ls` shows who has which roles; the server's trail has the decision".into(),

@@ -70,12 +70,11 @@ pub(crate) fn login(
     };
     let pem = authority.as_deref().map(str::as_bytes);
     let print = pem.map(fingerprint).transpose()?;
-    let (token, until, known) = match &args.token {
-        Some(file) => (Zeroizing::new(read(file)?.trim().to_owned()), None, Known::Token),
-        None => {
-            let (token, until) = confirmed(settings, printer, &Server::new(origin.clone(), pem, None)?)?;
-            (token, Some(until), Known::Session)
-        }
+    let (token, until, known) = if let Some(file) = &args.token {
+        (Zeroizing::new(read(file)?.trim().to_owned()), None, Known::Token)
+    } else {
+        let (token, until) = confirmed(settings, printer, &Server::new(origin.clone(), pem, None)?)?;
+        (token, Some(until), Known::Session)
     };
     let entered = Server::new(origin.clone(), pem, Some(Secret::new("session", token.clone())?))?;
     let kept = keep(settings, &entered, |name, root| {
@@ -168,9 +167,8 @@ fn confirmed(
         thread::sleep(pause);
         match server.act(Method::Post, "/api/v1/device/poll", Some(&device), Patience::Brief) {
             Ok(Polled::Entered { token, until }) => return Ok((token.into(), until)),
-            Ok(Polled::Pending) => {}
             Err(ReachError::Problem { status: 401, .. }) => break,
-            Err(ReachError::Problem { status: 429 | 503, .. }) => {}
+            Ok(Polled::Pending) | Err(ReachError::Problem { status: 429 | 503, .. }) => {}
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error.into()),
         }

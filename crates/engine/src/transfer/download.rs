@@ -177,11 +177,12 @@ impl Vault<'_> {
 
     /// Ends one's own download: it is read no more.
     pub fn end_download(&self, id: &TransferId) -> Result<(), EngineError> {
-        let own = self.transfers.downloads().get(id).filter(|one| one.person == self.caller.person.id).map(|one| {
-            let what = format!("the end of the download of {} ({id})", one.version);
-            what
-        });
-        let Some(what) = own else { return self.no_transfer("download", id) };
+        let what = {
+            let downloads = self.transfers.downloads();
+            let own = downloads.get(id).filter(|download| download.person == self.caller.person.id);
+            own.map(|download| format!("the end of the download of {} ({id})", download.version))
+        };
+        let Some(what) = what else { return self.no_transfer("download", id) };
         self.look(&what)?;
         self.transfers.downloads().remove(id);
         Ok(())

@@ -211,7 +211,9 @@ pub(super) fn sweep(desk: &TransferDesk, now: Timestamp) {
         }
         !over
     });
-    given_up.iter().for_each(|upload| upload.give_up());
+    for upload in given_up {
+        upload.give_up();
+    }
 }
 
 impl Vault<'_> {
