@@ -59,11 +59,17 @@ pub enum Action {
     Approve,
     /// Do alone, for a short time, what needs the approval of others.
     BreakGlass,
+    /// Stop a run, halt it or let it go on.
+    Stop,
+    /// Say what is done by itself, and how often.
+    Schedule,
+    /// Bring people in, rename them and shut them out as a directory tells, and give the roles that its groups stand for.
+    Provision,
 }
 
 impl Action {
     /// Every action.
-    pub const ALL: [Self; 24] = [
+    pub const ALL: [Self; 27] = [
         Self::Init,
         Self::Receive,
         Self::Inspect,
@@ -88,6 +94,9 @@ impl Action {
         Self::Ask,
         Self::Approve,
         Self::BreakGlass,
+        Self::Stop,
+        Self::Schedule,
+        Self::Provision,
     ];
 
     /// What the built-in policies hold for dangerous: it needs a second factor that was proven within ten minutes.
@@ -121,6 +130,9 @@ impl Action {
             Self::Ask => "ask",
             Self::Approve => "approve",
             Self::BreakGlass => "breakglass",
+            Self::Stop => "stop",
+            Self::Schedule => "schedule",
+            Self::Provision => "provision",
         }
     }
 }

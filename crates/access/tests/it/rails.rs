@@ -358,7 +358,8 @@ fn programs_do_not_judge() {
         request(Action::Enrol, vault.clone(), Shared),
         request(Action::Appoint, vault.clone(), Shared),
         request(Action::Configure, vault.clone(), Shared),
-        request(Action::Acknowledge, vault, Shared),
+        request(Action::Acknowledge, vault.clone(), Shared),
+        request(Action::Schedule, vault, Shared),
         request(Action::Admit, artifact(Model, Quarantined), Shared),
         request(Action::Review, artifact(Model, Quarantined), Shared),
         request(Action::Release, artifact(Model, Candidate), Shared),
@@ -366,6 +367,17 @@ fn programs_do_not_judge() {
     ] {
         only(&builtin(), "services-do-not-judge", &request, program);
     }
+}
+
+#[test]
+fn only_a_program_speaks_for_a_directory_and_never_of_itself() {
+    let mut provision = request(Action::Provision, ringfence_access::Resource::Vault, Shared);
+    provision.principal.kind = PersonKind::Service;
+    let policies = builtin();
+    only(&policies, "directories-provision", &provision, |request| request.principal.kind = PersonKind::Human);
+    only(&policies, "directories-provision", &provision, |request| request.facts.about = None);
+    let itself = |request: &mut Request| request.facts.about = Some(request.principal.id.clone());
+    only(&policies, "directories-provision", &provision, itself);
 }
 
 #[test]
@@ -421,6 +433,8 @@ fn an_auditor_changes_nothing() {
         request(Action::Init, vault.clone(), Solo),
         request(Action::Configure, vault.clone(), Solo),
         request(Action::Acknowledge, vault.clone(), Solo),
+        request(Action::Stop, vault.clone(), Solo),
+        request(Action::Schedule, vault.clone(), Solo),
         request(Action::Admit, artifact(Model, Quarantined), Solo),
         request(Action::Train, artifact(Model, Admitted), Solo),
         request(Action::Export, artifact(Model, Admitted), Solo),
