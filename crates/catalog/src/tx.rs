@@ -64,6 +64,10 @@ pub enum Table {
     Acknowledgement,
     /// Entries of which openings were erased.
     Erasure,
+    /// What is done by itself, and when.
+    Schedule,
+    /// Groups of a directory.
+    Group,
 }
 
 impl Table {
@@ -82,6 +86,8 @@ impl Table {
             Self::Root => "root",
             Self::Acknowledgement => "acknowledgement",
             Self::Erasure => erasure::TABLE,
+            Self::Schedule => "schedule",
+            Self::Group => "group",
         }
     }
 }

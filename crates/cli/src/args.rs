@@ -1,6 +1,7 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
 pub(crate) mod people;
+pub(crate) mod schedule;
 pub(crate) mod team;
 pub(crate) mod trail;
 pub(crate) mod watch;
@@ -46,7 +47,7 @@ const GROUPS: [(&str, &[&str]); 5] = [
     ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
     ("People", &["login", "logout", "user", "token"]),
-    ("Operate", &["trail", "witness", "drill", "serve", "doctor", "completions"]),
+    ("Operate", &["trail", "witness", "drill", "schedule", "serve", "doctor", "completions"]),
 ];
 
 /// The table of commands, with the groups in its help.
@@ -233,6 +234,15 @@ pub(crate) enum Command {
         /// What to do
         #[command(subcommand)]
         action: watch::DrillAction,
+    },
+    /// Say what a server does by itself: scan again, verify, drill, mirror
+    #[command(
+        after_help = "The server carries out what is due while it runs; what was missed is made up for once.\n\nExamples:\n  ringfence schedule add audit --every 1d --at 03:30\n  ringfence schedule add rescan --every 7d\n  ringfence schedule ls\n  ringfence schedule rm s-0f3a2b1c4d5e"
+    )]
+    Schedule {
+        /// What to do
+        #[command(subcommand)]
+        action: schedule::ScheduleAction,
     },
     /// Stop a run that goes on, or halt it
     #[command(

@@ -21,6 +21,7 @@ mod login;
 mod people;
 mod remote;
 mod run;
+mod schedule;
 mod serve;
 mod show;
 mod supply;
@@ -92,6 +93,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Token { action } => {
             people::token(&people::Desk::Here(&Vault::open(&settings)?), printer, &action).map(|()| ExitClass::Done)
         }
+        Command::Schedule { action } => schedule::schedule(&settings, printer, &action),
         Command::Stop(args) => watch::stop(&settings, printer, &args),
         // Dealt with above: its settings outlive this function.
         Command::Serve(_) => Ok(ExitClass::Usage),

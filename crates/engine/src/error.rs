@@ -63,6 +63,14 @@ pub enum EngineError {
         /// Its name.
         name: String,
     },
+    /// Somebody or something else has this name.
+    #[error("the {what} `{name}` is taken")]
+    Taken {
+        /// What kind of name.
+        what: &'static str,
+        /// The name.
+        name: String,
+    },
     /// There is no vault where one was looked for.
     #[error("no vault at `{}`", path.display())]
     NoVault {
@@ -185,6 +193,7 @@ impl EngineError {
             Self::Usage { .. }
             | Self::Plan { .. }
             | Self::NotFound { .. }
+            | Self::Taken { .. }
             | Self::VaultExists { .. }
             | Self::Elsewhere { .. } => ExitClass::Usage,
             Self::Refused { .. } => ExitClass::No,

@@ -12,7 +12,7 @@
 //! * [`held`]: what a client holds of another machine's vault: its trust root, its newest checkpoint.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
-//! * [`drill`]: known bad jobs, run on purpose.
+//! * [`drill`]: known bad jobs, run on purpose. [`schedule`]: what a server does by itself.
 //! * [`trail`]: reading and verifying the log, showing it to witnesses; [`witness`]: being one for others;
 //!   [`doctor`]: what works here.
 //! * [`team`]: people, factors, sessions, and what several of them must agree on; [`policy`]: the vault's own policy.
@@ -52,6 +52,7 @@ mod record;
 mod release;
 mod remote;
 mod run;
+pub mod schedule;
 mod settings;
 mod show;
 pub mod signing;
@@ -84,7 +85,7 @@ pub use ringfence_watch as watch;
 pub use run::{
     RunEnd, RunOptions,
     guard::{RULES_FILE, rules as watch_rules},
-    live::{Follow, Order, follow, live_runs, order},
+    live::{Follow, Order, Unfollow, follow, live_runs, order},
 };
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::{Inclusion, ShownEvidence};
@@ -136,6 +137,8 @@ pub fn rules() -> Vec<RuleText> {
             reaudit::PACKAGE,
             reaudit::STALE,
             reaudit::WORSE,
+            schedule::FAILED,
+            schedule::FOUND,
         ])
         .collect();
     all.sort_by_key(|rule| rule.id);

@@ -161,7 +161,8 @@ impl Vault<'_> {
             subject: version.reference().to_string(),
             reach: Reach::Inside,
         };
-        let before = self.scan_report(&version)?.map(|report| report.verdict);
+        let earlier = self.scan_report(&version)?;
+        let before = earlier.as_ref().map(|report| report.verdict);
         let (mut rescan, index) = self.act(act, || {
             let manifest = self.manifest(&version)?;
             let mut report = self.scan_manifest(&manifest, version.artifact.kind())?;
@@ -174,6 +175,9 @@ impl Vault<'_> {
                     report = with_advisories(report, matched);
                 }
                 alerts.extend(stale(feed));
+            } else if let Some(said) = earlier.into_iter().flat_map(|report| report.files).find(is_advisory) {
+                // What a feed said stands until a feed is asked again.
+                report = with_entry(report, said);
             }
             if before.is_some_and(|before| before.and(report.verdict) != before) {
                 let was = before.map_or_else(String::new, |before| before.to_string());
@@ -286,16 +290,30 @@ fn summary_of(advisory: &Advisory) -> &str {
 /// The report with what the advisories say, as an entry of its own.
 fn with_advisories(report: ScanReport, matched: Vec<(Finding, Bearing)>) -> ScanReport {
     let certain = matched.iter().any(|(_, bearing)| *bearing == Bearing::Certain);
-    let mut files = report.files;
-    files.push(FileReport {
-        path: "(advisories)".into(),
-        format: "advisories".into(),
+    let entry = FileReport {
+        path: ADVISORIES_PATH.into(),
+        format: ADVISORIES_FORMAT.into(),
         verdict: if certain { Verdict::Malicious } else { Verdict::Clean },
         size: 0,
         findings: matched.into_iter().map(|(finding, _)| finding).collect(),
-    });
+    };
+    with_entry(report, entry)
+}
+
+fn with_entry(report: ScanReport, entry: FileReport) -> ScanReport {
+    let mut files = report.files;
+    files.push(entry);
     ScanReport { weights: report.weights, ..ScanReport::new(files) }
 }
+
+/// Whether an entry of a report is what advisories said, and no file.
+fn is_advisory(file: &FileReport) -> bool {
+    file.path == ADVISORIES_PATH && file.format == ADVISORIES_FORMAT
+}
+
+/// Path and format of the entry that tells what advisories say.
+const ADVISORIES_PATH: &str = "(advisories)";
+const ADVISORIES_FORMAT: &str = "advisories";
 
 /// A feed that is past its date, or that could not be read whole.
 pub fn stale(feed: &Feed) -> Vec<Finding> {

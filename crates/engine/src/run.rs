@@ -1,5 +1,6 @@
 //! One plan, the whole way: admit the inputs, train in the sandbox, attack the result, release it.
 
+mod command;
 pub(crate) mod guard;
 pub(crate) mod live;
 mod telemetry;

@@ -3,7 +3,7 @@
 //! * [`Caller`]: who acts, as each request brings it; [`crate::Vault::acting`] puts the vault into their hands.
 //! * `people`: invited, given roles, disabled; `erase`: what is known of them erased; `enrol`: their passkeys, passwords, apps and recovery codes;
 //! * `login`: in by a passkey or by password and code, and the step up before dangerous acts; `device`: a command line, let
-//!   in by somebody who is in; `federated`: in through another provider; `session`, `token`: what
+//!   in by somebody who is in; `federated`: in through another provider; [`directory`]: people and groups as SCIM tells of them; `session`, `token`: what
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
 //!   a row: waiting times, ceremonies under way, when a session was last seen.
@@ -20,6 +20,7 @@ pub(crate) mod approve;
 mod can;
 pub(crate) mod desk;
 mod device;
+pub mod directory;
 mod enrol;
 mod erase;
 mod federated;
@@ -106,6 +107,11 @@ impl Caller {
         let roles = BTreeSet::from([Role::SecurityOfficer]);
         let person = Person { id: "server".to_owned(), kind: PersonKind::Service, roles };
         Self { scope: Some(BTreeSet::from([Action::Deliver, Action::Raise])), ..Self::bare(person) }
+    }
+
+    /// The server itself, carrying out what is scheduled: it looks, checks and tells, and changes nobody's rights.
+    pub(crate) fn scheduler() -> Self {
+        Self { scope: Some(BTreeSet::from([Action::Verify, Action::Inspect, Action::Raise])), ..Self::server() }
     }
 
     /// `person`, with nothing proven.

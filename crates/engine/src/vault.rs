@@ -18,7 +18,7 @@ use std::{
 
 use ringfence_access::{Custody, NamespaceState, Policies, VaultFacts, VaultPolicy};
 use ringfence_catalog::{Catalog, CatalogError, Table};
-use ringfence_schema::{Digest, canon, evidence::EvidenceKind};
+use ringfence_schema::{Digest, Timestamp, canon, evidence::EvidenceKind};
 use ringfence_store::{GroupKeys, Store, StoreKeys, disk::Disk};
 use ringfence_trust::{
     VaultId, checkpoint,
@@ -403,6 +403,15 @@ impl<'s> Vault<'s> {
     /// The vault's id.
     pub fn id(&self) -> &VaultId {
         self.root.vault()
+    }
+
+    /// When the vault's keys were made: with the vault.
+    ///
+    /// # Errors
+    /// [`EngineError::Tampered`] where the trail does not begin as it must.
+    pub fn keys_since(&self) -> Result<Timestamp, EngineError> {
+        let first = self.catalog.read(|view| view.entry(0)).map_err(|error: CatalogError| catalog_error(&error))?;
+        first.map(|stored| stored.entry.time).ok_or_else(|| EngineError::tampered("trail", "it has no first entry"))
     }
 
     /// The trust root's file, to be handed to whoever verifies releases.

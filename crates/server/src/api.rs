@@ -7,6 +7,7 @@
 //! * `transfers`: artifacts that come and go piece by piece.
 //! * `description`: all of this as OpenAPI.
 //! * `artifacts`: what is here, what is known of it, what people decide on it. `records`: trail, runs, alerts, posture.
+//!   `schedules`: what the server does by itself.
 
 pub mod account;
 pub mod artifacts;
@@ -14,6 +15,7 @@ pub mod description;
 pub mod federated;
 pub mod people;
 pub mod records;
+pub mod schedules;
 pub mod sign_in;
 pub mod transfers;
 
@@ -30,7 +32,8 @@ pub fn routes() -> Routes<App, Caller> {
         .and(people::routes())
         .and(artifacts::routes())
         .and(transfers::routes())
-        .and(records::routes());
+        .and(records::routes())
+        .and(schedules::routes());
     let description = description::route(&routes);
     routes.with(description)
 }

@@ -6,7 +6,10 @@
 use std::{
     fmt,
     net::IpAddr,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
 };
 
 use axum::http::HeaderMap;
@@ -28,6 +31,7 @@ use crate::{
         seat::{Account, Authenticator, Credential, Known, Refusal},
     },
     serve::{Peer, tls::provider},
+    web::live::Views,
 };
 
 /// How long what was found of the installation is shown again, in milliseconds.
@@ -47,6 +51,8 @@ struct Inner {
     posture: Mutex<Option<(Timestamp, Vec<Part>)>>,
     /// Places for requests that carry bytes.
     transfers: Arc<Semaphore>,
+    views: Views,
+    stopping: AtomicBool,
 }
 
 impl fmt::Debug for App {
@@ -67,8 +73,16 @@ impl App {
     ) -> Result<Self, rustls::crypto::GetRandomFailed> {
         let mut form_key = [0; 32];
         provider().secure_random.fill(&mut form_key)?;
-        let transfers = Arc::new(Semaphore::new(TRANSFERS_MAX));
-        Ok(Self(Arc::new(Inner { vault, party, now, form_key, posture: Mutex::new(None), transfers })))
+        Ok(Self(Arc::new(Inner {
+            vault,
+            party,
+            now,
+            form_key,
+            posture: Mutex::new(None),
+            transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
+            views: Views::default(),
+            stopping: AtomicBool::new(false),
+        })))
     }
 
     /// The vault's id.
@@ -107,6 +121,21 @@ impl App {
     /// Places for requests that carry bytes: each holds a thread as long as the other end is slow.
     pub fn transfers(&self) -> Arc<Semaphore> {
         self.0.transfers.clone()
+    }
+
+    /// Who has how many live views open.
+    pub(crate) fn views(&self) -> &Views {
+        &self.0.views
+    }
+
+    /// Says that the server stops: what goes on for long ends.
+    pub fn stop(&self) {
+        self.0.stopping.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the server stops.
+    pub fn is_stopping(&self) -> bool {
+        self.0.stopping.load(Ordering::Relaxed)
     }
 
     /// For whom passkeys are made.
@@ -219,6 +248,7 @@ pub fn problem(error: &EngineError) -> Problem {
         EngineError::Busy { what } => Problem::about(Kind::Unavailable, *what).retry_after_s(1),
         EngineError::Refused { reasons, .. } => Problem::new(Kind::Denied).because(reasons.iter().cloned()),
         EngineError::NotFound { .. } => Problem::about(Kind::NotFound, error.to_string()),
+        EngineError::Taken { .. } => Problem::about(Kind::Conflict, error.to_string()),
         EngineError::Usage { .. } | EngineError::Plan { .. } => Problem::about(Kind::Unprocessable, error.to_string()),
         EngineError::NotPermitted { .. } | EngineError::NeedsApproval { .. } | EngineError::Asked { .. } => {
             Problem::about(Kind::Denied, error.to_string())

@@ -47,6 +47,7 @@ use self::{
 use crate::{
     problem::{Kind, Problem},
     routes::gate::Times,
+    scim,
     serve::Peer,
 };
 
@@ -172,14 +173,19 @@ impl Guard {
 
     /// Makes one face of every problem: a router's bare status and an extractor's text become documents, documents become
     /// pages where a browser asks.
-    fn face(&self, mut response: Response, target: &str, wants_page: bool) -> Response {
+    fn face(&self, mut response: Response, target: &str, face: Face) -> Response {
         let status = response.status();
         if !status.is_client_error() && !status.is_server_error() {
             return response;
         }
         let problem = response.extensions_mut().remove::<Problem>().unwrap_or_else(|| Problem::new(Kind::of(status)));
         let mut answer = None;
-        if wants_page && let Some(page) = &self.page {
+        if face == Face::Scim {
+            answer = Some(scim::error(&problem, response.extensions_mut().remove()));
+        }
+        if face == Face::Page
+            && let Some(page) = &self.page
+        {
             answer = page(&PageAsk { problem: &problem, target });
             if let Some(answer) = &mut answer {
                 // A page may lead elsewhere (to the login, say); otherwise it has the status of its problem.
@@ -197,6 +203,17 @@ impl Guard {
         }
         answer
     }
+}
+
+/// How problems are told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Face {
+    /// As RFC 9457 says.
+    Document,
+    /// As a page.
+    Page,
+    /// As RFC 7644 says.
+    Scim,
 }
 
 /// Compressed bodies are not taken, so none can unfold; nor is any other expectation than the usual one.
@@ -233,7 +250,13 @@ impl Service {
     pub async fn answer(&self, request: Request) -> Response {
         let guard = &self.guard;
         guard.counters.answered.fetch_add(1, Ordering::Relaxed);
-        let wants_page = guard.page.is_some() && prefers_html(&request);
+        let face = if scim::is_ours(request.uri().path()) {
+            Face::Scim
+        } else if guard.page.is_some() && prefers_html(&request) {
+            Face::Page
+        } else {
+            Face::Document
+        };
         let head = *request.method() == Method::HEAD;
         let (host, checked) = guard.check(&request);
         let transport = match &host {
@@ -242,7 +265,8 @@ impl Service {
         };
         let (target, response) = match checked {
             Ok(()) => {
-                let target = if wants_page { request.uri().path_and_query().map(ToString::to_string) } else { None };
+                let target =
+                    if face == Face::Page { request.uri().path_and_query().map(ToString::to_string) } else { None };
                 (target.unwrap_or_default(), self.route(request).await)
             }
             Err(problem) => {
@@ -250,7 +274,7 @@ impl Service {
                 (String::new(), problem.into_response())
             }
         };
-        let mut response = guard.face(response, &target, wants_page);
+        let mut response = guard.face(response, &target, face);
         headers::dress(&mut response, transport);
         if head {
             *response.body_mut() = Body::empty();

@@ -6,6 +6,7 @@
 //! * [`guard`]: what every request passes: host, path, origin, rates; what every answer carries.
 //! * [`app`], [`api`]: the engine behind the routes; [`run`]: all of it together.
 //! * [`routes`]: the table of routes, each with its permission; who calls ([`routes::seat`]).
+//! * [`scim`]: people and groups from a directory.
 //! * [`witness`]: cosigning the trails of others.
 //! * [`pages`]: what people see; [`web`]: the way there. [`problem`]: errors as documents. [`health`]: whether it lives, and can work.
 //!
@@ -22,6 +23,7 @@ pub mod pages;
 pub mod problem;
 pub mod routes;
 pub mod run;
+pub mod scim;
 pub mod serve;
 pub mod web;
 pub mod witness;

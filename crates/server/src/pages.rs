@@ -2,7 +2,7 @@
 //!
 //! * [`entry`], [`enrol`], [`account`]: coming in, and one's own things.
 //! * [`overview`], [`artifacts`], [`artifact`], [`review`], [`run`], [`attacks`], [`trail`]: the work.
-//! * [`security`], [`people`], [`policy`]: who may what. [`problem`]: what went wrong.
+//! * [`security`] with [`schedules`], [`people`], [`policy`]: who may what, and how safe things stand. [`problem`]: what went wrong.
 //! * [`frame`]: what every page stands in; [`parts`], [`findings`], [`chart`]: what they are made of; [`assets`]: style and
 //!   script; [`paths`]: where everything is.
 //! * [`load`]: views from the engine, in the caller's hands and synchronous.
@@ -33,5 +33,6 @@ pub mod policy;
 pub mod problem;
 pub mod review;
 pub mod run;
+pub mod schedules;
 pub mod security;
 pub mod trail;

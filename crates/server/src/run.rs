@@ -32,6 +32,7 @@ use crate::{
     },
     health,
     routes::RouteError,
+    scim,
     serve::{
         Channel, Drained, Exposure, ExposureError, Limits, ListenError, Listener, Stop,
         authority::{Authority, AuthorityError},
@@ -45,6 +46,8 @@ use crate::{
 const WAITING_THREADS_MAX: usize = 64;
 /// How long a stop waits for threads that still work, beyond the drain.
 const SHUTDOWN_TIME_MAX: Duration = Duration::from_secs(5);
+/// How often it is looked for what is due.
+const SCHEDULES: Duration = Duration::from_secs(30);
 /// How often alerts go out.
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Every so many of these, the trail is shown to the witnesses.
@@ -182,7 +185,10 @@ async fn listen(
     }
     let app = App::new(vault, party, now).map_err(|_| ServeError::System(std::io::Error::other("no random bytes")))?;
     let readiness = app.clone();
-    let routes = api::routes().join(web::routes()).and(health::routes(Arc::new(move || readiness.readiness())));
+    let routes = api::routes()
+        .join(scim::routes())
+        .join(web::routes())
+        .and(health::routes(Arc::new(move || readiness.readiness())));
     let shown = app.clone();
     let guard = Guard::new(allowed, Rate::ADDRESS).page(move |ask| web::face(&shown, ask));
     let service = routes.service(app.clone(), app.authenticator(), Rate::PRINCIPAL, guard)?;
@@ -190,15 +196,18 @@ async fn listen(
     let mut end = signal(SignalKind::terminate()).map_err(ServeError::System)?;
     let mut interrupt = signal(SignalKind::interrupt()).map_err(ServeError::System)?;
     let stopped = stop.clone();
-    let house = tokio::spawn(keep_house(app));
+    let house = tokio::spawn(keep_house(app.clone()));
+    let schedules = tokio::spawn(keep_schedules(app.clone()));
     let serving = tokio::spawn(listener.serve(service, stop));
     tokio::select! {
         _ = end.recv() => {}
         _ = interrupt.recv() => {}
     }
     tell(Told::Stopping);
+    app.stop();
     stopped.stop();
     house.abort();
+    schedules.abort();
     if let Ok(Drained::Cut(count)) = serving.await {
         tell(Told::Cut(count));
     }
@@ -229,6 +238,17 @@ fn kept(vigil: Option<Vigil>, vault: &Vault<'_>) -> Result<Vigil, EngineError> {
     let mut vigil = vigil.map_or_else(|| vault.begin_vigil(), Ok)?;
     while vault.keep_vigil(&mut vigil)? {}
     Ok(vigil)
+}
+
+/// What is scheduled is carried out when it is due. What came of it is in the vault, and an alert where that is needed; what
+/// is under way when the server stops is given up, and made up for at the next start.
+async fn keep_schedules(app: App) {
+    let mut clock = tokio::time::interval(SCHEDULES);
+    clock.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        clock.tick().await;
+        let _ = app.work_open(|vault, _| vault.carry_out_due()).await;
+    }
 }
 
 /// Who the server is, and the authority behind it if that is the embedded one.

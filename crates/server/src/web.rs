@@ -1,7 +1,7 @@
 //! The pages' routes: from a browser's request to a page or to the next one.
 //!
 //! * `ways_in`: sign-in, invitation, step-up, a command line's code; `own`: one's own account.
-//! * `look`: every page that shows something; `decide`: forms that decide something.
+//! * `look`: every page that shows something; `decide`: forms that decide something; `live`: a run as it goes on.
 //! * [`Fields`]: a form, or the same fields as a document, which is what the script sends.
 //!
 //! Forms work without the script, except for passkeys. Every form of somebody who is signed in carries their session's
@@ -9,6 +9,7 @@
 //! so that nothing is sent twice; what is shown once (tokens, codes) is answered at once.
 
 mod decide;
+pub(crate) mod live;
 mod look;
 mod own;
 mod ways_in;
@@ -37,7 +38,12 @@ use crate::{
 
 /// Every route of the pages.
 pub fn routes() -> Routes<App, Caller> {
-    Routes::default().and(ways_in::routes()).and(own::routes()).and(look::routes()).and(decide::routes())
+    Routes::default()
+        .and(ways_in::routes())
+        .and(own::routes())
+        .and(look::routes())
+        .and(decide::routes())
+        .and(live::routes())
 }
 
 /// A form's fields, in order.

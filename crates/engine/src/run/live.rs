@@ -8,6 +8,7 @@
 use std::{
     fs,
     io::{self, BufRead, BufReader, Read, Write},
+    net::Shutdown,
     os::{
         fd::AsRawFd as _,
         unix::{
@@ -291,6 +292,25 @@ pub struct Follow {
     run: String,
 }
 
+/// Ends a [`Follow`] that waits on another thread, when it is dropped.
+pub struct Unfollow(UnixStream);
+
+impl Drop for Unfollow {
+    fn drop(&mut self) {
+        let _ = self.0.shutdown(Shutdown::Both);
+    }
+}
+
+impl Follow {
+    /// What ends this from elsewhere.
+    ///
+    /// # Errors
+    /// [`EngineError::Io`] where the system has no more descriptors.
+    pub fn unfollow(&self) -> Result<Unfollow, EngineError> {
+        self.lines.get_ref().try_clone().map(Unfollow).map_err(EngineError::io(&self.run))
+    }
+}
+
 /// Follows the live run `run` of the vault in `vault` from its beginning.
 pub fn follow(vault: &Path, run: &str) -> Result<Follow, EngineError> {
     Ok(Follow { lines: BufReader::new(connect(vault, run, "watch")?), run: run.to_owned() })
@@ -366,8 +386,13 @@ mod tests {
         live.add(&line(1, 10));
         assert_eq!(live_runs(vault.path()), ["r-1"]);
         let mut following = follow(vault.path(), "r-1").expect("it lives");
+        let elsewhere = follow(vault.path(), "r-1").expect("it lives");
+        let unfollow = elsewhere.unfollow().expect("a descriptor");
+        let reader = thread::spawn(move || elsewhere.count());
         assert_eq!(so_far(vault.path(), "r-1").expect("it lives").count(), 1);
         assert_eq!(following.next().expect("a line").expect("good"), line(1, 10));
+        drop(unfollow);
+        assert!(reader.join().expect("it ends") <= 1, "it waits no longer");
         live.add(&line(2, 500_000));
         order(vault.path(), "r-1", Order::Stop).expect("obeyed");
         assert_eq!(orders.recv().expect("an order"), Order::Stop);

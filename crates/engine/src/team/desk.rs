@@ -111,6 +111,11 @@ impl TeamDesk {
         alive
     }
 
+    /// When a session was last seen, `first` where this process has not seen it.
+    pub(crate) fn last_seen(&self, id: TokenId, first: Timestamp) -> Timestamp {
+        locked(&self.seen).get(&id).copied().unwrap_or(first).max(first)
+    }
+
     /// A session is over.
     pub(crate) fn unseen(&self, id: TokenId) {
         locked(&self.seen).remove(&id);

@@ -13,6 +13,9 @@
 //! mfa_levels = ["urn:example:mfa"]                    # `acr` values that count as several factors
 //! [provider.roles]
 //! ml-research = ["researcher"]
+//!
+//! [directory.roles]                                   # what groups that SCIM brings stand for
+//! ml-research = ["researcher"]
 //! ```
 //!
 //! Somebody is `issuer` and `subject`, nothing else. Roles of groups hold for the session that brought them, beside the
@@ -80,6 +83,16 @@ struct File {
     schema: Schema,
     #[serde(default, rename = "provider")]
     providers: Vec<Entry>,
+    #[serde(default)]
+    directory: DirectoryEntry,
+}
+
+/// What a directory's groups stand for.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DirectoryEntry {
+    #[serde(default)]
+    roles: BTreeMap<String, BTreeSet<Role>>,
 }
 
 #[derive(Deserialize)]
@@ -217,6 +230,7 @@ impl Vault<'_> {
             totp: None,
             recovery: None,
             federated: vec![federated],
+            directory: None,
         })
     }
 
@@ -243,20 +257,36 @@ impl Vault<'_> {
         Ok((entry, settings))
     }
 
+    /// The roles that groups of a directory stand for, by their names.
+    pub(crate) fn directory_roles(&self) -> Result<BTreeMap<String, BTreeSet<Role>>, EngineError> {
+        // A directory is not told what stands in the operator's files.
+        let unread = |_| EngineError::incomplete("the roles of a directory's groups", "their file cannot be read");
+        Ok(self.login_document().map_err(unread)?.map(|file| file.directory.roles).unwrap_or_default())
+    }
+
     fn login_file(&self) -> Result<Vec<Entry>, EngineError> {
+        Ok(self.login_document()?.map(|file| file.providers).unwrap_or_default())
+    }
+
+    fn login_document(&self) -> Result<Option<File>, EngineError> {
         let path = self.settings.config.join(LOGIN_FILE);
         if !path.exists() {
-            return Ok(Vec::new());
+            return Ok(None);
         }
         let wrong = |what: String| EngineError::Plan { file: path.clone(), what };
         let text = String::from_utf8(read_small(&path)?).map_err(|_| wrong("not UTF-8 text".to_owned()))?;
-        let File { schema: Schema::One, providers } =
-            toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
-        if providers.len() > PROVIDERS_MAX || providers.iter().any(|entry| entry.roles.len() > GROUPS_MAX) {
+        let file: File = toml::from_str(&text).map_err(|error| wrong(error.to_string()))?;
+        let File { schema: Schema::One, providers, directory } = &file;
+        let many =
+            providers.iter().map(|entry| &entry.roles).chain([&directory.roles]).any(|roles| roles.len() > GROUPS_MAX);
+        if providers.len() > PROVIDERS_MAX || many {
             return Err(wrong(format!("more than {PROVIDERS_MAX} providers, or {GROUPS_MAX} groups of one")));
         }
+        if directory.roles.values().flatten().any(|role| *role == Role::Owner) {
+            return Err(wrong("`directory` gives the owner's role, which people give each other".to_owned()));
+        }
         let mut names = BTreeSet::new();
-        for entry in &providers {
+        for entry in providers {
             let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
             if entry.name.is_empty() || !entry.name.chars().all(plain) || !names.insert(&entry.name) {
                 return Err(wrong(format!("`{}`: names are unique, in a-z, 0-9 and hyphens", entry.name)));
@@ -265,7 +295,7 @@ impl Vault<'_> {
                 return Err(wrong(format!("`{}` gives the owner's role, which people give each other", entry.name)));
             }
         }
-        Ok(providers)
+        Ok(Some(file))
     }
 }
 

@@ -33,9 +33,9 @@ pub const SETUP_LIFE_MS: u64 = 15 * 60 * 1_000;
 const DISPLAY_CHARS_MAX: usize = 80;
 /// Most people and programs in a vault.
 const PEOPLE_MAX: usize = 100_000;
-const SETUP_NAME: &str = "setup";
+pub(crate) const SETUP_NAME: &str = "setup";
 /// Whom policies are asked about where nobody has the id: no id of ours looks like it.
-const NOBODY: &str = "nobody";
+pub(crate) const NOBODY: &str = "nobody";
 
 /// Whom to invite.
 #[derive(Debug, Clone)]
@@ -96,6 +96,7 @@ impl Vault<'_> {
             totp: None,
             recovery: None,
             federated: Vec::new(),
+            directory: None,
         };
         self.appoint("offer setup", &row, json!({"until": until}))?;
         Ok(Invitation { person: row.view(), token: Some(token.shown()), until: Some(until) })
@@ -125,6 +126,7 @@ impl Vault<'_> {
             totp: None,
             recovery: None,
             federated: Vec::new(),
+            directory: None,
         };
         self.appoint("invite", &row, json!({"name": row.name, "roles": row.roles}))?;
         let (token, until) = offered.map_or((None, None), |(token, until)| (Some(token.shown()), Some(until)));
@@ -162,6 +164,10 @@ impl Vault<'_> {
         let mut row = self.appointee(who)?;
         row.status = Status::Disabled;
         row.invitation = None;
+        if let Some(told) = &mut row.directory {
+            // Whom people shut out, no directory lets in again.
+            told.shut_out = false;
+        }
         if self.leaves_no_owner(&row)? {
             return Err(EngineError::Usage {
                 what: "somebody has to be the owner; appoint another one first".to_owned(),
@@ -285,7 +291,7 @@ impl Vault<'_> {
             return Err(EngineError::Usage { what: format!("there are {PEOPLE_MAX} people already") });
         }
         if name.as_str() == SETUP_NAME || members.names.contains_key(name.as_str()) {
-            return Err(EngineError::Usage { what: format!("the name `{}` is taken", name.as_str()) });
+            return Err(EngineError::Taken { what: "name", name: name.as_str().to_owned() });
         }
         Ok(name)
     }

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::{
     FactorView, PersonId, PersonView, RequestId, Status,
+    directory::DirectoryRow,
     glass::{GlassRow, glass_name},
     request::{RequestRow, request_name},
 };
@@ -54,6 +55,9 @@ pub(crate) struct PersonRow {
     pub(crate) recovery: Option<RecoverySet>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) federated: Vec<FederatedRow>,
+    /// What a directory told of them.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) directory: Option<DirectoryRow>,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]

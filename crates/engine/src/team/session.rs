@@ -61,6 +61,21 @@ impl Vault<'_> {
         }
     }
 
+    /// Whether the session or token with which this caller came is still good. Asking is no request: an idle session does
+    /// not live longer by it. For what goes on after its request was answered.
+    pub fn is_still_in(&self) -> Result<bool, EngineError> {
+        let now = (self.settings.now)();
+        let Some(key) = self.caller.key else { return Ok(false) };
+        let members = self.members()?;
+        let active = |id: &PersonId| members.people.get(id).is_some_and(|person| person.status == Status::Active);
+        if let Some(row) = members.sessions.get(&key) {
+            let last = self.team.last_seen(key, row.since.max(row.proven));
+            let idle = now.millis().saturating_sub(last.millis()) > SESSION_IDLE_MS;
+            return Ok(active(&row.person) && now < row.until && !idle);
+        }
+        Ok(members.tokens.get(&key).is_some_and(|row| active(&row.person) && now < row.until))
+    }
+
     fn of_session(&self, token: &Token, address: Option<IpAddr>) -> Result<Caller, EngineError> {
         let now = (self.settings.now)();
         let members = self.members()?;

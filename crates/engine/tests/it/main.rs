@@ -7,6 +7,7 @@ mod delivery;
 mod erase;
 mod held;
 mod oidc;
+mod schedule;
 mod team;
 mod totp;
 mod vigil;

@@ -11,6 +11,7 @@ use ringfence_engine::{
     alerts::{AlertFilter, AlertState, ShownAlert},
     doctor::{self, Health, Part},
     history::RunLine,
+    schedule::{Job, ScheduleView},
     schema::{
         Timestamp,
         alert::SubjectKind,
@@ -83,6 +84,8 @@ pub struct Around {
     pub backup_limit_ms: u64,
     /// Requests that wait for a second person.
     pub requests: usize,
+    /// Whether the viewer may say that an alert was seen.
+    pub may_acknowledge: bool,
 }
 
 /// The parts of this installation. Starts processes: seconds, not milliseconds.
@@ -102,6 +105,7 @@ pub fn overview(vault: &Vault<'_>, frame: Frame, around: &Around) -> Result<Over
     Ok(OverviewView {
         held: held.iter().filter(|version| version.refused.is_none()).take(ROWS_MAX).map(line).collect(),
         requests: around.requests,
+        may_acknowledge: around.may_acknowledge,
         alerts: vault.alerts(&filter)?.into_iter().map(alert_line).collect(),
         runs: vault.runs()?.into_iter().take(RUNS_MAX).collect(),
         head: Head {
@@ -126,6 +130,7 @@ fn alert_line(shown: ShownAlert) -> AlertLine {
         SubjectKind::Series => None,
     };
     AlertLine {
+        id: shown.alert.id,
         severity: shown.alert.severity,
         rule: shown.alert.rule.clone(),
         subject: format!("{} {}", subject.kind.name(), subject.name),
@@ -440,15 +445,60 @@ pub fn entry(vault: &Vault<'_>, frame: Frame, index: u64) -> Result<EntryView, E
     })
 }
 
-/// The security page; `parts` and `ages` are kept by the caller, which knows keys and backups.
+/// The security page; `parts` are kept by the caller, because looking for them takes seconds.
 pub fn security(
     vault: &Vault<'_>,
     frame: Frame,
     parts: Vec<Part>,
-    ages: Vec<Aging>,
+    may_schedule: bool,
 ) -> Result<SecurityView, EngineError> {
-    Ok(SecurityView { people: everybody(vault)?, sessions: vault.own_sessions()?, ages, parts, frame })
+    let schedules = vault.schedules()?;
+    let ages = ages(vault.keys_since()?, &schedules);
+    Ok(SecurityView {
+        people: everybody(vault)?,
+        sessions: vault.own_sessions()?,
+        ages,
+        schedules,
+        may_schedule,
+        parts,
+        frame,
+    })
 }
+
+/// What must not grow too old, as far as the engine knows its age: the keys,
+/// and what is to be looked at again and again.
+fn ages(keys_since: Timestamp, schedules: &[ScheduleView]) -> Vec<Aging> {
+    let keys = Aging {
+        what: "the vault's keys".to_owned(),
+        since: Some(keys_since),
+        limit_ms: KEYS_LIMIT_MS,
+        remedy: "plan a new vault, with keys of its own, and admit what is still needed there".to_owned(),
+    };
+    let checks = [
+        (Job::Audit, CHECK_LIMIT_MS),
+        (Job::Verify, CHECK_LIMIT_MS),
+        (Job::Rescan, CHECK_LIMIT_MS),
+        (Job::Drill, DRILL_LIMIT_MS),
+        (Job::Mirror, MIRROR_LIMIT_MS),
+    ];
+    let checks = checks.into_iter().map(|(job, limit_ms)| Aging {
+        what: format!("{job}: {}", job.says()),
+        since: schedules.iter().filter(|schedule| schedule.job == job).filter_map(|schedule| schedule.done).max(),
+        limit_ms,
+        remedy: format!("have it done by itself: below, or `ringfence schedule add {job} --every 1d`"),
+    });
+    std::iter::once(keys).chain(checks).collect()
+}
+
+/// How old keys may be, in milliseconds: two years, in the middle of what NIST SP 800-57 part 1 (section 5.3.6) gives keys that
+/// sign.
+const KEYS_LIMIT_MS: u64 = 730 * DAY_MS;
+/// How long what is stored may go unlooked at, in milliseconds: a month.
+const CHECK_LIMIT_MS: u64 = 31 * DAY_MS;
+/// How long controls may go untried, in milliseconds: a quarter.
+const DRILL_LIMIT_MS: u64 = 92 * DAY_MS;
+/// How far behind the copy of the trail may be, in milliseconds: two days.
+const MIRROR_LIMIT_MS: u64 = 2 * DAY_MS;
 
 /// Everybody, people before programs, by name.
 fn everybody(vault: &Vault<'_>) -> Result<Vec<PersonView>, EngineError> {

@@ -4,20 +4,22 @@ use maud::{Markup, html};
 use ringfence_engine::{
     doctor::{Health, Part},
     history::RunLine,
-    schema::{Severity, Timestamp},
+    schema::{Digest, Severity, Timestamp},
 };
 
 use super::{
     artifacts::ArtifactLine,
     chart::bars::{Bar, Bars},
     frame::{Frame, Place},
-    parts::{Tone, age, badge, digest, duration, moment, name, passage, severity, table, words},
+    parts::{Tone, age, badge, digest, duration, hidden, moment, name, passage, reason, severity, table, words},
     paths,
 };
 
 /// An alert that is open.
 #[derive(Debug, Clone)]
 pub struct AlertLine {
+    /// Names it.
+    pub id: Digest,
     /// How bad.
     pub severity: Severity,
     /// Its rule.
@@ -40,7 +42,7 @@ pub struct Head {
     /// How many entries.
     pub entries: u64,
     /// Root of the tree.
-    pub root: Option<ringfence_engine::schema::Digest>,
+    pub root: Option<Digest>,
     /// When the newest entry was written.
     pub newest: Option<Timestamp>,
 }
@@ -56,6 +58,8 @@ pub struct OverviewView {
     pub requests: usize,
     /// Alerts that are open, newest first.
     pub alerts: Vec<AlertLine>,
+    /// Whether the viewer may say that one was seen.
+    pub may_acknowledge: bool,
     /// Runs that go on, or ended lately.
     pub runs: Vec<RunLine>,
     /// The trail's head.
@@ -112,17 +116,44 @@ fn alerts(view: &OverviewView) -> Markup {
     let rows: Vec<Vec<Markup>> = view
         .alerts
         .iter()
-        .map(|alert| {
-            vec![
+        .enumerate()
+        .map(|(place, alert)| {
+            let mut row = vec![
                 html! { (severity(alert.severity)) " " code { (words(&alert.rule, 40)) } },
                 html! { @match &alert.target { Some(target) => a href=(target) { (name(&alert.subject)) }, None => (name(&alert.subject)) } },
                 passage(&alert.message),
                 html! { (moment(alert.at)) },
                 html! { a href=(paths::trail_entry(alert.entry)) { "entry " (alert.entry) } },
-            ]
+            ];
+            row.extend(view.may_acknowledge.then(|| match place {
+                0..ANSWERED_MAX => acknowledge(view, place, alert),
+                _ => html! { span class="quiet" { "after those above" } },
+            }));
+            row
         })
         .collect();
-    html! { @if !rows.is_empty() { h3 { "Alerts" } (table("Open alerts", &["how bad", "about", "what", "when", "record"], &rows)) } }
+    let heads = ["how bad", "about", "what", "when", "record", "answer"];
+    let heads = heads.get(..if view.may_acknowledge { 6 } else { 5 }).unwrap_or_default();
+    html! { @if !rows.is_empty() { h3 { "Alerts" } (table("Open alerts", heads, &rows)) } }
+}
+
+/// Alerts that can be answered at a time: the newest ones.
+const ANSWERED_MAX: usize = 15;
+
+/// The form that says that an alert was seen.
+fn acknowledge(view: &OverviewView, place: usize, alert: &AlertLine) -> Markup {
+    html! {
+        details {
+            summary aria-label=(format!("Acknowledge: {}", words(&alert.message, 80))) { "Acknowledge" }
+            form method="post" action=(paths::ALERT_ACKNOWLEDGE) {
+                (view.frame.token()) (hidden("alert", &alert.id.to_string()))
+                (reason(&format!("alert-reason-{place}")))
+                p { label for=(format!("alert-days-{place}")) { "For so many days (none: for good)" }
+                    input id=(format!("alert-days-{place}")) name="days" type="number" min="1" max="366"; }
+                p { button { "It is dealt with" } }
+            }
+        }
+    }
 }
 
 fn held(view: &OverviewView) -> Markup {

@@ -73,6 +73,8 @@ pub const RUN: &str = "/runs/{run}";
 pub const RUN_EVENTS: &str = "/runs/{run}/events";
 /// Stops a run.
 pub const RUN_STOP: &str = "/runs/{run}/stop";
+/// Says that an alert was seen, with a reason.
+pub const ALERT_ACKNOWLEDGE: &str = "/alerts/acknowledge";
 /// Attacks and their figures.
 pub const TESTS: &str = "/tests";
 /// The trail, and its search.
@@ -81,6 +83,10 @@ pub const TRAIL: &str = "/trail";
 pub const TRAIL_ENTRY: &str = "/trail/{index}";
 /// Who may what, factors, ages, posture.
 pub const SECURITY: &str = "/security";
+/// Has something done by itself.
+pub const SCHEDULE_ADD: &str = "/schedules/add";
+/// Has it done no more.
+pub const SCHEDULE_REMOVE: &str = "/schedules/remove";
 /// People and programs.
 pub const PEOPLE: &str = "/people";
 /// Invites somebody.
@@ -123,9 +129,9 @@ pub fn run(id: &str) -> String {
     format!("/runs/{}", encoded(id))
 }
 
-/// The events of a run.
-pub fn run_events(id: &str) -> String {
-    format!("/runs/{}/events", encoded(id))
+/// The events of a run, those after `after_ms` milliseconds of it.
+pub fn run_events(id: &str, after_ms: u64) -> String {
+    format!("/runs/{}/events?after={after_ms}", encoded(id))
 }
 
 /// Stops a run.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use super::{
     chart::lanes::{Flag, Lane, Lanes, Stretch, clock, sign},
     frame::{Frame, Place},
-    parts::{Tone, badge, moment, name, passage, table, words},
+    parts::{Tone, badge, moment, name, passage, reason, table, words},
     paths,
 };
 
@@ -86,11 +86,11 @@ pub fn run(view: &RunView) -> Markup {
         }
         @if let Some(error) = &line.error { div class="told bad" { b { "Failed: " } (passage(error)) } }
         @if live {
-            div data-live=(paths::run_events(&line.run)) {
+            div data-live=(paths::run_events(&line.run, record.last_ms())) {
                 p { "At " span data-clock { (clock(record.last_ms())) } " since the start. This page follows the run; without script, load it again." }
                 @if view.may_stop {
                     form method="post" action=(paths::run_stop(&line.run)) data-confirm=(format!("Stop {}? What it has written so far is kept as evidence; it does not become an artifact.", words(&line.run, 80))) {
-                        (view.frame.token()) p { button class="danger" { "Stop this run" } }
+                        (view.frame.token()) (reason("stop-reason")) p { button class="danger" { "Stop this run" } }
                     }
                 }
                 section aria-labelledby="live" { h2 id="live" { "Just now" } ul id="news" aria-live="polite" {} }
@@ -218,6 +218,19 @@ pub struct LiveMark {
     /// In words, fit to print.
     pub text: String,
 }
+
+impl LiveUpdate {
+    /// Takes a later one in: the newest values, and of what happened the last [`NEWS_MAX`].
+    pub fn absorb(&mut self, later: Self) {
+        self.at_ms = later.at_ms;
+        self.values.extend(later.values);
+        self.marks.extend(later.marks);
+        self.marks.drain(..self.marks.len().saturating_sub(NEWS_MAX));
+    }
+}
+
+/// Marks of one update; a page lists no more.
+const NEWS_MAX: usize = 50;
 
 /// Makes updates from telemetry; begins with what the page was drawn from.
 #[derive(Debug, Clone, Default)]

@@ -4,6 +4,7 @@ use maud::{Markup, html};
 use ringfence_engine::{
     access::{PersonKind, Role},
     doctor::{Health, Part},
+    schedule::ScheduleView,
     schema::Timestamp,
     team::{PersonView, SessionView, Status},
 };
@@ -12,6 +13,7 @@ use super::{
     frame::{Frame, Place},
     parts::{ROWS_MAX, Tone, age, badge, duration, moment, name, role, table, words},
     paths,
+    schedules::schedules,
 };
 
 /// Something that must not grow too old.
@@ -38,6 +40,10 @@ pub struct SecurityView {
     pub sessions: Vec<SessionView>,
     /// What ages.
     pub ages: Vec<Aging>,
+    /// What is done by itself.
+    pub schedules: Vec<ScheduleView>,
+    /// Whether the viewer may change that.
+    pub may_schedule: bool,
     /// Every part of the installation.
     pub parts: Vec<Part>,
 }
@@ -46,7 +52,9 @@ pub struct SecurityView {
 pub fn security(view: &SecurityView) -> Markup {
     let content = html! {
         p { a href=(paths::PEOPLE) { "People and programs" } " · " a href=(paths::POLICY) { "Policy" } }
-        (posture(view)) (matrix(view)) (factors(view)) (ages(view)) (sessions(view))
+        (posture(view)) (matrix(view)) (factors(view)) (ages(view))
+        (schedules(&view.frame, &view.schedules, view.may_schedule))
+        (sessions(view))
     };
     view.frame.page(Place::Security, "Security", content)
 }
@@ -170,7 +178,7 @@ fn ages(view: &SecurityView) -> Markup {
     html! {
         @if !rows.is_empty() {
             section aria-labelledby="ages" {
-                h2 id="ages" { "Keys and backups" }
+                h2 id="ages" { "Keys and checks" }
                 (table("Ages against their limits", &["what", "last", "age", "limit", "how it stands", "remedy"], &rows))
             }
         }

@@ -117,7 +117,7 @@ fn choice<'a>(id: &str, label: &str, values: impl Iterator<Item = &'a str>, chos
             label for=(id) { (label) }
             select id=(id) name=(id) {
                 option value="" { "any" }
-                @for value in values { option value=(value) selected[value == chosen] { (value) } }
+                @for value in values { option selected[value == chosen] { (value) } }
             }
         }
     }

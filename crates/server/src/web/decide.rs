@@ -6,7 +6,8 @@ use axum::extract::State;
 use ringfence_engine::{
     EngineError, Vault, Version,
     access::{Action, PersonKind, Role},
-    schema::Reference,
+    schedule::Cadence,
+    schema::{Digest, Reference},
     team::{Asked, Caller, Invitation, Invite, PersonId, RequestId},
 };
 
@@ -16,7 +17,9 @@ use crate::{
     app::App,
     guard::json::Json,
     pages::{
-        load, paths,
+        load,
+        parts::words,
+        paths,
         people::{MadeInvitation, people},
         policy::policy,
     },
@@ -24,9 +27,18 @@ use crate::{
     routes::{Intake, Route, Verb::Post, seat::Seat},
 };
 
+/// Longest time for which an acknowledgement holds, unless it is for good, in days.
+const ACKNOWLEDGED_DAYS_MAX: u64 = 366;
+/// Milliseconds of a day.
+const DAY_MS: u64 = 86_400_000;
+/// Characters of an id that is none, as a problem repeats it.
+const ID_CHARS_MAX: usize = 40;
+
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Appoint, Configure, Review};
+    use Action::{Acknowledge, Appoint, Configure, Review, Schedule};
     vec![
+        Route::acting(Acknowledge, Post, paths::ALERT_ACKNOWLEDGE, "says that an alert was seen", acknowledge)
+            .takes(Intake::Form),
         Route::acting(Review, Post, paths::REVIEW_APPROVE, "lets a held version in", approve)
             .takes(Intake::Form)
             .streaming(),
@@ -37,6 +49,9 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .unrecorded(),
         Route::signed_in(Post, paths::REQUEST_APPROVE_FINISH, "approves a request", request_finish).takes(Intake::Json),
         Route::signed_in(Post, paths::REQUEST_REFUSE, "refuses a request", request_refuse).takes(Intake::Form),
+        Route::acting(Schedule, Post, paths::SCHEDULE_ADD, "has something done by itself", schedule)
+            .takes(Intake::Form),
+        Route::acting(Schedule, Post, paths::SCHEDULE_REMOVE, "has it done no more", unschedule).takes(Intake::Form),
         Route::acting(Appoint, Post, paths::PEOPLE_INVITE, "invites somebody", invite).takes(Intake::Form),
         Route::acting(Appoint, Post, paths::PEOPLE_ROLES, "gives and takes roles", roles).takes(Intake::Form),
         Route::acting(Appoint, Post, paths::PEOPLE_DISABLE, "disables somebody", disable).takes(Intake::Form),
@@ -81,6 +96,41 @@ async fn approve(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> 
 async fn refuse(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
     let work = |vault: &Vault<'_>, fields: &Fields| vault.refuse(&shown(vault, fields)?, fields.text("reason"));
     done(seat, app, fields, paths::REVIEW, work).await
+}
+
+async fn acknowledge(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let now = app.now();
+    let work = move |vault: &Vault<'_>, fields: &Fields| {
+        let named = fields.text("alert");
+        let id: Digest =
+            named.parse().map_err(|_| EngineError::NotFound { what: "alert", name: words(named, ID_CHARS_MAX) })?;
+        let until = match fields.given("days") {
+            None => None,
+            Some(days) => {
+                let days: u64 =
+                    days.parse().ok().filter(|days| (1..=ACKNOWLEDGED_DAYS_MAX).contains(days)).ok_or_else(|| {
+                        EngineError::Usage { what: format!("the number of days is 1 to {ACKNOWLEDGED_DAYS_MAX}") }
+                    })?;
+                Some(now.plus_millis(days * DAY_MS))
+            }
+        };
+        vault.acknowledge(id, fields.text("reason"), until)
+    };
+    done(seat, app, fields, paths::OVERVIEW, work).await
+}
+
+async fn schedule(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let now = app.now();
+    let work = move |vault: &Vault<'_>, fields: &Fields| {
+        let cadence = Cadence::parse(fields.text("every").trim(), fields.given("at").as_deref(), now)?;
+        vault.add_schedule(fields.text("job").parse()?, cadence)
+    };
+    done(seat, app, fields, paths::SECURITY, work).await
+}
+
+async fn unschedule(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let work = |vault: &Vault<'_>, fields: &Fields| vault.remove_schedule(fields.text("schedule"));
+    done(seat, app, fields, paths::SECURITY, work).await
 }
 
 async fn request_begin(seat: Seat<Caller>, State(app): State<App>, Json(asked): Json<Script>) -> Answer {

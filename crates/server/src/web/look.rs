@@ -74,7 +74,8 @@ async fn overview_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let read = move |vault: &Vault<'_>, frame| {
         let parts = shared.posture(|| load::parts(vault.settings()));
         let requests = vault.requests()?.iter().filter(|request| request.is_open()).count();
-        let around = Around { parts, backup: None, backup_limit_ms: BACKUP_LIMIT_MS, requests };
+        let may_acknowledge = may_appoint(vault.caller());
+        let around = Around { parts, backup: None, backup_limit_ms: BACKUP_LIMIT_MS, requests, may_acknowledge };
         load::overview(vault, frame, &around)
     };
     show(seat, app, "the overview", read, overview).await
@@ -156,7 +157,11 @@ async fn runs_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
 
 async fn run_page(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
     let what = format!("run {id}");
-    show(seat, app, what, move |vault, frame| load::run(vault, frame, &id, false), run).await
+    let read = move |vault: &Vault<'_>, frame| {
+        let may_stop = may_appoint(vault.caller()) || vault.caller().person.roles.contains(&Role::Researcher);
+        load::run(vault, frame, &id, may_stop)
+    };
+    show(seat, app, what, read, run).await
 }
 
 async fn tests_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
@@ -194,7 +199,7 @@ async fn security_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let shared = app.clone();
     let read = move |vault: &Vault<'_>, frame| {
         let parts = shared.posture(|| load::parts(vault.settings()));
-        load::security(vault, frame, parts, Vec::new())
+        load::security(vault, frame, parts, may_appoint(vault.caller()))
     };
     show(seat, app, "security", read, security).await
 }

@@ -38,7 +38,9 @@ use ringfence_server::{
     },
     health,
     routes::Routes,
+    scim,
     serve::Peer,
+    web,
 };
 use ringfence_trust::entropy::SystemEntropy;
 use serde_json::{Value, json};
@@ -210,6 +212,14 @@ impl House {
         call(&self.service, verb, target, by, body).await
     }
 
+    /// A form of the page that the holder of this session looks at.
+    pub(crate) async fn form(&self, target: &str, session: &str, fields: &[(&str, &str)]) -> Reply {
+        let caller = self.vault.authenticate(session, home().address).unwrap();
+        let token = self.app.form_token(&caller);
+        let fields = fields.iter().copied().chain([("form_token", token.as_str())]);
+        send(&self.service, form(target, By::Session(session), fields)).await
+    }
+
     /// A request as it is.
     pub(crate) async fn send(&self, request: Request) -> Reply {
         send(&self.service, request).await
@@ -229,10 +239,40 @@ impl House {
     }
 }
 
+/// A form, percent-encoded, from our own page.
+pub(crate) fn form<N: AsRef<str>, V: AsRef<str>>(
+    target: &str,
+    by: By<'_>,
+    fields: impl IntoIterator<Item = (N, V)>,
+) -> Request {
+    let encoded = |text: &str| -> String {
+        text.bytes()
+            .map(
+                |byte| if byte.is_ascii_alphanumeric() { char::from(byte).to_string() } else { format!("%{byte:02X}") },
+            )
+            .collect()
+    };
+    let pairs: Vec<String> = fields
+        .into_iter()
+        .map(|(name, value)| format!("{}={}", encoded(name.as_ref()), encoded(value.as_ref())))
+        .collect();
+    let request = with_caller(Request::builder().method("POST").uri(target).header("host", "localhost:8443"), by);
+    let request = request.header("content-type", "application/x-www-form-urlencoded");
+    request.body(Body::from(pairs.join("&"))).unwrap()
+}
+
+fn with_caller(request: axum::http::request::Builder, by: By<'_>) -> axum::http::request::Builder {
+    match by {
+        By::Nobody => request.header("origin", SITE),
+        By::Session(token) => request.header("origin", SITE).header("cookie", format!("__Host-ringfence={token}")),
+        By::Token(token) => request.header("authorization", format!("Bearer {token}")),
+    }
+}
+
 /// The routes that `ringfence serve` has.
 pub(crate) fn everything(app: &App) -> Routes<App, Caller> {
     let readiness = app.clone();
-    api::routes().and(health::routes(Arc::new(move || readiness.readiness())))
+    api::routes().join(scim::routes()).join(web::routes()).and(health::routes(Arc::new(move || readiness.readiness())))
 }
 
 /// A service of these routes that answers as often as one likes.
@@ -242,12 +282,7 @@ pub(crate) fn serve(app: &App, routes: Routes<App, Caller>) -> Service {
 }
 
 pub(crate) async fn call(service: &Service, verb: &str, target: &str, by: By<'_>, body: Option<&Value>) -> Reply {
-    let mut request = Request::builder().method(verb).uri(target).header("host", "localhost:8443");
-    request = match by {
-        By::Nobody => request.header("origin", SITE),
-        By::Session(token) => request.header("origin", SITE).header("cookie", format!("__Host-ringfence={token}")),
-        By::Token(token) => request.header("authorization", format!("Bearer {token}")),
-    };
+    let request = with_caller(Request::builder().method(verb).uri(target).header("host", "localhost:8443"), by);
     let request = match body {
         Some(body) => request.header("content-type", "application/json").body(Body::from(body.to_string())),
         None => request.body(Body::empty()),
@@ -255,16 +290,20 @@ pub(crate) async fn call(service: &Service, verb: &str, target: &str, by: By<'_>
     send(service, request.unwrap()).await
 }
 
-async fn send(service: &Service, mut request: Request) -> Reply {
-    let address = SocketAddr::new(home().address.unwrap(), 50_000);
+pub(crate) async fn send(service: &Service, mut request: Request) -> Reply {
     if request.extensions().get::<Peer>().is_none() {
-        request.extensions_mut().insert(Peer { address, certificate: None });
+        request.extensions_mut().insert(peer());
     }
     let (parts, body) = service.answer(request).await.into_parts();
     let body = body.collect().await.unwrap().to_bytes();
     let status = parts.status;
     assert!(status != StatusCode::INTERNAL_SERVER_ERROR, "{}", String::from_utf8_lossy(&body));
     Reply { status: status.as_u16(), headers: parts.headers, body: String::from_utf8_lossy(&body).into_owned() }
+}
+
+/// Where requests come from that do not say.
+pub(crate) fn peer() -> Peer {
+    Peer { address: SocketAddr::new(home().address.unwrap(), 50_000), certificate: None }
 }
 
 /// The code of the app whose key `uri` shows (base 32 of RFC 4648) at `step`.

@@ -1,4 +1,5 @@
 //! Every route, called by everybody: nobody, whoever presents what is no longer good, every role, and a person without one.
+//! Pages and their forms are routes like others; forms are also sent from elsewhere, and without their session's token.
 //!
 //! The table of answers is a reviewed snapshot; what must hold whatever the table says is asserted beside it. A route
 //! without a case in [`CASES`] fails the test.
@@ -8,13 +9,17 @@ use std::{collections::BTreeSet, fmt::Write as _};
 use ringfence_engine::{
     access::{Action, PersonKind, Role},
     schema::trail::EntryKind,
+    team::TokenTerms,
 };
-use ringfence_server::routes::{Open, Permission, Recorded, Routes};
+use ringfence_server::routes::{Intake, Open, Permission, Recorded, Routes, Verb};
 use serde_json::Value;
 
-use crate::house::{By, House, Member, Reply, call, everything, invite, serve};
+use axum::http::HeaderValue;
 
-/// Verb, path of the route, what is called, and the body. Words in angle brackets are filled in for each call.
+use crate::house::{By, House, Member, Reply, call, everything, form, invite, send, serve};
+
+/// Verb, path of the route, what is called, and the body: a document, or the fields of a form. Words in angle brackets are
+/// filled in for each call.
 const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/v1/invitation", "", r#"{"token": "<garbage>"}"#),
     ("POST", "/api/v1/enrol/passkey/begin", "", r#"{"token": "<garbage>"}"#),
@@ -133,12 +138,106 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         r#"{"reason": "seen"}"#,
     ),
     ("GET", "/api/v1/posture", "", ""),
+    ("GET", "/api/v1/schedules", "", ""),
+    ("POST", "/api/v1/schedules", "", r#"{"job": "audit", "every": "<hours>h"}"#),
+    ("POST", "/api/v1/schedules", "", r#"{"job": "backup", "every": "1d"}"#),
+    ("DELETE", "/api/v1/schedules/{id}", "/api/v1/schedules/s-0", ""),
     ("POST", "/api/v1/logout", "", ""),
+    ("GET", "/scim/v2/ServiceProviderConfig", "", ""),
+    ("GET", "/scim/v2/ResourceTypes", "", ""),
+    ("GET", "/scim/v2/Schemas", "", ""),
+    ("GET", "/scim/v2/Users", "", ""),
+    ("POST", "/scim/v2/Users", "", r#"{"userName": "new-<who>"}"#),
+    ("GET", "/scim/v2/Users/{id}", "/scim/v2/Users/<vic>", ""),
+    ("PUT", "/scim/v2/Users/{id}", "/scim/v2/Users/<vic>", r#"{"userName": "vic", "active": false}"#),
+    (
+        "PATCH",
+        "/scim/v2/Users/{id}",
+        "/scim/v2/Users/<vic>",
+        r#"{"Operations": [{"op": "replace", "value": {"active": false}}]}"#,
+    ),
+    ("DELETE", "/scim/v2/Users/{id}", "/scim/v2/Users/<vic>", ""),
+    ("GET", "/scim/v2/Groups", "", ""),
+    ("POST", "/scim/v2/Groups", "", r#"{"displayName": "group-<who>"}"#),
+    ("GET", "/scim/v2/Groups/{id}", "/scim/v2/Groups/d-0", ""),
+    ("PUT", "/scim/v2/Groups/{id}", "/scim/v2/Groups/d-0", r#"{"displayName": "x"}"#),
+    (
+        "PATCH",
+        "/scim/v2/Groups/{id}",
+        "/scim/v2/Groups/d-0",
+        r#"{"Operations": [{"op": "remove", "path": "members"}]}"#,
+    ),
+    ("DELETE", "/scim/v2/Groups/{id}", "/scim/v2/Groups/d-0", ""),
+    ("GET", "/assets/app.css", "", ""),
+    ("GET", "/assets/app.js", "", ""),
+    ("GET", "/sign-in", "", ""),
+    ("POST", "/sign-in", "", "name=nobody-<who>&password=a+guess+of+some+length&code=123456"),
+    ("POST", "/sign-in/passkey/begin", "", "{}"),
+    ("POST", "/sign-in/passkey/finish", "", r#"{"ceremony": "x", "credential": {}}"#),
+    ("GET", "/invitation", "", ""),
+    ("POST", "/invitation/open", "", "token=<garbage>"),
+    ("POST", "/invitation/passkey/begin", "", r#"{"token": "<garbage>"}"#),
+    (
+        "POST",
+        "/invitation/passkey/finish",
+        "",
+        r#"{"token": "<garbage>", "ceremony": "x", "credential": {}, "label": "x"}"#,
+    ),
+    ("POST", "/invitation/password", "", "token=<garbage>&password=x&ceremony=x&code=1"),
+    ("POST", "/sign-out", "", "nothing=but+the+token"),
+    ("GET", "/step-up", "", ""),
+    ("POST", "/step-up", "", "code=123456"),
+    ("POST", "/step-up/passkey/begin", "", "{<token>}"),
+    ("POST", "/step-up/passkey/finish", "", r#"{<token>, "ceremony": "x", "credential": {}}"#),
+    ("GET", "/device", "", ""),
+    ("POST", "/device/confirm", "", "code=<device>"),
+    ("GET", "/account", "", ""),
+    ("POST", "/account/factors/remove", "", "factor=<passkey of vic>"),
+    ("POST", "/account/recovery-codes", "", "nothing=but+the+token"),
+    ("POST", "/account/sessions/end", "", "session=<session of vic>"),
+    ("POST", "/account/tokens", "", "label=x&days=1&scope=raise&networks="),
+    ("POST", "/account/tokens/revoke", "", "token=<token of vic>"),
+    ("POST", "/account/passkey/begin", "", "{<token>}"),
+    ("POST", "/account/passkey/finish", "", r#"{<token>, "ceremony": "x", "credential": {}, "label": "x"}"#),
+    ("GET", "/", "", ""),
+    ("GET", "/artifacts", "", ""),
+    ("GET", "/artifacts/{kind}/{name}/{version}", "/artifacts/model/none/1", ""),
+    ("GET", "/review", "", ""),
+    ("GET", "/runs", "", ""),
+    ("GET", "/runs/{run}", "/runs/r-0", ""),
+    ("GET", "/runs/{run}/events", "/runs/r-0/events", ""),
+    ("POST", "/runs/{run}/stop", "/runs/r-0/stop", "reason=it+diverges"),
+    ("GET", "/tests", "", ""),
+    ("GET", "/trail", "", ""),
+    ("GET", "/trail/{index}", "/trail/0", ""),
+    ("GET", "/security", "", ""),
+    ("GET", "/people", "", ""),
+    ("GET", "/policy", "", ""),
+    (
+        "POST",
+        "/alerts/acknowledge",
+        "",
+        "alert=sha256:0000000000000000000000000000000000000000000000000000000000000000&reason=seen",
+    ),
+    ("POST", "/schedules/add", "", "job=verify&every=<hours>h&at="),
+    ("POST", "/schedules/remove", "", "schedule=s-0"),
+    ("POST", "/review/approve", "", "reference=model/none@1&tree=x&reason=fine"),
+    ("POST", "/review/refuse", "", "reference=model/none@1&tree=x&reason=bad"),
+    ("POST", "/requests/approve/begin", "", r#"{<token>, "request": "q-0", "digest": "x"}"#),
+    ("POST", "/requests/approve/finish", "", r#"{<token>, "request": "q-0", "credential": {}}"#),
+    ("POST", "/requests/refuse", "", "request=q-0&reason=no"),
+    ("POST", "/people/invite", "", "name=visitor-<who>&display=Visitor&kind=human"),
+    ("POST", "/people/roles", "", "person=<vic>&role=trainer"),
+    ("POST", "/people/disable", "", "person=<vic>&reason=left"),
+    ("POST", "/people/enable", "", "person=<vic>"),
+    ("POST", "/people/reset", "", "person=<vic>&reason=lost"),
+    ("POST", "/policy/compare", "", "document=nonsense"),
+    ("POST", "/policy/propose", "", "document=nonsense"),
 ];
 
 /// Who calls. The first four are nobody; `scope` holds a token that is good for raising alerts alone; `stale` is the owner
-/// with a second factor proven eleven minutes ago.
-const CALLERS: [&str; 14] = [
+/// with a second factor proven eleven minutes ago; `program` speaks for a directory.
+const CALLERS: [&str; 15] = [
     "none",
     "garbage",
     "expired",
@@ -153,6 +252,7 @@ const CALLERS: [&str; 14] = [
     "auditor",
     "tester",
     "roleless",
+    "program",
 ];
 const NOBODIES: usize = 4;
 /// Well-formed, and nobody's: as a token's checksum demands.
@@ -205,6 +305,16 @@ impl Cast {
             (fresh, false),
         ];
         presented.extend(others.iter().chain([&roleless]).map(|member| (house.login(member), false)));
+        let owner = house.acting(&presented[6].0);
+        let directory = owner.invite(&invite("directory", PersonKind::Service, &[Role::SecurityOfficer])).unwrap();
+        let terms = TokenTerms {
+            label: "directory".into(),
+            service: Some(directory.person.id),
+            life_ms: 24 * 60 * 60 * 1_000,
+            scope: BTreeSet::from([Action::Provision]),
+            networks: Vec::new(),
+        };
+        presented.push((owner.make_token(&terms).unwrap().1.to_string(), true));
         Self { house, ana, vic, program: program.person.id.to_string(), vic_session, vic_token, presented }
     }
 
@@ -224,8 +334,13 @@ impl Cast {
             text = text.replace("<device>", begun["user_code"].as_str().unwrap());
         }
         let own = self.house.vault.authenticate(&self.presented[caller].0, None);
+        let token = own.as_ref().map_or_else(|_| String::new(), |own| self.house.app.form_token(own));
+        let token = format!("\"form_token\": \"{token}\"");
         let own = own.map_or_else(|_| self.ana.id.to_string(), |caller| caller.person.id);
+        let hours = (caller + 1).to_string();
         for (word, value) in [
+            ("<token>", token.as_str()),
+            ("<hours>", &hours),
             ("<self>", own.as_str()),
             ("<vic>", self.vic.id.as_str()),
             ("<program>", &self.program),
@@ -243,10 +358,22 @@ impl Cast {
     async fn ask(&self, case: &(&str, &str, &str, &str), caller: usize) -> Reply {
         let (verb, path, target, body) = case;
         let target = self.fill(if target.is_empty() { path } else { target }, caller).await;
-        let body: Option<Value> =
-            if body.is_empty() { None } else { Some(serde_json::from_str(&self.fill(body, caller).await).unwrap()) };
-        self.house.call(verb, &target, self.by(caller), body.as_ref()).await
+        let body = self.fill(body, caller).await;
+        if body.is_empty() || body.starts_with('{') {
+            let body: Option<Value> = if body.is_empty() { None } else { Some(serde_json::from_str(&body).unwrap()) };
+            return self.house.call(verb, &target, self.by(caller), body.as_ref()).await;
+        }
+        let own = self.house.vault.authenticate(&self.presented[caller].0, crate::house::home().address);
+        let token = own.map_or_else(|_| String::new(), |own| self.house.app.form_token(&own));
+        self.house.send(form(&target, self.by(caller), fields(&body).chain([("form_token".into(), token)]))).await
     }
+}
+
+/// The fields of a form as a case writes them.
+fn fields(body: &str) -> impl Iterator<Item = (String, String)> {
+    body.split('&')
+        .map(|pair| pair.split_once('=').unwrap())
+        .map(|(name, value)| (name.to_owned(), value.replace('+', " ")))
 }
 
 #[tokio::test]
@@ -262,7 +389,8 @@ async fn every_route_answers_everybody_as_the_golden_matrix_says() {
         let (permission, recorded) = (route.permission(), route.recorded());
         let mut row = Vec::new();
         for (caller, name) in CALLERS.iter().enumerate() {
-            if case.1.contains("/login/") || case.1.ends_with("/step-up/code") {
+            let guesses = ["/sign-in", "/step-up", "/api/v1/step-up/code"].contains(&case.1) && case.0 == "POST";
+            if case.1.contains("/login/") || guesses {
                 // Wrong factors from one address make it wait.
                 cast.house.pass(3_000);
             }
@@ -273,12 +401,16 @@ async fn every_route_answers_everybody_as_the_golden_matrix_says() {
             assert!(status < 500, "{what}");
             if status >= 400 {
                 assert_eq!(before.1, after.1, "a refused call changed something: {what}");
-                assert_eq!(reply.headers["content-type"], "application/problem+json", "{what}");
+                let kind =
+                    if case.1.starts_with("/scim/") { "application/scim+json" } else { "application/problem+json" };
+                assert_eq!(reply.headers["content-type"], kind, "{what}");
             } else if recorded == Recorded::Trail {
                 assert!(after.0 > before.0, "no entry before the answer: {what}");
             }
             check(permission, caller, &reply, &what);
-            let decided = status == 403 && matches!(permission, Permission::Action(_)) && *name != "scope";
+            // What a token is not good for is turned away before it is decided, and so is a form of nobody's page.
+            let scoped = matches!(*name, "scope" | "program");
+            let decided = status == 403 && matches!(permission, Permission::Action(_)) && !scoped;
             if decided {
                 let newest = cast.house.vault.trail(1).unwrap().pop().unwrap();
                 assert!(after.0 > before.0 && newest.entry.kind == EntryKind::Denial, "a denial without entry: {what}");
@@ -306,7 +438,9 @@ fn check(permission: Permission, caller: usize, reply: &Reply, what: &str) {
         Permission::SignedIn => {}
         Permission::Action(action) => {
             match name {
-                "scope" | "tester" | "roleless" => assert_eq!(reply.status, 403, "{what}"),
+                "program" if action == Action::Provision => assert!(!reply.refused() || reply.status == 404, "{what}"),
+                _ if action == Action::Provision => assert_eq!(reply.status, 403, "{what}"),
+                "scope" | "program" | "tester" | "roleless" => assert_eq!(reply.status, 403, "{what}"),
                 "stale" if Action::DANGEROUS.contains(&action) => assert_eq!(reply.status, 401, "{what}"),
                 _ => {}
             }
@@ -352,15 +486,20 @@ async fn a_route_with_another_permission_is_noticed() {
         let service = serve(&cast.house.app, Routes::default().and(routes));
         for (at, case) in acting.iter().enumerate() {
             // Slow, and of the same permission as others.
-            if case.1.contains("posture") {
+            if case.1.contains("posture") || ["/", "/security"].contains(&case.1) {
                 golden.push(Vec::new());
                 continue;
             }
             let target = cast.fill(if case.2.is_empty() { case.1 } else { case.2 }, 6).await;
-            let body: Option<Value> = serde_json::from_str(&cast.fill(case.3, 6).await).ok();
+            let body = cast.fill(case.3, 6).await;
+            let document: Option<Value> = serde_json::from_str(&body).ok();
             let mut said = Vec::new();
             for by in probes {
-                let reply = call(&service, case.0, &target, by, body.as_ref()).await;
+                let reply = if body.is_empty() || document.is_some() {
+                    call(&service, case.0, &target, by, document.as_ref()).await
+                } else {
+                    send(&service, form(&target, by, fields(&body))).await
+                };
                 said.push((reply.status, reply.json()["reasons"].to_string()));
             }
             if shift == 0 {
@@ -375,4 +514,66 @@ async fn a_route_with_another_permission_is_noticed() {
     }
     assert!(mutants >= 400, "{mutants}");
     assert!(missed.len() * 20 <= mutants, "{} of {mutants} went unnoticed: {missed:?}", missed.len());
+}
+
+/// Forms that change something, by whoever may, but not from our own page: sent by another site, by a page that says nothing
+/// of where it is from, with the token of another session, or with none.
+#[tokio::test]
+async fn a_form_counts_from_our_own_page_alone() {
+    let cast = Cast::new::<51>();
+    let session = cast.presented[6].0.clone();
+    let others = cast.house.app.form_token(&cast.house.vault.authenticate(&cast.vic.session, None).unwrap());
+    let own = cast.house.app.form_token(&cast.house.vault.authenticate(&session, None).unwrap());
+    let mut forms = 0;
+    for route in everything(&cast.house.app).iter().filter(|route| route.verb() != Verb::Get) {
+        let page = !route.path().starts_with("/api/") && !route.path().starts_with("/scim/");
+        let open = matches!(route.permission(), Permission::Open(_));
+        let case = CASES.iter().find(|case| (case.0, case.1) == (route.verb().name(), route.path())).unwrap();
+        let target = cast.fill(if case.2.is_empty() { case.1 } else { case.2 }, 6).await;
+        let body = cast.fill(case.3, 6).await;
+        let build = |token: &str| {
+            if route.intake() == Intake::Form {
+                return form(
+                    &target,
+                    By::Session(&session),
+                    fields(&body).chain([("form_token".into(), token.to_owned())]),
+                );
+            }
+            let mut document: Value = serde_json::from_str(&body).unwrap_or_default();
+            if document.get("form_token").is_some() {
+                document["form_token"] = token.into();
+            }
+            let request =
+                axum::extract::Request::builder().method(case.0).uri(&target).header("host", "localhost:8443");
+            let request =
+                request.header("origin", crate::house::SITE).header("cookie", format!("__Host-ringfence={session}"));
+            let text = if body.is_empty() { String::new() } else { document.to_string() };
+            request.header("content-type", "application/json").body(text.into()).unwrap()
+        };
+        let elsewhere: [fn(&mut axum::http::HeaderMap); 5] = [
+            |headers| drop(headers.insert("origin", HeaderValue::from_static("https://evil.example"))),
+            |headers| drop(headers.insert("origin", HeaderValue::from_static("null"))),
+            |headers| drop(headers.insert("origin", HeaderValue::from_static("http://localhost:8443"))),
+            |headers| drop(headers.remove("origin")),
+            |headers| drop(headers.insert("sec-fetch-site", HeaderValue::from_static("cross-site"))),
+        ];
+        for (number, change) in elsewhere.iter().enumerate() {
+            let mut request = build(&own);
+            change(request.headers_mut());
+            let before = cast.house.state();
+            let reply = cast.house.send(request).await;
+            assert_eq!((reply.status, cast.house.state()), (403, before), "{route:?} from elsewhere, {number}");
+        }
+        if page && !open {
+            forms += 1;
+            for token in [others.as_str(), ""] {
+                let before = cast.house.state().1;
+                let reply = cast.house.send(build(token)).await;
+                // A step up may be asked for first; whatever is said, nothing changes.
+                assert!(matches!(reply.status, 401 | 403), "{route:?} with another session's token: {reply:?}");
+                assert_eq!(cast.house.state().1, before, "{route:?}");
+            }
+        }
+    }
+    assert!(forms >= 25, "{forms}");
 }

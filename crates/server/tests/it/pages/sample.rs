@@ -10,6 +10,7 @@ use ringfence_engine::{
     },
     doctor::{Health, Part},
     history::RunLine,
+    schedule::{Came, Job, LastTime, ScheduleView},
     schema::{
         Digest, Finding, Place, Severity, Timestamp, Verdict,
         alert::{Alert, Basis, Subject, SubjectKind, TelemetryLine},
@@ -19,7 +20,7 @@ use ringfence_engine::{
             RecordDecision, ScreenReport, ScreenSchema, Soundness, TprAtFpr,
         },
     },
-    team::{FactorView, PersonView, SessionView, Status, TokenView},
+    team::{FactorView, PersonId, PersonView, SessionView, Status, TokenView},
     watch::record::Record,
 };
 use ringfence_server::{
@@ -246,6 +247,7 @@ fn screen(text: Text<'_>) -> ScreenReport {
 
 fn over(text: Text<'_>, rows: usize) -> overview::OverviewView {
     let alert = |_| overview::AlertLine {
+        id: Digest::of(b"alert"),
         severity: Severity::High,
         rule: text("RF-WCH-001"),
         subject: text("run r-27"),
@@ -260,6 +262,7 @@ fn over(text: Text<'_>, rows: usize) -> overview::OverviewView {
         held: lines(text, rows.min(50)),
         requests: 1,
         alerts: (0..rows.min(50)).map(alert).collect(),
+        may_acknowledge: true,
         runs: runs(text, 3),
         head: overview::Head { entries: 4_211, root: Some(Digest::of(b"root")), newest: Some(ago(0)) },
         backup: Some(ago(50)),
@@ -570,7 +573,24 @@ fn safe(text: Text<'_>, rows: usize) -> security::SecurityView {
             aging("restore test", Some(ago(95 * 24))),
             aging("backup", None),
         ],
+        schedules: Job::ALL.into_iter().take(rows).map(|job| schedule(text, job)).collect(),
+        may_schedule: true,
         parts: parts(text),
+    }
+}
+
+fn schedule(text: Text<'_>, job: Job) -> ScheduleView {
+    let came = [Came::Clean, Came::Found, Came::Failed][job as usize % 3];
+    let last = LastTime { began: ago(3), ended: ago(2), came, said: text("the whole trail verified"), missed: 2 };
+    ScheduleView {
+        id: "s-0f3a2b1c4d5e".into(),
+        job,
+        every_ms: 24 * HOUR,
+        due: Timestamp::from_millis(NOW + 5 * HOUR),
+        by: PersonId::from("p-0000"),
+        since: ago(99),
+        last: (job != Job::Outdated).then_some(last),
+        done: Some(ago(2)),
     }
 }
 
