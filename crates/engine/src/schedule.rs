@@ -273,6 +273,16 @@ struct Said {
 }
 
 impl Vault<'_> {
+    /// As [`Vault::add_schedule`], from what was typed; see [`Cadence::parse`].
+    ///
+    /// # Errors
+    /// As for [`Vault::add_schedule`]; whoever may not plan anything is told nothing else.
+    pub fn plan(&self, job: &str, every: &str, at: Option<&str>) -> Result<ScheduleView, EngineError> {
+        self.may(Action::Schedule, None, &printable(job, 40))?;
+        let cadence = Cadence::parse(every.trim(), at, (self.settings.now)())?;
+        self.add_schedule(job.parse()?, cadence)
+    }
+
     /// Has `job` done by the server from now on.
     ///
     /// # Errors

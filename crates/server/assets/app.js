@@ -90,7 +90,7 @@ function offerPasskeys() {
   }
 }
 
-// Live runs: points are appended to the lanes that the page was drawn with; axes grow when they must.
+// Live runs: points are appended to the lanes that the page was drawn with (24 at most; a new one is drawn by loading again).
 const clock = (millis) => {
   const [hours, minutes, seconds] = [Math.floor(millis / 3.6e6), Math.floor(millis / 6e4) % 60, Math.floor(millis / 1e3) % 60];
   const two = (number) => String(number).padStart(2, "0");
@@ -144,10 +144,14 @@ function mark(chart, x, news) {
 
 function follow(place) {
   const chart = document.querySelector("[data-lanes]");
+  const drawn = new Set(all("[data-lane]").map((lane) => lane.dataset.lane));
   const source = new EventSource(place.dataset.live);
-  source.addEventListener("end", () => { source.close(); window.location.reload(); });
+  const again = () => { source.close(); window.location.reload(); };
+  source.addEventListener("end", again);
   source.addEventListener("update", (event) => {
     const update = JSON.parse(event.data);
+    if (Object.entries(update.values).some(([key, value]) => Number.isFinite(value) && !drawn.has(key) && drawn.size < 24)) return again();
+    if (!chart) return;
     if (update.at_ms > attribute(chart, "data-span")) widen(chart, Math.ceil(update.at_ms * 1.25));
     const [left, right] = [attribute(chart, "data-left"), attribute(chart, "data-right")];
     const x = left + (update.at_ms / attribute(chart, "data-span")) * (right - left);
@@ -170,8 +174,7 @@ function comforts() {
     button.hidden = !navigator.clipboard;
     button.addEventListener("click", async () => { await navigator.clipboard.writeText(button.dataset.copy); button.textContent = "Copied"; });
   }
-  const sure = (event) => { if (!window.confirm(event.currentTarget.dataset.confirm)) event.preventDefault(); };
-  for (const form of all("form[data-confirm]")) form.addEventListener("submit", sure);
+  for (const form of all("form[data-confirm]")) form.addEventListener("submit", (event) => window.confirm(form.dataset.confirm) || event.preventDefault());
   const token = window.location.hash.slice(1);
   if (token) for (const field of all("[data-from-fragment]")) field.value = token;
   for (const button of all("[data-theme-switch]")) {
@@ -190,8 +193,7 @@ function theme(name) {
   localStorage.setItem("theme", name);
 }
 
-const kept = localStorage.getItem("theme");
-if (kept === "light" || kept === "dark") theme(kept);
+if (["light", "dark"].includes(localStorage.getItem("theme"))) theme(localStorage.getItem("theme"));
 offerPasskeys();
 comforts();
 all("[data-live]").forEach(follow);

@@ -52,15 +52,15 @@ const GROUP: &str = "/scim/v2/Groups/{id}";
 pub fn routes() -> Routes<App, Caller> {
     use Verb::{Delete, Get, Patch, Post, Put};
     let provision = Action::Provision;
-    let known = |path, says| (provision, Get, path, says);
-    let about = |(action, verb, path, says): (Action, Verb, &'static str, &'static str), document: fn() -> Value| {
+    // The same for everybody: nothing of the vault is in it.
+    let about = |path, says, document: fn() -> Value| {
         let answer = move |_: Seat<Caller>| async move { show::document(StatusCode::OK, &document()) };
-        Route::acting(action, verb, path, says, answer).unrecorded()
+        Route::signed_in(Get, path, says, answer).unrecorded()
     };
     Routes::default().and([
-        about(known("/scim/v2/ServiceProviderConfig", "what of SCIM is offered"), show::provider),
-        about(known("/scim/v2/ResourceTypes", "users and groups"), show::resource_types),
-        about(known("/scim/v2/Schemas", "the attributes of users and groups"), show::schemas),
+        about("/scim/v2/ServiceProviderConfig", "what of SCIM is offered", show::provider),
+        about("/scim/v2/ResourceTypes", "users and groups", show::resource_types),
+        about("/scim/v2/Schemas", "the attributes of users and groups", show::schemas),
         Route::acting(provision, Get, USERS, "people, by a filter", users),
         Route::acting(provision, Post, USERS, "brings somebody in", bring).takes(Intake::Json),
         Route::acting(provision, Get, USER, "one person", one_user),

@@ -2,7 +2,7 @@
 
 use ringfence_engine::{
     EngineError, ExitClass, Settings, Vault,
-    schedule::{Cadence, Came, ScheduleView},
+    schedule::{Came, Job, ScheduleView},
 };
 use serde_json::json;
 
@@ -22,8 +22,8 @@ pub(crate) fn schedule(
     let vault = Vault::open(settings)?;
     match action {
         ScheduleAction::Add { job, every, at } => {
-            let cadence = Cadence::parse(every, at.as_deref(), (settings.now)())?;
-            one(printer, "planned", &vault.add_schedule((*job).into(), cadence)?)?;
+            let job: Job = (*job).into();
+            one(printer, "planned", &vault.plan(job.name(), every, at.as_deref())?)?;
             printer.say("`ringfence serve` carries it out while it runs");
         }
         ScheduleAction::Rm { id } => one(printer, "removed", &vault.remove_schedule(id)?)?,

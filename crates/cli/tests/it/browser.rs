@@ -5,11 +5,18 @@
 
 use std::{
     env, fs,
-    io::Read as _,
+    io::{BufRead as _, BufReader, Read as _, Write as _},
+    os::unix::net::UnixListener,
     process::{Child, Stdio},
+    sync::mpsc,
+    thread,
     time::Instant,
 };
 
+use ringfence_engine::schema::{
+    alert::TelemetryLine,
+    event::{Claimed, Progress, RunEvent, Source},
+};
 use serde_json::Value;
 
 use crate::{chromium::Chromium, home::Home};
@@ -124,6 +131,9 @@ fn a_first_day_in_a_browser() {
     browser.evaluate("document.querySelector('form[action=\"/people/invite\"]').requestSubmit()");
     browser.wait("document.body.innerText.includes('/invitation#rf_invite_')");
 
+    plans(&mut browser, &server.url);
+    follows(&mut browser, &server.url, &home);
+
     // Out, and in again with the passkey alone.
     browser.open(&format!("{}/account", server.url));
     browser.evaluate("document.querySelector('form[action=\"/sign-out\"]').requestSubmit()");
@@ -140,9 +150,77 @@ fn a_first_day_in_a_browser() {
     home.run(&["trail", "verify"]).exits(0);
 }
 
+/// Something is done by itself from now on, and no more.
+fn plans(browser: &mut Chromium, url: &str) {
+    browser.open(&format!("{url}/security"));
+    browser.wait("document.querySelector('#schedules')");
+    browser.evaluate("document.querySelectorAll('details').forEach((one) => { one.open = true; })");
+    browser.evaluate("document.querySelector('#schedule-job').value = 'audit'");
+    browser.fill("every", "1d");
+    browser.fill("at", "03:30");
+    browser.press("Have it done");
+    browser.wait("document.querySelector('form[action=\"/schedules/remove\"]')");
+    look_closely(browser, "/security");
+    browser.evaluate("document.querySelector('form[action=\"/schedules/remove\"]').submit()");
+    browser
+        .wait("document.querySelector('#schedules') && !document.querySelector('form[action=\"/schedules/remove\"]')");
+}
+
+/// A run is followed live, and stopped. It is a socket in the vault's folder, as every run's is.
+fn follows(browser: &mut Chromium, url: &str, home: &Home) {
+    let progress = |at_ms: u64, loss: f64| {
+        let progress = Progress { loss: Some(loss), ..Progress::default() };
+        let event = RunEvent { at_ms, source: Source::Claimed(Claimed::Progress(progress)) };
+        serde_json::to_string(&TelemetryLine::Event(event)).unwrap() + "\n"
+    };
+    fs::create_dir_all(home.vault().join("live")).unwrap();
+    let listener = UnixListener::bind(home.vault().join("live/r-1.sock")).unwrap();
+    let so_far = progress(1_000, 3.0) + &progress(60_000, 2.0);
+    let (told, orders) = mpsc::channel();
+    thread::spawn(move || {
+        let mut followers = Vec::new();
+        for stream in listener.incoming() {
+            let mut stream = stream.unwrap();
+            let mut word = String::new();
+            BufReader::new(stream.try_clone().unwrap()).read_line(&mut word).unwrap();
+            match word.trim() {
+                "" => {}
+                "so-far" => stream.write_all(so_far.as_bytes()).unwrap(),
+                "watch" => {
+                    stream.write_all((so_far.clone() + &progress(125_000, 1.25)).as_bytes()).unwrap();
+                    followers.push(stream);
+                }
+                order => {
+                    stream.write_all(b"ok\n").unwrap();
+                    told.send(order.to_owned()).unwrap();
+                }
+            }
+        }
+    });
+    browser.open(&format!("{url}/runs/r-1"));
+    browser.wait("document.querySelector('[data-clock]').textContent === '2:05'");
+    browser.wait("document.querySelector('[data-lane] [data-latest]').textContent === '1.25'");
+    look_closely(browser, "/runs/r-1");
+    browser.fill("reason", "it has seen enough");
+    browser.evaluate("document.querySelector('form[action=\"/runs/r-1/stop\"]').submit()");
+    assert_eq!(orders.recv().unwrap(), "stop");
+    browser.wait("location.pathname === '/runs/r-1' && document.querySelector('h1')");
+    fs::remove_file(home.vault().join("live/r-1.sock")).unwrap();
+}
+
+/// axe-core has nothing serious to say of what is shown.
+fn look_closely(browser: &mut Chromium, what: &str) {
+    let Some(axe) = env::var_os("RINGFENCE_AXE").map(|path| fs::read_to_string(path).unwrap()) else { return };
+    browser.evaluate(&format!("{axe}; 0"));
+    let asked = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations\
+                 .filter((one) => ['serious', 'critical'].includes(one.impact))\
+                 .map((one) => one.id + ': ' + one.nodes.map((node) => node.html).join(' | ')))";
+    let found = browser.evaluate(asked);
+    assert_eq!(found.as_array().unwrap().len(), 0, "{what}: {found:#}");
+}
+
 /// Every page, wide and narrow: it is there, nothing is wider than the window, and axe-core has nothing serious to say.
 fn walk(browser: &mut Chromium, url: &str) {
-    let axe = env::var_os("RINGFENCE_AXE").map(|path| fs::read_to_string(path).unwrap());
     for (width, height) in [(1_280, 900), (390, 844)] {
         browser.resize(width, height);
         for (path, title) in PAGES {
@@ -153,14 +231,7 @@ fn walk(browser: &mut Chromium, url: &str) {
             assert!(said.contains(&title.to_lowercase()), "{path}: {said}");
             let wide = browser.evaluate("document.documentElement.scrollWidth - innerWidth");
             assert!(wide.as_i64().unwrap() <= 0, "{path} is {wide} pixels wider than {width}");
-            if let Some(axe) = &axe {
-                browser.evaluate(&format!("{axe}; 0"));
-                let asked = "axe.run(document, {resultTypes: ['violations']}).then((found) => found.violations\
-                             .filter((one) => ['serious', 'critical'].includes(one.impact))\
-                             .map((one) => one.id + ': ' + one.nodes.map((node) => node.html).join(' | ')))";
-                let found = browser.evaluate(asked);
-                assert_eq!(found.as_array().unwrap().len(), 0, "{path} at {width}: {found:#}");
-            }
+            look_closely(browser, &format!("{path} at {width}"));
         }
     }
 }

@@ -18,6 +18,7 @@ mod main_job;
 mod mirror;
 mod proxy;
 mod remote;
+mod schedule;
 mod secrets;
 mod supply;
 mod tampered_trail;

@@ -5,17 +5,13 @@ use axum::{
     http::StatusCode,
     response::IntoResponse as _,
 };
-use ringfence_engine::{
-    access::Action,
-    schedule::{Cadence, Job},
-    team::Caller,
-};
+use ringfence_engine::{access::Action, schedule::Job, team::Caller};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::description::object;
 use crate::{
-    app::{App, problem},
+    app::App,
     guard::json::Json,
     problem::Answer,
     routes::{Route, Verb, seat::Seat},
@@ -57,9 +53,9 @@ async fn list(seat: Seat<Caller>, State(app): State<App>) -> Answer {
 }
 
 async fn add(seat: Seat<Caller>, State(app): State<App>, Json(wanted): Json<Wanted>) -> Answer {
-    let job: Job = wanted.job.parse().map_err(|error| problem(&error))?;
-    let cadence = Cadence::parse(&wanted.every, wanted.at.as_deref(), app.now()).map_err(|error| problem(&error))?;
-    let added = app.work(seat.into_principal(), move |vault, _| vault.add_schedule(job, cadence)).await?;
+    let plan =
+        app.work(seat.into_principal(), move |vault, _| vault.plan(&wanted.job, &wanted.every, wanted.at.as_deref()));
+    let added = plan.await?;
     Ok((StatusCode::CREATED, Json(added)).into_response())
 }
 

@@ -6,7 +6,6 @@ use axum::extract::State;
 use ringfence_engine::{
     EngineError, Vault, Version,
     access::{Action, PersonKind, Role},
-    schedule::Cadence,
     schema::{Digest, Reference},
     team::{Asked, Caller, Invitation, Invite, PersonId, RequestId},
 };
@@ -120,10 +119,8 @@ async fn acknowledge(seat: Seat<Caller>, State(app): State<App>, fields: Fields)
 }
 
 async fn schedule(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
-    let now = app.now();
-    let work = move |vault: &Vault<'_>, fields: &Fields| {
-        let cadence = Cadence::parse(fields.text("every").trim(), fields.given("at").as_deref(), now)?;
-        vault.add_schedule(fields.text("job").parse()?, cadence)
+    let work = |vault: &Vault<'_>, fields: &Fields| {
+        vault.plan(fields.text("job"), fields.text("every"), fields.given("at").as_deref())
     };
     done(seat, app, fields, paths::SECURITY, work).await
 }

@@ -58,13 +58,15 @@ impl Run {
 
 fn answer(mut stream: UnixStream, followed: &Sender<UnixStream>, told: &Sender<String>) {
     let mut word = String::new();
-    BufReader::new(stream.try_clone().unwrap()).read_line(&mut word).unwrap();
+    let _ = BufReader::new(stream.try_clone().unwrap()).read_line(&mut word);
     match word.trim() {
         "watch" => {
-            stream.write_all(line(SO_FAR, 2.0).as_bytes()).unwrap();
-            let _ = followed.send(stream);
+            // Whoever asked may be gone already.
+            if stream.write_all(line(SO_FAR, 2.0).as_bytes()).is_ok() {
+                let _ = followed.send(stream);
+            }
         }
-        "so-far" => stream.write_all(line(SO_FAR, 2.0).as_bytes()).unwrap(),
+        "so-far" => drop(stream.write_all(line(SO_FAR, 2.0).as_bytes())),
         // Somebody looked whether it lives.
         "" => {}
         order => {

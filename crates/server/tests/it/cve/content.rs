@@ -180,7 +180,9 @@ async fn cve_2024_37052_unsafe_deserialisation() {
                 request.header("host", "localhost:8443").header("origin", SITE).header("content-type", media_type);
             let request = request.header("cookie", format!("__Host-ringfence={}", ana.session)).body(Body::from(body));
             let reply = house.send(request.unwrap()).await;
-            assert!((400..500).contains(&reply.status), "{route:?} {media_type}: {reply:?}");
+            // A passkey's login begins with nothing in particular.
+            let begins = route.path() == "/sign-in/passkey/begin" && reply.json()["ceremony"].is_string();
+            assert!(begins || (400..500).contains(&reply.status), "{route:?} {media_type}: {reply:?}");
         }
     }
     assert_eq!(house.state().1, before);
@@ -202,7 +204,10 @@ async fn cve_2023_6568_script_in_answers() {
             let request = request.header("cookie", format!("__Host-ringfence={}", ana.session)).body(Body::empty());
             let reply = house.send(request.unwrap()).await;
             let kind = reply.headers.get("content-type").map_or("", |kind| kind.to_str().unwrap());
-            assert!(!kind.starts_with("text/html"), "{route:?}: {reply:?}");
+            let is_page = !["/api/", "/scim/", "/health/"].iter().any(|place| route.path().starts_with(place));
+            assert!(is_page || !kind.starts_with("text/html"), "{route:?}: {reply:?}");
+            assert!(!reply.body.contains("<script>alert") || kind.starts_with("application/"), "{route:?}");
+            assert!(!reply.body.contains("<img"), "{route:?}: {reply:?}");
             assert_eq!(reply.headers["x-content-type-options"], "nosniff", "{route:?}");
             let policy = reply.headers["content-security-policy"].to_str().unwrap();
             for part in [

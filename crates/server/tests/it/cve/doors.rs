@@ -46,8 +46,7 @@ async fn cve_2026_0545_route_in_another_router() {
             }
         }
     }
-    for path in ["/", "/api", "/api/v1", "/api/v2/me", "/ajax-api/2.0/jobs", "/jobs", "/metrics", "/debug", "/graphql"]
-    {
+    for path in ["/api", "/api/v1", "/api/v2/me", "/ajax-api/2.0/jobs", "/jobs", "/metrics", "/debug", "/graphql"] {
         let reply = house.call("GET", path, By::Session(&ana.session), None).await;
         assert_eq!(reply.status, 404, "{path}");
     }
@@ -102,7 +101,9 @@ async fn cve_2023_48022_no_authentication_by_design() {
         if !matches!(route.permission(), Permission::Open(Open::Health | Open::Description | Open::Static)) {
             let reply = house.call(route.verb().name(), &concrete(route.path()), By::Nobody, None).await;
             let begins = ["/api/v1/login/passkey/begin", "/api/v1/device/begin", "/api/v1/login/providers"];
-            assert!(begins.contains(&route.path()) || (400..500).contains(&reply.status), "{route:?}: {reply:?}");
+            let pages = ["/sign-in", "/sign-in/passkey/begin", "/invitation"];
+            let begins = begins.iter().chain(&pages).any(|path| *path == route.path());
+            assert!(begins || (400..500).contains(&reply.status), "{route:?}: {reply:?}");
         }
     }
     assert!(!house.vault.is_shared());
@@ -210,7 +211,8 @@ async fn cve_2025_5999_names_that_become_others() {
     ] {
         let body = json!({"name": name, "display": "Somebody", "roles": []});
         let reply = house.call("POST", "/api/v1/people", by, Some(&body)).await;
-        assert_eq!(reply.status, 422, "{name:?}: {reply:?}");
+        // No name, or one that somebody has.
+        assert!(matches!(reply.status, 409 | 422), "{name:?}: {reply:?}");
     }
     // A name that policies or the system use for itself is a name like any other: roles alone give rights.
     for name in ["root", "owner", "console", "nobody", "admin"] {
