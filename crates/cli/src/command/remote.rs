@@ -11,9 +11,9 @@ use std::collections::BTreeMap;
 use ringfence_engine::{
     EngineError, ExitClass, NamespaceState, Settings, Version,
     access::Action,
+    afar::{Continuation, hold_newest},
     alerts::{Acknowledgement, AlertState, ShownAlert},
     carry::{self, Load, Offer},
-    afar::{Continuation, hold_newest},
     history::history_page,
     reach::{
         ReachError,
@@ -117,6 +117,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Run(_) => Place::Nowhere("`run`"),
         Command::Release(_) => Place::Nowhere("`release`"),
         Command::Stop(_) => Place::Nowhere("`stop`"),
+        Command::Schedule { .. } => Place::Nowhere("`schedule`"),
         Command::Doctor => Place::Nowhere("`doctor`"),
         Command::Serve(_) => Place::Nowhere("`serve`"),
     }
