@@ -23,10 +23,12 @@ const INDEX_BYTES: usize = size_of::<u64>();
 const ITEM_BYTES: usize = INDEX_BYTES + Digest::BYTES;
 
 pub(crate) fn encode(entries: &[(u64, Vec<u8>)]) -> Vec<u8> {
-    let items = entries.iter().flat_map(|(index, openings)| {
-        index.to_be_bytes().into_iter().chain(Digest::of(openings).as_bytes().iter().copied().collect::<Vec<_>>())
-    });
-    items.collect()
+    let mut row = Vec::with_capacity(entries.len() * ITEM_BYTES);
+    for (index, openings) in entries {
+        row.extend_from_slice(&index.to_be_bytes());
+        row.extend_from_slice(Digest::of(openings).as_bytes());
+    }
+    row
 }
 
 /// The digests of what lies beside entries of which something was erased. Rows that say nothing readable are left out: what

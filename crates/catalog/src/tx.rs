@@ -184,7 +184,7 @@ impl<'w> Tx<'w> {
     /// `genesis` comes first and only first; an outcome closes an intent that is open; only these two change rows.
     pub fn append(&mut self, draft: Draft, openings: Option<&[u8]>, rows: Vec<RowChange>) -> Result<u64, CatalogError> {
         let index = self.next_index();
-        self.check_rules(index, &draft, &rows)?;
+        Self::check_rules(index, &draft, &rows)?;
         if let Some(of) = draft.of {
             let sql = "SELECT 1 FROM open_intent WHERE idx = ?1";
             if self.view().one(sql, [sql_number(of)], |_| Ok(()))?.is_none() {
@@ -202,8 +202,8 @@ impl<'w> Tx<'w> {
         if intent.draft.kind != EntryKind::Intent {
             return Err(CatalogError::Rule { index, what: rules::NOT_OPEN });
         }
-        self.check_rules(index, &intent.draft, &[])?;
-        self.check_rules(index + 1, &outcome.draft, &[])?;
+        Self::check_rules(index, &intent.draft, &[])?;
+        Self::check_rules(index + 1, &outcome.draft, &[])?;
         self.write(intent.draft, intent.openings.as_deref(), Vec::new(), Listing::Together)?;
         let closed = self.write(outcome.draft, outcome.openings.as_deref(), Vec::new(), Listing::Together);
         // An intent that is neither listed nor closed must not stay.
@@ -253,12 +253,11 @@ impl<'w> Tx<'w> {
         let row = (sql_number(index), &leaf, openings);
         self.execute("INSERT INTO trail (idx, leaf, openings) VALUES (?1, ?2, ?3)", row)?;
         match (listing, entry.of) {
-            (Listing::Together, _) => 0,
             (Listing::Open, Some(of)) => self.execute("DELETE FROM open_intent WHERE idx = ?1", [sql_number(of)])?,
             (Listing::Open, None) if entry.kind == EntryKind::Intent => {
                 self.execute("INSERT INTO open_intent (idx) VALUES (?1)", [sql_number(index)])?
             }
-            (Listing::Open, None) => 0,
+            _ => 0,
         };
         for row in rows {
             self.write_row(&row)?;
@@ -274,7 +273,7 @@ impl<'w> Tx<'w> {
         Ok(index)
     }
 
-    fn check_rules(&self, index: u64, draft: &Draft, rows: &[RowChange]) -> Result<(), CatalogError> {
+    fn check_rules(index: u64, draft: &Draft, rows: &[RowChange]) -> Result<(), CatalogError> {
         let rule = |what| Err(CatalogError::Rule { index, what });
         if let Some(what) = rules::of_shape(index, draft.kind, draft.of, draft.outcome, !rows.is_empty()) {
             return rule(what);

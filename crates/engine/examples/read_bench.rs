@@ -69,7 +69,7 @@ fn main() {
     let checks = 20_000;
     let start = cpu(ClockId::CLOCK_THREAD_CPUTIME_ID);
     (0..checks).for_each(|_| drop(black_box(vault.authenticate(&token, address()).unwrap())));
-    let check = (cpu(ClockId::CLOCK_THREAD_CPUTIME_ID) - start) / checks;
+    let check = cpu(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(start) / checks;
     let read = |vault: &Vault<'_>| {
         let caller = vault.authenticate(&token, address()).unwrap();
         vault.acting(caller).look("artifacts").unwrap();
@@ -135,7 +135,7 @@ fn measure(vault: &Vault<'_>, what: &str, callers: u64, count: u64, work: &(dyn 
         let threads: Vec<_> = (0..callers).map(|_| scope.spawn(one)).collect();
         threads.into_iter().flat_map(|thread| thread.join().unwrap()).collect()
     });
-    let (wall, used) = (start.elapsed(), cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID) - before);
+    let (wall, used) = (start.elapsed(), cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(before));
     taken.sort();
     let count = taken.len() as f64;
     let at = |hundredth: usize| taken[(taken.len() * hundredth / 100).min(taken.len() - 1)].as_secs_f64() * 1e3;

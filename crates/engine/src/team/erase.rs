@@ -64,7 +64,7 @@ impl Vault<'_> {
         let (mut entries, mut fields, mut from) = (0, 0, 0);
         while from < size {
             let to = size.min(from + PAGE);
-            let (left, gone) = self.without(&names, from, to)?;
+            let Without { left, fields: gone } = self.without(&names, from, to)?;
             if !left.is_empty() {
                 (entries, fields) = (entries + left.len() as u64, fields + gone);
                 let detail = json!({"reason": reason, "first": from, "last": to - 1, "entries": left.len()});
@@ -92,23 +92,23 @@ impl Vault<'_> {
     }
 
     /// What is to be left beside those entries from `from` to `to` that tell of the person, and how many fields go.
-    fn without(&self, names: &Names, from: u64, to: u64) -> Result<(Vec<(u64, Vec<u8>)>, u64), EngineError> {
-        let (mut left, mut gone) = (Vec::new(), 0);
+    fn without(&self, names: &Names, from: u64, to: u64) -> Result<Without, EngineError> {
+        let mut without = Without::default();
         for stored in self.catalog.entries(from..to).map_err(|error| catalog_error(&error))? {
             let openings = self.opened(&stored)?;
             let telling = names.told_by(&stored, &openings);
             if telling.is_empty() {
                 continue;
             }
-            gone += telling.len() as u64;
+            without.fields += telling.len() as u64;
             let mut salted = Salted::default();
             for (name, opening) in openings.iter().filter(|(name, _)| !telling.contains(name.as_str())) {
                 salted.keep(name, opening).map_err(|error| EngineError::incomplete("trail entry", error))?;
             }
             let opened = salted.openings().map_err(|error| EngineError::incomplete("trail entry", error))?;
-            left.push((stored.index, self.seal_openings(&opened)?));
+            without.left.push((stored.index, self.seal_openings(&opened)?));
         }
-        Ok((left, gone))
+        Ok(without)
     }
 }
 
@@ -127,6 +127,15 @@ fn nameless(row: PersonRow) -> PersonRow {
         federated: Vec::new(),
         ..row
     }
+}
+
+/// What entries are without the fields that tell of somebody.
+#[derive(Default)]
+struct Without {
+    /// The sealed openings that are left, by entry.
+    left: Vec<(u64, Vec<u8>)>,
+    /// How many fields go.
+    fields: u64,
 }
 
 /// By what a person is known.
