@@ -101,12 +101,11 @@ async fn an_upload_goes_on_where_it_is_and_is_what_was_declared() {
     assert_eq!(house.call("DELETE", &path, By::Session(&ben.session), None).await.status, 404);
 
     assert_eq!(bring(&house, &ana.session, &to(2, 0), b"more").await.json()["state"], "whole");
-    // Nothing can look into it here, so it waits in quarantine; asked again, it tells the same.
     let ended = post(&house, &ana.session, &finish, None).await.json();
-    assert_eq!((&ended["state"], &ended["gate"]), (&json!("refused"), &json!("admit")), "{ended}");
-    assert_eq!(post(&house, &ana.session, &finish, None).await.json(), ended);
+    assert_eq!((&ended["state"], &ended["version"]["tree"]), (&json!("admitted"), &view["tree"]), "{ended}");
+    assert_eq!(post(&house, &ana.session, &finish, None).await.json(), ended, "asked again it tells the same");
     let [version] = &house.vault.versions().unwrap()[..] else { panic!("one version") };
-    assert_eq!((version.state, json!(version.tree)), (NamespaceState::Quarantined, view["tree"].clone()));
+    assert_eq!((version.state, json!(version.tree)), (NamespaceState::Admitted, view["tree"].clone()));
     let ended = house.vault.trail(16).unwrap().into_iter().filter(|entry| entry.entry.action == "receive");
     assert!(ended.count() >= 4, "intents and outcomes of the declaration and the receipt");
 }
