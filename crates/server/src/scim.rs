@@ -184,7 +184,8 @@ async fn replace_user(
     let mut change = shape::user(&document)?;
     // What a whole document does not say is not there.
     change.external_id.get_or_insert(None);
-    changed(&app, app.work(seat.into_principal(), move |vault, _| vault.directory_changes(&id, &change)).await?)
+    let user = app.work(seat.into_principal(), move |vault, _| vault.directory_changes(&id, &change)).await?;
+    Ok(changed(&app, &user))
 }
 
 async fn patch_user(
@@ -194,11 +195,12 @@ async fn patch_user(
     Document(document): Document,
 ) -> Answer {
     let change = shape::patched_user(&document)?;
-    changed(&app, app.work(seat.into_principal(), move |vault, _| vault.directory_changes(&id, &change)).await?)
+    let user = app.work(seat.into_principal(), move |vault, _| vault.directory_changes(&id, &change)).await?;
+    Ok(changed(&app, &user))
 }
 
-fn changed(app: &App, user: DirectoryUser) -> Answer {
-    Ok(show::document(StatusCode::OK, &show::user(&user, &place(app))))
+fn changed(app: &App, user: &DirectoryUser) -> Response {
+    show::document(StatusCode::OK, &show::user(user, &place(app)))
 }
 
 async fn remove_user(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {

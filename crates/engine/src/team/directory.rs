@@ -230,7 +230,7 @@ impl Vault<'_> {
     fn change_person(&self, what: &str, mut row: PersonRow, change: &UserChange) -> Result<DirectoryUser, EngineError> {
         let before = self.someone(&row.id)?;
         if let Some(name) = change.name.as_deref().filter(|name| name.trim().to_lowercase() != row.name) {
-            row.name = self.free_name(name)?.as_str().to_owned();
+            self.free_name(name)?.as_str().clone_into(&mut row.name);
         }
         if let Some(display) = &change.display {
             row.display = display_name(display)?;
@@ -248,11 +248,12 @@ impl Vault<'_> {
             }
             _ => {}
         }
-        if canonical(&row)? != canonical(&before)? {
-            let asked =
-                json!({"what": what, "person": row.id, "name": row.name, "display": row.display, "status": row.status});
-            self.provision(&row.id.0, &row.name, asked, std::slice::from_ref(&row), Vec::new())?;
-        }
+        // What changes nothing is an entry too: whoever asks is told of somebody.
+        let changed = canonical(&row)? != canonical(&before)?;
+        let rows = if changed { std::slice::from_ref(&row) } else { &[] };
+        let asked =
+            json!({"what": what, "person": row.id, "name": row.name, "display": row.display, "status": row.status});
+        self.provision(&row.id.0, &row.name, asked, rows, Vec::new())?;
         Ok(user(&row, &self.groups()?))
     }
 
@@ -376,11 +377,10 @@ impl Vault<'_> {
         let enter: BTreeSet<String> = wanted.difference(&inside).cloned().collect();
         let leave: BTreeSet<String> = inside.difference(&wanted).cloned().collect();
         let people = self.moved(&members, &after, &row, &enter, &leave)?;
-        if before.as_ref() != Some(&row) {
-            let kept = self.seal_row(Table::Group, &group_name(&row.id), &canonical(&row)?)?;
-            let asked = json!({"what": what, "group": row.id, "name": row.name});
-            self.provision(NOBODY, &row.name, asked, &[], vec![kept])?;
-        }
+        let changed = before.as_ref() != Some(&row);
+        let kept = changed.then(|| self.seal_row(Table::Group, &group_name(&row.id), &canonical(&row)?)).transpose()?;
+        let asked = json!({"what": what, "group": row.id, "name": row.name});
+        self.provision(NOBODY, &row.name, asked, &[], kept.into_iter().collect())?;
         self.provision_all("move people", &row, &people)?;
         Ok(group(&row, &*self.members_now()?))
     }

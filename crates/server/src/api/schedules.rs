@@ -48,7 +48,7 @@ struct Wanted {
 }
 
 async fn list(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let schedules = app.look(seat.into_principal(), "schedules", |vault| vault.schedules()).await?;
+    let schedules = app.look(seat.into_principal(), "schedules", ringfence_engine::Vault::schedules).await?;
     Ok(Json(json!({"schedules": schedules})).into_response())
 }
 

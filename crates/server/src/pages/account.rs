@@ -154,12 +154,7 @@ fn tokens(view: &AccountView) -> Markup {
                 form method="post" action=(paths::ACCOUNT_TOKEN) {
                     (view.frame.token())
                     (Field::new("token-label", "label", "What it is for", "text").draw())
-                    fieldset {
-                        legend { "Good for (never more than your own roles)" }
-                        @for action in TOKEN_ACTIONS {
-                            label { input type="checkbox" name="scope" value=(action.name()); " " (action.name()) }
-                        }
-                    }
+                    (scope("Good for (never more than your own roles)", &TOKEN_ACTIONS))
                     (Field::new("token-days", "days", "Days until it ends (1 to 90)", "number").draw())
                     (Field::new("token-networks", "networks", "Only from these networks, such as 10.0.0.0/8; empty: anywhere", "text").optional("").draw())
                     p { button { "Make it" } }
@@ -169,6 +164,30 @@ fn tokens(view: &AccountView) -> Markup {
     }
 }
 
+/// What a token is to be good for.
+pub(super) fn scope(legend: &str, actions: &[Action]) -> Markup {
+    html! {
+        fieldset {
+            legend { (legend) }
+            @for action in actions {
+                label { input type="checkbox" name="scope" value=(action.name()); " " (action.name()) }
+            }
+        }
+    }
+}
+
 /// What tokens are offered for: acts without a second factor at hand.
 const TOKEN_ACTIONS: [Action; 7] =
     [Action::Read, Action::Receive, Action::Inspect, Action::Admit, Action::Train, Action::Attack, Action::Verify];
+/// What tokens of programs are offered for: what needs nobody's judgement.
+pub(super) const PROGRAM_ACTIONS: [Action; 9] = [
+    Action::Read,
+    Action::Receive,
+    Action::Inspect,
+    Action::Train,
+    Action::Attack,
+    Action::Verify,
+    Action::Raise,
+    Action::Stop,
+    Action::Provision,
+];

@@ -125,9 +125,9 @@ fn alerts(view: &OverviewView) -> Markup {
                 html! { (moment(alert.at)) },
                 html! { a href=(paths::trail_entry(alert.entry)) { "entry " (alert.entry) } },
             ];
-            row.extend(view.may_acknowledge.then(|| match place {
-                0..ANSWERED_MAX => acknowledge(view, place, alert),
-                _ => html! { span class="quiet" { "after those above" } },
+            row.extend(view.may_acknowledge.then(|| {
+                let later = html! { span class="quiet" { "after those above" } };
+                if place < ANSWERED_MAX { acknowledge(view, place, alert) } else { later }
             }));
             row
         })

@@ -99,6 +99,8 @@ pub const PEOPLE_DISABLE: &str = "/people/disable";
 pub const PEOPLE_ENABLE: &str = "/people/enable";
 /// Resets somebody's factors.
 pub const PEOPLE_RESET: &str = "/people/reset";
+/// Makes a program's token.
+pub const PEOPLE_TOKEN: &str = "/people/token";
 /// The policy in force.
 pub const POLICY: &str = "/policy";
 /// Shows what a proposed policy would change.

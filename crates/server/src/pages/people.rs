@@ -8,6 +8,7 @@ use ringfence_engine::{
 };
 
 use super::{
+    account::{PROGRAM_ACTIONS, scope},
     frame::{Frame, Place},
     parts::{Field, ROWS_MAX, age, command, facts, hidden, moment, name, reason, role, words},
     paths,
@@ -137,6 +138,17 @@ fn change(view: &PeopleView, place: usize, person: &PersonView) -> Markup {
                         (id()) (reason(&format!("disable-reason-{place}")))
                         p { button class="danger" { "Disable" } }
                         p class="quiet" { "All their sessions and tokens end at once." }
+                    }
+                }
+                @if person.kind == PersonKind::Service && person.status == Status::Active {
+                    form method="post" action=(paths::PEOPLE_TOKEN) {
+                        (id())
+                        (Field::new(&format!("token-label-{place}"), "label", "What the token is for", "text").draw())
+                        (scope("Good for (never more than its roles)", &PROGRAM_ACTIONS))
+                        (Field::new(&format!("token-days-{place}"), "days", "Days until it ends (1 to 90)", "number").draw())
+                        (Field::new(&format!("token-networks-{place}"), "networks", "Only from these networks; empty: anywhere", "text").optional("").draw())
+                        p { button { "Make a token" } }
+                        p class="quiet" { "It is shown once. A directory (SCIM) needs one that is good for provision alone." }
                     }
                 }
                 @if person.kind == PersonKind::Human {

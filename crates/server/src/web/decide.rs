@@ -83,6 +83,8 @@ fn shown(vault: &Vault<'_>, fields: &Fields) -> Result<Version, EngineError> {
     let named = fields.text("reference");
     let gone = || EngineError::NotFound { what: "artifact", name: named.to_owned() };
     let reference: Reference = named.parse().map_err(|_| gone())?;
+    // That it exists is told only to those who may see what is here.
+    vault.look(&reference.to_string())?;
     let version = vault.find(&reference)?;
     if version.tree.to_string() == fields.text("tree") { Ok(version) } else { Err(gone()) }
 }

@@ -6,7 +6,7 @@ use axum::{extract::State, http::HeaderMap, response::Response};
 use ringfence_engine::{
     EngineError, Vault,
     access::Action,
-    team::{Caller, Enrollee, TokenTerms},
+    team::{Caller, Enrollee, PersonId, TokenTerms},
 };
 
 use super::{Fields, Script, frame, go, next, page};
@@ -43,7 +43,9 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
     let (verb, path, says) = form(paths::ACCOUNT_PASSKEY_FINISH, "enrols another passkey");
     let finish = Route::signed_in(verb, path, says, passkey_finish).takes(Intake::Json);
     let own = Route::signed_in(Get, paths::ACCOUNT, "one's own account", account_page).unrecorded();
-    vec![own, remove, codes, end, make, revoke, begin, finish]
+    let (verb, path, says) = form(paths::PEOPLE_TOKEN, "makes a program's token, shown once");
+    let program = Route::acting(Action::Appoint, verb, path, says, make_program_token).takes(Intake::Form);
+    vec![own, remove, codes, end, make, revoke, begin, finish, program]
 }
 
 fn view(app: &App, vault: &Vault<'_>, made: Option<String>) -> Result<AccountView, EngineError> {
@@ -97,6 +99,15 @@ async fn recovery_codes(seat: Seat<Caller>, State(app): State<App>, fields: Fiel
 }
 
 async fn make_token(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    made(seat, app, fields, None).await
+}
+
+async fn make_program_token(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let program = PersonId::from(fields.text("person"));
+    made(seat, app, fields, Some(program)).await
+}
+
+async fn made(seat: Seat<Caller>, app: App, fields: Fields, service: Option<PersonId>) -> Answer {
     fields.check(&app, seat.principal())?;
     let days: u64 = fields.text("days").trim().parse().map_err(|_| unreadable("the number of days"))?;
     let known = |name: &str| Action::ALL.into_iter().find(|action| action.name() == name);
@@ -105,7 +116,7 @@ async fn make_token(seat: Seat<Caller>, State(app): State<App>, fields: Fields) 
         fields.text("networks").split([',', ' ']).filter(|part| !part.is_empty()).map(str::to_owned).collect();
     let terms = TokenTerms {
         label: fields.text("label").to_owned(),
-        service: None,
+        service,
         life_ms: days.saturating_mul(DAY_MS),
         scope: scope.ok_or_else(|| unreadable("what it is good for"))?,
         networks,

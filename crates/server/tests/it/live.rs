@@ -102,7 +102,8 @@ impl Events {
     async fn next(&mut self) -> Option<String> {
         loop {
             if let Some((event, rest)) = self.1.clone().split_once("\n\n") {
-                self.1 = rest.to_owned();
+                let rest = rest.to_owned();
+                self.1 = rest;
                 if event.contains("event:") {
                     return Some(event.to_owned());
                 }

@@ -16,6 +16,7 @@ mod paths;
 mod people;
 mod places;
 mod rates;
+mod schedules;
 mod scim;
 mod secrets;
 mod tables;
