@@ -106,7 +106,7 @@ async fn an_upload_goes_on_where_it_is_and_is_what_was_declared() {
     assert_eq!(post(&house, &ana.session, &finish, None).await.json(), ended, "asked again it tells the same");
     let [version] = &house.vault.versions().unwrap()[..] else { panic!("one version") };
     assert_eq!((version.state, json!(version.tree)), (NamespaceState::Admitted, view["tree"].clone()));
-    let ended = house.vault.trail(16).unwrap().into_iter().filter(|entry| entry.entry.action == "receive");
+    let ended = house.vault.trail(64).unwrap().into_iter().filter(|entry| entry.entry.action == "receive");
     assert!(ended.count() >= 4, "intents and outcomes of the declaration and the receipt");
 }
 
