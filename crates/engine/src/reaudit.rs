@@ -2,7 +2,7 @@
 //!
 //! Every stored model is scanned again; an advisory feed is compared with models and with the packages of recorded
 //! environments. The result is new scan evidence: where it blocks, every gate refuses from then on, and that is the
-//! revocation. What became worse, or is affected, is an alert; it stands in the trail with the outcome.
+//! revocation; what somebody has decided to keep in use stays so as long as nothing else is found. What became worse, or is affected, is an alert; it stands in the trail with the outcome.
 
 use std::{collections::BTreeMap, fs, path::Path};
 
@@ -163,6 +163,9 @@ impl Vault<'_> {
         };
         let earlier = self.scan_report(&version)?;
         let before = earlier.as_ref().map(|report| report.verdict);
+        let known: Vec<(String, Finding)> = earlier.iter().flat_map(findings).collect();
+        // Somebody has looked at what was found so far, and keeps it in use with a reason.
+        let decided = version.waived > 0 && version.revoked.is_none();
         let (mut rescan, index) = self.act(act, || {
             let manifest = self.manifest(&version)?;
             let mut report = self.scan_manifest(&manifest, version.artifact.kind())?;
@@ -198,6 +201,11 @@ impl Vault<'_> {
             let mut version = version.clone();
             version.revoked = match report.verdict {
                 Verdict::Clean => None,
+                verdict
+                    if decided && before == Some(verdict) && findings(&report).all(|one| is_known(&known, &one)) =>
+                {
+                    None
+                }
                 verdict => Some(alerts.first().map_or_else(|| verdict.to_string(), |alert| alert.message.clone())),
             };
             let revoked = version.revoked.is_some();
@@ -304,6 +312,22 @@ fn with_entry(report: ScanReport, entry: FileReport) -> ScanReport {
     let mut files = report.files;
     files.push(entry);
     ScanReport { weights: report.weights, ..ScanReport::new(files) }
+}
+
+/// Every finding of a report with the file that it is about.
+fn findings(report: &ScanReport) -> impl Iterator<Item = (String, Finding)> + '_ {
+    let of = |file: &FileReport| -> Vec<(String, Finding)> {
+        file.findings.iter().map(|finding| (file.path.clone(), finding.clone())).collect()
+    };
+    report.files.iter().flat_map(of)
+}
+
+/// Whether the same rule found the same thing at the same place.
+fn is_known(known: &[(String, Finding)], (path, finding): &(String, Finding)) -> bool {
+    let same = |(at, one): &(String, Finding)| {
+        at == path && one.rule == finding.rule && one.place == finding.place && one.message == finding.message
+    };
+    known.iter().any(same)
 }
 
 /// Whether an entry of a report is what advisories said, and no file.

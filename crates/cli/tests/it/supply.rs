@@ -231,11 +231,17 @@ fn a_new_advisory_revokes_an_admitted_model_and_raises_an_alert() {
     let told = scan(&loud).exits(1).out();
     assert!(told.contains("ALERT") && told.contains("LAB-2026-1") && told.contains("revoked"), "{told}");
     assert!(home.run(&["ls"]).exits(0).out().contains("revoked"));
+    // What the feed said stands when the next look asks no feed.
+    home.run(&["scan", "--admitted"]).exits(1);
+    assert!(home.run(&["ls"]).exits(0).out().contains("revoked"));
     // The gate refuses it from now on; an older issue of the feed is not believed.
     assert!(home.run(&["review", "ls"]).exits(0).out().contains("model/net@1"));
     scan(&quiet).exits(5);
     let kept = home.run(&["review", "approve", "model/net@1", "--reason", "ours, and known"]).exits(0);
     assert!(kept.out().contains("approved"));
+    assert!(!home.run(&["ls"]).exits(0).out().contains("revoked"));
+    // Nor does the next look undo what somebody has decided, as long as it finds nothing else.
+    home.run(&["scan", "--admitted"]).exits(1);
     assert!(!home.run(&["ls"]).exits(0).out().contains("revoked"));
     home.run(&["trail", "verify"]).exits(0);
 }
