@@ -62,20 +62,20 @@ fn main() {
         kind: PersonKind::Human,
         roles: BTreeSet::from([Role::Researcher]),
     };
-    let caller = vault.authenticate(&owner, address()).unwrap();
+    let caller = vault.authenticate(&owner, ADDRESS).unwrap();
     let invitation = vault.acting(caller).invite(&invite).unwrap();
     let token = enrol(&vault, &invitation.token.unwrap(), None);
 
     let checks = 20_000;
     let start = cpu(ClockId::CLOCK_THREAD_CPUTIME_ID);
-    (0..checks).for_each(|_| drop(black_box(vault.authenticate(&token, address()).unwrap())));
+    (0..checks).for_each(|_| drop(black_box(vault.authenticate(&token, ADDRESS).unwrap())));
     let check = cpu(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(start) / checks;
     let read = |vault: &Vault<'_>| {
-        let caller = vault.authenticate(&token, address()).unwrap();
+        let caller = vault.authenticate(&token, ADDRESS).unwrap();
         vault.acting(caller).look("artifacts").unwrap();
     };
     let refused = |vault: &Vault<'_>| {
-        let caller = vault.authenticate(&token, address()).unwrap();
+        let caller = vault.authenticate(&token, ADDRESS).unwrap();
         vault.acting(caller).invite(&invite).unwrap_err();
     };
     // The first of a kind teaches the policies' memory.
@@ -100,9 +100,7 @@ fn main() {
     println!("{all}");
 }
 
-fn address() -> Option<IpAddr> {
-    Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)))
-}
+const ADDRESS: Option<IpAddr> = Some(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 7)));
 
 /// Enrols a passkey by an invitation and tells the token of the session that this begins.
 fn enrol(vault: &Vault<'_>, token: &str, names: Option<(&str, &str)>) -> String {
@@ -114,7 +112,7 @@ fn enrol(vault: &Vault<'_>, token: &str, names: Option<(&str, &str)>) -> String 
     let offer = vault.begin_enrol(&rp, who).unwrap();
     let challenge: Challenge = serde_json::from_value(offer.options["challenge"].clone()).unwrap();
     let registration = key.register(SITE, &challenge).unwrap();
-    let origin = Origin { address: address(), client: "bench".to_owned() };
+    let origin = Origin { address: ADDRESS, client: "bench".to_owned() };
     let enrolled = vault.finish_enrol(&rp, who, &offer.ceremony, &registration, "laptop", &origin).unwrap();
     enrolled.entered.unwrap().token.to_string()
 }

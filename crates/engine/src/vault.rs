@@ -266,6 +266,7 @@ impl<'s> Vault<'s> {
     }
 
     /// The same vault in the hands of `caller`, under the newest root and policies.
+    #[must_use]
     pub fn acting(&self, caller: Caller) -> Self {
         let Current { root, policies, .. } = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let base = policies.clone();

@@ -36,7 +36,7 @@
 //! # Ok::<(), ringfence_reach::ReachError>(())
 //! ```
 //!
-//! Absent on purpose: uploads of artifacts, cookies, HTTP/2, compression on the wire, and any decision about what was fetched.
+//! Absent on purpose: uploads other than to a Ringfence server, cookies, HTTP/2, compression on the wire, and any decision about what was fetched.
 
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]

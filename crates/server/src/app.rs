@@ -248,12 +248,11 @@ pub fn problem(error: &EngineError) -> Problem {
         EngineError::Busy { what } => Problem::about(Kind::Unavailable, *what).retry_after_s(1),
         EngineError::Refused { reasons, .. } => Problem::new(Kind::Denied).because(reasons.iter().cloned()),
         EngineError::NotFound { .. } => Problem::about(Kind::NotFound, error.to_string()),
-        EngineError::Taken { .. } => Problem::about(Kind::Conflict, error.to_string()),
         EngineError::Usage { .. } | EngineError::Plan { .. } => Problem::about(Kind::Unprocessable, error.to_string()),
         EngineError::NotPermitted { .. } | EngineError::NeedsApproval { .. } | EngineError::Asked { .. } => {
             Problem::about(Kind::Denied, error.to_string())
         }
-        EngineError::Elsewhere { .. } => Problem::about(Kind::Conflict, error.to_string()),
+        EngineError::Taken { .. } | EngineError::Elsewhere { .. } => Problem::about(Kind::Conflict, error.to_string()),
         other if other.exit_class() == ExitClass::No => Problem::about(Kind::Unprocessable, other.to_string()),
         other => Problem::about(Kind::Unavailable, what_is_wrong(other)),
     }

@@ -40,6 +40,7 @@ fn child() {
     }
 }
 
+#[expect(clippy::print_stdout, reason = "whoever injects the faults reads what was acknowledged")]
 fn act(catalog: &Catalog, effects: &Path, number: u64) -> Result<(), CatalogError> {
     let action = format!("act-{}-{number}", std::process::id());
     let intent = Record { draft: draft(EntryKind::Intent, &action), openings: Some(vec![7; 700]) };

@@ -49,6 +49,9 @@ pub(crate) enum UserAction {
     },
     /// Take all of somebody's factors away and invite them anew
     Reset(BecauseArgs),
+    /// Shut somebody out and erase what the vault knows of them, for good; the trail stays valid
+    #[command(after_help = "Examples:\n  ringfence user erase ben --reason \"request 2026-17\"")]
+    Erase(BecauseArgs),
 }
 
 /// `user can`.
@@ -109,7 +112,7 @@ pub(crate) struct AddArgs {
     pub(crate) program: bool,
 }
 
-/// `user disable` and `user reset`.
+/// `user disable`, `user reset` and `user erase`.
 #[derive(Debug, Args)]
 pub(crate) struct BecauseArgs {
     /// Login name or id

@@ -82,6 +82,7 @@ fn change(desk: &Desk<'_, '_>, printer: Printer, action: &UserAction) -> Result<
         UserAction::Roles { who, roles: given } => ("changed", desk.set_roles(who, &roles(given))?),
         UserAction::Disable(args) => ("disabled", desk.disable(&args.who, &args.reason)?),
         UserAction::Enable { who } => ("enabled", desk.enable(who)?),
+        UserAction::Erase(args) => ("erased", desk.erase(&args.who, &args.reason)?),
     };
     if !printer.for_people() {
         return printer.document("ringfence.user/1", &answer);
@@ -186,6 +187,14 @@ impl Desk<'_, '_> {
             Self::There(remote) => {
                 remote.act(&person(&id, "/disable"), Some(&json!({"reason": reason})), Patience::Brief)
             }
+        }
+    }
+
+    fn erase(&self, who: &str, reason: &str) -> Result<Value, EngineError> {
+        let id = self.id(who)?;
+        match self {
+            Self::Here(vault) => Ok(json!(vault.erase_person(&id, reason)?)),
+            Self::There(remote) => remote.act(&person(&id, "/erase"), Some(&json!({"reason": reason})), Patience::Long),
         }
     }
 

@@ -35,7 +35,7 @@ impl Chromium {
             .find(|name| Command::new(name).arg("--version").output().is_ok_and(|output| output.status.success()));
         let Some(name) = found else {
             assert!(env::var_os("RINGFENCE_STRICT").is_none(), "no browser to test with");
-            eprintln!("SKIPPED: there is no `chromium`");
+            println!("SKIPPED: there is no `chromium`");
             return None;
         };
         // The pipe is expected at descriptors 3 and 4. The certificate is the embedded authority's, which no browser knows.
@@ -172,7 +172,7 @@ impl Chromium {
                 let message: Vec<u8> = self.rest.drain(..=end).collect();
                 return serde_json::from_slice(&message[..end]).unwrap();
             }
-            let mut piece = [0; 65_536];
+            let mut piece = vec![0; 65_536];
             let count = self.from.read(&mut piece).unwrap();
             assert!(count > 0, "the browser went away");
             self.rest.extend_from_slice(&piece[..count]);

@@ -82,17 +82,11 @@ impl Vault<'_> {
     pub(crate) fn respond(&self, alert: &Alert, actions: &[Response], behind: Option<&str>) -> Result<(), EngineError> {
         let named = (alert.subject.kind == SubjectKind::Person).then_some(alert.subject.name.as_str());
         let who = named.or(behind).filter(|_| actions.contains(&Response::Revoke));
-        match who.map(|who| self.known_as(who)).transpose()?.flatten() {
+        let who = who.map(PersonId::from).filter(|who| self.members().is_ok_and(|all| all.people.contains_key(who)));
+        match who {
             Some(person) => self.raise_revoking(alert, &person),
             None => self.raise(std::slice::from_ref(alert)).map(drop),
         }
-    }
-
-    /// Whom an alert calls by this name or id.
-    fn known_as(&self, who: &str) -> Result<Option<PersonId>, EngineError> {
-        let members = self.members()?;
-        let mut people = members.people.values();
-        Ok(people.find(|row| row.id.as_str() == who || row.name.as_str() == who).map(|row| row.id.clone()))
     }
 
     /// Every access that the trail tells of, oldest first, among its last `count` entries.
@@ -119,12 +113,13 @@ impl Vault<'_> {
                     let versions = self.versions()?;
                     bytes = Some(versions.iter().map(|one| (one.reference().to_string(), one.bytes)).collect());
                 }
-                let (person, roles) = self.actor(&shown.entry.actor)?;
+                let roles = self.roles_of(&shown.entry.actor)?;
                 for (artifact, moves) in reached.drain(..) {
                     let known = bytes.as_ref().and_then(|bytes| bytes.get(&artifact)).filter(|_| moves);
                     let access = Access {
                         at: shown.entry.time,
-                        person: person.clone(),
+                        // Never their name: an alert stays when somebody is erased.
+                        person: shown.entry.actor.clone(),
                         roles: roles.clone(),
                         action: shown.entry.action.clone(),
                         bytes: known.copied().unwrap_or_default(),
@@ -154,13 +149,11 @@ impl Vault<'_> {
         Ok(vec![(shown.subject().to_owned(), done && shown.entry.action == Action::Export.name())])
     }
 
-    /// The login name and the roles of whoever an entry calls by this id.
-    fn actor(&self, id: &str) -> Result<(String, Vec<String>), EngineError> {
+    /// The roles of whoever an entry calls by this id.
+    fn roles_of(&self, id: &str) -> Result<Vec<String>, EngineError> {
         let members = self.members()?;
-        Ok(members.people.get(&PersonId::from(id)).map_or_else(
-            || (id.to_owned(), Vec::new()),
-            |row| (row.name.to_string(), row.roles.iter().map(|role| role.name().to_owned()).collect()),
-        ))
+        let row = members.people.get(&PersonId::from(id));
+        Ok(row.into_iter().flat_map(|row| &row.roles).map(|role| role.name().to_owned()).collect())
     }
 }
 

@@ -108,7 +108,7 @@ impl Vault<'_> {
         let attempt = self.attempt(&mine.name, self.caller.address, now)?;
         let digest = row.document.digest()?;
         let held = mine.passkeys().into_iter().find(|held| held.credential_id == assertion.credential_id);
-        let checked = self.check_passkey(&mut mine, rp, &Challenge::over(&digest), assertion);
+        let checked = Self::check_passkey(&mut mine, rp, &Challenge::over(&digest), assertion);
         let (Some(passkey), Ok(())) = (held, checked) else { return Err(self.wrong(Some(&mine), &self.here())) };
         self.right(attempt);
         let approval =

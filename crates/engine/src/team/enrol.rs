@@ -137,7 +137,7 @@ impl Vault<'_> {
         if held.any(|held| held.passkey.credential_id == passkey.credential_id) {
             return Err(usage("this passkey is enrolled already"));
         }
-        row.factors().with(Factor::Passkey).map_err(|error| factor_error(&error))?;
+        row.factors().with(Factor::Passkey).map_err(factor_error)?;
         row.passkeys.push(PasskeyRow { label, since: now, passkey });
         self.enrolled(row, first, "passkey", &[Proof::PasskeyVerified], origin, now)
     }
@@ -172,7 +172,7 @@ impl Vault<'_> {
             return Err(usage("this enrolment is somebody else's"));
         }
         let factors = row.factors().with(Factor::Password).and_then(|factors| factors.with(Factor::Totp));
-        factors.map_err(|error| factor_error(&error))?;
+        factors.map_err(factor_error)?;
         let bytes = ringfence_schema::digest::from_hex(&sealed).unwrap_or_default();
         let secret = TotpSecret::open(&self.keys.detail, &totp_context(&row.id), &bytes)
             .map_err(|error| EngineError::incomplete("authenticator app", error))?;
@@ -200,7 +200,7 @@ impl Vault<'_> {
             "totp" => Factor::Totp,
             _ => Factor::Passkey,
         };
-        row.factors().without(kind).map_err(|error| factor_error(&error))?;
+        row.factors().without(kind).map_err(factor_error)?;
         match kind {
             Factor::Password => row.password = None,
             Factor::Totp => row.totp = None,
@@ -341,6 +341,6 @@ fn usage(what: &str) -> EngineError {
     EngineError::Usage { what: what.to_owned() }
 }
 
-fn factor_error(error: &FactorError) -> EngineError {
+fn factor_error(error: FactorError) -> EngineError {
     usage(&error.to_string())
 }

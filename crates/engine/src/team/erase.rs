@@ -68,7 +68,7 @@ impl Vault<'_> {
             if !left.is_empty() {
                 (entries, fields) = (entries + left.len() as u64, fields + gone);
                 let detail = json!({"reason": reason, "first": from, "last": to - 1, "entries": left.len()});
-                let mut act = self.appointment("erase fields", &row, detail);
+                let mut act = Self::appointment("erase fields", &row, detail);
                 who.as_str().clone_into(&mut act.subject);
                 self.act(act, || {
                     let mut effect = Effect::of(());
@@ -80,7 +80,7 @@ impl Vault<'_> {
         }
         let row = nameless(row);
         let detail = json!({"reason": reason, "entries": entries, "fields": fields});
-        let mut act = self.appointment("erase", &row, detail);
+        let mut act = Self::appointment("erase", &row, detail);
         who.as_str().clone_into(&mut act.subject);
         self.act(act, || {
             let mut effect = Effect::of(());

@@ -197,7 +197,7 @@ impl Vault<'_> {
             identity.groups.iter().filter_map(|group| entry.roles.get(group)).flatten().copied().collect();
         let row = match known(&members, &identity) {
             Some(row) if row.status == Status::Active => row.clone(),
-            None if !roles.is_empty() => self.newcomer(&identity, now)?,
+            None if !roles.is_empty() => self.newcomer(&identity, now),
             _ => return Err(self.wrong(None, origin)),
         };
         let login = ringfence_access::factors::strength(&[identity.proof]).ok_or(EngineError::NotSignedIn)?;
@@ -205,7 +205,7 @@ impl Vault<'_> {
     }
 
     /// A row for somebody whom a provider vouches for and whom nobody has invited.
-    fn newcomer(&self, identity: &Identity, now: Timestamp) -> Result<PersonRow, EngineError> {
+    fn newcomer(&self, identity: &Identity, now: Timestamp) -> PersonRow {
         let id = new_id();
         let wished = identity.preferred_username.as_deref().unwrap_or(id.as_str());
         let name = match self.free_name(wished) {
@@ -214,7 +214,7 @@ impl Vault<'_> {
         };
         let display = identity.name.as_deref().and_then(|name| display_name(name).ok()).unwrap_or_else(|| name.clone());
         let federated = FederatedRow { issuer: identity.issuer.clone(), subject: identity.subject.clone(), since: now };
-        Ok(PersonRow {
+        PersonRow {
             id,
             name,
             display,
@@ -231,7 +231,7 @@ impl Vault<'_> {
             recovery: None,
             federated: vec![federated],
             directory: None,
-        })
+        }
     }
 
     fn login_provider(&self, name: &str) -> Result<(Entry, LoginProvider), EngineError> {

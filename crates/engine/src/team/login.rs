@@ -160,7 +160,7 @@ impl Vault<'_> {
             Some(row) if row.status == Status::Active => row.clone(),
             _ => return Err(self.wrong(holder, origin)),
         };
-        if self.check_passkey(&mut row, rp, &ceremony.challenge, assertion).is_err() {
+        if Self::check_passkey(&mut row, rp, &ceremony.challenge, assertion).is_err() {
             return Err(self.wrong(Some(&row), origin));
         }
         self.right(attempt);
@@ -217,7 +217,7 @@ impl Vault<'_> {
         let _turn = self.team.factor_turn();
         let mut row = self.members_now()?.people.get(&me).cloned().ok_or(EngineError::NotSignedIn)?;
         let attempt = self.attempt(&row.name, self.caller.address, now)?;
-        if self.check_passkey(&mut row, rp, &ceremony.challenge, assertion).is_err() {
+        if Self::check_passkey(&mut row, rp, &ceremony.challenge, assertion).is_err() {
             return Err(self.wrong(Some(&row), &self.here()));
         }
         self.right(attempt);
@@ -354,7 +354,6 @@ impl Vault<'_> {
 
     /// Checks an assertion by one of the person's passkeys and moves its counter.
     pub(super) fn check_passkey(
-        &self,
         row: &mut PersonRow,
         rp: &RelyingParty,
         challenge: &Challenge,

@@ -174,7 +174,7 @@ impl Vault<'_> {
             });
         }
         let members = self.members()?;
-        let act = self.appointment("disable", &row, json!({"reason": reason}));
+        let act = Self::appointment("disable", &row, json!({"reason": reason}));
         self.act(act, || {
             let mut effect = Effect::of(());
             effect.rows.push(self.person_row(&row)?);
@@ -209,7 +209,7 @@ impl Vault<'_> {
         row.invitation = Some(InvitationRow { token: token.stored(), until });
         (row.passkeys, row.password, row.totp, row.recovery) = (Vec::new(), None, None, None);
         let members = self.members()?;
-        let act = self.appointment("reset factors", &row, json!({"reason": reason}));
+        let act = Self::appointment("reset factors", &row, json!({"reason": reason}));
         self.act(act, || {
             let mut effect = Effect::of(());
             effect.rows.push(self.person_row(&row)?);
@@ -254,7 +254,7 @@ impl Vault<'_> {
         effect.rows.len() - before
     }
 
-    pub(super) fn appointment(&self, what: &str, row: &PersonRow, detail: serde_json::Value) -> Act {
+    pub(super) fn appointment(what: &str, row: &PersonRow, detail: serde_json::Value) -> Act {
         Act {
             action: Action::Appoint,
             resources: vec![Resource::Vault],
@@ -267,7 +267,7 @@ impl Vault<'_> {
 
     /// Writes a person's row as an appointment.
     fn appoint(&self, what: &str, row: &PersonRow, detail: serde_json::Value) -> Result<(), EngineError> {
-        let act = self.appointment(what, row, detail);
+        let act = Self::appointment(what, row, detail);
         self.act(act, || {
             let mut effect = Effect::of(());
             effect.rows.push(self.person_row(row)?);

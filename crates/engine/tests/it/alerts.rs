@@ -182,7 +182,7 @@ fn what_becomes_worse_is_told_again_under_the_same_id() {
     for known in [&first, &worse] {
         assert_eq!(vault.raise(std::slice::from_ref(known)).unwrap().known, 1);
     }
-    assert_eq!(listed(&vault, &AlertFilter::default()), [worse.clone()]);
+    assert_eq!(listed(&vault, &AlertFilter::default()), std::slice::from_ref(&worse));
     assert_eq!(vault.sinks().unwrap()[0].pending, 2);
     vault.acknowledge(first.id, "seen again", None).unwrap();
     assert_eq!(state(), [AlertState::Acknowledged]);

@@ -283,10 +283,10 @@ fn wrong_factors_lock_an_account_known_or_not() {
     let settings = world.settings();
     let vault = init(&settings);
     first(&vault);
-    for name in ["ana", "nobody-of-that-name"] {
+    for (name, last) in [("ana", 1), ("nobody-of-that-name", 2)] {
         let (mut wrong, mut locked) = (0, 0);
         // A source of its own, so that one name's failures do not count for the other.
-        let from = Origin { address: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, name.len() as u8))), ..origin() };
+        let from = Origin { address: Some(IpAddr::V4(Ipv4Addr::new(198, 51, 100, last))), ..origin() };
         while wrong < 100 {
             match vault.login_password(name, "guess guess guess".to_owned(), "000000", &from) {
                 Err(EngineError::NotSignedIn) => wrong += 1,

@@ -101,7 +101,7 @@ fn whoever_tries_doors_is_sent_outside() {
     vault.authenticate(&anas, None).unwrap();
     let filed = owner.alerts(&AlertFilter::default()).unwrap();
     let burst = filed.iter().find(|shown| shown.alert.rule == "RF-WCH-101").expect("an alert");
-    assert_eq!((burst.alert.subject.kind, burst.alert.subject.name.as_str()), (SubjectKind::Person, "ben"));
+    assert_eq!((burst.alert.subject.kind, burst.alert.subject.name.as_str()), (SubjectKind::Person, ben.id.as_str()));
     // Another server, or the same after a restart, neither files it again nor ends what was begun since.
     let (_, back) = enter(&vault, &ben, &origin());
     keep(&vault, &mut vault.begin_vigil().unwrap());
@@ -126,6 +126,6 @@ fn nobody_is_sent_outside_without_being_told_to() {
     keep(&vault, &mut vigil);
     vault.authenticate(&session, None).unwrap();
     let told = enter(&vault, &ana, &origin()).0.alerts(&AlertFilter::default()).unwrap();
-    assert!(told.iter().any(|shown| shown.alert.subject.name == "ben"));
+    assert!(told.iter().any(|shown| shown.alert.subject.name == ben.id.as_str()));
     assert!(told.iter().all(|shown| shown.alert.at > Timestamp::from_millis(0)));
 }

@@ -127,7 +127,7 @@ async fn end(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>)
 }
 
 async fn step_begin(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let offer = app.work(seat.into_principal(), |vault, party| vault.begin_step_up(party)).await?;
+    let offer = app.work(seat.into_principal(), ringfence_engine::Vault::begin_step_up).await?;
     Ok(offered(&offer))
 }
 

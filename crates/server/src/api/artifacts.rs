@@ -72,7 +72,7 @@ pub(super) fn reference(Path((kind, name, version)): Which) -> Result<Reference,
 }
 
 async fn list(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let versions = app.look(seat.into_principal(), "artifacts", |vault| vault.versions()).await?;
+    let versions = app.look(seat.into_principal(), "artifacts", ringfence_engine::Vault::versions).await?;
     Ok(Json(json!({"artifacts": versions})).into_response())
 }
 
@@ -109,7 +109,7 @@ async fn bill(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answe
 }
 
 async fn held(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let held = app.look(seat.into_principal(), "what is held", |vault| vault.held()).await?;
+    let held = app.look(seat.into_principal(), "what is held", ringfence_engine::Vault::held).await?;
     Ok(Json(json!({"held": held})).into_response())
 }
 

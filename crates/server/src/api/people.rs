@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use axum::{
     extract::{Path, State},
     http::StatusCode,
-    response::IntoResponse as _,
+    response::{IntoResponse as _, Response},
 };
 use ringfence_engine::{
     access::{Action, LoginStrength, PersonKind, Role},
@@ -94,7 +94,7 @@ struct Because {
 }
 
 async fn people(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let people = app.look(seat.into_principal(), "people", |vault| vault.people()).await?;
+    let people = app.look(seat.into_principal(), "people", ringfence_engine::Vault::people).await?;
     Ok(Json(json!({"people": people})).into_response())
 }
 
@@ -121,7 +121,7 @@ async fn invite(seat: Seat<Caller>, State(app): State<App>, Json(new): Json<NewP
     let NewPerson { name, display, kind, roles } = new;
     let invite = Invite { name, display, kind, roles };
     let invitation = app.work(seat.into_principal(), move |vault, _| vault.invite(&invite)).await?;
-    invitation_answer(StatusCode::CREATED, &invitation)
+    Ok(invitation_answer(StatusCode::CREATED, &invitation))
 }
 
 async fn roles(seat: Seat<Caller>, State(app): State<App>, Path(who): Path<String>, Json(new): Json<Roles>) -> Answer {
@@ -166,12 +166,12 @@ async fn reset(
 ) -> Answer {
     let who = PersonId::from(who.as_str());
     let invitation = app.work(seat.into_principal(), move |vault, _| vault.reset_factors(&who, &why.reason)).await?;
-    invitation_answer(StatusCode::OK, &invitation)
+    Ok(invitation_answer(StatusCode::OK, &invitation))
 }
 
 /// The invitation's token is shown here once; whoever invited hands it over.
-fn invitation_answer(status: StatusCode, invitation: &Invitation) -> Answer {
+fn invitation_answer(status: StatusCode, invitation: &Invitation) -> Response {
     let token = invitation.token.as_ref().map(|token| token.as_str());
     let body = json!({"person": invitation.person, "invitation": token, "until": invitation.until});
-    Ok((status, Json(body)).into_response())
+    (status, Json(body)).into_response()
 }

@@ -118,7 +118,7 @@ async fn entry(seat: Seat<Caller>, State(app): State<App>, Path(index): Path<u64
 }
 
 async fn checkpoint(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let note = app.look(seat.into_principal(), "the newest checkpoint", |vault| vault.checkpoint()).await?;
+    let note = app.look(seat.into_principal(), "the newest checkpoint", ringfence_engine::Vault::checkpoint).await?;
     Ok(([(header::CONTENT_TYPE, "text/plain; charset=utf-8")], note).into_response())
 }
 
@@ -135,12 +135,12 @@ async fn root(seat: Seat<Caller>, State(app): State<App>) -> Answer {
 }
 
 async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let report = app.look(seat.into_principal(), "the whole trail", |vault| vault.verify_trail()).await?;
+    let report = app.look(seat.into_principal(), "the whole trail", ringfence_engine::Vault::verify_trail).await?;
     Ok(Json(report).into_response())
 }
 
 async fn runs(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let runs = app.look(seat.into_principal(), "runs", |vault| vault.runs()).await?;
+    let runs = app.look(seat.into_principal(), "runs", ringfence_engine::Vault::runs).await?;
     Ok(Json(json!({"runs": runs})).into_response())
 }
 

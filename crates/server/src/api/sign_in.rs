@@ -202,7 +202,7 @@ async fn password_finish(
 }
 
 async fn login_begin(State(app): State<App>) -> Answer {
-    let offer = app.work_open(|vault, party| vault.begin_login(party)).await?;
+    let offer = app.work_open(ringfence_engine::Vault::begin_login).await?;
     Ok(offered(&offer))
 }
 

@@ -152,7 +152,7 @@ fn drawn(request: RequestView, people: &[PersonView], me: &str) -> PendingReques
 }
 
 async fn runs_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    show(seat, app, "runs", |vault, frame| load::runs(vault, frame), runs).await
+    show(seat, app, "runs", load::runs, runs).await
 }
 
 async fn run_page(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
@@ -165,7 +165,7 @@ async fn run_page(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<Str
 }
 
 async fn tests_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    show(seat, app, "attacks", |vault, frame| load::attacks(vault, frame), attacks).await
+    show(seat, app, "attacks", load::attacks, attacks).await
 }
 
 #[derive(Deserialize)]

@@ -130,7 +130,7 @@ async fn sign_in_password(
 }
 
 async fn passkey_begin(State(app): State<App>, Json(_): Json<Script>) -> Answer {
-    let offer = app.work_open(|vault, party| vault.begin_login(party)).await?;
+    let offer = app.work_open(ringfence_engine::Vault::begin_login).await?;
     Ok(offered(&offer))
 }
 
@@ -289,7 +289,7 @@ async fn step_up_code(seat: Seat<Caller>, State(app): State<App>, fields: Fields
 
 async fn step_begin(seat: Seat<Caller>, State(app): State<App>, Json(asked): Json<Script>) -> Answer {
     asked.fields().check(&app, seat.principal())?;
-    let offer = app.work(seat.into_principal(), |vault, party| vault.begin_step_up(party)).await?;
+    let offer = app.work(seat.into_principal(), ringfence_engine::Vault::begin_step_up).await?;
     Ok(offered(&offer))
 }
 

@@ -286,7 +286,7 @@ async fn cve_2020_26232_open_redirect() {
                     }
                     let reply = house.call(route.verb().name(), &target, by, None).await;
                     let elsewhere =
-                        reply.headers.get("location").is_some_and(|to| !to.to_str().unwrap().starts_with("/"));
+                        reply.headers.get("location").is_some_and(|to| !to.to_str().unwrap().starts_with('/'));
                     assert!(!elsewhere && !reply.headers.contains_key("refresh"), "{target}: {reply:?}");
                     assert!(!(300..400).contains(&reply.status), "{target}: {reply:?}");
                 }
