@@ -23,7 +23,7 @@ use crate::{chromium::Chromium, home::Home};
 
 /// `ringfence serve`, until this is dropped.
 pub(crate) struct Serving {
-    child: Child,
+    pub(crate) child: Child,
     /// Where browsers find it.
     pub(crate) url: String,
     /// The first administrator's way in.

@@ -19,6 +19,7 @@ mod mirror;
 mod proxy;
 mod remote;
 mod schedule;
+mod schemathesis;
 mod secrets;
 mod supply;
 mod tampered_trail;

@@ -23,7 +23,7 @@ use crate::{
 };
 
 /// A server's machine, a client's machine, and the line between them.
-struct Site {
+pub(crate) struct Site {
     here: Home,
     there: Home,
     session: String,
@@ -32,7 +32,7 @@ struct Site {
 }
 
 impl Site {
-    fn new() -> Self {
+    pub(crate) fn new() -> Self {
         let there = Home::with_vault();
         let session = enrolled::share(&there.vault(), &there.config());
         let line = Proxy::start(|port| ([127, 0, 0, 2], port).into());
@@ -40,12 +40,29 @@ impl Site {
         Self { here: Home::new(), there, session, line, serving }
     }
 
-    fn url(&self) -> String {
+    pub(crate) fn url(&self) -> String {
         format!("https://localhost:{}", self.line.port())
     }
 
-    fn authority(&self) -> PathBuf {
+    pub(crate) fn authority(&self) -> PathBuf {
         self.there.config().join("tls/authority.pem")
+    }
+
+    /// The token of Ana's session.
+    pub(crate) fn session(&self) -> &str {
+        &self.session
+    }
+
+    /// Most memory that the server had at once, in KiB.
+    pub(crate) fn peak_kib(&self) -> u64 {
+        let status = fs::read_to_string(format!("/proc/{}/status", self.serving.child.id())).unwrap();
+        let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
+        line.trim().trim_end_matches(" kB").parse().unwrap()
+    }
+
+    /// Stops the server as an operator does, and gives its exit code.
+    pub(crate) fn stop(&mut self) -> i32 {
+        self.serving.stop()
     }
 
     /// Ana's browser.
