@@ -68,7 +68,7 @@ fn approve(house: &House, member: &Member, id: &RequestId) {
 
 #[tokio::test]
 async fn an_upload_goes_on_where_it_is_and_is_what_was_declared() {
-    let (house, ana) = House::with_owner::<50>();
+    let (house, ana) = House::with_owner::<53>();
     let files = [entry("a", CONTENT), entry("b/none", b""), entry("c", b"more")];
     let body = declared("code/job", &files);
     let begun = post(&house, &ana.session, "/api/v1/uploads", Some(&body)).await;
@@ -112,7 +112,7 @@ async fn an_upload_goes_on_where_it_is_and_is_what_was_declared() {
 
 #[tokio::test]
 async fn what_is_given_up_wrong_or_too_much_leaves_nothing() {
-    let (house, ana) = House::with_owner::<51>();
+    let (house, ana) = House::with_owner::<54>();
     let before: Vec<_> = stored(&house);
     let wrong = TreeEntry { sha256: Digest::of(b"something else"), ..entry("a", CONTENT) };
     let begun = post(&house, &ana.session, "/api/v1/uploads", Some(&declared("code/x", &[wrong]))).await.json();
@@ -158,7 +158,7 @@ fn stored(house: &House) -> Vec<std::path::PathBuf> {
 
 #[tokio::test]
 async fn a_copy_is_taken_in_ranges_once_two_others_have_approved() {
-    let house = House::new::<52>();
+    let house = House::new::<55>();
     admit(&house);
     let ana = house.administer();
     let eva = house.join(&ana, "eva", &[Role::Owner]);
