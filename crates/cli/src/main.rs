@@ -45,7 +45,8 @@ fn work() -> ExitCode {
     let class = match parsed {
         Ok(cli) => {
             let printer = output::Printer::new(cli.format, cli.quiet);
-            command::execute(cli, printer).unwrap_or_else(|error| {
+            let done = ringfence_engine::no_core_dumps().and_then(|()| command::execute(cli, printer));
+            done.unwrap_or_else(|error| {
                 hint::report(printer.format, &error);
                 error.exit_class()
             })

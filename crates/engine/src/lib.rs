@@ -33,6 +33,7 @@ pub mod carry;
 mod chart;
 pub mod doctor;
 pub mod drill;
+mod dump;
 mod error;
 pub mod files;
 mod held;
@@ -67,6 +68,7 @@ pub mod witness;
 mod work;
 
 pub use admit::{Intake, Origin};
+pub use dump::no_core_dumps;
 pub use error::{EngineError, ExitClass};
 pub use newer::Outdated;
 pub use origin::scan_source;

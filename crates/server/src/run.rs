@@ -10,10 +10,7 @@ use std::{
     time::Duration,
 };
 
-use nix::sys::{
-    prctl,
-    resource::{Resource, setrlimit},
-};
+use nix::sys::prctl;
 use ringfence_engine::{
     EngineError, Settings, Vault,
     lookout::people::Vigil,
@@ -135,7 +132,7 @@ pub fn serve(
     now: fn() -> Timestamp,
     tell: &mut dyn FnMut(Told),
 ) -> Result<(), ServeError> {
-    keep_memory_in().map_err(|error| ServeError::System(error.into()))?;
+    keep_memory_in()?;
     let vault = Vault::open(settings)?;
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -149,9 +146,9 @@ pub fn serve(
 
 /// No core dump of this process, and nobody of the same user attaches to it: the vault's keys are in its memory. Programs that
 /// it starts may be attached to again, but leave no core dump either.
-fn keep_memory_in() -> nix::Result<()> {
-    setrlimit(Resource::RLIMIT_CORE, 0, 0)?;
-    prctl::set_dumpable(false)
+fn keep_memory_in() -> Result<(), ServeError> {
+    ringfence_engine::no_core_dumps()?;
+    prctl::set_dumpable(false).map_err(|error| ServeError::System(error.into()))
 }
 
 async fn listen(

@@ -65,9 +65,9 @@ pub(crate) enum TrailAction {
         #[arg(long)]
         witness: bool,
     },
-    /// Write entries for other tools, one a line
+    /// Write entries for other tools
     #[command(
-        after_help = "Examples:\n  ringfence trail export --as jsonl\n  ringfence trail export --as csv --artifact model/digits --out digits.csv\n  ringfence trail export --as ocsf --since 1h --out events.jsonl\n  ringfence trail export --as syslog --decision denied | nc -N collector 514"
+        after_help = "Examples:\n  ringfence trail export --as jsonl\n  ringfence trail export --as csv --artifact model/digits --out digits.csv\n  ringfence trail export --as ocsf --since 1h --out events.jsonl\n  ringfence trail export --as syslog --decision denied | nc -N collector 514\n  ringfence trail export --as parquet --since 30d --out month.parquet"
     )]
     Export {
         /// How they are written
@@ -155,6 +155,8 @@ pub(crate) enum ShapeName {
     Ocsf,
     /// RFC 5424 messages
     Syslog,
+    /// Apache Parquet, with the columns of the CSV
+    Parquet,
 }
 
 impl From<ShapeName> for Shape {
@@ -164,6 +166,7 @@ impl From<ShapeName> for Shape {
             ShapeName::Csv => Self::Csv,
             ShapeName::Ocsf => Self::Ocsf,
             ShapeName::Syslog => Self::Syslog,
+            ShapeName::Parquet => Self::Parquet,
         }
     }
 }

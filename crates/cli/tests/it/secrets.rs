@@ -1,8 +1,11 @@
 //! Passphrases: where they come from, and what a wrong one learns.
 
-use std::process::Command;
+use std::{fs, process::Command};
 
-use crate::home::{Done, Home, contents, small_table, vault_contents};
+use crate::{
+    browser::Serving,
+    home::{Done, Home, contents, small_table, vault_contents},
+};
 
 const RIGHT: &str = "correct horse battery staple\n";
 
@@ -69,4 +72,45 @@ fn names_and_content_are_sealed() {
             assert!(!found, "the marker is in clear in {}", path.display());
         }
     }
+}
+
+/// The key file's own key is wiped once the vault is open; what is made of it, and tokens, stay in memory. Debuggers honour what a
+/// process says of its own dumps; by the kernel's default all of it would be in one.
+#[test]
+fn a_forced_core_dump_holds_no_secret() {
+    if Command::new("gcore").arg("--version").output().is_err() || !nix::unistd::geteuid().is_root() {
+        println!("SKIPPED: a core dump of a process that allows none takes `gcore` (of gdb) and root");
+        return;
+    }
+    let home = Home::with_vault();
+    let files = contents(&home.config());
+    let text = files.iter().find(|(path, _)| path.extension().is_some_and(|extension| extension == "key")).unwrap().1;
+    let text = String::from_utf8(text.clone()).unwrap();
+    let key = hex(text.lines().find_map(|line| line.strip_prefix("key ")).unwrap());
+    assert_eq!(key.len(), 32);
+    let serving = Serving::start(&home, true);
+    let setup = serving.setup.clone().unwrap();
+    let id = serving.child.id();
+    let dump = |name: &str| {
+        let base = home.work().join(name);
+        let done = Command::new("gcore").arg("-o").arg(&base).arg(id.to_string()).output().unwrap();
+        let core = fs::read(format!("{}.{id}", base.display()));
+        core.unwrap_or_else(|error| panic!("{error}: {}", String::from_utf8_lossy(&done.stderr)))
+    };
+    let holds = |core: &[u8], secret: &[u8]| core.windows(secret.len()).any(|window| window == secret);
+    let forced = dump("forced");
+    assert!(forced.starts_with(b"\x7fELF"));
+    assert!(!holds(&forced, setup.as_bytes()) && !holds(&forced, &key), "a secret is in a core dump");
+    // That memory would be found: the same without what the server says of its dumps.
+    let environment = format!("HOME={}", home.root().display());
+    assert!(!holds(&forced, environment.as_bytes()));
+    fs::write(format!("/proc/{id}/coredump_filter"), "0x33").unwrap();
+    let open = dump("open");
+    assert!(holds(&open, environment.as_bytes()), "this test does not look for what is there");
+    assert!(!holds(&open, &key), "the key of the key file is still in memory");
+}
+
+fn hex(text: &str) -> Vec<u8> {
+    let pairs = text.as_bytes().chunks(2).map(|pair| std::str::from_utf8(pair).unwrap());
+    pairs.map(|pair| u8::from_str_radix(pair, 16).unwrap()).collect()
 }

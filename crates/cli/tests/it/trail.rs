@@ -1,6 +1,6 @@
 //! Finding entries of the trail, and writing them for other tools.
 
-use std::{collections::BTreeSet, fs, os::unix::fs::PermissionsExt as _};
+use std::{collections::BTreeSet, env, fs, os::unix::fs::PermissionsExt as _, process::Command};
 
 use serde_json::Value;
 
@@ -166,5 +166,40 @@ fn a_mirror_of_a_real_vault_holds_the_lines_of_its_export() {
     for (leaf, line) in leaves.iter().zip(lines.lines()) {
         let line: Value = serde_json::from_str(line).unwrap();
         assert_eq!(line["leaf"], ringfence_engine::schema::Digest::of(leaf).to_string());
+    }
+}
+
+const PARQUET: &str = "
+import sys, pyarrow.parquet as parquet
+table = parquet.read_table(sys.argv[1])
+for row in table.to_pylist():
+    print(row['index'], row['leaf'], row['time'].isoformat(), row['action'])
+";
+
+#[test]
+fn a_warehouse_reads_the_parquet_export() {
+    let home = history();
+    let file = home.work().join("trail.parquet");
+    home.run(&["trail", "export", "--as", "parquet", "--out", file.to_str().unwrap()]).exits(0);
+    let bytes = fs::read(&file).unwrap();
+    assert!(bytes.starts_with(b"PAR1") && bytes.ends_with(b"PAR1"));
+    assert_eq!(home.run(&["trail", "export", "--as", "parquet"]).exits(0).raw(), bytes);
+    let python = env::var_os("RINGFENCE_PYTHON").unwrap_or_else(|| "python3".into());
+    if !Command::new(&python).args(["-c", "import pyarrow"]).output().is_ok_and(|done| done.status.success()) {
+        assert!(env::var_os("RINGFENCE_STRICT").is_none(), "there is no pyarrow here");
+        println!("SKIPPED: there is no Python with pyarrow here; RINGFENCE_PYTHON can name one");
+        return;
+    }
+    let done = Command::new(python).args(["-c", PARQUET]).arg(&file).output().unwrap();
+    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    let theirs = String::from_utf8(done.stdout).unwrap();
+    let theirs: Vec<Vec<&str>> = theirs.lines().map(|line| line.split(' ').collect()).collect();
+    let ours = entries(&home, &[]);
+    assert_eq!(theirs.len(), ours.len());
+    for (row, entry) in theirs.iter().zip(&ours) {
+        assert_eq!(row[0], entry["index"].to_string());
+        assert_eq!(row[1], entry["leaf"].as_str().unwrap());
+        assert!(row[2].starts_with("20") && row[2].contains('T'), "{row:?}");
+        assert_eq!(row[3], entry["entry"]["action"].as_str().or(entry["action"].as_str()).unwrap());
     }
 }

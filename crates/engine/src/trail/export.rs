@@ -1,4 +1,4 @@
-//! The trail as others read it: JSON lines, CSV, OCSF, syslog.
+//! The trail as others read it: JSON lines, CSV, OCSF, syslog, Parquet.
 //!
 //! Pure functions turn an entry into a line; each line names the entry's index and the SHA-256 of its leaf, so that whoever
 //! holds a mirror can hold the line against the signed tree. What commitments stand for may hold a stranger's text (names of
@@ -6,6 +6,7 @@
 
 mod csv;
 mod ocsf;
+mod parquet;
 mod syslog;
 
 use std::{
@@ -40,25 +41,51 @@ pub enum Shape {
     Ocsf,
     /// RFC 5424 messages, one a line, facility 13 (log audit).
     Syslog,
+    /// Apache Parquet, with the columns of the CSV.
+    Parquet,
 }
 
-impl Shape {
-    /// What stands before the first entry.
-    fn head(self) -> &'static str {
-        if self == Self::Csv { csv::HEADER } else { "" }
+/// An export in the making: what goes out first, for each entry, and last.
+enum Press {
+    Lines(Shape),
+    Table(Box<parquet::Table>),
+}
+
+impl Press {
+    fn of(shape: Shape) -> Self {
+        if shape == Shape::Parquet { Self::Table(Box::default()) } else { Self::Lines(shape) }
     }
 
-    /// An entry with the end of its line.
-    fn line(self, shown: &ShownEntry) -> Result<String, EngineError> {
+    /// What stands before the first entry.
+    fn begin(&mut self) -> Vec<u8> {
+        match self {
+            Self::Lines(Shape::Csv) => csv::HEADER.into(),
+            Self::Lines(_) => Vec::new(),
+            Self::Table(table) => table.begin(),
+        }
+    }
+
+    /// An entry: a line with its end, or what a table has to say by now.
+    fn entry(&mut self, shown: &ShownEntry) -> Result<Vec<u8>, EngineError> {
         let json = |value: &Value| -> Result<String, EngineError> {
             let text = serde_json::to_string(value).map_err(|error| EngineError::incomplete("export", error))?;
             Ok(visible(&text) + "\n")
         };
+        let line = match self {
+            Self::Table(table) => return Ok(table.row(shown)),
+            Self::Lines(Shape::Csv) => csv::line(shown),
+            Self::Lines(Shape::Ocsf) => json(&ocsf::event(shown))?,
+            Self::Lines(Shape::Syslog) => syslog::message(shown) + "\n",
+            Self::Lines(Shape::Jsonl | Shape::Parquet) => json(&whole(shown)?)?,
+        };
+        Ok(line.into_bytes())
+    }
+
+    /// What stands after the last entry.
+    fn end(self) -> Vec<u8> {
         match self {
-            Self::Jsonl => json(&whole(shown)?),
-            Self::Csv => Ok(csv::line(shown)),
-            Self::Ocsf => json(&ocsf::event(shown)),
-            Self::Syslog => Ok(syslog::message(shown) + "\n"),
+            Self::Lines(_) => Vec::new(),
+            Self::Table(table) => table.end(),
         }
     }
 }
@@ -118,7 +145,7 @@ fn sentence(shown: &ShownEntry) -> String {
 }
 
 impl Vault<'_> {
-    /// Hands the entries that `filter` admits to `out` in `shape`, some lines at a time; see [`Vault::search`]. Returns how many
+    /// Hands the entries that `filter` admits to `out` in `shape`, piece by piece; see [`Vault::search`]. Returns how many
     /// entries.
     pub fn export_trail(
         &self,
@@ -127,15 +154,17 @@ impl Vault<'_> {
         shape: Shape,
         out: &mut dyn FnMut(&[u8]) -> Result<(), EngineError>,
     ) -> Result<u64, EngineError> {
-        let mut lines = shape.head().as_bytes().to_vec();
+        let mut press = Press::of(shape);
+        let mut lines = press.begin();
         let count = self.search(filter, last, &mut |shown| {
-            lines.extend_from_slice(shape.line(shown)?.as_bytes());
+            lines.extend(press.entry(shown)?);
             if lines.len() >= BATCH_BYTES {
                 out(&lines)?;
                 lines.clear();
             }
             Ok(())
         })?;
+        lines.extend(press.end());
         out(&lines)?;
         Ok(count)
     }
