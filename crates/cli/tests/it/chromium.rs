@@ -145,9 +145,10 @@ impl Chromium {
         let mut bytes = message.to_string().into_bytes();
         bytes.push(0);
         self.to.write_all(&bytes).unwrap();
+        let asked = self.asked;
         loop {
             let mut told = self.receive();
-            if told["id"] == json!(self.asked) {
+            if told["id"] == json!(asked) {
                 return told["result"].take();
             }
             self.hear(&told);
@@ -155,6 +156,9 @@ impl Chromium {
     }
 
     fn hear(&mut self, told: &Value) {
+        if told["method"] == json!("Page.javascriptDialogOpening") {
+            return self.agree();
+        }
         let complaint = match told["method"].as_str().unwrap_or_default() {
             "Audits.issueAdded" => told["params"]["issue"]["code"] == json!("ContentSecurityPolicyIssue"),
             "Runtime.exceptionThrown" => true,
@@ -164,6 +168,16 @@ impl Chromium {
         if complaint {
             self.complaints.push(told["params"].to_string());
         }
+    }
+
+    /// Says yes to a question that holds the page up, and waits for no answer.
+    fn agree(&mut self) {
+        self.asked += 1;
+        let params = json!({"accept": true});
+        let message = json!({"id": self.asked, "method": "Page.handleJavaScriptDialog", "params": params, "sessionId": self.session});
+        let mut bytes = message.to_string().into_bytes();
+        bytes.push(0);
+        self.to.write_all(&bytes).unwrap();
     }
 
     fn receive(&mut self) -> Value {

@@ -98,7 +98,7 @@ impl Site {
 }
 
 /// The code on the device: a line of its own of eight letters with a hyphen.
-fn code(child: &mut Child) -> String {
+pub(crate) fn code(child: &mut Child) -> String {
     let lines = BufReader::new(child.stdout.as_mut().unwrap()).lines();
     let is_code = |word: &String| word.len() == 9 && word.as_bytes()[4] == b'-';
     lines.map(|line| line.unwrap().trim().to_owned()).find(is_code).expect("a code")
