@@ -2,8 +2,11 @@
 //! through the same line, as one JSON object.
 //!
 //! The server is the built program, the client a process of its own with the client's code; both tell their peak memory. The
-//! copy is what `scp` does without its protocol: one stream, written to a file that is made durable. All goes through the
-//! same relay on loopback, so that its cost is on both sides of a ratio.
+//! copy is what `scp` does without its protocol: one stream that nothing cuts, written to a file that is made durable; its
+//! rate stands there once more with what hashing the copy afterwards takes, without which nobody knows that it is the same.
+//! All goes through the same relay on loopback, so that its cost is on both sides of a ratio. What the copy does not do and
+//! the transfers do: hashing at the receiving end, naming and sealing (push), opening and checking each segment (pull). Where
+//! processors are scarce that is most of the difference, so the seconds of a processor for each GiB stand there too.
 //!
 //! `cargo build --release -p ringfence-cli --bins --examples` and then
 //! `cargo run --release -p ringfence-cli --example transfer_bench -- [MiB]`
@@ -20,6 +23,7 @@
 #[path = "../tests/it/enrolled.rs"]
 mod enrolled;
 #[path = "../tests/it/proxy.rs"]
+#[expect(dead_code, reason = "a line that stands still is for tests")]
 mod proxy;
 
 use std::{
@@ -57,13 +61,15 @@ use proxy::Proxy;
 /// How often the line is cut in each direction.
 const CUTS: u64 = 10;
 const BUFFER_BYTES: usize = 256 << 10;
+/// What Linux counts processor time in, to whoever reads it (`USER_HZ`).
+const TICKS_PER_S: f64 = 100.0;
 
 fn main() {
     let words: Vec<String> = env::args().skip(1).collect();
     let words: Vec<&str> = words.iter().map(String::as_str).collect();
     match words[..] {
-        ["push", folder, url, path] => push(Path::new(folder), url, Path::new(path)),
-        ["pull", folder, url, path] => pull(Path::new(folder), url, Path::new(path)),
+        ["push", folder, url, serving, path] => push(Path::new(folder), url, serving, Path::new(path)),
+        ["pull", folder, url, serving, path] => pull(Path::new(folder), url, serving, Path::new(path)),
         [mib] => compare(mib.parse().unwrap()),
         _ => compare(1_024),
     }
@@ -77,7 +83,13 @@ fn compare(mib: u64) {
     let digest = noise(&source, bytes);
     let mb_per_second = |seconds: f64| bytes as f64 / 1e6 / seconds;
 
+    let gib = bytes as f64 / f64::from(1 << 30);
+    let begun = cpu_s("self");
     let copied = tls_copy(root, &source, &root.join("copied"));
+    let copy_cpu = (cpu_s("self") - begun) / gib;
+    let begun = Instant::now();
+    assert_eq!(hash(&root.join("copied")), digest);
+    let checked = copied + begun.elapsed().as_secs_f64();
     fs::remove_file(root.join("copied")).unwrap();
 
     run(root, &["init"]);
@@ -86,17 +98,19 @@ fn compare(mib: u64) {
     let line = Proxy::start(|port| ([127, 0, 0, 2], port).into());
     let mut server = serve(root, line.port());
     let url = format!("https://localhost:{}", line.port());
+    let serving = server.id().to_string();
     let itself = |what: &str, path: &Path| -> Value {
         let path = path.to_str().unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
         let output =
-            command.args([what, root.to_str().unwrap(), &url, path]).stderr(Stdio::inherit()).output().unwrap();
+            command.args([what, root.to_str().unwrap(), &url, &serving, path]).stderr(Stdio::inherit()).output().unwrap();
         assert!(output.status.success(), "{what}");
         serde_json::from_slice(&output.stdout).unwrap()
     };
+    let relay_begun = cpu_s("self");
     line.cut(CUTS, bytes / (CUTS + 2));
     let pushed = itself("push", &source);
-    let cuts_up = line.cuts();
+    let (cuts_up, relay_cpu) = (line.cuts(), (cpu_s("self") - relay_begun) / gib);
     line.cut(CUTS, bytes / (CUTS + 2));
     let pulled = itself("pull", &root.join("back"));
     let server_peak = peak_mib(&format!("/proc/{}/status", server.id()));
@@ -105,6 +119,7 @@ fn compare(mib: u64) {
     let back = hash(&root.join("back/blob.bin"));
 
     let seconds = |told: &Value, stage: &str| told["seconds"][stage].as_f64().unwrap();
+    let cpu = |told: &Value, whose: &str, stage: &str| told[whose][stage].as_f64().unwrap() / gib;
     println!(
         "{}",
         json!({
@@ -117,10 +132,20 @@ fn compare(mib: u64) {
             "push_client_peak_mib": pushed["peak_mib"],
             "pull_client_peak_mib": pulled["peak_mib"],
             "tls_copy_mb_per_second": mb_per_second(copied),
+            "tls_copy_and_hash_mb_per_second": mb_per_second(checked),
             "push_hashing_mb_per_second": mb_per_second(seconds(&pushed, "hashing")),
             "push_sending_mb_per_second": mb_per_second(seconds(&pushed, "sending")),
             "push_admitting_mb_per_second": mb_per_second(seconds(&pushed, "admitting")),
             "pull_mb_per_second": mb_per_second(seconds(&pulled, "receiving")),
+            "cpu_s_per_gib": {
+                "tls_copy_with_relay": copy_cpu,
+                "relay": relay_cpu,
+                "push_client": cpu(&pushed, "cpu_s", "sending"),
+                "push_server": cpu(&pushed, "server_cpu_s", "sending"),
+                "pull_client": cpu(&pulled, "cpu_s", "receiving"),
+                "pull_server": cpu(&pulled, "server_cpu_s", "receiving"),
+                "admission": cpu(&pushed, "server_cpu_s", "admitting"),
+            },
         })
     );
 }
@@ -182,8 +207,8 @@ fn copy(from: &mut impl Read, to: &mut impl Write) {
 }
 
 /// The client's half of a push.
-fn push(folder: &Path, url: &str, path: &Path) {
-    let stages = Stages::default();
+fn push(folder: &Path, url: &str, serving: &str, path: &Path) {
+    let stages = Stages::beside(serving);
     let load = Load {
         path,
         labels: None,
@@ -197,8 +222,8 @@ fn push(folder: &Path, url: &str, path: &Path) {
 }
 
 /// The client's half of a pull.
-fn pull(folder: &Path, url: &str, path: &Path) {
-    let (stages, server) = (Stages::default(), server(folder, url));
+fn pull(folder: &Path, url: &str, serving: &str, path: &Path) {
+    let (stages, server) = (Stages::beside(serving), server(folder, url));
     let Offer::Download(download) = carry::ask(&server, "/api/v1/artifacts/code/blob/1/download").unwrap() else {
         panic!("it waits for others")
     };
@@ -213,23 +238,25 @@ fn server(folder: &Path, url: &str) -> Server {
     Server::new(address(url).unwrap(), Some(&authority), Some(token)).unwrap()
 }
 
-/// How long each stage took.
-#[derive(Default)]
+/// How long each stage took, and how much of a processor here and in the server.
 struct Stages {
-    now: Mutex<Option<(String, Instant)>>,
-    seconds: Mutex<BTreeMap<String, f64>>,
+    serving: String,
+    now: Mutex<Option<(String, [f64; 3])>>,
+    spent: Mutex<BTreeMap<String, [f64; 3]>>,
+    begun: Instant,
 }
 
 impl Progress for Stages {
     fn begin(&self, stage: &str, _: Option<u64>) {
-        *self.now.lock().unwrap() = Some((stage.to_owned(), Instant::now()));
+        *self.now.lock().unwrap() = Some((stage.to_owned(), self.counts()));
     }
 
     fn advance(&self, _: u64, _: &str) {}
 
     fn end(&self, _: &str) {
-        if let Some((stage, begun)) = self.now.lock().unwrap().take() {
-            self.seconds.lock().unwrap().insert(stage, begun.elapsed().as_secs_f64());
+        if let Some((stage, before)) = self.now.lock().unwrap().take() {
+            let after = self.counts();
+            self.spent.lock().unwrap().insert(stage, [0, 1, 2].map(|which| after[which] - before[which]));
         }
     }
 
@@ -237,9 +264,22 @@ impl Progress for Stages {
 }
 
 impl Stages {
+    /// `serving` is the server's process.
+    fn beside(serving: &str) -> Self {
+        let (now, spent) = (Mutex::default(), Mutex::default());
+        Self { serving: serving.to_owned(), now, spent, begun: Instant::now() }
+    }
+
+    fn counts(&self) -> [f64; 3] {
+        [self.begun.elapsed().as_secs_f64(), cpu_s("self"), cpu_s(&self.serving)]
+    }
+
     fn tell(&self) {
-        let seconds = self.seconds.lock().unwrap().clone();
-        println!("{}", json!({"seconds": seconds, "peak_mib": peak_mib("/proc/self/status")}));
+        let spent = self.spent.lock().unwrap();
+        let of = |which: usize| spent.iter().map(|(stage, counts)| (stage.as_str(), counts[which])).collect();
+        let [seconds, cpu_s, server_cpu_s]: [BTreeMap<&str, f64>; 3] = [of(0), of(1), of(2)];
+        let peak_mib = peak_mib("/proc/self/status");
+        println!("{}", json!({"seconds": seconds, "cpu_s": cpu_s, "server_cpu_s": server_cpu_s, "peak_mib": peak_mib}));
     }
 }
 
@@ -276,6 +316,14 @@ fn peak_mib(status: &str) -> u64 {
     let text = fs::read_to_string(status).unwrap();
     let line = text.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").trim().parse::<u64>().unwrap() >> 10
+}
+
+/// Seconds of a processor that a process has used, in itself and in the system (proc_pid_stat(5), fields 14 and 15).
+fn cpu_s(process: &str) -> f64 {
+    let text = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    let (_, fields) = text.rsplit_once(')').unwrap();
+    let ticks = |field: usize| fields.split_whitespace().nth(field - 3).unwrap().parse::<f64>().unwrap();
+    (ticks(14) + ticks(15)) / TICKS_PER_S
 }
 
 /// Fills `path` with bytes that no compression and no deduplication shortens (xorshift64, Marsaglia 2003).

@@ -9,22 +9,25 @@
 
 use std::{
     fs::{self, File, OpenOptions},
-    io::{self, Read, Seek as _, SeekFrom, Write as _},
+    io::{self, Read, Seek as _, SeekFrom},
     os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _},
     path::{Path, PathBuf},
     thread,
     time::Duration,
 };
 
+mod landing;
+
 use nix::fcntl::OFlag;
 use ringfence_reach::{
     ReachError,
-    server::{Method, Patience, Server},
+    server::{Incoming, Method, Patience, Server},
 };
 use ringfence_schema::{ArtifactName, Hasher, Tree, tree::TreeEntry};
 use serde::Deserialize;
 use serde_json::Value;
 
+use self::landing::Landing;
 use crate::{
     bundle::sync_folder,
     error::EngineError,
@@ -38,7 +41,8 @@ use crate::{
 pub const UPLOAD_PIECE_BYTES_MAX: u64 = 64 << 20;
 /// Most failures in a row between which nothing arrived.
 const FAILURES_MAX: u32 = 8;
-/// Pause after the first of them, in milliseconds; doubled each time.
+/// Pause after the second of them, in milliseconds; doubled each time. After the first there is none: a line that broke
+/// is there again at once more often than not.
 const BACKOFF_MS: u64 = 100;
 /// Longest pause, in milliseconds.
 const BACKOFF_MS_MAX: u64 = 10_000;
@@ -279,44 +283,83 @@ fn fetch(
         Ok(())
     })
     .map_err(EngineError::io(target))?;
+    let digest = thread::scope(|scope| {
+        let mut landing = Landing::start(scope, &out, hasher);
+        let received = receive(server, path, file, &mut landing, advance);
+        let written = landing.finish().map_err(EngineError::io(target));
+        // What could not be written is why nothing more was received.
+        written.and_then(|digest| received.map(|()| digest))
+    })?;
+    if digest == file.sha256 {
+        return Ok(());
+    }
+    drop(out);
+    // Whatever it is, going on with it would be of no use.
+    let _ = fs::remove_file(target);
+    Err(EngineError::tampered(&file.path, "what came is not what its digest says"))
+}
+
+/// Asks for what is missing until all of it has come.
+fn receive(
+    server: &Server,
+    path: &str,
+    file: &TreeEntry,
+    landing: &mut Landing<'_>,
+    advance: &mut dyn FnMut(u64),
+) -> Result<(), EngineError> {
     let mut retry = Retry::default();
-    while hasher.len() < file.size {
-        let before = hasher.len();
-        let came = server.fetch(path, before..file.size, &file.sha256).map_err(EngineError::from);
-        let came = came.and_then(|mut incoming| {
-            let mut buffer = vec![0; BUFFER_BYTES];
-            loop {
-                let count = incoming.read(&mut buffer)?;
-                let piece = buffer.get(..count).unwrap_or_default();
-                if piece.is_empty() {
-                    return Ok(());
-                }
-                out.write_all(piece).map_err(EngineError::io(target))?;
-                hasher.update(piece);
-                advance(hasher.len());
-            }
-        });
-        if hasher.len() > before {
+    while landing.bytes() < file.size {
+        let before = landing.bytes();
+        let came = server.fetch(path, before..file.size, &file.sha256);
+        let came = came.and_then(|mut incoming| land(&mut incoming, landing, advance));
+        if landing.bytes() > before {
             retry = Retry::default();
         }
         match came {
-            Ok(()) if hasher.len() >= file.size => {}
+            Ok(Line::Gone) => return Ok(()),
+            Ok(Line::Ended) if landing.bytes() >= file.size => {}
             // It ended early without an error: as good as a cut.
-            Ok(()) => {
+            Ok(Line::Ended) => {
                 let reason = "it ended before the file did".to_owned();
                 retry.wait(ReachError::Connection { host: server.origin(), reason })?;
             }
-            Err(EngineError::Reach(error)) if is_passing(&error) => retry.wait(error)?,
-            Err(error) => return Err(error),
+            Err(error) if is_passing(&error) => retry.wait(error)?,
+            Err(error) => return Err(error.into()),
         }
     }
-    if hasher.finish() != file.sha256 {
-        drop(out);
-        // Whatever it is, going on with it would be of no use.
-        let _ = fs::remove_file(target);
-        return Err(EngineError::tampered(&file.path, "what came is not what its digest says"));
+    Ok(())
+}
+
+/// How an answer ended that did not fail.
+enum Line {
+    Ended,
+    /// Nobody takes any more.
+    Gone,
+}
+
+/// Hands on what comes until it ends; what came before it broke off is kept.
+fn land(incoming: &mut Incoming, landing: &mut Landing<'_>, advance: &mut dyn FnMut(u64)) -> Result<Line, ReachError> {
+    loop {
+        let (mut room, mut filled) = (landing.room(), 0);
+        let ended = loop {
+            let free = room.get_mut(filled..).unwrap_or_default();
+            if free.is_empty() {
+                break None;
+            }
+            match incoming.read(free) {
+                Ok(0) => break Some(Ok(Line::Ended)),
+                Ok(count) => filled += count,
+                Err(error) => break Some(Err(error)),
+            }
+        };
+        if landing.take(room, filled).is_err() {
+            return Ok(Line::Gone);
+        }
+        advance(landing.bytes());
+        if let Some(ended) = ended {
+            return ended;
+        }
     }
-    out.sync_all().map_err(EngineError::io(target))
 }
 
 /// Reads `from` to its end, piece by piece.
@@ -362,7 +405,7 @@ impl Retry {
         if self.failures > FAILURES_MAX {
             return Err(error.into());
         }
-        let doubled = BACKOFF_MS << self.failures.saturating_sub(1).min(16);
+        let doubled = self.failures.checked_sub(2).map_or(0, |more| BACKOFF_MS << more.min(16));
         let asked = match &error {
             ReachError::Busy { retry_after_s: Some(seconds), .. } => seconds.saturating_mul(1_000),
             _ => 0,

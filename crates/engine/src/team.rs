@@ -32,6 +32,7 @@ pub mod request;
 mod rows;
 mod session;
 mod token;
+mod tries;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 

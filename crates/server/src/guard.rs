@@ -7,13 +7,14 @@
 //! What must stay true: no answer leaves without the headers; no error leaves with a text that a library wrote; a panic
 //! in a handler is one answer, counted, without detail.
 //!
-//! [`json`] reads documents for the handlers. Who may do what is decided behind the routes.
+//! [`json`] reads documents for the handlers, [`range`] which part of a file is wanted. Who may do what is decided behind the routes.
 
 pub mod headers;
 pub mod hosts;
 pub mod json;
 pub mod origin;
 pub mod path;
+pub mod range;
 pub mod rate;
 
 use std::{

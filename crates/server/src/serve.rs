@@ -37,7 +37,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ringfence_engine::schema::Timestamp;
 use tokio::{
-    io::{AsyncRead, AsyncWrite},
+    io::{AsyncRead, AsyncWrite, BufReader},
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     task::{JoinError, JoinSet},
@@ -68,6 +68,8 @@ pub const HANDSHAKE_TIME_MAX: Duration = Duration::from_secs(5);
 pub const HEAD_BYTES_MAX: usize = 16 * 1_024;
 /// Largest buffer of a connection in each direction, in bytes.
 pub const BUFFER_BYTES_MAX: usize = 64 * 1_024;
+/// What is taken from a socket at once, in bytes; it is held as long as the connection.
+const SOCKET_BUFFER_BYTES: usize = 64 * 1_024;
 /// Pause after the system had no socket to give (out of descriptors).
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 /// How often the age of the certificate is looked at.
@@ -275,6 +277,8 @@ impl Connection {
             Channel::Plain => self.speak(socket, None).await,
             Channel::Tls(tls) => {
                 let acceptor = TlsAcceptor::from(tls.config());
+                // rustls asks for 4 KiB at a time; the system is asked for more.
+                let socket = BufReader::with_capacity(SOCKET_BUFFER_BYTES, socket);
                 let handshake = timeout(self.limits.handshake_max, acceptor.accept(socket));
                 let stream = tokio::select! {
                     shaken = handshake => shaken,

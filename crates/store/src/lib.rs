@@ -31,6 +31,7 @@ mod group;
 mod index;
 mod manifest;
 mod pack;
+mod publish;
 mod read;
 mod store;
 mod sweep;

@@ -1,7 +1,7 @@
 //! Getting files, and ranges of files, out of the store.
 
 use std::{
-    io::{self, Read, Seek, SeekFrom},
+    io::{self, BufRead, Read, Seek, SeekFrom},
     ops::Range,
     sync::Arc,
 };
@@ -68,6 +68,16 @@ impl Read for FileReader<'_> {
         out[..count].copy_from_slice(&available[..count]);
         self.skip(count);
         Ok(count)
+    }
+}
+
+impl BufRead for FileReader<'_> {
+    fn fill_buf(&mut self) -> io::Result<&[u8]> {
+        self.rest_of_chunk().map_err(io::Error::other)
+    }
+
+    fn consume(&mut self, bytes: usize) {
+        self.skip(bytes);
     }
 }
 

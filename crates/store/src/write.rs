@@ -1,8 +1,9 @@
 //! Putting files into the store.
 //!
-//! The caller's thread reads each file and computes its SHA-256; a second thread cuts, names, seals and writes. Between
-//! them lies a queue of [`QUEUE_PIECES`] buffers, so memory stays the same however large a file is. The first error ends
-//! the writer for good: after a failed fsync nobody knows what is on the disk, and nothing was committed anyway.
+//! The caller's thread reads each file and computes its SHA-256; a second thread cuts, names, seals and writes, and a third
+//! makes full packs durable. Between the first two lies a queue of [`QUEUE_PIECES`] buffers, so memory stays the same
+//! however large a file is. The first error ends the writer for good: after a failed fsync nobody knows what is on the disk,
+//! and nothing was committed anyway.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -35,6 +36,7 @@ use crate::{
     index::PackTable,
     manifest::{Draft, FileChunks, ManifestId},
     pack::PackWriter,
+    publish::Publisher,
     store::Lease,
 };
 
@@ -151,8 +153,8 @@ impl Writer {
         })
     }
 
-    /// Begins a file whose content comes in pieces, with [`Writer::append`] and [`Writer::end`]; it is cut by content.
-    /// After an error the writer refuses everything.
+    /// Begins a file whose content comes in pieces, with [`Writer::append`] and [`Writer::end`]; it is cut every
+    /// [`crate::ALIGNED_CHUNK_BYTES`]. After an error the writer refuses everything.
     ///
     /// # Errors
     /// [`StoreError::Tree`] for an unsafe or repeated path, [`StoreError::WriterStopped`] where another one is open.
@@ -163,7 +165,8 @@ impl Writer {
             }
             writer.claim(path)?;
             let cut = |source| StoreError::Cut { path: path.to_owned(), source };
-            let begin = Some(Cutter::new(Cuts::Content).map_err(cut)?);
+            // Whatever comes from a network waits for a gate, and is cut by content when it is sealed again behind it.
+            let begin = Some(Cutter::new(Cuts::At(Vec::new())).map_err(cut)?);
             let buffer = writer.buffer();
             writer.part = Some(Part { path: path.to_owned(), hasher: Hasher::new(), begin, buffer, filled: 0 });
             Ok(())
@@ -350,6 +353,7 @@ struct Packed {
 /// The second thread: cuts, names, seals, writes.
 struct Packer {
     group: Arc<Group>,
+    publisher: Publisher,
     pack: Option<PackWriter>,
     cutter: Option<Cutter>,
     file: FileChunks,
@@ -368,7 +372,8 @@ impl Packer {
             stats: PutStats::default(),
             entropy,
         };
-        Self { group, pack: None, cutter: None, file: FileChunks::default(), pending: Vec::new(), packed }
+        let publisher = Publisher::new(group.clone());
+        Self { group, publisher, pack: None, cutter: None, file: FileChunks::default(), pending: Vec::new(), packed }
     }
 
     /// `None` if the writer was dropped or gave the version up.
@@ -376,7 +381,10 @@ impl Packer {
         while let Ok(message) = pieces.recv() {
             match message {
                 Message::Finish => {
-                    self.close_pack()?;
+                    for (table, bytes) in self.publisher.finish(self.pack)? {
+                        self.packed.tables.push(table);
+                        self.packed.stats.stored_bytes += bytes;
+                    }
                     return Ok(Some(self.packed));
                 }
                 Message::Discard => return self.remove().map(|()| None),
@@ -402,7 +410,8 @@ impl Packer {
 
     /// Removes the packs of a version that was given up: nobody has their keys.
     fn remove(self) -> Result<(), StoreError> {
-        let mut names: Vec<String> = self.packed.tables.iter().map(|table| table.pack.to_string()).collect();
+        let published = self.publisher.finish(None)?;
+        let mut names: Vec<String> = published.iter().map(|(table, _)| table.pack.to_string()).collect();
         names.extend(self.pack.as_ref().map(|pack| temporary_name(&pack.id().to_string())));
         drop(self.pack);
         self.group.remove(Kind::Pack, &names)
@@ -448,8 +457,8 @@ impl Packer {
     }
 
     fn pack_with_room(&mut self, length: usize) -> Result<&mut PackWriter, StoreError> {
-        if self.pack.as_ref().is_some_and(|pack| !pack.fits(length)) {
-            self.close_pack()?;
+        if let Some(full) = self.pack.take_if(|pack| !pack.fits(length)) {
+            self.publisher.hand_over(full)?;
         }
         match &mut self.pack {
             Some(pack) => Ok(pack),
@@ -459,16 +468,6 @@ impl Packer {
                 Ok(none.insert(pack))
             }
         }
-    }
-
-    fn close_pack(&mut self) -> Result<(), StoreError> {
-        if let Some(pack) = self.pack.take() {
-            let mask = self.group.mask(&pack.id());
-            let (table, bytes) = pack.publish(&mask)?;
-            self.packed.tables.push(table);
-            self.packed.stats.stored_bytes += bytes;
-        }
-        Ok(())
     }
 }
 

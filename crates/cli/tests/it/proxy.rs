@@ -1,10 +1,10 @@
-//! A line to a server that breaks: connections through it are cut when so many bytes have gone by.
+//! A line to a server that breaks: connections through it are cut when so many bytes have gone by, or stand still.
 
 use std::{
     io::{Read as _, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
     sync::{
-        Arc,
+        Arc, Condvar, Mutex,
         atomic::{AtomicU64, Ordering},
     },
     thread,
@@ -16,7 +16,6 @@ pub(crate) struct Proxy {
     plan: Arc<Plan>,
 }
 
-#[derive(Default)]
 struct Plan {
     /// Bytes between two cuts.
     every: AtomicU64,
@@ -25,6 +24,9 @@ struct Plan {
     /// Bytes since the last one, both ways.
     passed: AtomicU64,
     cuts: AtomicU64,
+    /// Bytes that may still go by.
+    free: Mutex<u64>,
+    freed: Condvar,
 }
 
 impl Proxy {
@@ -32,7 +34,7 @@ impl Proxy {
     pub(crate) fn start(to: impl FnOnce(u16) -> SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        let (to, plan) = (to(address.port()), Arc::new(Plan::default()));
+        let (to, plan) = (to(address.port()), Arc::new(Plan::new()));
         let of_line = plan.clone();
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
@@ -59,6 +61,17 @@ impl Proxy {
         self.plan.left.store(times, Ordering::SeqCst);
     }
 
+    /// Lets so many bytes go by, and then none until it is told again.
+    pub(crate) fn let_pass(&self, bytes: u64) {
+        *self.plan.free.lock().unwrap() = bytes;
+        self.plan.freed.notify_all();
+    }
+
+    /// Bytes since the last cut, or since [`Self::cut`].
+    pub(crate) fn passed(&self) -> u64 {
+        self.plan.passed.load(Ordering::SeqCst)
+    }
+
     /// How often it was cut.
     pub(crate) fn cuts(&self) -> u64 {
         self.plan.cuts.load(Ordering::SeqCst)
@@ -66,9 +79,21 @@ impl Proxy {
 }
 
 impl Plan {
+    fn new() -> Self {
+        let (every, left, passed, cuts) = Default::default();
+        Self { every, left, passed, cuts, free: Mutex::new(u64::MAX), freed: Condvar::new() }
+    }
+
+    /// Waits until something may go by.
+    fn wait(&self, count: u64) {
+        let mut free = self.freed.wait_while(self.free.lock().unwrap(), |free| *free == 0).unwrap();
+        *free = free.saturating_sub(count);
+    }
+
     fn carry(&self, mut from: TcpStream, mut into: TcpStream) {
         let mut piece = vec![0; 64 << 10];
         while let Ok(count @ 1..) = from.read(&mut piece) {
+            self.wait(count as u64);
             if self.is_over(count as u64) || into.write_all(&piece[..count]).is_err() {
                 break;
             }

@@ -3,9 +3,11 @@
 use std::{
     fs,
     io::{BufRead as _, BufReader},
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
+    thread,
+    time::{Duration, Instant},
 };
 
 use ringfence_engine::reach::{
@@ -227,6 +229,51 @@ fn an_artifact_goes_up_and_down_over_a_line_that_breaks_ten_times() {
     site.run(&["add", "job", "--as", "code/job"]).exits(0);
     let trail = site.run(&["trail", "ls", "--artifact", "code/job", "--last", "100"]).exits(0).out();
     assert!(trail.contains("export") && trail.contains("receive"), "{trail}");
+}
+
+#[test]
+fn a_get_that_was_killed_goes_on_where_it_was() {
+    const BYTES: u64 = 24 << 20;
+    let site = Site::new();
+    site.login();
+    let folder = site.here.work().join("job");
+    fs::create_dir_all(&folder).unwrap();
+    fs::write(folder.join("blob.bin"), noise(BYTES as usize)).unwrap();
+    fs::write(folder.join("notes.txt"), b"what it is\n").unwrap();
+    site.run(&["add", "job", "--as", "code/job"]).exits(0);
+
+    let words = ["get", "code/job@1", "copy"];
+    site.line.let_pass(BYTES / 2);
+    let mut getting = site.command(&words).stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+    let begun = Instant::now();
+    let arrived = loop {
+        let arrived = partial(&site.here.work()).map_or(0, |part| fs::metadata(part).unwrap().len());
+        if arrived > BYTES / 8 {
+            break arrived;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "only {arrived} bytes came");
+        thread::sleep(Duration::from_millis(5));
+    };
+    getting.kill().unwrap();
+    assert_eq!(getting.wait().unwrap().signal(), Some(9));
+    assert!(!site.here.work().join("copy").exists(), "nothing stands under its name before all of it is there");
+
+    site.line.let_pass(u64::MAX);
+    site.line.cut(0, u64::MAX);
+    site.run(&words).exits(0);
+    assert!(site.line.passed() < BYTES - arrived + (2 << 20), "{} bytes came again", site.line.passed());
+    for name in ["blob.bin", "notes.txt"] {
+        let [sent, back] = ["job", "copy"].map(|root| fs::read(site.here.work().join(root).join(name)).unwrap());
+        assert!(sent == back, "`{name}` came back with other bytes");
+    }
+    assert!(partial(&site.here.work()).is_none(), "nothing half-done is left");
+}
+
+/// What is there of the blob that is being fetched.
+fn partial(folder: &Path) -> Option<PathBuf> {
+    let mut entries = fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+    let part = entries.find(|path| path.extension().is_some_and(|extension| extension == "part"))?;
+    Some(part.join("blob.bin")).filter(|blob| blob.exists())
 }
 
 #[test]

@@ -5,12 +5,12 @@ use std::{
     sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
 };
 
-use ringfence_access::{Custody, PolicyDiff, lockout::Lockouts};
+use ringfence_access::{Custody, PolicyDiff};
 use ringfence_catalog::CatalogError;
 use ringfence_schema::{Digest, Timestamp};
 use ringfence_trust::factor::token::TokenId;
 
-use super::{device::Devices, federated::Departures, login::Ceremonies, rows::Members};
+use super::{device::Devices, federated::Departures, login::Ceremonies, rows::Members, tries::Tries};
 use crate::{
     error::EngineError,
     vault::{Vault, catalog_error},
@@ -30,7 +30,7 @@ pub(crate) type Compared = (Digest, Digest, Custody);
 #[derive(Default)]
 pub(crate) struct TeamDesk {
     loaded: Mutex<Option<Loaded>>,
-    pub(crate) lockouts: Mutex<Lockouts>,
+    pub(crate) tries: Mutex<Tries>,
     pub(crate) ceremonies: Mutex<Ceremonies>,
     pub(crate) devices: Mutex<Devices>,
     pub(crate) departures: Mutex<Departures>,

@@ -13,7 +13,6 @@ use std::{
 use ringfence_access::{
     Action, Facts, LoginStrength, Resource, Role,
     factors::{self, Proof},
-    lockout::{Attempt, Source},
     names::{Alphabet, LoginName},
 };
 use ringfence_schema::{Timestamp, digest::from_hex};
@@ -325,18 +324,6 @@ impl Vault<'_> {
 
     pub(crate) fn begin(&self, challenge: Challenge, purpose: Purpose) -> CeremonyId {
         locked(&self.team.ceremonies).begin(challenge, purpose, (self.settings.now)())
-    }
-
-    /// Counts an attempt as failed; [`Self::right`] takes that back.
-    pub(super) fn attempt(&self, name: &str, address: Option<IpAddr>, now: Timestamp) -> Result<Attempt, EngineError> {
-        let name = LoginName::parse(name, Alphabet::Ascii).map_err(|_| EngineError::NotSignedIn)?;
-        let source = Source::of(address.unwrap_or(IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED)));
-        let attempt = locked(&self.team.lockouts).attempt(&name, source, now);
-        attempt.map_err(|locked| EngineError::Locked { until: locked.until })
-    }
-
-    pub(super) fn right(&self, attempt: Attempt) {
-        locked(&self.team.lockouts).succeeded(attempt);
     }
 
     /// Records a login that failed; the answer is the same for all. What was typed as a name is not repeated: people type

@@ -1,6 +1,10 @@
 //! What somebody takes out: decided once, then read in ranges.
 
-use std::{io::Read as _, io::Seek as _, io::SeekFrom, ops::ControlFlow, ops::Range, sync::Arc};
+use std::{
+    io::{BufRead as _, Seek as _, SeekFrom},
+    ops::{ControlFlow, Range},
+    sync::Arc,
+};
 
 use ringfence_access::{Action, Facts};
 use ringfence_schema::{Digest, Reference, Timestamp, tree::TreeEntry};
@@ -23,7 +27,7 @@ pub const DOWNLOAD_LIFE_MS: u64 = 12 * 60 * 60 * 1_000;
 pub const DOWNLOADS_MAX: usize = 64;
 /// Most of one person; the oldest gives way.
 pub const OWN_DOWNLOADS_MAX: usize = 8;
-/// Bytes that are read at once.
+/// Most bytes that are given out at once.
 pub const PIECE_BYTES: usize = 256 << 10;
 
 /// A download, as its person sees it.
@@ -78,18 +82,18 @@ impl Served {
         let mut reader = self.core.store.read(&self.manifest, path).map_err(|error| store_error(&error))?;
         reader.seek(SeekFrom::Start(range.start)).map_err(|error| EngineError::tampered(path, error))?;
         let mut left = range.end.min(self.file.size).saturating_sub(range.start);
-        let mut buffer = vec![0; PIECE_BYTES];
         while left > 0 {
-            let want = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let count = reader
-                .read(buffer.get_mut(..want).unwrap_or_default())
-                .map_err(|error| EngineError::tampered(path, error))?;
+            let there = reader.fill_buf().map_err(|error| EngineError::tampered(path, error))?;
+            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
+            let piece = there.get(..wanted).unwrap_or(there);
+            let count = piece.len();
             if count == 0 {
                 return Err(EngineError::tampered(path, "it is shorter than its manifest says"));
             }
-            if take(buffer.get(..count).unwrap_or_default()).is_break() {
+            if take(piece).is_break() {
                 return Ok(());
             }
+            reader.consume(count);
             left -= count as u64;
         }
         Ok(())

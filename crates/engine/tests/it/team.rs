@@ -306,6 +306,45 @@ fn wrong_factors_lock_an_account_known_or_not() {
 }
 
 #[test]
+fn wrong_factors_count_over_a_restart() {
+    let world = World::new(&[]);
+    let settings = world.settings();
+    let mut vault = init(&settings);
+    first(&vault);
+    let from = |last| Origin { address: Some(IpAddr::V4(Ipv4Addr::new(203, 0, 113, last))), ..origin() };
+    let guess = |vault: &Vault<'_>, name: &str, last| {
+        let Err(error) = vault.login_password(name, "guess guess guess".to_owned(), "000000", &from(last)) else {
+            panic!("it was no guess")
+        };
+        error
+    };
+    let wait = |error: EngineError| {
+        let EngineError::Locked { until } = error else { panic!("{error:?}") };
+        until.millis() - world.now().millis()
+    };
+    // The waits of the first ten failures, each of which is the first of its process.
+    for (failure, wait_ms) in [1_000, 1_000, 3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 5_000, 5_000].iter().enumerate() {
+        for (name, last) in [("ana", 1), ("nobody-of-that-name", 2)] {
+            assert!(matches!(guess(&vault, name, last), EngineError::NotSignedIn), "{failure} {name}");
+        }
+        drop(vault);
+        vault = Vault::open(&settings).unwrap();
+        for (name, last) in [("ana", 1), ("nobody-of-that-name", 2)] {
+            assert_eq!(wait(guess(&vault, name, last)), *wait_ms, "{failure} {name}");
+        }
+        world.pass(*wait_ms);
+    }
+    // Nobody reads there who tried what, and a file that is none keeps nobody out.
+    let file = settings.vault.join("tries");
+    let kept = std::fs::read(&file).unwrap();
+    assert!(!kept.windows(3).any(|part| part == b"ana"));
+    drop(vault);
+    std::fs::write(&file, &kept[..kept.len() - 1]).unwrap();
+    let vault = Vault::open(&settings).unwrap();
+    assert!(matches!(guess(&vault, "ana", 1), EngineError::NotSignedIn));
+}
+
+#[test]
 fn tokens_do_what_their_scope_says_from_where_they_may() {
     let world = World::new(&[]);
     let settings = world.settings();

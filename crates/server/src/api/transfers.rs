@@ -29,7 +29,10 @@ use super::{
 };
 use crate::{
     app::App,
-    guard::json::Json,
+    guard::{
+        json::Json,
+        range::{ByteRange, Part, content_range},
+    },
     problem::{Answer, Kind, Problem},
     routes::{Intake, Route, Verb, seat::Seat},
 };
@@ -94,11 +97,12 @@ fn declaration() -> Value {
     object(&[("name", text()), ("files", files)], &[("reading", reading), ("exempt", exempt)])
 }
 
-#[derive(Deserialize)]
+/// Where the bytes of a request belong.
+#[derive(Debug, Clone, Copy, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Offset {
+pub struct Offset {
     /// The first byte that comes.
-    from: u64,
+    pub from: u64,
 }
 
 async fn begin(seat: Seat<Caller>, State(app): State<App>, Json(declared): Json<Declaration>) -> Answer {
@@ -197,20 +201,14 @@ async fn serve(
 ) -> Answer {
     let id = TransferId::from(id.as_str());
     let place = place(&app)?;
-    let asked = asked(&headers);
-    let from = asked.map_or(0, |(first, _)| first);
+    let from = ByteRange::of(&headers).map_or(0, |range| range.first);
     let served = app.work(seat.into_principal(), move |vault, _| vault.open_download(&id, file, from)).await?;
     let (size, tag) = (served.file().size, format!("\"{}\"", served.file().sha256));
-    let same = headers.get(header::IF_RANGE).is_none_or(|wanted| wanted.as_bytes() == tag.as_bytes());
-    let part = match asked.filter(|_| same) {
-        Some((first, _)) if first >= size => {
-            return Err(Problem::about(Kind::Range, format!("the file has {size} bytes")));
-        }
-        Some((first, last)) => Some(first..last.map_or(size, |last| last.saturating_add(1).min(size))),
-        None => None,
+    let (whole, range) = match Part::of(&headers, size, &tag) {
+        Part::Whole => (true, 0..size),
+        Part::Range(range) => (false, range),
+        Part::Beyond => return Err(Problem::about(Kind::Range, format!("the file has {size} bytes"))),
     };
-    let whole = part.is_none();
-    let range = part.unwrap_or(0..size);
     let mut answer = stream(served, range.clone(), place).into_response();
     *answer.status_mut() = if whole { StatusCode::OK } else { StatusCode::PARTIAL_CONTENT };
     let head = answer.headers_mut();
@@ -220,24 +218,9 @@ async fn serve(
     let text = |text: String| HeaderValue::try_from(text).map_err(|_| Problem::new(Kind::Internal));
     head.insert(header::ETAG, text(tag)?);
     if !whole {
-        let part = format!("bytes {}-{}/{size}", range.start, range.end.saturating_sub(1));
-        head.insert(header::CONTENT_RANGE, text(part)?);
+        head.insert(header::CONTENT_RANGE, text(content_range(&range, size))?);
     }
     Ok(answer)
-}
-
-/// The first byte, and the last where one is named. Several ranges, a suffix and what is not a range are not offered: the
-/// whole is the answer then (RFC 9110, section 14.2).
-fn asked(headers: &HeaderMap) -> Option<(u64, Option<u64>)> {
-    let mut values = headers.get_all(header::RANGE).iter();
-    let (Some(value), None) = (values.next(), values.next()) else { return None };
-    let (first, last) = value.to_str().ok()?.strip_prefix("bytes=")?.split_once('-')?;
-    let number = |text: &str| text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok())?;
-    let first = number(first)?;
-    match last {
-        "" => Some((first, None)),
-        last => number(last).filter(|last| first <= *last).map(|last| (first, Some(last))),
-    }
 }
 
 /// Reads on a thread that may wait. What cannot be read cuts the answer short, which its length tells.
@@ -265,23 +248,4 @@ async fn end(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>)
 fn place(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     let busy = || Problem::about(Kind::Unavailable, "too many transfers are under way").retry_after_s(1);
     app.transfers().try_acquire_owned().map_err(|_| busy())
-}
-
-#[cfg(test)]
-mod tests {
-    use axum::http::{HeaderMap, HeaderValue, header};
-
-    use super::asked;
-
-    #[test]
-    fn ranges_are_exact_or_none() {
-        let ask =
-            |value: &'static str| asked(&HeaderMap::from_iter([(header::RANGE, HeaderValue::from_static(value))]));
-        assert_eq!(ask("bytes=5-"), Some((5, None)));
-        assert_eq!(ask("bytes=5-5"), Some((5, Some(5))));
-        for wrong in ["bytes=-5", "bytes=5", "bytes=6-5", "bytes=1-2,4-5", "bytes=+1-", "items=1-2", "bytes= 1-", ""] {
-            assert_eq!(ask(wrong), None, "{wrong}");
-        }
-        assert_eq!(asked(&HeaderMap::new()), None);
-    }
 }

@@ -8,7 +8,7 @@
 //! goes out instead.
 
 use std::{
-    io,
+    io::{self, IoSlice},
     pin::Pin,
     sync::{
         Arc,
@@ -79,6 +79,14 @@ pub(crate) struct Line<T> {
     instead: Option<(Vec<u8>, usize)>,
 }
 
+/// Whose answer is about to be written.
+enum Whose {
+    /// The application's, or the rest of one.
+    Ours,
+    /// It was hyper's: a document goes out in its place.
+    Replaced,
+}
+
 impl<T> Line<T> {
     pub(crate) fn new(io: T, limits: Limits, pulse: Arc<Pulse>) -> Self {
         let first = Instant::now() + limits.head_max;
@@ -137,7 +145,7 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
         let line = &mut *self;
         line.look();
         let before = buffer.filled().len();
-        match Pin::new(&mut line.io).poll_read(context, buffer) {
+        match line.fill(context, buffer) {
             Poll::Ready(result) => {
                 if line.read_by.is_some() && !line.begun && buffer.filled().len() > before {
                     line.begun = true;
@@ -146,6 +154,22 @@ impl<T: AsyncRead + Unpin> AsyncRead for Line<T> {
                 Poll::Ready(result)
             }
             Poll::Pending => line.time_up(context).map(Err),
+        }
+    }
+}
+
+impl<T: AsyncRead + Unpin> Line<T> {
+    /// Reads what is there, as far as there is room: TLS gives one record at a time.
+    fn fill(&mut self, context: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        let before = buffer.filled().len();
+        loop {
+            let filled = buffer.filled().len();
+            match Pin::new(&mut self.io).poll_read(context, buffer) {
+                Poll::Ready(Ok(())) if buffer.filled().len() > filled && buffer.remaining() > 0 => {}
+                // What came is given out first; an error comes back with the next read.
+                Poll::Pending | Poll::Ready(Err(_)) if filled > before => return Poll::Ready(Ok(())),
+                other => return other,
+            }
         }
     }
 }
@@ -169,6 +193,41 @@ impl<T: AsyncWrite + Unpin> Line<T> {
         Poll::Ready(Ok(()))
     }
 
+    /// Finishes what stands in for another answer, and looks whether `bytes` begin one that is to be replaced.
+    fn before_write(&mut self, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<Whose>> {
+        if self.instead.is_some() {
+            match self.write_instead(context) {
+                Poll::Ready(Ok(())) => {}
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => return Poll::Pending,
+            }
+        }
+        self.look();
+        // Bytes have come, no request was made of them, and yet there is an answer: it is hyper's own, in one piece.
+        if self.read_by.is_some()
+            && self.begun
+            && let Some(document) = document_for(bytes)
+        {
+            self.instead = Some((document, 0));
+            return Poll::Ready(Ok(Whose::Replaced));
+        }
+        Poll::Ready(Ok(Whose::Ours))
+    }
+
+    fn after_write(
+        &mut self,
+        context: &mut Context<'_>,
+        written: Poll<io::Result<usize>>,
+    ) -> Poll<io::Result<usize>> {
+        match written {
+            Poll::Ready(result) => {
+                self.written_by = None;
+                Poll::Ready(result)
+            }
+            Poll::Pending => self.stalled(context).map(Err),
+        }
+    }
+
     fn stalled(&mut self, context: &mut Context<'_>) -> Poll<io::Error> {
         let stall_max = self.limits.write_stall_max;
         self.written_by.get_or_insert_with(|| Instant::now() + stall_max);
@@ -179,29 +238,36 @@ impl<T: AsyncWrite + Unpin> Line<T> {
 impl<T: AsyncWrite + Unpin> AsyncWrite for Line<T> {
     fn poll_write(mut self: Pin<&mut Self>, context: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
         let line = &mut *self;
-        if line.instead.is_some() {
-            match line.write_instead(context) {
-                Poll::Ready(Ok(())) => {}
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
-                Poll::Pending => return Poll::Pending,
-            }
+        match line.before_write(context, bytes) {
+            Poll::Ready(Ok(Whose::Ours)) => {}
+            Poll::Ready(Ok(Whose::Replaced)) => return Poll::Ready(Ok(bytes.len())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
         }
-        line.look();
-        // Bytes have come, no request was made of them, and yet there is an answer: it is hyper's own, in one piece.
-        if line.read_by.is_some()
-            && line.begun
-            && let Some(document) = document_for(bytes)
-        {
-            line.instead = Some((document, 0));
-            return Poll::Ready(Ok(bytes.len()));
+        let written = Pin::new(&mut line.io).poll_write(context, bytes);
+        line.after_write(context, written)
+    }
+
+    fn poll_write_vectored(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let line = &mut *self;
+        // An answer's head comes first, and hyper's own has nothing else.
+        let first = parts.iter().find(|part| !part.is_empty()).map_or(&[][..], |part| part);
+        match line.before_write(context, first) {
+            Poll::Ready(Ok(Whose::Ours)) => {}
+            Poll::Ready(Ok(Whose::Replaced)) => return Poll::Ready(Ok(first.len())),
+            Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+            Poll::Pending => return Poll::Pending,
         }
-        match Pin::new(&mut line.io).poll_write(context, bytes) {
-            Poll::Ready(result) => {
-                line.written_by = None;
-                Poll::Ready(result)
-            }
-            Poll::Pending => line.stalled(context).map(Err),
-        }
+        let written = Pin::new(&mut line.io).poll_write_vectored(context, parts);
+        line.after_write(context, written)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        self.io.is_write_vectored()
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {

@@ -131,6 +131,23 @@ fn a_failed_fsync_ends_the_writer() {
     }
 }
 
+/// Packs in the middle of a version are made durable beside the thread that fills the next one.
+#[test]
+fn a_failed_fsync_of_a_pack_in_the_middle_ends_the_writer() {
+    let piece = noise(1 << 20, 3);
+    let content: Vec<u8> = (0..130_u8).flat_map(|round| piece.iter().map(move |byte| byte ^ round)).collect();
+    for nth in 0..3 {
+        let root = scratch();
+        let recording = Recording::with_fault(root.path(), Some(Fault::FailFileSync { nth }));
+        let mut vault = Vault::on(Disk::recorded(&recording), root);
+        let store = vault.open();
+        let error = vault.put(&store, Namespace::Admitted, &[file("long", content.clone())]).err().unwrap();
+        assert!(error.to_string().contains("cannot make durable"), "{error}");
+        assert_eq!(recording.syncs().0, nth + 1, "nothing was asked for after it");
+        vault.ledger.check(&vault.open()).unwrap();
+    }
+}
+
 #[test]
 fn a_full_disk_loses_nothing_committed() {
     for room in (0..40).map(|step| step * 2_500) {

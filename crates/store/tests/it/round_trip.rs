@@ -164,8 +164,9 @@ fn an_uncommitted_version_is_not_there() {
 fn a_file_in_pieces_is_the_file() {
     let mut vault = Vault::new();
     let store = vault.open();
-    let (long, none) = (noise(5_300_001, 7), Vec::new());
-    let files = [file("long", long.clone()), file("none", none)];
+    let (long, none) = (noise(5_300_001, 7), Vec::<u8>::new());
+    let every_mib = |path: &str, content: &[u8]| (path.to_owned(), content.to_vec(), Cuts::At(Vec::new()));
+    let files = [every_mib("long", &long), every_mib("none", &none)];
     let whole = vault.put(&store, Namespace::Quarantine, &files).unwrap();
     let mut writer = store.writer(Namespace::Quarantine, SeededEntropy::new(8)).unwrap();
     writer.begin("long").unwrap();

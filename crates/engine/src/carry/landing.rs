@@ -1,0 +1,97 @@
+//! Where fetched bytes land: they are written and hashed beside the thread that fetches them, and made durable beside both.
+//!
+//! What must stay true: bytes are hashed as they are written, in their order; whatever was handed over is in the file when
+//! [`Landing::finish`] returns, and durable; an fsync that failed once is an error for good, because a second one that
+//! succeeds proves nothing (fsync(2)).
+
+use std::{
+    fs::File,
+    io::{self, Write as _},
+    sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel},
+    thread::{Scope, ScopedJoinHandle},
+};
+
+use ringfence_schema::{Digest, Hasher};
+
+/// Bytes that go from thread to thread at once.
+pub(super) const PIECE_BYTES: usize = 1 << 20;
+/// Most pieces that wait to be written.
+const PIECES_WAITING: usize = 2;
+/// Written bytes after which the disk is set to work, so that little is left to do at the end.
+const SYNC_BYTES: u64 = 64 << 20;
+
+/// See the module. Memory: at most `PIECES_WAITING + 2` pieces.
+pub(super) struct Landing<'scope> {
+    pieces: SyncSender<(Vec<u8>, usize)>,
+    /// Buffers that come back.
+    spare: Receiver<Vec<u8>>,
+    writing: ScopedJoinHandle<'scope, io::Result<Hasher>>,
+    bytes: u64,
+}
+
+impl<'scope> Landing<'scope> {
+    /// Goes on at the end of `file`, all of which `hasher` has seen.
+    pub(super) fn start<'env>(scope: &'scope Scope<'scope, 'env>, file: &'scope File, hasher: Hasher) -> Self {
+        let (pieces, coming) = sync_channel(PIECES_WAITING);
+        let (used, spare) = channel();
+        let bytes = hasher.len();
+        let writing = scope.spawn(move || write(scope, file, hasher, &coming, &used));
+        Self { pieces, spare, writing, bytes }
+    }
+
+    /// How many bytes there are, those included that are about to be written.
+    pub(super) fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    /// Room for [`PIECE_BYTES`].
+    pub(super) fn room(&self) -> Vec<u8> {
+        self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES])
+    }
+
+    /// Takes the first `filled` bytes of `room`. Where it cannot, [`Self::finish`] says why.
+    pub(super) fn take(&mut self, room: Vec<u8>, filled: usize) -> Result<(), Ended> {
+        self.bytes += filled as u64;
+        self.pieces.send((room, filled)).map_err(|_| Ended)
+    }
+
+    /// Waits until all is written and durable: its digest.
+    pub(super) fn finish(self) -> io::Result<Digest> {
+        drop(self.pieces);
+        Ok(joined(self.writing)?.finish())
+    }
+}
+
+/// Nothing more is taken.
+pub(super) struct Ended;
+
+fn write<'scope>(
+    scope: &'scope Scope<'scope, '_>,
+    file: &'scope File,
+    mut hasher: Hasher,
+    coming: &Receiver<(Vec<u8>, usize)>,
+    used: &Sender<Vec<u8>>,
+) -> io::Result<Hasher> {
+    let (due, syncs) = sync_channel::<()>(1);
+    let syncing = scope.spawn(move || syncs.iter().try_for_each(|()| file.sync_data()));
+    let (mut to, mut unsynced) = (file, 0);
+    for (piece, filled) in coming {
+        let bytes = piece.get(..filled).unwrap_or_default();
+        to.write_all(bytes)?;
+        hasher.update(bytes);
+        unsynced += filled as u64;
+        if unsynced >= SYNC_BYTES && due.try_send(()).is_ok() {
+            unsynced = 0;
+        }
+        // Nobody wants the buffer any more when the last one is here.
+        let _ = used.send(piece);
+    }
+    drop(due);
+    joined(syncing)?;
+    file.sync_all()?;
+    Ok(hasher)
+}
+
+fn joined<T>(thread: ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
+    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended in the middle")))
+}
