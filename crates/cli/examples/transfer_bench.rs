@@ -27,6 +27,7 @@ mod enrolled;
 mod proxy;
 
 use std::{
+    cell::Cell,
     collections::BTreeMap,
     env,
     fs::{self, File},
@@ -84,14 +85,20 @@ fn compare(mib: u64) {
     let mb_per_second = |seconds: f64| bytes as f64 / 1e6 / seconds;
 
     let gib = bytes as f64 / f64::from(1 << 30);
-    let begun = cpu_s("self");
-    let copied = tls_copy(root, &source, &root.join("copied"));
-    let copy_cpu = (cpu_s("self") - begun) / gib;
-    let begun = Instant::now();
-    assert_eq!(hash(&root.join("copied")), digest);
-    let checked = copied + begun.elapsed().as_secs_f64();
-    fs::remove_file(root.join("copied")).unwrap();
-
+    // The copy is made before, between and after; the best time of each kind counts, which is the hardest for us.
+    let copied = Cell::new([f64::INFINITY; 3]);
+    let copy = || {
+        let (target, cpu) = (root.join("copied"), cpu_s("self"));
+        let seconds = tls_copy(root, &source, &target);
+        let spent = (cpu_s("self") - cpu) / gib;
+        let begun = Instant::now();
+        assert_eq!(hash(&target), digest);
+        let hashed = seconds + begun.elapsed().as_secs_f64();
+        fs::remove_file(&target).unwrap();
+        let [best, best_hashed, least] = copied.get();
+        copied.set([best.min(seconds), best_hashed.min(hashed), least.min(spent)]);
+    };
+    copy();
     run(root, &["init"]);
     let session = enrolled::share(&root.join("data/ringfence"), &root.join("config/ringfence"));
     fs::write(root.join("session"), session).unwrap();
@@ -102,8 +109,11 @@ fn compare(mib: u64) {
     let itself = |what: &str, path: &Path| -> Value {
         let path = path.to_str().unwrap();
         let mut command = Command::new(env::current_exe().unwrap());
-        let output =
-            command.args([what, root.to_str().unwrap(), &url, &serving, path]).stderr(Stdio::inherit()).output().unwrap();
+        let output = command
+            .args([what, root.to_str().unwrap(), &url, &serving, path])
+            .stderr(Stdio::inherit())
+            .output()
+            .unwrap();
         assert!(output.status.success(), "{what}");
         serde_json::from_slice(&output.stdout).unwrap()
     };
@@ -111,12 +121,16 @@ fn compare(mib: u64) {
     line.cut(CUTS, bytes / (CUTS + 2));
     let pushed = itself("push", &source);
     let (cuts_up, relay_cpu) = (line.cuts(), (cpu_s("self") - relay_begun) / gib);
+    copy();
     line.cut(CUTS, bytes / (CUTS + 2));
     let pulled = itself("pull", &root.join("back"));
     let server_peak = peak_mib(&format!("/proc/{}/status", server.id()));
     server.kill().unwrap();
     server.wait().unwrap();
     let back = hash(&root.join("back/blob.bin"));
+    fs::remove_dir_all(root.join("back")).unwrap();
+    copy();
+    let [copied, checked, copy_cpu] = copied.get();
 
     let seconds = |told: &Value, stage: &str| told["seconds"][stage].as_f64().unwrap();
     let cpu = |told: &Value, whose: &str, stage: &str| told[whose][stage].as_f64().unwrap() / gib;

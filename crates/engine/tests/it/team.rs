@@ -323,7 +323,8 @@ fn wrong_factors_count_over_a_restart() {
         until.millis() - world.now().millis()
     };
     // The waits of the first ten failures, each of which is the first of its process.
-    for (failure, wait_ms) in [1_000, 1_000, 3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 5_000, 5_000].iter().enumerate() {
+    for (failure, wait_ms) in [1_000, 1_000, 3_000, 3_000, 3_000, 3_000, 3_000, 3_000, 5_000, 5_000].iter().enumerate()
+    {
         for (name, last) in [("ana", 1), ("nobody-of-that-name", 2)] {
             assert!(matches!(guess(&vault, name, last), EngineError::NotSignedIn), "{failure} {name}");
         }

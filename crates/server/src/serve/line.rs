@@ -214,11 +214,7 @@ impl<T: AsyncWrite + Unpin> Line<T> {
         Poll::Ready(Ok(Whose::Ours))
     }
 
-    fn after_write(
-        &mut self,
-        context: &mut Context<'_>,
-        written: Poll<io::Result<usize>>,
-    ) -> Poll<io::Result<usize>> {
+    fn after_write(&mut self, context: &mut Context<'_>, written: Poll<io::Result<usize>>) -> Poll<io::Result<usize>> {
         match written {
             Poll::Ready(result) => {
                 self.written_by = None;

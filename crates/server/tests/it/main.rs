@@ -15,6 +15,7 @@ mod pages;
 mod paths;
 mod people;
 mod places;
+mod ranges;
 mod rates;
 mod schedules;
 mod scim;
