@@ -1,6 +1,7 @@
 //! What people and programs prove who they are with: passkeys, codes, recovery codes, passwords, tokens.
 //!
 //! * [`passkey`]: Web Authentication, and a passkey in a file for the command line.
+//! * [`agent`]: keys in an SSH agent, which approve what others ask for and log nobody in.
 //! * [`totp`]: codes of authenticator apps (RFC 6238); a step is never accepted twice.
 //! * [`recovery`]: ten codes for the day on which the phone is lost; each is good once.
 //! * [`password`]: Argon2id, with the same work for a person who does not exist.
@@ -11,6 +12,7 @@
 //!
 //! Absent on purpose: clocks, rows, and lockouts (`access::lockout`).
 
+pub mod agent;
 mod base32;
 pub mod passkey;
 pub mod password;

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests stop at the first surprise")]
 
+mod agents;
 mod checkpoints;
 mod envelopes;
 mod factors;
