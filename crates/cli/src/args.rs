@@ -1,6 +1,7 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
 pub(crate) mod people;
+pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod team;
 pub(crate) mod trail;
@@ -44,9 +45,9 @@ pub(crate) struct Cli {
 /// The commands in the groups in which help shows them.
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
-    ("Gate", &["scan", "screen", "review", "sign", "outdated"]),
+    ("Gate", &["scan", "screen", "review", "request", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
-    ("People", &["login", "logout", "user", "token"]),
+    ("People", &["login", "logout", "user", "token", "key", "glass"]),
     ("Operate", &["trail", "witness", "drill", "schedule", "serve", "doctor", "completions"]),
 ];
 
@@ -146,6 +147,15 @@ pub(crate) enum Command {
         #[command(subcommand)]
         action: ReviewAction,
     },
+    /// Ask other people for what needs them, approve or refuse what they ask for, carry it out
+    #[command(
+        after_help = "Examples:\n  ringfence request make policy policy.toml\n  ringfence request ls --open\n  ringfence request approve q-1f0c2a9d5e7b4386\n  ringfence request carry-out q-1f0c2a9d5e7b4386\n  ringfence request proof q-1f0c2a9d5e7b4386 > approval.json"
+    )]
+    Request {
+        /// What to do
+        #[command(subcommand)]
+        action: request::RequestAction,
+    },
     /// Sign a model, a waiver or an advisory feed
     #[command(
         after_help = "Examples:\n  ringfence sign model net/ --key signer.pem\n  ringfence sign waiver net.pkl --rule RF-PKL-011 --reason \"our own class\" --by ana@example.org --days 30\n  ringfence sign feed advisories.jsonl --name lab --serial 7 --out lab.feed"
@@ -180,7 +190,7 @@ pub(crate) enum Command {
     Release(ReleaseArgs),
     /// Log in to a server, confirmed in a browser; pins its vault's trust root
     #[command(
-        after_help = "Examples:\n  ringfence login --server https://vault.example.org:8443\n  ringfence login --server https://localhost:8443 --authority ~/.config/ringfence/tls/authority.pem\n  RINGFENCE_SERVER=https://vault.example.org ringfence login --token token.txt"
+        after_help = "Examples:\n  ringfence login --server https://vault.example.org:8443\n  ringfence login --server https://localhost:8443 --authority ~/.config/ringfence/tls/authority.pem\n  RINGFENCE_SERVER=https://vault.example.org ringfence login --token token.txt\n  ringfence login --step-up"
     )]
     Login(people::LoginArgs),
     /// End the session at a server and forget it here
@@ -193,6 +203,22 @@ pub(crate) enum Command {
         /// What to do
         #[command(subcommand)]
         action: people::TokenAction,
+    },
+    /// Approve with a key in your SSH agent: enrol one, list and remove them
+    #[command(after_help = "Examples:\n  ringfence key add\n  ringfence key ls\n  ringfence key rm SHA256:jK0…")]
+    Key {
+        /// What to do
+        #[command(subcommand)]
+        action: request::KeyAction,
+    },
+    /// Do without the approval of others in an emergency: loud, short, and reviewed
+    #[command(
+        after_help = "Examples:\n  ringfence glass break --reason \"the site is on fire\"\n  ringfence glass ls\n  ringfence glass review g-1f0c2a9d5e7b4386 --reason \"looked at all three exports\""
+    )]
+    Glass {
+        /// What to do
+        #[command(subcommand)]
+        action: request::GlassAction,
     },
     /// Say who is in the vault and who may do what, and why; invite, change, shut out and reset people
     #[command(

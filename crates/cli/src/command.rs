@@ -15,11 +15,14 @@ use crate::{
     progress::Terminal,
 };
 
+mod agent;
 mod drill;
 mod files;
+mod glass;
 mod login;
 mod people;
 mod remote;
+mod request;
 mod run;
 mod schedule;
 mod serve;
@@ -89,6 +92,11 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Drill { action } => drill::drill(&settings, printer, &action),
         Command::Login(args) => login::login(&settings, printer, server, &args),
         Command::Logout => login::logout(&settings, printer, server),
+        Command::Request { action } => {
+            request::request(&people::Desk::Here(&Vault::open(&settings)?), printer, &action)
+        }
+        Command::Key { action } => agent::key(&people::Desk::Here(&Vault::open(&settings)?), printer, &action),
+        Command::Glass { action } => glass::glass(&people::Desk::Here(&Vault::open(&settings)?), printer, &action),
         Command::User { action } => people::user(&people::Desk::Here(&Vault::open(&settings)?), printer, &action),
         Command::Token { action } => {
             people::token(&people::Desk::Here(&Vault::open(&settings)?), printer, &action).map(|()| ExitClass::Done)

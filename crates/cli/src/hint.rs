@@ -76,9 +76,21 @@ fn remedy(error: &EngineError) -> String {
             "`reach.toml` in the configuration folder names hosts and sources that may be asked".into()
         }),
         EngineError::NeedsApproval { .. } => {
-            "ask others for their approval, then do exactly the same again with it".into()
+            "ask others with `ringfence request make`, and `ringfence request carry-out` it once they have approved".into()
         }
         EngineError::Asked { .. } => "once enough of them have approved, do exactly the same again with it".into(),
+        EngineError::NotFound { what: "SSH agent", .. } => {
+            "start one with `eval $(ssh-agent)` and bring a key into it with `ssh-add`; or approve by a passkey on the server's \
+             review page"
+                .into()
+        }
+        EngineError::Incomplete { what, .. } if what == "SSH agent" => {
+            "see that SSH_AUTH_SOCK names an agent that runs: `ssh-add -l` asks it the same".into()
+        }
+        EngineError::NotFound { what: "key", .. } => {
+            "`ringfence key ls` lists those in the agent and among your factors, `ringfence key add` makes one a factor".into()
+        }
+        EngineError::NotFound { what: "request", .. } => "`ringfence request ls` lists them".into(),
         EngineError::NotFound { what: "person", .. } => "`ringfence user ls` lists them".into(),
         EngineError::Refused { .. } => {
             "what was refused stays in quarantine; `ringfence review ls` lists it, `ringfence review approve` lets it in with a reason".into()

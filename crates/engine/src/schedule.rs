@@ -246,7 +246,7 @@ struct ScheduleRow {
 }
 
 /// A schedule, as pages and listings show it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ScheduleView {
     /// Names it.
     pub id: String,

@@ -7,7 +7,8 @@
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
 //!   a row: waiting times, ceremonies under way, when a session was last seen.
-//! * `request`: what needs other people, asked for and used once; `approve`: their signed answers; `proof`: the same for
+//! * `request`: what needs other people, asked for and used once; `wanted`: the same from what somebody types; `keys`: keys in
+//!   an agent, which approve; `approve`: their signed answers; `proof`: the same for
 //!   whoever has no vault; `can`: what somebody may do, and why; `glass`: doing without
 //!   them for an hour, loudly.
 //!
@@ -25,6 +26,7 @@ mod enrol;
 mod erase;
 mod federated;
 pub mod glass;
+mod keys;
 mod login;
 mod people;
 pub mod proof;
@@ -33,6 +35,7 @@ mod rows;
 mod session;
 mod token;
 mod tries;
+mod wanted;
 
 use std::{collections::BTreeSet, fmt, net::IpAddr};
 
@@ -50,12 +53,14 @@ pub use enrol::{Enrolled, Enrollee, FirstPassword, Invited, TotpOffer};
 pub use erase::Erased;
 pub use federated::{Departure, LOGIN_FILE, ProviderName};
 pub use glass::{GLASS_LIFE_MS, GlassView};
+pub use keys::KeyOffer;
 pub use login::{CEREMONY_LIFE_MS, CeremonyId, Entered, Offer, Origin};
 pub use people::{INVITATION_LIFE_MS, Invitation, Invite, SETUP_LIFE_MS};
 pub use request::{ApprovalView, Asked, REQUEST_LIFE_MS, RequestDocument, RequestId, RequestStanding, RequestView};
-pub use ringfence_trust::factor::passkey;
+pub use ringfence_trust::factor::{agent, passkey};
 pub use session::{SESSION_IDLE_MS, SESSION_LIFE_MS, SessionView};
 pub use token::{TOKEN_LIFE_MS_MAX, TokenTerms, TokenView};
+pub use wanted::{Fulfilled, Wanted};
 
 /// Who acts.
 #[derive(Debug, Clone)]
@@ -204,7 +209,7 @@ pub struct PersonView {
 pub struct FactorView {
     /// Names it among the person's factors.
     pub id: String,
-    /// `passkey`, `password`, `totp`, `federated`.
+    /// `passkey`, `agent key`, `password`, `totp`, `federated`.
     pub kind: &'static str,
     /// What its owner calls it.
     pub label: String,

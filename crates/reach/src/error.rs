@@ -343,7 +343,7 @@ fn way_on(server: &str, status: u16, kind: &str) -> String {
     match (kind, status) {
         ("step-up", _) => {
             format!(
-                "confirm with your second factor at {server}/step-up, then `ringfence login` again: that is good for ten minutes"
+                "`ringfence login --step-up --server {server}` asks for your second factor: that is good for ten minutes"
             )
         }
         (_, 401) => format!("`ringfence login --server {server}` lets you in"),

@@ -3,7 +3,7 @@
 //! * `sign_in`: ways in: invitation, passkey, password and code, a device's code.
 //! * `federated`: in through another provider.
 //! * `account`: one's own sessions, tokens and factors, and the step up.
-//! * `people`: who is here, and with which roles.
+//! * `people`: who is here, and with which roles. `requests`: what needs other people, and doing without them.
 //! * `transfers`: artifacts that come and go piece by piece.
 //! * `description`: all of this as OpenAPI.
 //! * `artifacts`: what is here, what is known of it, what people decide on it. `records`: trail, runs, alerts, posture.
@@ -15,6 +15,7 @@ pub mod description;
 pub mod federated;
 pub mod people;
 pub mod records;
+pub mod requests;
 pub mod schedules;
 pub mod sign_in;
 pub mod transfers;
@@ -30,6 +31,7 @@ pub fn routes() -> Routes<App, Caller> {
         .and(federated::routes())
         .and(account::routes())
         .and(people::routes())
+        .and(requests::routes())
         .and(artifacts::routes())
         .and(transfers::routes())
         .and(records::routes())

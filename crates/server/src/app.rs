@@ -224,6 +224,16 @@ impl App {
         Ok(Known { principal: caller, account })
     }
 
+    /// Asks for a step up where the engine would refuse without one, so that whoever asks knows what is missing.
+    ///
+    /// # Errors
+    /// A problem of [`Kind::StepUp`].
+    pub fn fresh(&self, caller: &Caller) -> Result<(), Problem> {
+        let human = caller.person.kind == ringfence_engine::access::PersonKind::Human;
+        let may = !human || caller.scope.is_some() || step_up_holds(caller.proven, self.now());
+        if may { Ok(()) } else { Err(Problem::new(Kind::StepUp)) }
+    }
+
     /// Whether the vault can take work: it says why not.
     pub fn readiness(&self) -> Result<(), Vec<String>> {
         self.0.vault.readiness().map_err(|error| vec![what_is_wrong(&error)])

@@ -15,6 +15,12 @@ pub(crate) struct LoginArgs {
     /// Log in with the API token in this file instead of a browser; `-` is standard input
     #[arg(long, value_name = "FILE")]
     pub(crate) token: Option<PathBuf>,
+    /// Prove a second factor again in the session that there is, which opens dangerous acts for ten minutes
+    #[arg(long, conflicts_with_all = ["token", "authority"])]
+    pub(crate) step_up: bool,
+    /// Step up by a code of your authenticator app, typed here, instead of in a browser
+    #[arg(long, requires = "step_up")]
+    pub(crate) code: bool,
 }
 
 /// `user …`.

@@ -108,4 +108,7 @@ pub(crate) struct StopArgs {
     /// Let a frozen run go on
     #[arg(long)]
     pub(crate) thaw: bool,
+    /// Why; it stays in the trail
+    #[arg(long, default_value = "on the command line")]
+    pub(crate) reason: String,
 }

@@ -6,7 +6,7 @@
 
 use std::{
     fs::File,
-    io::{self, Read as _},
+    io::{self, BufRead as _, IsTerminal as _, Read as _},
     path::Path,
     thread,
     time::Duration,
@@ -34,6 +34,8 @@ use crate::{
 
 /// Largest file of an authority or a token, in bytes.
 const FILE_BYTES_MAX: u64 = 1 << 20;
+/// Longest code in bytes.
+const CODE_BYTES_MAX: u64 = 64;
 /// Longest pause between two questions that a server may ask for, in seconds.
 const INTERVAL_S_MAX: u64 = 60;
 
@@ -48,10 +50,20 @@ struct Offer {
 
 /// What became of it.
 #[derive(Deserialize)]
-#[serde(tag = "status", rename_all = "lowercase")]
+#[serde(tag = "status", rename_all = "kebab-case")]
 enum Polled {
     Pending,
     Entered { token: String, until: Timestamp },
+    SteppedUp,
+}
+
+/// How somebody steps up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum By {
+    /// In a browser, by whatever factors they have there.
+    Browser,
+    /// By a code of their authenticator app, typed here.
+    Code,
 }
 
 /// `login`.
@@ -62,6 +74,11 @@ pub(crate) fn login(
     args: &LoginArgs,
 ) -> Result<ExitClass, EngineError> {
     let origin = address(named(server)?)?;
+    if args.step_up {
+        let by = if args.code { By::Code } else { By::Browser };
+        step_up(&known(settings, named(server)?)?, printer, by)?;
+        return Ok(ExitClass::Done);
+    }
     let before = Session::load(&settings.config, &origin)?;
     let authority = match &args.authority {
         Some(file) => Some(read(file)?),
@@ -150,6 +167,48 @@ fn confirmed(
     server: &Server,
 ) -> Result<(Zeroizing<String>, Timestamp), EngineError> {
     let offer: Offer = server.act(Method::Post, "/api/v1/device/begin", None, Patience::Brief)?;
+    match answered(settings, printer, server, &offer)? {
+        Polled::Entered { token, until } => Ok((token.into(), until)),
+        _ => Err(EngineError::incomplete("login", "the server answers what nobody asked")),
+    }
+}
+
+/// Steps the session at a server up, which opens dangerous acts for ten minutes.
+pub(crate) fn step_up(remote: &Remote<'_>, printer: Printer, by: By) -> Result<(), EngineError> {
+    let server = remote.server();
+    match by {
+        By::Code => {
+            let code = typed_code()?;
+            let body = json!({"code": code.trim()});
+            server.act::<Value>(Method::Post, "/api/v1/step-up/code", Some(&body), Patience::Brief)?;
+        }
+        By::Browser => {
+            let offer: Offer = server.act(Method::Post, "/api/v1/step-up/device/begin", None, Patience::Brief)?;
+            let Polled::SteppedUp = answered(remote.settings(), printer, server, &offer)? else {
+                return Err(EngineError::incomplete("step up", "the server answers what nobody asked"));
+            };
+        }
+    }
+    if printer.for_people() {
+        printer.line("stepped up  for ten minutes, dangerous acts are open to this session")
+    } else {
+        printer.document("ringfence.step-up/1", &json!({"server": server.origin()}))
+    }
+}
+
+/// A code from the terminal, or a line of standard input where there is none.
+fn typed_code() -> Result<Zeroizing<String>, EngineError> {
+    let read = if io::stdin().is_terminal() {
+        rpassword::prompt_password("Code: ")
+    } else {
+        let mut line = String::new();
+        io::stdin().lock().take(CODE_BYTES_MAX).read_line(&mut line).map(|_| line)
+    };
+    read.map(Zeroizing::new).map_err(EngineError::io("code"))
+}
+
+/// Shows the code of a device that waits, and waits until somebody has confirmed it.
+fn answered(settings: &Settings<'_>, printer: Printer, server: &Server, offer: &Offer) -> Result<Polled, EngineError> {
     let page = format!("{}/device", server.origin());
     if printer.for_people() {
         printer
@@ -166,9 +225,9 @@ fn confirmed(
     loop {
         thread::sleep(pause);
         match server.act(Method::Post, "/api/v1/device/poll", Some(&device), Patience::Brief) {
-            Ok(Polled::Entered { token, until }) => return Ok((token.into(), until)),
             Err(ReachError::Problem { status: 401, .. }) => break,
             Ok(Polled::Pending) | Err(ReachError::Problem { status: 429 | 503, .. }) => {}
+            Ok(done) => return Ok(done),
             Err(error) if error.is_passing() => {}
             Err(error) => return Err(error.into()),
         }

@@ -6,7 +6,11 @@
 //! [`place`] says of each command where it works. What does not work on a server says so, and never turns to this machine's
 //! vault instead.
 
-use std::collections::BTreeMap;
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+    path::Path,
+};
 
 use ringfence_engine::{
     EngineError, ExitClass, NamespaceState, Settings, Version,
@@ -19,6 +23,7 @@ use ringfence_engine::{
         ReachError,
         server::{Method, Patience, Server, segment},
     },
+    schedule::{Job, ScheduleView},
     schema::{
         Reference, Timestamp,
         alert::TelemetryLine,
@@ -28,7 +33,7 @@ use ringfence_engine::{
         report::{Check, ScanReport, ScreenReport, VerifyReport},
     },
     trail::{Filter, ShownEntry},
-    transfer::UploadState,
+    transfer::{DownloadView, UploadState},
     watch::record::Record,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -37,11 +42,12 @@ use serde_json::{Value, json};
 use crate::{
     args::{
         AddArgs, Command, GetArgs, ReviewAction, SignAction,
+        schedule::ScheduleAction,
         trail::TrailAction,
-        watch::{AlertsArgs, WatchAction, WatchArgs},
+        watch::{AlertsArgs, StopArgs, WatchAction, WatchArgs},
     },
     command::{
-        login, people, show, supply, trail,
+        agent, glass, login, people, request, schedule, show, supply, trail,
         vault::{self, reference},
         watch,
     },
@@ -96,6 +102,11 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Verify(_)
         | Command::Rollback(_)
         | Command::Review { .. }
+        | Command::Request { .. }
+        | Command::Key { .. }
+        | Command::Glass { .. }
+        | Command::Schedule { .. }
+        | Command::Stop(_)
         | Command::User { .. }
         | Command::Token { .. }
         | Command::Trail { action: TrailAction::Ls { .. } | TrailAction::Show { .. } | TrailAction::Checkpoint } => {
@@ -116,8 +127,6 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Outdated(_) => Place::Nowhere("`outdated`"),
         Command::Run(_) => Place::Nowhere("`run`"),
         Command::Release(_) => Place::Nowhere("`release`"),
-        Command::Stop(_) => Place::Nowhere("`stop`"),
-        Command::Schedule { .. } => Place::Nowhere("`schedule`"),
         Command::Doctor => Place::Nowhere("`doctor`"),
         Command::Serve(_) => Place::Nowhere("`serve`"),
     }
@@ -131,6 +140,22 @@ pub(crate) fn execute(
     command: &Command,
 ) -> Result<ExitClass, EngineError> {
     let remote = login::known(settings, server)?;
+    let ended = at(&remote, printer, command);
+    if ended.as_ref().is_err_and(needs_step_up) && printer.for_people() && io::stdin().is_terminal() {
+        printer.say("this needs a second factor that was proven within the last ten minutes");
+        login::step_up(&remote, printer, login::By::Browser)?;
+        return at(&remote, printer, command);
+    }
+    ended
+}
+
+/// Whether nothing but a step up is missing.
+fn needs_step_up(error: &EngineError) -> bool {
+    matches!(error, EngineError::Reach(ReachError::Problem { kind, .. }) if kind == "step-up")
+}
+
+fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitClass, EngineError> {
+    let desk = people::Desk::There(remote);
     let done = match command {
         Command::Ls(args) => {
             let wanted = args.name.as_deref().map(reference).transpose()?;
@@ -149,10 +174,13 @@ pub(crate) fn execute(
         Command::Trail { action: TrailAction::Verify { .. } } => return remote.verify_trail(printer),
         Command::Trail { action } => remote.trail(printer, action),
         Command::Watch(args) => remote.watch(printer, args),
-        Command::User { action } => {
-            return remote.holding(|| people::user(&people::Desk::There(&remote), printer, action));
-        }
-        Command::Token { action } => people::token(&people::Desk::There(&remote), printer, action),
+        Command::User { action } => return remote.holding(|| people::user(&desk, printer, action)),
+        Command::Token { action } => people::token(&desk, printer, action),
+        Command::Request { action } => return remote.holding(|| request::request(&desk, printer, action)),
+        Command::Key { action } => return remote.holding(|| agent::key(&desk, printer, action)),
+        Command::Glass { action } => return remote.holding(|| glass::glass(&desk, printer, action)),
+        Command::Schedule { action } => remote.schedule(printer, action),
+        Command::Stop(args) => remote.stop(printer, args),
         _ => Err(EngineError::Usage { what: "this command does not work on a server".into() }),
     };
     remote.holding(|| done.map(|()| ExitClass::Done))
@@ -203,6 +231,11 @@ struct Runs {
 }
 
 #[derive(Deserialize)]
+struct Schedules {
+    schedules: Vec<ScheduleView>,
+}
+
+#[derive(Deserialize)]
 struct Lines {
     lines: Vec<TelemetryLine>,
 }
@@ -241,6 +274,31 @@ impl<'s> Remote<'s> {
         body: Option<&Value>,
     ) -> Result<T, EngineError> {
         Ok(self.server.act(method, path, body, Patience::Brief)?)
+    }
+
+    /// Reads what lies at `path` as it is.
+    pub(crate) fn read_bytes(&self, path: &str) -> Result<Vec<u8>, EngineError> {
+        Ok(self.server.read_bytes(path)?)
+    }
+
+    /// Brings a download into `destination`, which does not exist yet; how many bytes that is.
+    pub(crate) fn fetch(&self, download: &DownloadView, destination: &Path) -> Result<u64, EngineError> {
+        carry::down(&self.server, self.settings.progress, download, destination)
+    }
+
+    /// The id of its vault.
+    pub(crate) fn vault(&self) -> &str {
+        &self.vault
+    }
+
+    /// The server itself.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// The settings of this machine.
+    pub(crate) fn settings(&self) -> &Settings<'_> {
+        self.settings
     }
 
     /// How the command ended, once the newest checkpoint is held. Tampering outweighs whatever else went wrong; where the
@@ -357,6 +415,33 @@ impl<'s> Remote<'s> {
         vault::print_review(printer, decided, &done.version)
     }
 
+    fn schedule(&self, printer: Printer, action: &ScheduleAction) -> Result<(), EngineError> {
+        let plain = "/api/v1/schedules";
+        match action {
+            ScheduleAction::Add { job, every, at } => {
+                let job: Job = (*job).into();
+                let mut body = json!({"job": job.name(), "every": every});
+                if let (Some(at), Some(fields)) = (at, body.as_object_mut()) {
+                    fields.insert("at".to_owned(), json!(at));
+                }
+                schedule::one(printer, "planned", &self.act(plain, Some(&body), Patience::Brief)?)
+            }
+            ScheduleAction::Rm { id } => {
+                let removed = self.change(Method::Delete, &format!("{plain}/{}", segment(id)), None)?;
+                schedule::one(printer, "removed", &removed)
+            }
+            ScheduleAction::Ls => schedule::list(printer, &self.read::<Schedules>(plain)?.schedules),
+        }
+    }
+
+    fn stop(&self, printer: Printer, args: &StopArgs) -> Result<(), EngineError> {
+        let order = watch::ordered(args);
+        let body = json!({"order": order.name(), "reason": args.reason});
+        let path = format!("/api/v1/runs/{}/order", segment(&args.run));
+        self.act::<Value>(&path, Some(&body), Patience::Brief)?;
+        watch::print_ordered(printer, &args.run, order)
+    }
+
     fn trail(&self, printer: Printer, action: &TrailAction) -> Result<(), EngineError> {
         match action {
             TrailAction::Ls { filter, last } => {
@@ -449,8 +534,8 @@ fn waiting(request: &Value) -> EngineError {
     let needed = request.pointer("/document/needed").and_then(Value::as_u64).unwrap_or_default();
     EngineError::NotPermitted {
         what: format!(
-            "request `{}` waits for the approval of {needed} other people, in the server's review queue; \
-             run this again once they have given it",
+            "request `{}` waits for the approval of {needed} other people, in the server's review queue \
+             or by `ringfence request approve`; run this again once they have given it",
             printable(id, 40)
         ),
     }

@@ -32,14 +32,14 @@ pub(crate) fn schedule(
     Ok(ExitClass::Done)
 }
 
-fn one(printer: Printer, word: &str, schedule: &ScheduleView) -> Result<(), EngineError> {
+pub(crate) fn one(printer: Printer, word: &str, schedule: &ScheduleView) -> Result<(), EngineError> {
     if !printer.for_people() {
         return printer.document("ringfence.schedule/1", &json!(schedule));
     }
     printer.line(format!("{word}  {}  {} every {}, next {}", schedule.id, schedule.job, every(schedule), schedule.due))
 }
 
-fn list(printer: Printer, schedules: &[ScheduleView]) -> Result<(), EngineError> {
+pub(crate) fn list(printer: Printer, schedules: &[ScheduleView]) -> Result<(), EngineError> {
     if !printer.for_people() {
         return printer.document("ringfence.schedules/1", &json!({"schedules": schedules}));
     }

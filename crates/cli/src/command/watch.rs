@@ -14,7 +14,6 @@ use ringfence_engine::{
     history::{RunLine, clock, history_page},
     live_runs,
     lookout::{judge_recording, people::judge_accesses},
-    order,
     schema::{
         Timestamp,
         alert::{Basis, TelemetryLine},
@@ -69,18 +68,32 @@ pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs)
 
 /// `stop`.
 pub(crate) fn stop(settings: &Settings<'_>, printer: Printer, args: &StopArgs) -> Result<ExitClass, EngineError> {
-    let (what, done) = match (args.freeze, args.thaw) {
-        (true, _) => (Order::Freeze, "frozen"),
-        (_, true) => (Order::Thaw, "going on"),
-        _ => (Order::Stop, "stopped"),
-    };
-    order(&settings.vault, &args.run, what)?;
-    if printer.for_people() {
-        printer.line(format!("{done}  {}", args.run))?;
-    } else {
-        printer.document("ringfence.stop/1", &json!({"run": args.run, "state": done}))?;
-    }
+    let order = ordered(args);
+    Vault::open(settings)?.order_run(&args.run, order, &args.reason)?;
+    print_ordered(printer, &args.run, order)?;
     Ok(ExitClass::Done)
+}
+
+/// What is to be done to the run.
+pub(crate) fn ordered(args: &StopArgs) -> Order {
+    match (args.freeze, args.thaw) {
+        (true, _) => Order::Freeze,
+        (_, true) => Order::Thaw,
+        _ => Order::Stop,
+    }
+}
+
+/// What was done, of a run here or on a server.
+pub(crate) fn print_ordered(printer: Printer, run: &str, order: Order) -> Result<(), EngineError> {
+    let done = match order {
+        Order::Freeze => "frozen",
+        Order::Thaw => "going on",
+        Order::Stop => "stopped",
+    };
+    if printer.for_people() {
+        return printer.line(format!("{done}  {run}"));
+    }
+    printer.document("ringfence.stop/1", &json!({"run": run, "state": done}))
 }
 
 fn list(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {

@@ -43,7 +43,8 @@ pub enum Order {
 }
 
 impl Order {
-    const ALL: [Self; 3] = [Self::Stop, Self::Freeze, Self::Thaw];
+    /// Every order.
+    pub const ALL: [Self; 3] = [Self::Stop, Self::Freeze, Self::Thaw];
 
     /// `stop`, `freeze` or `thaw`.
     pub const fn name(self) -> &'static str {

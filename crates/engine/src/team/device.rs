@@ -1,15 +1,18 @@
 //! Logging a command line in: it shows a code, and a person who is in confirms it on a page (RFC 8628).
 //!
 //! The page shows where the question comes from before it is confirmed. The new session is no stronger, and its step-up
-//! no fresher, than the one that confirmed it.
+//! no fresher, than the one that confirmed it. In the same way a command line that is in asks for a step up: the same person
+//! confirms it, in a session of theirs that has just stepped up.
 
 use std::{collections::BTreeMap, net::IpAddr};
 
+use ringfence_access::{Action, Facts, Resource, factors::step_up_holds};
 use ringfence_schema::Timestamp;
 use ringfence_trust::{
     entropy::{self, SystemEntropy},
-    factor::token::{StoredToken, Token, TokenKind},
+    factor::token::{StoredToken, Token, TokenId, TokenKind},
 };
+use serde_json::json;
 use zeroize::Zeroizing;
 
 use super::{
@@ -17,7 +20,11 @@ use super::{
     desk::locked,
     login::{Begun, Entered, Origin},
 };
-use crate::{error::EngineError, vault::Vault};
+use crate::{
+    act::{Act, Effect, Reach},
+    error::EngineError,
+    vault::Vault,
+};
 
 /// How long a code is good, in milliseconds.
 pub const DEVICE_LIFE_MS: u64 = 10 * 60 * 1_000;
@@ -49,6 +56,8 @@ pub struct DeviceAsk {
     pub address: Option<IpAddr>,
     /// Since when.
     pub since: Timestamp,
+    /// It is in already, and asks for a step up.
+    pub step_up: bool,
 }
 
 /// What a device hears.
@@ -58,6 +67,8 @@ pub enum DeviceAnswer {
     Pending,
     /// It is in.
     Entered(Entered),
+    /// Dangerous acts are open to it.
+    SteppedUp,
 }
 
 struct Waiting {
@@ -67,7 +78,9 @@ struct Waiting {
     until: Timestamp,
     /// Somebody is letting it in, or has.
     confirmed: bool,
-    entered: Option<Entered>,
+    /// The session and its person, where it asks for a step up.
+    stepping: Option<(TokenId, PersonId)>,
+    answer: Option<DeviceAnswer>,
 }
 
 /// Devices that wait, by the code without its hyphen.
@@ -77,6 +90,20 @@ pub(crate) struct Devices(BTreeMap<String, Waiting>);
 impl Vault<'_> {
     /// A device asks to be let in.
     pub fn begin_device(&self, origin: &Origin) -> DeviceOffer {
+        self.device_waits(origin, None)
+    }
+
+    /// The command line with the caller's session asks for a step up.
+    ///
+    /// # Errors
+    /// [`EngineError::NotPermitted`] for a token, which never steps up.
+    pub fn begin_device_step_up(&self, origin: &Origin) -> Result<DeviceOffer, EngineError> {
+        let session = self.caller.key.filter(|_| self.caller.scope.is_none());
+        let session = session.ok_or_else(|| EngineError::NotPermitted { what: "a token steps up nowhere".into() })?;
+        Ok(self.device_waits(origin, Some((session, PersonId(self.caller.person.id.clone())))))
+    }
+
+    fn device_waits(&self, origin: &Origin, stepping: Option<(TokenId, PersonId)>) -> DeviceOffer {
         let now = (self.settings.now)();
         let entropy = &mut SystemEntropy::new();
         let token = Token::random(TokenKind::Device, entropy);
@@ -96,7 +123,8 @@ impl Vault<'_> {
             }
         };
         let origin = origin.clone();
-        let waiting = Waiting { token: token.stored(), origin, since: now, until, confirmed: false, entered: None };
+        let stored = token.stored();
+        let waiting = Waiting { token: stored, origin, since: now, until, confirmed: false, stepping, answer: None };
         devices.0.insert(code.clone(), waiting);
         let (first, last) = code.split_at(CODE_CHARS / 2);
         DeviceOffer { device: token.shown(), user_code: format!("{first}-{last}"), until }
@@ -110,10 +138,14 @@ impl Vault<'_> {
         let waiting = devices.0.get(&code).filter(|waiting| now < waiting.until && !waiting.confirmed);
         let waiting = waiting.ok_or_else(no_code)?;
         let Origin { client, address } = waiting.origin.clone();
-        Ok(DeviceAsk { client, address, since: waiting.since })
+        Ok(DeviceAsk { client, address, since: waiting.since, step_up: waiting.stepping.is_some() })
     }
 
-    /// Lets the device in that shows `user_code`, as the caller.
+    /// Lets the device in that shows `user_code`, as the caller, or steps its session up.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for a code that nothing shows; [`EngineError::NotPermitted`] for a token, for somebody
+    /// else's command line, and for a step up by whoever has not stepped up.
     pub fn confirm_device(&self, user_code: &str) -> Result<(), EngineError> {
         let now = (self.settings.now)();
         if self.caller.scope.is_some() {
@@ -121,19 +153,58 @@ impl Vault<'_> {
         }
         let proven = self.caller.proven.ok_or(EngineError::NotSignedIn)?;
         let code = plain(user_code);
-        let origin = {
+        let (origin, stepping) = {
             let mut devices = locked(&self.team.devices);
             let waiting = devices.0.get_mut(&code).filter(|waiting| now < waiting.until && !waiting.confirmed);
             let waiting = waiting.ok_or_else(no_code)?;
+            if let Some((_, person)) = &waiting.stepping {
+                let what = if person.as_str() != self.caller.person.id {
+                    Some("this command line is somebody else's")
+                } else if !step_up_holds(Some(proven), now) {
+                    Some("step up here first, then confirm the code")
+                } else {
+                    None
+                };
+                if let Some(what) = what {
+                    return Err(EngineError::NotPermitted { what: what.to_owned() });
+                }
+            }
             // The session is begun outside of the lock, and once.
             waiting.confirmed = true;
-            waiting.origin.clone()
+            (waiting.origin.clone(), waiting.stepping.clone())
         };
-        let entered = self.enter_device(&origin, proven, now);
+        let answer = match &stepping {
+            None => self.enter_device(&origin, proven, now).map(DeviceAnswer::Entered),
+            Some((session, _)) => self.step_up_device(*session, proven).map(|()| DeviceAnswer::SteppedUp),
+        };
         if let Some(waiting) = locked(&self.team.devices).0.get_mut(&code) {
-            waiting.confirmed = entered.is_ok();
-            waiting.entered = Some(entered?);
+            waiting.confirmed = answer.is_ok();
+            waiting.answer = Some(answer?);
         }
+        Ok(())
+    }
+
+    /// The session of a command line takes over what the caller has proven, if it still goes on.
+    fn step_up_device(&self, session: TokenId, proven: Timestamp) -> Result<(), EngineError> {
+        let me = PersonId(self.caller.person.id.clone());
+        let members = self.members_now()?;
+        let held = members.sessions.get(&session).filter(|held| held.person == me);
+        let mut held = held.cloned().ok_or_else(no_code)?;
+        held.proven = held.proven.max(proven);
+        held.login = held.login.max(self.caller.login);
+        let act = Act {
+            action: Action::Enter,
+            resources: vec![Resource::Vault],
+            facts: Facts::default(),
+            request: json!({"what": "step up a device", "session": session.to_string()}),
+            subject: self.someone(&me)?.name,
+            reach: Reach::Inside,
+        };
+        self.act(act, || {
+            let mut effect = Effect::of(());
+            effect.rows.push(self.session_row(&held)?);
+            Ok(effect)
+        })?;
         Ok(())
     }
 
@@ -153,11 +224,10 @@ impl Vault<'_> {
         let mut devices = locked(&self.team.devices);
         let found = devices.0.iter().find(|(_, waiting)| now < waiting.until && waiting.token.is(&token));
         let code = found.map(|(code, _)| code.clone()).ok_or(EngineError::NotSignedIn)?;
-        if devices.0.get(&code).is_some_and(|waiting| waiting.entered.is_none()) {
+        if devices.0.get(&code).is_some_and(|waiting| waiting.answer.is_none()) {
             return Ok(DeviceAnswer::Pending);
         }
-        let entered = devices.0.remove(&code).and_then(|waiting| waiting.entered);
-        entered.map(DeviceAnswer::Entered).ok_or(EngineError::NotSignedIn)
+        devices.0.remove(&code).and_then(|waiting| waiting.answer).ok_or(EngineError::NotSignedIn)
     }
 }
 

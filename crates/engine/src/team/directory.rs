@@ -206,6 +206,7 @@ impl Vault<'_> {
             owes: BTreeSet::new(),
             invitation: None,
             passkeys: Vec::new(),
+            keys: Vec::new(),
             password: None,
             totp: None,
             recovery: None,

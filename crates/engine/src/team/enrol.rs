@@ -8,7 +8,7 @@ use ringfence_access::{
     factors::{Factor, FactorError, Proof, Standing},
 };
 use ringfence_catalog::{RowChange, Table};
-use ringfence_schema::{Timestamp, digest::hex};
+use ringfence_schema::{Digest, Timestamp, digest::hex};
 use ringfence_trust::{
     entropy::SystemEntropy,
     factor::{
@@ -27,6 +27,7 @@ use super::{
     desk::locked,
     login::{Entered, Offer, Origin, Purpose, as_json, totp_context},
     people::display_name,
+    proof::{FACTORS, Factors},
     rows::{PasskeyRow, PasswordRow, PersonRow, TotpRow},
 };
 use crate::{
@@ -195,6 +196,13 @@ impl Vault<'_> {
     pub fn remove_factor(&self, id: &str) -> Result<PersonView, EngineError> {
         let mut row = self.someone(&PersonId(self.caller.person.id.clone()))?;
         let gone = || EngineError::NotFound { what: "factor", name: id.to_owned() };
+        if let Ok(digest) = id.parse::<Digest>() {
+            // It let nobody in, so it can go whatever else there is.
+            let at = row.keys.iter().position(|held| held.key.digest() == digest);
+            row.keys.remove(at.ok_or_else(gone)?);
+            self.enrol(&row, json!({"what": "remove", "factor": id}), |_| Ok(()))?;
+            return Ok(row.view());
+        }
         let kind = match id {
             "password" => Factor::Password,
             "totp" => Factor::Totp,
@@ -277,7 +285,7 @@ impl Vault<'_> {
         Ok(Enrolled { person: row.view(), recovery_codes: Some(recovery_codes), entered: Some(entered) })
     }
 
-    fn enrol(
+    pub(super) fn enrol(
         &self,
         row: &PersonRow,
         request: serde_json::Value,
@@ -295,7 +303,7 @@ impl Vault<'_> {
             let mut effect = Effect::of(());
             effect.rows.push(self.person_row(row)?);
             // Public parts alone: whoever checks an approval later needs to know which key was whose, and since when.
-            effect.openings.insert("factors".to_owned(), json!({"person": row.id, "passkeys": row.passkeys()}));
+            effect.openings.insert(FACTORS.to_owned(), json!(Factors::held_by(row)));
             more(&mut effect)?;
             Ok(effect)
         })?;

@@ -121,6 +121,7 @@ fn nameless(row: PersonRow) -> PersonRow {
         roles: BTreeSet::new(),
         invitation: None,
         passkeys: Vec::new(),
+        keys: Vec::new(),
         password: None,
         totp: None,
         recovery: None,

@@ -127,6 +127,7 @@ impl Vault<'_> {
     /// Ends it before its time. Whoever broke it can, and whoever may break it.
     pub fn end_break_glass(&self, id: &str) -> Result<GlassView, EngineError> {
         let now = (self.settings.now)();
+        self.may(Action::BreakGlass, None, "break-glass")?;
         let mut row = self.glass(id)?;
         if now >= row.until {
             return Err(EngineError::Usage { what: format!("`{id}` is over already") });
@@ -138,6 +139,7 @@ impl Vault<'_> {
     /// Says what was found when another person looked at what was done; from then on it needs nobody's look any more.
     pub fn review_break_glass(&self, id: &str, found: &str) -> Result<GlassView, EngineError> {
         let now = (self.settings.now)();
+        self.may(Action::Review, None, "break-glass")?;
         let reason = reason(found)?;
         let mut row = self.glass(id)?;
         if now < row.until {

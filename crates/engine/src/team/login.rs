@@ -102,6 +102,7 @@ pub(crate) enum Purpose {
     StepUp(PersonId),
     Enrol(PersonId),
     Totp(PersonId, String),
+    Key(PersonId),
 }
 
 /// Ceremonies under way, by id; ids begin with the moment, so the first is the oldest.

@@ -92,6 +92,7 @@ impl Vault<'_> {
             owes: BTreeSet::new(),
             invitation: Some(InvitationRow { token: token.stored(), until }),
             passkeys: Vec::new(),
+            keys: Vec::new(),
             password: None,
             totp: None,
             recovery: None,
@@ -122,6 +123,7 @@ impl Vault<'_> {
             by: Some(by),
             invitation: offered.as_ref().map(|(token, until)| InvitationRow { token: token.stored(), until: *until }),
             passkeys: Vec::new(),
+            keys: Vec::new(),
             password: None,
             totp: None,
             recovery: None,
@@ -208,6 +210,7 @@ impl Vault<'_> {
         row.owes.insert(PersonId(self.caller.person.id.clone()));
         row.invitation = Some(InvitationRow { token: token.stored(), until });
         (row.passkeys, row.password, row.totp, row.recovery) = (Vec::new(), None, None, None);
+        row.keys = Vec::new();
         let members = self.members()?;
         let act = Self::appointment("reset factors", &row, json!({"reason": reason}));
         self.act(act, || {

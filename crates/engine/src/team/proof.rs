@@ -1,15 +1,17 @@
 //! Approvals for whoever has no vault: one file, checked offline by [`crate::verify_approval`].
 //!
 //! The file holds the request, a signed checkpoint, and for each approval two entries of the trail with their proofs of
-//! inclusion: the one that holds the signature, and the one that enrolled the passkey before. It is canonical JSON with no
+//! inclusion: the one that holds the signature, and the one that enrolled the passkey or key before. It is canonical JSON with no
 //! field that is not checked. Names, addresses and labels of people are not in it.
 
 use ringfence_schema::trail::{EntryKind, Outcome};
+use ringfence_trust::factor::{agent::AgentKey, passkey::Passkey};
 use serde::{Deserialize, Serialize};
 
 use super::{
     approve::APPROVAL,
-    request::{ApprovalRow, RequestDocument, RequestId},
+    request::{ApprovalRow, RequestDocument, RequestId, Signer},
+    rows::PersonRow,
 };
 use crate::{
     bundle::{ProvenLeaf, canonical},
@@ -17,7 +19,7 @@ use crate::{
     vault::{Vault, catalog_error},
 };
 
-/// Name of the opening that holds the passkeys of whoever enrolled.
+/// Name of the opening that holds the passkeys and keys of whoever enrolled.
 pub(crate) const FACTORS: &str = "factors";
 /// Entries that are looked at at a time.
 const PAGE: u64 = 256;
@@ -50,7 +52,7 @@ pub struct ApprovalProof {
 pub struct ProvenApproval {
     /// The entry that holds the signature.
     pub approval: ProvenLeaf,
-    /// The entry that enrolled the passkey.
+    /// The entry that enrolled the passkey or key.
     pub enrolment: ProvenLeaf,
 }
 
@@ -79,7 +81,7 @@ impl Vault<'_> {
         canonical(&ApprovalProof { schema: ApprovalSchema::One, request: row.document, checkpoint: note, approvals })
     }
 
-    /// The newest entry before the approval in which its person's passkeys, this one among them, were enrolled.
+    /// The newest entry before the approval in which its person's factors, the one that signed among them, were enrolled.
     fn enrolment_of(&self, approval: &ApprovalRow) -> Result<u64, EngineError> {
         let mut end = approval.entry;
         while end > 0 {
@@ -94,13 +96,13 @@ impl Vault<'_> {
                     continue;
                 }
                 let held = self.opened(stored)?.remove(FACTORS).and_then(|opening| Factors::of(&opening.value));
-                if held.is_some_and(|factors| factors.passkeys.iter().any(|p| p.credential_id == approval.credential)) {
+                if held.is_some_and(|factors| factors.hold(&approval.credential)) {
                     return Ok(stored.index);
                 }
             }
             end = start;
         }
-        Err(EngineError::tampered("trail", "it does not show where the approver's passkey was enrolled"))
+        Err(EngineError::tampered("trail", "it does not show where what the approver signed with was enrolled"))
     }
 
     fn proven_leaf(&self, index: u64, size: u64, opening: &str) -> Result<ProvenLeaf, EngineError> {
@@ -121,10 +123,26 @@ impl Vault<'_> {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Factors {
     pub(crate) person: super::PersonId,
-    pub(crate) passkeys: Vec<ringfence_trust::factor::passkey::Passkey>,
+    pub(crate) passkeys: Vec<Passkey>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<AgentKey>,
 }
 
 impl Factors {
+    /// Those of somebody.
+    pub(crate) fn held_by(row: &PersonRow) -> Self {
+        let keys = row.keys.iter().map(|row| row.key.clone()).collect();
+        Self { person: row.id.clone(), passkeys: row.passkeys(), keys }
+    }
+
+    /// Whether what signed is among them.
+    pub(crate) fn hold(&self, signer: &Signer) -> bool {
+        match signer {
+            Signer::Passkey(id) => self.passkeys.iter().any(|held| held.credential_id == *id),
+            Signer::Key(digest) => self.keys.iter().any(|held| held.digest() == *digest),
+        }
+    }
+
     /// The factors that `value` stands for, if it stands for some.
     pub(crate) fn of(value: &serde_json::Value) -> Option<Self> {
         serde_json::from_value(value.clone()).ok()

@@ -8,12 +8,12 @@
 //!
 //! What must stay true: a request is good for one attempt: it is marked as used in the transaction that records the intent,
 //! and stays used whatever comes of the attempt, a crash included. Only people count who are active when it is used, who
-//! still hold the passkey that signed, whom the policy still lets approve, and whom the requester neither invited nor reset.
+//! still hold the passkey or key that signed, whom the policy still lets approve, and whom the requester neither invited nor reset.
 //! A vault in one person's hands has no requests, because no rail that needs several people holds in it.
 
 use std::collections::BTreeSet;
 
-use ringfence_access::{Action, Facts, Policies, Resource};
+use ringfence_access::{Action, Facts, LoginStrength, Policies, Resource};
 use ringfence_catalog::{CatalogError, RowChange, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
@@ -22,12 +22,12 @@ use ringfence_schema::{
 };
 use ringfence_trust::{
     entropy::{self, SystemEntropy},
-    factor::passkey::CredentialId,
+    factor::passkey::{CredentialId, PasskeyError},
 };
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
-use super::{Approval, Caller, PersonId, rows::Members};
+use super::{Approval, Caller, PersonId, proof::Factors, rows::Members};
 use crate::{
     act::{Act, Effect, Failure, PENDING, Reach},
     bundle::canonical,
@@ -118,6 +118,14 @@ impl RequestDocument {
         Ok(Digest::of(&canonical(self)?))
     }
 
+    /// The document as it is hashed, for whoever wants to see what they sign.
+    ///
+    /// # Errors
+    /// [`EngineError::Incomplete`] for numbers that JSON cannot say, of which there are none.
+    pub fn canonical(&self) -> Result<String, EngineError> {
+        String::from_utf8(canonical(self)?).map_err(|error| EngineError::incomplete("request", error))
+    }
+
     /// Whether it asks for exactly this act by this person.
     fn covers(&self, act: &Act, by: &str) -> bool {
         self.action == act.action
@@ -143,10 +151,41 @@ pub(crate) struct RequestRow {
 #[serde(deny_unknown_fields)]
 pub(crate) struct ApprovalRow {
     pub(crate) person: PersonId,
-    pub(crate) credential: CredentialId,
+    pub(crate) credential: Signer,
+    /// How strongly whoever signed with a key was logged in; a passkey's signature shows its own strength.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) login: Option<LoginStrength>,
     pub(crate) at: Timestamp,
     /// The trail's entry that holds the signature.
     pub(crate) entry: u64,
+}
+
+/// What signed an approval.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub(crate) enum Signer {
+    /// A passkey, by its id.
+    Passkey(CredentialId),
+    /// A key in an agent, by its digest.
+    Key(Digest),
+}
+
+impl From<Signer> for String {
+    fn from(signer: Signer) -> Self {
+        match signer {
+            Signer::Passkey(id) => id.to_string(),
+            Signer::Key(digest) => digest.to_string(),
+        }
+    }
+}
+
+impl TryFrom<String> for Signer {
+    type Error = PasskeyError;
+
+    /// A digest has a colon, which no passkey's id has.
+    fn try_from(text: String) -> Result<Self, PasskeyError> {
+        if let Ok(digest) = text.parse() { Ok(Self::Key(digest)) } else { text.parse().map(Self::Passkey) }
+    }
 }
 
 /// How a request stands.
@@ -532,8 +571,8 @@ impl Vault<'_> {
         let mut counting = BTreeSet::new();
         for approval in &row.approvals {
             let Some(person) = members.people.get(&approval.person) else { continue };
-            let holds = person.passkeys.iter().any(|held| held.passkey.credential_id == approval.credential);
-            if holds && self.may_approve(person, row)?.allow {
+            let login = approval.login.unwrap_or(LoginStrength::Passkey);
+            if Factors::held_by(person).hold(&approval.credential) && self.may_approve(person, row, login)?.allow {
                 counting.insert(approval.person.to_string());
             }
         }

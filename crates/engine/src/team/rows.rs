@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_access::{Action, LoginStrength, Person, PersonKind, Role, factors::Factors};
 use ringfence_catalog::{CatalogError, RowChange, Table};
-use ringfence_schema::{Timestamp, canon};
+use ringfence_schema::{Digest, Timestamp, canon};
 use ringfence_trust::factor::{
+    agent::AgentKey,
     passkey::Passkey,
     password::PasswordHash,
     recovery::RecoverySet,
@@ -47,6 +48,9 @@ pub(crate) struct PersonRow {
     pub(crate) invitation: Option<InvitationRow>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub(crate) passkeys: Vec<PasskeyRow>,
+    /// Keys in an agent: they approve, and log nobody in.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub(crate) keys: Vec<KeyRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) password: Option<PasswordRow>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -73,6 +77,14 @@ pub(crate) struct PasskeyRow {
     pub(crate) label: String,
     pub(crate) since: Timestamp,
     pub(crate) passkey: Passkey,
+}
+
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct KeyRow {
+    pub(crate) label: String,
+    pub(crate) since: Timestamp,
+    pub(crate) key: AgentKey,
 }
 
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -155,11 +167,22 @@ impl PersonRow {
         }
     }
 
+    /// Their key of this digest.
+    pub(crate) fn key(&self, digest: &Digest) -> Option<&AgentKey> {
+        self.keys.iter().map(|row| &row.key).find(|key| key.digest() == *digest)
+    }
+
     /// As people see them.
     pub(crate) fn view(&self) -> PersonView {
         let passkeys = self.passkeys.iter().map(|row| FactorView {
             id: row.passkey.credential_id.to_string(),
             kind: "passkey",
+            label: row.label.clone(),
+            since: row.since,
+        });
+        let keys = self.keys.iter().map(|row| FactorView {
+            id: row.key.digest().to_string(),
+            kind: "agent key",
             label: row.label.clone(),
             since: row.since,
         });
@@ -179,7 +202,7 @@ impl PersonRow {
             kind: self.kind,
             status: self.status,
             roles: self.roles.iter().copied().collect(),
-            factors: passkeys.chain(password).chain(totp).chain(federated).collect(),
+            factors: passkeys.chain(keys).chain(password).chain(totp).chain(federated).collect(),
             recovery_codes: self.recovery.as_ref().map_or(0, RecoverySet::left),
             invited_by: self.by.clone(),
             since: self.since,

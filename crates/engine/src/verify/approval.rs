@@ -1,8 +1,8 @@
-//! Checks approvals offline: who signed what, with which passkey, enrolled when, in which trail.
+//! Checks approvals offline: who signed what, with which passkey or key, enrolled when, in which trail.
 //!
 //! Nothing in the file is believed. The checkpoint is signed under the trust root; each entry is in its tree and commits to
-//! what is shown of it; the signature is a WebAuthn assertion over the digest of the request, by a passkey that the trail
-//! shows enrolled for the same person earlier. People are counted, not passkeys, and never the requester.
+//! what is shown of it; the signature is over the digest of the request, a WebAuthn assertion by a passkey or an agent's by a
+//! key, that the trail shows enrolled for the same person earlier. People are counted, not passkeys, and never the requester.
 //!
 //! Not shown by it: whether the request was used, and whether an approver was invited or reset by the requester, which the
 //! vault checks when it counts. The trail of the vault shows both.
@@ -13,7 +13,7 @@ use std::{
 };
 
 use ringfence_schema::{Digest, Timestamp, canon, finding::printable, report::VerifyReport, trail::Entry};
-use ringfence_trust::{checkpoint::Checkpoint, factor::passkey::RelyingParty, root::TrustRoot};
+use ringfence_trust::{checkpoint::Checkpoint, root::TrustRoot};
 
 use super::{Anchor, Findings, known_root, opened_leaf, read};
 use crate::{
@@ -119,9 +119,9 @@ impl Case<'_> {
     /// Who approved, and when.
     fn one(&self, proven: &ProvenApproval) -> Result<(String, Timestamp), Flaw> {
         let (entry, record): (Entry, ApprovalRecord) = self.opened(&proven.approval, APPROVAL)?;
-        let person = record.person.to_string();
+        let person = record.person().to_string();
         let changed = |what: &str| Err(Flaw::Changed(what.to_owned()));
-        if record.digest != self.digest || record.request != self.proof.request {
+        if record.digest() != self.digest || *record.request() != self.proof.request {
             return changed("it approves another request than the one in this file");
         }
         if (entry.action.as_str(), &entry.actor) != ("approve", &person) {
@@ -133,23 +133,15 @@ impl Case<'_> {
         if !record.timely(entry.time) {
             return Err(Flaw::Unfit("it was made outside the life of the request".to_owned()));
         }
-        let party = RelyingParty::new(&record.party.id, &record.party.origins);
-        let party = party.map_err(|error| Flaw::Changed(error.to_string()))?;
-        record
-            .passkey
-            .verify_offline(&party, &self.digest, &record.assertion)
-            .map_err(|error| Flaw::Changed(error.to_string()))?;
+        record.verify(&self.digest).map_err(Flaw::Changed)?;
         let (enrolled, factors): (Entry, Factors) = self.opened(&proven.enrolment, FACTORS)?;
         let theirs =
             (enrolled.action.as_str(), &enrolled.actor, factors.person.as_str()) == ("enrol", &person, person.as_str());
         if !theirs || proven.enrolment.index >= proven.approval.index {
             return changed("the enrolment shown is somebody else's, or a later one");
         }
-        let same = |held: &&ringfence_trust::factor::passkey::Passkey| {
-            held.credential_id == record.passkey.credential_id && held.public_key == record.passkey.public_key
-        };
-        if !factors.passkeys.iter().any(|held| same(&held)) {
-            return changed("the passkey is none that the enrolment shows");
+        if !record.enrolled_in(&factors) {
+            return changed("it was signed with nothing that the enrolment shows");
         }
         Ok((person, entry.time))
     }

@@ -28,19 +28,19 @@ use crate::{
 
 const SITE: &str = "https://vault.example";
 /// A policy that loosens and one that tightens.
-const POLICY: &str = "schema = \"ringfence.policy/1\"\n[settings]\nevidence_max_age_days = 30\n";
+pub(crate) const POLICY: &str = "schema = \"ringfence.policy/1\"\n[settings]\nevidence_max_age_days = 30\n";
 const STRICTER: &str = "schema = \"ringfence.policy/1\"\n[settings]\nevidence_max_age_days = 7\n";
 
 /// Ana begins; Ben and Eva are invited by her, Cem and Dora by Ben.
-struct Team {
-    ana: Member,
-    ben: Member,
-    eva: Member,
-    cem: Member,
+pub(crate) struct Team {
+    pub(crate) ana: Member,
+    pub(crate) ben: Member,
+    pub(crate) eva: Member,
+    pub(crate) cem: Member,
 }
 
 impl Team {
-    fn new(vault: &Vault<'_>) -> Self {
+    pub(crate) fn new(vault: &Vault<'_>) -> Self {
         let ana = first(vault);
         let ben = join(vault, &ana, "ben", &[Role::Owner]);
         let eva = join(vault, &ana, "eva", &[Role::SecurityOfficer]);
@@ -50,18 +50,18 @@ impl Team {
 }
 
 /// The vault in the hands of `member`.
-fn by<'s>(vault: &Vault<'s>, member: &Member) -> Vault<'s> {
+pub(crate) fn by<'s>(vault: &Vault<'s>, member: &Member) -> Vault<'s> {
     vault.acting(vault.authenticate(&member.token, origin().address).unwrap())
 }
 
-fn waiting<T: std::fmt::Debug>(asked: Asked<T>) -> RequestView {
+pub(crate) fn waiting<T: std::fmt::Debug>(asked: Asked<T>) -> RequestView {
     match asked {
         Asked::Waiting(view) => *view,
         Asked::Done(value) => panic!("done without approval: {value:?}"),
     }
 }
 
-fn approve(vault: &Vault<'_>, member: &Member, id: &RequestId) -> Result<RequestView, EngineError> {
+pub(crate) fn approve(vault: &Vault<'_>, member: &Member, id: &RequestId) -> Result<RequestView, EngineError> {
     let session = by(vault, member);
     let approving = session.begin_approve(&party(), id)?;
     let challenge: Challenge = serde_json::from_value(approving.options["challenge"].clone()).unwrap();
@@ -324,7 +324,7 @@ fn proof(world: &World, vault: &Vault<'_>) -> (PathBuf, PathBuf, RequestView) {
     (file, root, request)
 }
 
-fn check(file: &Path, root: &Path) -> VerifyReport {
+pub(crate) fn check(file: &Path, root: &Path) -> VerifyReport {
     verify_approval(file, &Anchor::File(root)).unwrap()
 }
 

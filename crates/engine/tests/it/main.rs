@@ -1,6 +1,7 @@
 //! Use cases of a vault, from outside.
 #![expect(clippy::unwrap_used, clippy::panic, reason = "a failure here is a failed test")]
 
+mod agent_keys;
 mod alerts;
 mod approval;
 mod delivery;

@@ -9,14 +9,17 @@ use axum::{
 };
 use ringfence_engine::{
     access::Action,
-    team::{Caller, Enrollee, FirstPassword, PersonId, TokenTerms},
+    team::{
+        Caller, Enrollee, FirstPassword, PersonId, TokenTerms,
+        agent::{AgentKey, AgentSignature},
+    },
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{
     description::{credential, object, some_of, text},
-    sign_in::{Answered, answered, assertion, offered, registration, without_cookie},
+    sign_in::{Answered, answered, assertion, device_offered, offered, registration, without_cookie},
 };
 use crate::{
     app::{App, origin},
@@ -38,6 +41,8 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .takes_json(answered),
         Route::signed_in(Post, "/api/v1/step-up/code", "steps up by a code", step_code)
             .takes_json(|| object(&[("code", text())], &[])),
+        Route::signed_in(Post, "/api/v1/step-up/device/begin", "this command line asks for a step up", step_device)
+            .unrecorded(),
         Route::signed_in(Get, "/api/v1/tokens", "one's own tokens", tokens).unrecorded(),
         Route::signed_in(Post, "/api/v1/tokens", "makes a token, shown once", make_token).takes_json(new_token),
         Route::signed_in(Post, "/api/v1/factors/passkey/begin", "what another passkey is asked", factor_begin)
@@ -48,6 +53,10 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .unrecorded(),
         Route::signed_in(Post, "/api/v1/factors/password/finish", "enrols password and app", app_finish)
             .takes_json(new_password),
+        Route::signed_in(Post, "/api/v1/factors/key/begin", "what a key in an agent is asked to sign", key_begin)
+            .unrecorded(),
+        Route::signed_in(Post, "/api/v1/factors/key/finish", "enrols a key in an agent, for approvals", key_finish)
+            .takes_json(new_key),
         Route::signed_in(Delete, "/api/v1/factors/{id}", "takes a factor away", remove_factor),
         Route::signed_in(Post, "/api/v1/recovery-codes", "new recovery codes, shown once", recovery),
         Route::signed_in(Get, "/api/v1/device/{code}", "the command line that shows this code", device).unrecorded(),
@@ -64,6 +73,10 @@ fn new_token() -> Value {
 
 fn new_passkey() -> Value {
     object(&[("ceremony", text()), ("credential", credential()), ("label", text())], &[])
+}
+
+fn new_key() -> Value {
+    object(&[("ceremony", text()), ("key", text()), ("signature", text()), ("label", text())], &[])
 }
 
 fn new_password() -> Value {
@@ -93,6 +106,15 @@ struct NewToken {
 struct NewPasskey {
     ceremony: String,
     credential: Value,
+    label: String,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct NewKey {
+    ceremony: String,
+    key: AgentKey,
+    signature: AgentSignature,
     label: String,
 }
 
@@ -144,6 +166,12 @@ async fn step_code(seat: Seat<Caller>, State(app): State<App>, Json(typed): Json
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
+async fn step_device(seat: Seat<Caller>, State(app): State<App>, headers: HeaderMap) -> Answer {
+    let from = origin(seat.address(), &headers);
+    let offer = app.work(seat.into_principal(), move |vault, _| vault.begin_device_step_up(&from)).await?;
+    Ok(device_offered(&offer))
+}
+
 async fn tokens(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let tokens = app.work(seat.into_principal(), |vault, _| vault.own_tokens()).await?;
     Ok(Json(json!({"tokens": tokens})).into_response())
@@ -180,6 +208,19 @@ async fn factor_finish(
     Ok(Json(json!({"person": enrolled.await?.person})).into_response())
 }
 
+async fn key_begin(seat: Seat<Caller>, State(app): State<App>) -> Answer {
+    let offer = app.work(seat.into_principal(), |vault, _| vault.begin_key()).await?;
+    Ok(Json(json!({"ceremony": offer.ceremony, "document": offer.document})).into_response())
+}
+
+async fn key_finish(seat: Seat<Caller>, State(app): State<App>, Json(done): Json<NewKey>) -> Answer {
+    app.fresh(seat.principal())?;
+    let person = app.work(seat.into_principal(), move |vault, _| {
+        vault.finish_key(&done.ceremony, &done.key, &done.signature, &done.label)
+    });
+    Ok(Json(json!({"person": person.await?})).into_response())
+}
+
 async fn app_begin(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let offer = app.work(seat.into_principal(), |vault, _| vault.begin_totp("Ringfence", Enrollee::Caller)).await?;
     Ok(Json(json!({"ceremony": offer.ceremony, "uri": *offer.uri})).into_response())
@@ -212,7 +253,9 @@ async fn recovery(seat: Seat<Caller>, State(app): State<App>) -> Answer {
 
 async fn device(seat: Seat<Caller>, State(app): State<App>, Path(code): Path<String>) -> Answer {
     let asks = app.work(seat.into_principal(), move |vault, _| vault.device(&code)).await?;
-    Ok(Json(json!({"client": asks.client, "address": asks.address, "since": asks.since})).into_response())
+    Ok(Json(json!({"client": asks.client, "address": asks.address, "since": asks.since,
+        "step_up": asks.step_up}))
+    .into_response())
 }
 
 async fn confirm_device(seat: Seat<Caller>, State(app): State<App>, Path(code): Path<String>) -> Answer {

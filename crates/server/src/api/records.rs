@@ -6,6 +6,7 @@ use axum::{
     response::IntoResponse as _,
 };
 use ringfence_engine::{
+    Order,
     access::Action,
     alerts::AlertFilter,
     doctor,
@@ -30,7 +31,7 @@ const ENTRIES_MAX: u64 = 1_000;
 const ENTRIES_USUAL: u64 = 100;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Acknowledge, Read, Verify};
+    use Action::{Acknowledge, Read, Stop, Verify};
     use Verb::{Get, Post};
     vec![
         Route::acting(Read, Get, "/api/v1/trail", "searches the trail", trail),
@@ -42,11 +43,26 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         Route::acting(Verify, Post, "/api/v1/trail/verify", "verifies the whole trail", verify).streaming(),
         Route::acting(Read, Get, "/api/v1/runs", "runs, newest first", runs),
         Route::acting(Read, Get, "/api/v1/runs/{run}", "the telemetry of a run", run),
+        Route::acting(Stop, Post, "/api/v1/runs/{run}/order", "stops, freezes or thaws a run", order)
+            .takes_json(ordered),
         Route::acting(Read, Get, "/api/v1/alerts", "alerts, newest first", alerts),
         Route::acting(Acknowledge, Post, "/api/v1/alerts/{id}/acknowledge", "says that an alert was seen", acknowledge)
             .takes_json(seen),
         Route::acting(Read, Get, "/api/v1/posture", "what works on the server's machine", posture).streaming(),
     ]
+}
+
+fn ordered() -> Value {
+    let orders = json!({"type": "string", "enum": Order::ALL.map(Order::name)});
+    object(&[("order", orders), ("reason", text())], &[])
+}
+
+/// What a run is told.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Ordered {
+    order: String,
+    reason: String,
 }
 
 /// A search, as it stands in the query.
@@ -148,6 +164,19 @@ async fn run(seat: Seat<Caller>, State(app): State<App>, Path(run): Path<String>
     let what = format!("run {run}");
     let lines = app.look(seat.into_principal(), what, move |vault| vault.run_lines(&run)).await?;
     Ok(Json(json!({"lines": lines})).into_response())
+}
+
+async fn order(
+    seat: Seat<Caller>,
+    State(app): State<App>,
+    Path(run): Path<String>,
+    Json(told): Json<Ordered>,
+) -> Answer {
+    let known = Order::ALL.into_iter().find(|order| order.name() == told.order);
+    let order = known.ok_or_else(|| Problem::about(Kind::Unprocessable, "the orders are stop, freeze and thaw"))?;
+    let said = json!({"run": run, "order": order.name()});
+    app.work(seat.into_principal(), move |vault, _| vault.order_run(&run, order, &told.reason)).await?;
+    Ok(Json(said).into_response())
 }
 
 async fn alerts(seat: Seat<Caller>, State(app): State<App>) -> Answer {

@@ -9,7 +9,7 @@ use axum::{
 use ringfence_engine::{
     EngineError,
     team::{
-        Caller, DEVICE_POLL_S, DeviceAnswer, Enrolled, Enrollee, Entered, FirstPassword, Invited, Offer,
+        Caller, DEVICE_POLL_S, DeviceAnswer, DeviceOffer, Enrolled, Enrollee, Entered, FirstPassword, Invited, Offer,
         passkey::{Assertion, Registration},
     },
 };
@@ -233,15 +233,21 @@ async fn login_password(
 async fn device_begin(State(app): State<App>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Answer {
     let from = origin(peer.address.ip(), &headers);
     let offer = app.work_open(move |vault, _| Ok::<_, EngineError>(vault.begin_device(&from))).await?;
-    let (device, code) = (offer.device.as_str(), offer.user_code);
-    Ok(Json(json!({"device": device, "user_code": code, "until": offer.until, "interval_s": DEVICE_POLL_S}))
-        .into_response())
+    Ok(device_offered(&offer))
+}
+
+/// What a command line shows, and what it keeps to ask with.
+pub(super) fn device_offered(offer: &DeviceOffer) -> Response {
+    let DeviceOffer { device, user_code, until } = offer;
+    Json(json!({"device": device.as_str(), "user_code": user_code, "until": until, "interval_s": DEVICE_POLL_S}))
+        .into_response()
 }
 
 /// The session's token is in the body: a command line has no cookies.
 async fn device_poll(State(app): State<App>, Json(asked): Json<DevicePoll>) -> Answer {
     match app.work_open(move |vault, _| vault.poll_device(&asked.device)).await? {
         DeviceAnswer::Pending => Ok(Json(json!({"status": "pending"})).into_response()),
+        DeviceAnswer::SteppedUp => Ok(Json(json!({"status": "stepped-up"})).into_response()),
         DeviceAnswer::Entered(Entered { token, person, until }) => {
             let body = json!({"status": "entered", "token": *token, "person": person, "until": until});
             Ok(Json(body).into_response())

@@ -117,6 +117,8 @@ pub struct DeviceAskView {
     pub address: Option<IpAddr>,
     /// When it asked.
     pub since: Timestamp,
+    /// It is in already, and asks for a step up.
+    pub step_up: bool,
 }
 
 /// A command line that wants in.
@@ -139,16 +141,17 @@ pub fn device(view: &DeviceView) -> Markup {
             @if view.unknown { p class="told bad" role="alert" { "No command line waits with this code. Codes end after a few minutes." } }
             @if let Some(ask) = &view.ask {
                 p class="told warn" { "Confirm only if you started this yourself, just now, and the code is the one on your screen. "
-                    "Whoever waits with it will act as you." }
+                    @if ask.step_up { "It acts as you already; for ten minutes it will be able to do what is dangerous." }
+                    @else { "Whoever waits with it will act as you." } }
                 p class="userCode" { (words(&view.code, 20)) }
                 (facts(&[
                     ("Client, by its own word", html! { bdi { (words(&ask.client, 120)) } }),
                     ("Address", html! { @match ask.address { Some(address) => code { (address) }, None => "unknown" } }),
                     ("Asked", html! { (moment(ask.since)) " (" (age(ask.since, view.frame.now)) ")" }),
                 ]))
-                form method="post" action=(paths::DEVICE_CONFIRM) data-confirm="Let this command line act as you?" {
+                form method="post" action=(paths::DEVICE_CONFIRM) data-confirm=(if ask.step_up { "Let this command line do what is dangerous?" } else { "Let this command line act as you?" }) {
                     (view.frame.token()) (hidden("code", &words(&view.code, 20)))
-                    p { button { "Let it in as me" } }
+                    p { button { @if ask.step_up { "Step it up" } @else { "Let it in as me" } } }
                 }
                 p { a href=(paths::OVERVIEW) { "It was not me" } }
             } @else {

@@ -312,7 +312,12 @@ async fn device_page(seat: Seat<Caller>, State(app): State<App>, Query(Code { co
     let view = app.work(seat.into_principal(), move |vault, _| {
         let ask = if code.is_empty() { None } else { vault.device(&code).ok() };
         let unknown = !code.is_empty() && ask.is_none();
-        let ask = ask.map(|ask| DeviceAskView { client: ask.client, address: ask.address, since: ask.since });
+        let ask = ask.map(|ask| DeviceAskView {
+            client: ask.client,
+            address: ask.address,
+            since: ask.since,
+            step_up: ask.step_up,
+        });
         Ok(DeviceView { frame: frame(&app_, vault)?, code, ask, unknown })
     });
     Ok(page(device(&view.await?)))
@@ -322,6 +327,12 @@ async fn device_confirm(seat: Seat<Caller>, State(app): State<App>, fields: Fiel
     fields.check(&app, seat.principal())?;
     let caller = seat.into_principal();
     let code = fields.text("code").to_owned();
+    let asked = code.clone();
+    let ask = app.work(caller.clone(), move |vault, _| vault.device(&asked)).await?;
+    if ask.step_up && app.fresh(&caller).is_err() {
+        // First here, then there: the page with this code comes back after it.
+        return go(&paths::query(paths::STEP_UP, &[("next", &paths::query(paths::DEVICE, &[("code", &code)]))]));
+    }
     app.work(caller, move |vault, _| vault.confirm_device(&code)).await?;
     go(paths::ACCOUNT)
 }

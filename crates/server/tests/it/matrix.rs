@@ -18,6 +18,13 @@ use axum::http::HeaderValue;
 
 use crate::house::{By, House, Member, Reply, call, everything, form, invite, send, serve};
 
+/// A key that nobody has, and a signature that is none.
+const KEY: &str = r#"{"ceremony": "x", "signature": "AAAA", "label": "x",
+    "key": "ssh-ed25519 AAAAC3NzaC1lZDI1NTE5AAAAIGEbqObzF1gAgUzL9oRAD0vx1h9Vgw4AGSYIUPsbhb64"}"#;
+const SIGNED: &str = r#"{"signature": "AAAA",
+    "digest": "sha256:0000000000000000000000000000000000000000000000000000000000000000",
+    "key": "sha256:0000000000000000000000000000000000000000000000000000000000000000"}"#;
+
 /// Verb, path of the route, what is called, and the body: a document, or the fields of a form. Words in angle brackets are
 /// filled in for each call.
 const CASES: &[(&str, &str, &str, &str)] = &[
@@ -59,6 +66,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/v1/step-up/passkey/begin", "", ""),
     ("POST", "/api/v1/step-up/passkey/finish", "", r#"{"ceremony": "x", "credential": {}}"#),
     ("POST", "/api/v1/step-up/code", "", r#"{"code": "123456"}"#),
+    ("POST", "/api/v1/step-up/device/begin", "", ""),
     ("GET", "/api/v1/tokens", "", ""),
     ("POST", "/api/v1/tokens", "", r#"{"label": "x", "days": 1, "scope": ["raise"]}"#),
     ("POST", "/api/v1/tokens", "", r#"{"label": "x", "days": 1, "scope": ["raise"], "service": "<program>"}"#),
@@ -66,6 +74,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/v1/factors/passkey/finish", "", r#"{"ceremony": "x", "credential": {}, "label": "x"}"#),
     ("POST", "/api/v1/factors/password/begin", "", ""),
     ("POST", "/api/v1/factors/password/finish", "", r#"{"ceremony": "x", "password": "x", "code": "1"}"#),
+    ("POST", "/api/v1/factors/key/begin", "", ""),
+    ("POST", "/api/v1/factors/key/finish", "", KEY),
     ("DELETE", "/api/v1/factors/{id}", "/api/v1/factors/<passkey of vic>", ""),
     ("POST", "/api/v1/recovery-codes", "", ""),
     ("GET", "/api/v1/device/{code}", "/api/v1/device/<device>", ""),
@@ -88,6 +98,20 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "/api/v1/people/<vic>/can",
         r#"{"action": "export", "what": "vault", "login": "mfa"}"#,
     ),
+    ("GET", "/api/v1/requests", "", ""),
+    ("POST", "/api/v1/requests", "", r#"{"action": "restore", "what": "model/none@1"}"#),
+    ("GET", "/api/v1/requests/{id}", "/api/v1/requests/q-0", ""),
+    ("GET", "/api/v1/requests/{id}/proof", "/api/v1/requests/q-0/proof", ""),
+    ("POST", "/api/v1/requests/{id}/approve/begin", "/api/v1/requests/q-0/approve/begin", ""),
+    ("POST", "/api/v1/requests/{id}/approve/finish", "/api/v1/requests/q-0/approve/finish", r#"{"credential": {}}"#),
+    ("POST", "/api/v1/requests/{id}/approve", "/api/v1/requests/q-0/approve", SIGNED),
+    ("POST", "/api/v1/requests/{id}/refuse", "/api/v1/requests/q-0/refuse", r#"{"reason": "no"}"#),
+    ("POST", "/api/v1/requests/{id}/withdraw", "/api/v1/requests/q-0/withdraw", ""),
+    ("POST", "/api/v1/requests/{id}/carry-out", "/api/v1/requests/q-0/carry-out", ""),
+    ("GET", "/api/v1/break-glass", "", ""),
+    ("POST", "/api/v1/break-glass", "", r#"{"reason": "the site is on fire"}"#),
+    ("POST", "/api/v1/break-glass/{id}/end", "/api/v1/break-glass/g-0/end", ""),
+    ("POST", "/api/v1/break-glass/{id}/review", "/api/v1/break-glass/g-0/review", r#"{"reason": "fine"}"#),
     ("GET", "/api/v1/artifacts", "", ""),
     ("GET", "/api/v1/artifacts/{kind}/{name}/{version}", "/api/v1/artifacts/model/none/1", ""),
     ("GET", "/api/v1/artifacts/{kind}/{name}/{version}/scan", "/api/v1/artifacts/model/none/1/scan", ""),
@@ -130,6 +154,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/v1/trail/verify", "", ""),
     ("GET", "/api/v1/runs", "", ""),
     ("GET", "/api/v1/runs/{run}", "/api/v1/runs/r-0", ""),
+    ("POST", "/api/v1/runs/{run}/order", "/api/v1/runs/r-0/order", r#"{"order": "stop", "reason": "it diverges"}"#),
     ("GET", "/api/v1/alerts", "", ""),
     (
         "POST",

@@ -22,7 +22,7 @@ mod key;
 mod wire;
 
 pub use client::{Agent, Held, KEYS_MAX, MESSAGE_BYTES_MAX};
-pub use key::{AgentKey, AgentSignature, KEY_TEXT_BYTES_MAX, KeyKind};
+pub use key::{AgentKey, AgentSignature, KEY_TEXT_BYTES_MAX, KeyKind, fingerprint};
 
 /// What a signature is for. It is part of what is signed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

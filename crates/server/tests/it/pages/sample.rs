@@ -100,6 +100,7 @@ fn step_up(text: Text<'_>) -> entry::StepUpView {
 
 fn device(text: Text<'_>) -> entry::DeviceView {
     let ask = entry::DeviceAskView {
+        step_up: false,
         client: text("ringfence 0.1 on linux"),
         address: Some([192, 0, 2, 7].into()),
         since: ago(0),

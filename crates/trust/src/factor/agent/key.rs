@@ -136,9 +136,14 @@ impl AgentKey {
         self.kind
     }
 
-    /// `SHA256:…` over the key as it is on the wire, as `ssh-keygen -l` shows it.
+    /// SHA-256 of the key as it is on the wire: how it is called.
+    pub fn digest(&self) -> Digest {
+        Digest::of(&self.to_wire())
+    }
+
+    /// The same as `ssh-keygen -l` writes it, `SHA256:…`.
     pub fn fingerprint(&self) -> String {
-        format!("SHA256:{}", STANDARD_NO_PAD.encode(Digest::of(&self.to_wire()).as_bytes()))
+        fingerprint(&self.digest())
     }
 
     /// Verifies that this key signed, for that purpose, the document with this SHA-256.
@@ -173,6 +178,11 @@ impl AgentKey {
         };
         if self.key.verifies(&message, &made, EcdsaForm::Fixed) { Ok(()) } else { Err(AgentError::Signature) }
     }
+}
+
+/// The digest of a key as OpenSSH writes it, `SHA256:…`.
+pub fn fingerprint(key: &Digest) -> String {
+    format!("SHA256:{}", STANDARD_NO_PAD.encode(key.as_bytes()))
 }
 
 /// What an agent is asked to sign: an SSHSIG document over something with this SHA-256.
