@@ -151,7 +151,7 @@ fn place(app: &App) -> String {
 
 async fn users(seat: Seat<Caller>, State(app): State<App>, Query(asked): Query<Asked>) -> Answer {
     let list = List::of(&asked, query::Of::Users)?;
-    let which = list.which.clone();
+    let which = list.which();
     let found = app.work(seat.into_principal(), move |vault, _| vault.directory_users(&which)).await?;
     let place = place(&app);
     Ok(list.answer(&found, |user| show::user(user, &place)))
@@ -210,7 +210,7 @@ async fn remove_user(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<
 
 async fn groups(seat: Seat<Caller>, State(app): State<App>, Query(asked): Query<Asked>) -> Answer {
     let list = List::of(&asked, query::Of::Groups)?;
-    let which = list.which.clone();
+    let which = list.which();
     let found = app.work(seat.into_principal(), move |vault, _| vault.directory_groups(&which)).await?;
     let place = place(&app);
     Ok(list.answer(&found, |group| show::group(group, &place)))

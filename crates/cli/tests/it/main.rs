@@ -6,9 +6,11 @@
 
 mod browser;
 mod chromium;
+mod consent;
 mod crash;
 mod enrolled;
 mod errors;
+mod federated;
 mod figures;
 mod help;
 mod home;

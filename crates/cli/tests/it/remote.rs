@@ -10,36 +10,52 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ringfence_engine::reach::{
-    Secret,
-    server::{Method, Patience, Server, address, segment},
+use ringfence_engine::{
+    access::Role,
+    reach::{
+        Secret,
+        server::{Method, Patience, Server, address, segment},
+    },
 };
 use serde_json::Value;
 use zeroize::Zeroizing;
 
 use crate::{
     browser::Serving,
-    enrolled,
+    enrolled::{self, Member},
     home::{Done, Home, contents, small_table},
     proxy::Proxy,
 };
 
 /// A server's machine, a client's machine, and the line between them.
 pub(crate) struct Site {
-    here: Home,
-    there: Home,
-    session: String,
+    pub(crate) here: Home,
+    pub(crate) there: Home,
+    members: Vec<Member>,
     line: Proxy,
     serving: Serving,
 }
 
 impl Site {
     pub(crate) fn new() -> Self {
+        Self::with(&[], |_, _| {})
+    }
+
+    /// The same with others beside Ana, as [`enrolled::crowd`] takes them; `prepare` gets the server's machine and its
+    /// address before it starts.
+    pub(crate) fn with(others: &[(&str, usize, &[Role])], prepare: impl FnOnce(&Home, &str)) -> Self {
         let there = Home::with_vault();
-        let session = enrolled::share(&there.vault(), &there.config());
         let line = Proxy::start(|port| ([127, 0, 0, 2], port).into());
+        let site = format!("https://localhost:{}", line.port());
+        let members = enrolled::crowd(&there.vault(), &there.config(), &site, others);
+        prepare(&there, &site);
         let serving = Serving::start_at(&there, &format!("127.0.0.2:{}", line.port()), false);
-        Self { here: Home::new(), there, session, line, serving }
+        Self { here: Home::new(), there, members, line, serving }
+    }
+
+    /// Ana is the first.
+    pub(crate) fn member(&self, number: usize) -> &Member {
+        &self.members[number]
     }
 
     pub(crate) fn url(&self) -> String {
@@ -52,7 +68,7 @@ impl Site {
 
     /// The token of Ana's session.
     pub(crate) fn session(&self) -> &str {
-        &self.session
+        &self.members[0].session
     }
 
     /// Most memory that the server had at once, in KiB.
@@ -69,8 +85,13 @@ impl Site {
 
     /// Ana's browser.
     fn browser(&self) -> Server {
+        self.browser_of(0)
+    }
+
+    /// The browser of somebody.
+    pub(crate) fn browser_of(&self, number: usize) -> Server {
         let authority = fs::read(self.authority()).unwrap();
-        let token = Secret::new("session", Zeroizing::new(self.session.clone())).unwrap();
+        let token = Secret::new("session", Zeroizing::new(self.member(number).session.clone())).unwrap();
         Server::new(address(&self.url()).unwrap(), Some(&authority), Some(token)).unwrap()
     }
 
@@ -86,12 +107,23 @@ impl Site {
 
     /// Logs in as Ana, who confirms the code that is shown.
     fn login(&self) -> String {
+        self.login_of(0, &self.here)
+    }
+
+    /// Logs somebody's machine in.
+    pub(crate) fn login_of(&self, number: usize, home: &Home) -> String {
         let authority = self.authority();
-        let mut command = self.command(&["login", "--authority", authority.to_str().unwrap()]);
+        self.confirmed(number, home, &["login", "--authority", authority.to_str().unwrap()])
+    }
+
+    /// Runs what shows a code, which somebody confirms, and gives what it said.
+    pub(crate) fn confirmed(&self, number: usize, home: &Home, args: &[&str]) -> String {
+        let mut command = home.command(args);
+        command.env("RINGFENCE_SERVER", self.url());
         let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
         let code = code(&mut child);
         let path = format!("/api/v1/device/{}", segment(&code));
-        let _: Value = self.browser().act(Method::Post, &path, None, Patience::Brief).unwrap();
+        let _: Value = self.browser_of(number).act(Method::Post, &path, None, Patience::Brief).unwrap();
         let ended = child.wait_with_output().unwrap();
         let said = String::from_utf8_lossy(&ended.stderr).into_owned();
         assert!(ended.status.success(), "{said}");

@@ -55,10 +55,13 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
 }
 
 fn wanted() -> Value {
-    let one_of = |names: &[&str]| json!({"type": "string", "enum": names});
-    let policy = object(&[("action", one_of(&["configure"])), ("text", text())], &[]);
-    let artifact = object(&[("action", one_of(&["restore", "export"])), ("what", text())], &[]);
-    json!({"oneOf": [policy, artifact]})
+    let actions = json!({"type": "string", "enum": ["configure", "restore", "export"]});
+    let mut schema = object(&[("action", actions)], &[("text", text()), ("what", text())]);
+    if let Some(fields) = schema.as_object_mut() {
+        let says = "`configure` takes the policy document as `text`, the others the artifact's version as `what`";
+        fields.insert("description".to_owned(), says.into());
+    }
+    schema
 }
 
 fn signed() -> Value {

@@ -1,6 +1,7 @@
 //! Lists: which, from where on, how many, and with which attributes (RFC 7644, sections 3.4.2 and 3.9).
 //!
-//! Of the language of filters, one comparison with `eq` is offered: it is what directories use to find whom they know.
+//! Of the language of filters (section 3.4.2.2), comparisons by `eq`, `co`, `sw` and `pr` are offered, joined by `and`: what
+//! directories use to find whom they know. `or`, `not`, brackets and paths into values are refused.
 
 #![deny(clippy::indexing_slicing)]
 
@@ -18,6 +19,10 @@ pub(super) const COUNT_MAX: usize = 500;
 const COUNT_USUAL: usize = 100;
 /// Longest filter, in bytes.
 const FILTER_BYTES_MAX: usize = 1_024;
+/// Most comparisons of one filter.
+const TERMS_MAX: usize = 8;
+/// What is said of a filter that is not offered.
+const OFFERED: &str = "the filters that are offered compare `userName`, `displayName`, `externalId`, `id` and `active` by `eq`, `co`, `sw` or `pr`, joined by `and`";
 
 /// What can stand behind the question mark; what does not matter here is not refused.
 #[derive(Debug, Default, Deserialize)]
@@ -42,7 +47,7 @@ pub enum Of {
 /// One list.
 #[derive(Debug)]
 pub(super) struct List<'a> {
-    pub(super) which: Named,
+    filter: Filter,
     start: usize,
     count: usize,
     asked: &'a Asked,
@@ -51,19 +56,30 @@ pub(super) struct List<'a> {
 impl<'a> List<'a> {
     /// What `asked` asks for.
     pub(super) fn of(asked: &'a Asked, of: Of) -> Result<Self, Fault> {
-        let which = asked.filter.as_deref().map_or(Ok(Named::All), |text| filter(text, of))?;
+        let filter = asked.filter.as_deref().map_or(Ok(Filter::ALL), |text| filter(text, of))?;
         // Numbers below the first page mean the first page (section 3.4.2.4).
         let number =
             |given: Option<i64>, usual: usize| given.map_or(usual, |given| usize::try_from(given).unwrap_or(0));
         let start = number(asked.start_index, 1).max(1);
         let count = number(asked.count, COUNT_USUAL).min(COUNT_MAX);
-        Ok(Self { which, start, count, asked })
+        Ok(Self { filter, start, count, asked })
+    }
+
+    /// Whom the engine is asked for.
+    pub(super) fn which(&self) -> Named {
+        self.filter.which.clone()
     }
 
     /// The page of `found` that was asked for.
     pub(super) fn answer<T>(&self, found: &[T], draw: impl Fn(&T) -> Value) -> Response {
-        let page: Vec<Value> =
-            found.iter().skip(self.start - 1).take(self.count).map(|one| project(draw(one), self.asked)).collect();
+        let terms = &self.filter.terms;
+        let found: Vec<&T> = if terms.is_empty() {
+            found.iter().collect()
+        } else {
+            found.iter().filter(|one| all_hold(terms, &draw(one))).collect()
+        };
+        let page = found.iter().skip(self.start - 1).take(self.count).map(|one| project(draw(one), self.asked));
+        let page: Vec<Value> = page.collect();
         let list = json!({
             "schemas": ["urn:ietf:params:scim:api:messages:2.0:ListResponse"],
             "totalResults": found.len(),
@@ -75,33 +91,137 @@ impl<'a> List<'a> {
     }
 }
 
-/// One comparison: `userName eq "ana@example.org"`.
+/// What a filter leaves of a list: whom the engine is asked for, and what then holds of each.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Filter {
+    which: Named,
+    terms: Vec<Term>,
+}
+
+/// One comparison of a filter.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Term {
+    /// As the document spells it.
+    attribute: &'static str,
+    test: Test,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+enum Test {
+    Present,
+    Is(Value),
+    Contains(String),
+    Begins(String),
+}
+
+impl Filter {
+    const ALL: Self = Self { which: Named::All, terms: Vec::new() };
+}
+
+impl Term {
+    /// Whether it holds of a document. Names compare without regard to case, as their schema says; ids exactly.
+    fn holds(&self, resource: &Value) -> bool {
+        let Some(held) = resource.get(self.attribute) else { return false };
+        let exact = ["id", "externalId"].contains(&self.attribute);
+        let folded = |text: &str| if exact { text.to_owned() } else { text.to_lowercase() };
+        let text = || held.as_str().map(folded).unwrap_or_default();
+        match &self.test {
+            Test::Present => !held.is_null() && held != "",
+            Test::Is(Value::String(wanted)) => held.is_string() && text() == folded(wanted),
+            Test::Is(wanted) => held == wanted,
+            Test::Contains(wanted) => text().contains(&folded(wanted)),
+            Test::Begins(wanted) => text().starts_with(&folded(wanted)),
+        }
+    }
+}
+
+/// Comparisons joined by `and`: `userName sw "ana" and active eq true`.
 ///
 /// # Errors
 /// A [`Fault`] for any other filter.
-pub fn filter(text: &str, of: Of) -> Result<Named, Fault> {
-    let odd = |says: &'static str| Fault::new(Kind::Malformed, "invalidFilter", says);
+pub fn filter(text: &str, of: Of) -> Result<Filter, Fault> {
     if text.len() > FILTER_BYTES_MAX {
         return Err(odd("the filter is too long"));
     }
-    let offered =
-        "the filters that are offered compare one of `userName`, `displayName`, `externalId` and `id` by `eq`";
-    let mut words = text.trim().splitn(3, ' ');
-    let (Some(attribute), Some(operator), Some(value)) = (words.next(), words.next(), words.next()) else {
-        return Err(odd(offered));
+    let (mut rest, mut terms) = (text.trim(), Vec::new());
+    loop {
+        if terms.len() >= TERMS_MAX {
+            return Err(odd("the filter has too many comparisons"));
+        }
+        let (found, behind) = term(rest, of)?;
+        terms.push(found);
+        if behind.is_empty() {
+            break;
+        }
+        let (and, next) = behind.split_once(' ').ok_or_else(|| odd(OFFERED))?;
+        if !and.eq_ignore_ascii_case("and") {
+            return Err(odd(OFFERED));
+        }
+        rest = next.trim_start();
+    }
+    // What directories ask to find whom they know is looked up, without drawing everybody.
+    if let [Term { attribute, test: Test::Is(Value::String(value)) }] = terms.as_slice() {
+        let which = match *attribute {
+            "externalId" => Named::External(value.clone()),
+            "id" => Named::Id(value.clone()),
+            _ if *attribute == name_of(of) => Named::Name(value.clone()),
+            _ => return Ok(Filter { which: Named::All, terms }),
+        };
+        return Ok(Filter { which, terms: Vec::new() });
+    }
+    Ok(Filter { which: Named::All, terms })
+}
+
+/// The comparison at the front of `text`, and what comes behind it.
+fn term(text: &str, of: Of) -> Result<(Term, &str), Fault> {
+    let (attribute, rest) = text.split_once(' ').ok_or_else(|| odd(OFFERED))?;
+    let asked = plain(attribute);
+    let known = match of {
+        Of::Users => &["userName", "displayName", "externalId", "id", "active"][..],
+        Of::Groups => &["displayName", "externalId", "id"],
     };
-    if !operator.eq_ignore_ascii_case("eq") {
-        return Err(odd(offered));
+    let attribute =
+        known.iter().copied().find(|known| known.eq_ignore_ascii_case(asked)).ok_or_else(|| odd(OFFERED))?;
+    let rest = rest.trim_start();
+    let (operator, rest) = rest.split_once(' ').unwrap_or((rest, ""));
+    let operator = operator.to_ascii_lowercase();
+    if operator == "pr" {
+        return Ok((Term { attribute, test: Test::Present }, rest.trim_start()));
     }
-    let value: String =
-        serde_json::from_str(value.trim()).map_err(|_| odd("a filter compares with one text in quotes"))?;
-    let attribute = plain(attribute).to_ascii_lowercase();
-    match (attribute.as_str(), of) {
-        ("username", Of::Users) | ("displayname", Of::Groups) => Ok(Named::Name(value)),
-        ("externalid", _) => Ok(Named::External(value)),
-        ("id", _) => Ok(Named::Id(value)),
-        _ => Err(odd(offered)),
+    // A value is JSON (section 3.4.2.2), so its end is where JSON ends.
+    let mut values = serde_json::Deserializer::from_str(rest).into_iter::<Value>();
+    let value = values.next().and_then(Result::ok).ok_or_else(|| odd("a filter compares with one text in quotes"))?;
+    let behind = rest.get(values.byte_offset()..).unwrap_or_default();
+    if !behind.is_empty() && !behind.starts_with(' ') {
+        return Err(odd(OFFERED));
     }
+    let test = match (operator.as_str(), value) {
+        ("eq", value @ Value::Bool(_)) if attribute == "active" => Test::Is(value),
+        (_, _) if attribute == "active" => return Err(odd("`active` is compared with true or false, by `eq`")),
+        ("eq", value @ Value::String(_)) => Test::Is(value),
+        ("co", Value::String(value)) => Test::Contains(value),
+        ("sw", Value::String(value)) => Test::Begins(value),
+        ("eq" | "co" | "sw", _) => return Err(odd("a filter compares with one text in quotes")),
+        _ => return Err(odd(OFFERED)),
+    };
+    Ok((Term { attribute, test }, behind.trim_start()))
+}
+
+/// Whether all of `terms` hold of a document.
+fn all_hold(terms: &[Term], resource: &Value) -> bool {
+    terms.iter().all(|term| term.holds(resource))
+}
+
+/// By which attribute the engine knows names.
+fn name_of(of: Of) -> &'static str {
+    match of {
+        Of::Users => "userName",
+        Of::Groups => "displayName",
+    }
+}
+
+fn odd(says: &'static str) -> Fault {
+    Fault::new(Kind::Malformed, "invalidFilter", says)
 }
 
 /// An attribute's name without its schema.

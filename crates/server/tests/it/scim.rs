@@ -217,6 +217,35 @@ async fn as_entra_id_asks() {
 }
 
 #[tokio::test]
+async fn filters_are_joined_by_and() {
+    let (house, ana) = House::with_owner::<60>();
+    let directory = Directory::new(&house, &ana);
+    let dee = directory.bring("dee").await;
+    directory.bring("deirdre").await;
+    let off = json!([{"op": "replace", "path": "active", "value": false}]);
+    directory.patch(&format!("/Users/{dee}"), off).await;
+    for (filter, expected) in [
+        ("userName sw \"DE\"", &["dee", "deirdre"][..]),
+        ("userName sw \"de\" and active eq true", &["deirdre"]),
+        ("active eq false AND userName co \"ee\"", &["dee"]),
+        ("displayName pr and userName eq \"Dee\" and id pr", &["dee"]),
+        ("userName eq \"dee\" and externalId pr", &[]),
+        ("externalId co \"x and y\"", &[]),
+        ("id sw \"P-\"", &[]),
+    ] {
+        let escaped: String = filter.bytes().map(|byte| format!("%{byte:02X}")).collect();
+        let reply = directory.ask("GET", &format!("/Users?filter={escaped}"), None).await;
+        assert_eq!(reply.status, 200, "{filter}: {}", reply.body);
+        let found = reply.json()["Resources"].as_array().unwrap().clone();
+        let mut names: Vec<&str> = found.iter().map(|user| user["userName"].as_str().unwrap()).collect();
+        names.sort_unstable();
+        assert_eq!(names, expected, "{filter}");
+    }
+    let many = vec!["id pr"; 9].join("%20and%20").replace(' ', "%20");
+    assert_eq!(directory.ask("GET", &format!("/Users?filter={many}"), None).await.status, 400);
+}
+
+#[tokio::test]
 async fn whoever_is_deleted_is_gone_until_they_come_again() {
     let (house, ana) = House::with_owner::<46>();
     let directory = Directory::new(&house, &ana);
@@ -311,7 +340,10 @@ async fn what_is_odd_is_refused_in_scim_s_words() {
         (0..=shape::OPERATIONS_MAX).map(|_| json!({"op": "add", "path": "active", "value": true})).collect();
     let crowd: Vec<Value> = (0..=shape::MEMBERS_MAX).map(|number| json!(number.to_string())).collect();
     let cases = [
-        ("GET", "/Users?filter=userName%20co%20%22a%22", None, 400, "invalidFilter"),
+        ("GET", "/Users?filter=userName%20ew%20%22a%22", None, 400, "invalidFilter"),
+        ("GET", "/Users?filter=userName%20eq%20%22a%22%20and", None, 400, "invalidFilter"),
+        ("GET", "/Users?filter=active%20co%20%22t%22", None, 400, "invalidFilter"),
+        ("GET", "/Users?filter=userName%20pr%20pr", None, 400, "invalidFilter"),
         ("GET", "/Users?filter=userName%20eq%20a", None, 400, "invalidFilter"),
         ("GET", "/Users?filter=userName%20eq%20%22a%22%20or%20id%20eq%20%22b%22", None, 400, "invalidFilter"),
         ("GET", "/Users?filter=password%20eq%20%22a%22", None, 400, "invalidFilter"),

@@ -1,10 +1,10 @@
 // A real OpenID provider on a free port of loopback, for the tests of `engine::oidc`.
 //
-//   node provider.mjs FOLDER REDIRECT_URI [other]
+//   node provider.mjs FOLDER REDIRECT_URI [other|factors]
 //
 // FOLDER has `oidc-provider` in its `node_modules`. Writes its issuer on one line, and ends when its standard input does.
 // Anybody may log in under any name; everybody is in the same groups. The other kind of provider puts all claims into ID
-// tokens, and takes a client's secret in the form alone.
+// tokens, and takes a client's secret in the form alone. `factors` is one that says of everybody that they showed two.
 import { generateKeyPairSync } from 'node:crypto';
 import { createServer } from 'node:http';
 import { createRequire } from 'node:module';
@@ -31,6 +31,7 @@ const server = createServer();
 await new Promise((resolve) => server.listen(0, '127.0.0.1', resolve));
 const issuer = `http://127.0.0.1:${server.address().port}`;
 const provider = new Provider(issuer, {
+  acrValues: kind === 'factors' ? ['urn:example:mfa'] : [],
   claims: {
     openid: ['sub'],
     profile: ['name', 'preferred_username'],
@@ -64,6 +65,12 @@ const provider = new Provider(issuer, {
     ],
   },
 });
+if (kind === 'factors') {
+  const { loginAccount } = provider.Session.prototype;
+  provider.Session.prototype.loginAccount = function (details) {
+    return loginAccount.call(this, { ...details, acr: 'urn:example:mfa', amr: ['pwd', 'otp'] });
+  };
+}
 server.on('request', provider.callback());
 process.stdin.resume().on('end', () => process.exit());
 process.stdout.write(`${issuer}\n`);
