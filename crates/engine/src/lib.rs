@@ -87,7 +87,7 @@ pub use ringfence_watch as watch;
 pub use run::{
     RunEnd, RunOptions,
     guard::{RULES_FILE, rules as watch_rules},
-    live::{Follow, Order, Unfollow, follow, live_runs, order},
+    live::{Follow, Order, Unfollow, follow, live_runs},
 };
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::{Inclusion, ShownEvidence};

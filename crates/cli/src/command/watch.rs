@@ -160,9 +160,11 @@ fn look_at(settings: &Settings<'_>, printer: Printer, run: &str) -> Result<ExitC
     let is_live = live_runs(&settings.vault).iter().any(|live| live == run);
     let on_terminal = printer.format == Format::Human && io::stdout().is_terminal() && io::stdin().is_terminal();
     if on_terminal {
-        let record = if is_live { Record::new() } else { Vault::open(settings)?.run_record(run)? };
+        let vault = Vault::open(settings)?;
+        let record = if is_live { Record::new() } else { vault.run_record(run)? };
         let lines = if is_live { Some(follow(&settings.vault, run)?) } else { None };
-        screen::show(&settings.vault, run, record, lines)?;
+        let obeys = |order| vault.order_run(run, order, "in the live view");
+        screen::show(&obeys, run, record, lines)?;
         return Ok(ExitClass::Done);
     }
     if is_live {

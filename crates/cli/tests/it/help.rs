@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 47] = [
+    let commands: [&[&str]; 57] = [
         &[],
         &["init"],
         &["add"],
@@ -20,6 +20,16 @@ fn help_of_every_command() {
         &["review", "ls"],
         &["review", "approve"],
         &["review", "refuse"],
+        &["request"],
+        &["request", "show"],
+        &["request", "make"],
+        &["request", "approve"],
+        &["request", "carry-out"],
+        &["request", "proof"],
+        &["key"],
+        &["key", "add"],
+        &["glass"],
+        &["glass", "break"],
         &["run"],
         &["attack"],
         &["harden"],

@@ -1,7 +1,7 @@
 //! What people tell a run through the vault: decided, recorded, then said to its socket.
 //!
-//! Absent on purpose: starting one. Whoever sits at the machine under the vault's own account reaches the socket without
-//! this; what comes through a server does not.
+//! Absent on purpose: starting one. Nothing of ours reaches the socket's orders without this; another program under the
+//! vault's own account does.
 
 use ringfence_access::{Action, Facts, Resource};
 use ringfence_schema::finding::printable;

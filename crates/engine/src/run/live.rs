@@ -272,7 +272,7 @@ fn connect(vault: &Path, run: &str, word: &str) -> Result<UnixStream, EngineErro
 }
 
 /// Tells the live run `run` of the vault in `vault` to do something.
-pub fn order(vault: &Path, run: &str, order: Order) -> Result<(), EngineError> {
+pub(super) fn order(vault: &Path, run: &str, order: Order) -> Result<(), EngineError> {
     let stream = connect(vault, run, order.name())?;
     stream
         .set_read_timeout(Some(Duration::from_millis(ANSWER_MS)))

@@ -1,6 +1,6 @@
 //! A run that goes on, seen and stopped from its page; an alert that somebody answers.
 //!
-//! The run is its socket: what [`ringfence_engine::follow`] and [`ringfence_engine::order`] talk to.
+//! The run is its socket: what [`ringfence_engine::follow`] and orders talk to.
 
 use std::{
     fs,

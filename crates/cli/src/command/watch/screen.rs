@@ -1,10 +1,9 @@
 //! The terminal view of a run: a plot per signal, and what happened below.
 //!
-//! Nothing here decides anything: `s`, `f` and `t` send the orders that `ringfence stop` sends, and stopping asks again.
+//! Nothing here decides anything: `s`, `f` and `t` give the orders that `ringfence stop` gives, and stopping asks again.
 
 use std::{
     io,
-    path::Path,
     sync::mpsc::{self, Receiver, TryRecvError},
     thread,
     time::Duration,
@@ -22,15 +21,17 @@ use ratatui::{
 use ringfence_engine::{
     EngineError, Follow, Order,
     history::clock,
-    order,
     schema::alert::{Basis, TelemetryLine},
     watch::record::{Mark, MarkKind, Record, Signal},
 };
 
 use super::short_whose;
 
+/// Gives the run an order: decided, and recorded.
+type Obeys<'a> = dyn Fn(Order) -> Result<(), EngineError> + 'a;
+
 /// Shows run `run` until the user leaves: `record`, and what `lines` adds to it.
-pub(super) fn show(vault: &Path, run: &str, record: Record, lines: Option<Follow>) -> Result<(), EngineError> {
+pub(super) fn show(obeys: &Obeys<'_>, run: &str, record: Record, lines: Option<Follow>) -> Result<(), EngineError> {
     let (sender, receiver) = mpsc::sync_channel(LINES_WAITING_MAX);
     if let Some(lines) = lines {
         // It ends with the run, or with this process.
@@ -44,7 +45,7 @@ pub(super) fn show(vault: &Path, run: &str, record: Record, lines: Option<Follow
     } else {
         drop(sender);
     }
-    let mut screen = View { vault, run, record, receiver, live: true, first: 0, asking: false, note: String::new() };
+    let mut screen = View { obeys, run, record, receiver, live: true, first: 0, asking: false, note: String::new() };
     let mut terminal = ratatui::try_init().map_err(EngineError::io("terminal"))?;
     let shown = screen.work(&mut terminal);
     ratatui::restore();
@@ -52,7 +53,7 @@ pub(super) fn show(vault: &Path, run: &str, record: Record, lines: Option<Follow
 }
 
 struct View<'a> {
-    vault: &'a Path,
+    obeys: &'a Obeys<'a>,
     run: &'a str,
     record: Record,
     receiver: Receiver<Result<TelemetryLine, EngineError>>,
@@ -117,7 +118,7 @@ impl View<'_> {
     }
 
     fn order(&mut self, what: Order) {
-        self.note = match order(self.vault, self.run, what) {
+        self.note = match (self.obeys)(what) {
             Ok(()) => format!("told it to {}", what.name()),
             Err(error) => error.to_string(),
         };
@@ -263,9 +264,17 @@ mod tests {
         }
         take(59_000, Source::Observed(Observed::Refused { detail: "mount".into() }));
         let (_, receiver) = mpsc::sync_channel(1);
-        let vault = Path::new("");
-        let view =
-            View { vault, run: "r-1", record, receiver, live: false, first: 0, asking: false, note: String::new() };
+        let obeys = |_| Ok(());
+        let view = View {
+            obeys: &obeys,
+            run: "r-1",
+            record,
+            receiver,
+            live: false,
+            first: 0,
+            asking: false,
+            note: String::new(),
+        };
         let mut terminal = Terminal::new(TestBackend::new(100, 90)).expect("a terminal");
         terminal.draw(|frame| view.draw(frame)).expect("drawn");
         let drawn = terminal.backend().to_string();
