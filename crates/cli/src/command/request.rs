@@ -284,7 +284,7 @@ fn path(id: &str, rest: &str) -> String {
     format!("/api/v1/requests/{}{rest}", segment(id))
 }
 
-/// Exit code 0 where it was done, 4 where it waits: nothing has happened yet.
+/// What came of asking: it waits, or needed nobody and was done.
 fn made(printer: Printer, answer: Value) -> Result<ExitClass, EngineError> {
     let Some(request) = answer.get("request") else {
         if printer.for_people() {

@@ -29,6 +29,8 @@ use crate::{
 const NAMING: [&str; 4] = ["subject", "request", "result", "error"];
 /// Most entries that are read for one act of erasing.
 const PAGE: u64 = 4_096;
+/// What stands before the name of somebody whom others looked up.
+const LOOKED_AT: &str = "person ";
 /// What people call somebody who was erased.
 const ERASED: &str = "erased";
 
@@ -176,7 +178,8 @@ impl Names {
     /// Whether a text is one of the names, or has one of them as a word.
     fn named_in(&self, text: &str, as_word: bool) -> bool {
         let text = text.to_lowercase();
-        self.names.iter().any(|name| text == *name || (as_word && has_word(&text, name)))
+        let looked_at = text.strip_prefix(LOOKED_AT).unwrap_or(&text);
+        self.names.iter().any(|name| looked_at == name || (as_word && has_word(&text, name)))
     }
 }
 
