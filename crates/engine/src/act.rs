@@ -285,10 +285,19 @@ impl Vault<'_> {
     /// Decides before anything is looked up: whoever may not do this learns nothing of what is there, and that they tried
     /// is recorded. The act itself is decided again, on the thing.
     pub(crate) fn may(&self, action: Action, about: Option<&str>, subject: &str) -> Result<(), EngineError> {
+        self.may_with(action, Facts { about: about.map(str::to_owned), ..Facts::default() }, subject)
+    }
+
+    /// The same for a review of what `requester` did.
+    pub(crate) fn may_review(&self, requester: &str, subject: &str) -> Result<(), EngineError> {
+        self.may_with(Action::Review, Facts { requester: Some(requester.to_owned()), ..Facts::default() }, subject)
+    }
+
+    fn may_with(&self, action: Action, facts: Facts, subject: &str) -> Result<(), EngineError> {
         let act = Act {
             action,
             resources: vec![Resource::Vault],
-            facts: Facts { about: about.map(str::to_owned), ..Facts::default() },
+            facts,
             request: json!({"what": subject}),
             subject: subject.to_owned(),
             reach: Reach::Inside,

@@ -64,7 +64,7 @@ struct Shown {
 /// `request …`.
 pub(crate) fn request(desk: &Desk<'_, '_>, printer: Printer, action: &RequestAction) -> Result<ExitClass, EngineError> {
     match action {
-        RequestAction::Ls { open } => print_list(printer, desk.requests()?, *open)?,
+        RequestAction::Ls { open } => print_list(printer, &desk.requests()?, *open)?,
         RequestAction::Show { id, canonical } => {
             let shown = desk.shown(id)?;
             if *canonical {
@@ -73,7 +73,7 @@ pub(crate) fn request(desk: &Desk<'_, '_>, printer: Printer, action: &RequestAct
                 print_one(printer, &shown)?;
             }
         }
-        RequestAction::Make { what, subject } => return made(printer, desk.make(&wanted(*what, subject)?)?),
+        RequestAction::Make { what, subject } => return made(printer, &desk.make(&wanted(*what, subject)?)?),
         RequestAction::Approve(args) => print_after(printer, "approved", &approve(desk, printer, args)?)?,
         RequestAction::Refuse { id, reason } => print_after(printer, "refused", &desk.refuse(id, reason)?)?,
         RequestAction::Withdraw { id } => print_after(printer, "withdrawn", &desk.withdraw(id)?)?,
@@ -285,17 +285,17 @@ fn path(id: &str, rest: &str) -> String {
 }
 
 /// What came of asking: it waits, or needed nobody and was done.
-fn made(printer: Printer, answer: Value) -> Result<ExitClass, EngineError> {
+fn made(printer: Printer, answer: &Value) -> Result<ExitClass, EngineError> {
     let Some(request) = answer.get("request") else {
         if printer.for_people() {
             printer.line("done  it needed nobody's approval")?;
         } else {
-            printer.document("ringfence.carried-out/1", &answer)?;
+            printer.document("ringfence.carried-out/1", answer)?;
         }
         return Ok(ExitClass::Done);
     };
     if !printer.for_people() {
-        printer.document("ringfence.requested/1", &answer)?;
+        printer.document("ringfence.requested/1", answer)?;
         return Ok(ExitClass::Done);
     }
     let request: Request = read(Some(request))?;
@@ -308,7 +308,7 @@ fn made(printer: Printer, answer: Value) -> Result<ExitClass, EngineError> {
     Ok(ExitClass::Done)
 }
 
-fn print_list(printer: Printer, answer: Value, open: bool) -> Result<(), EngineError> {
+fn print_list(printer: Printer, answer: &Value, open: bool) -> Result<(), EngineError> {
     let all: Vec<Value> = read(answer.get("requests"))?;
     let mut requests = Vec::new();
     for value in all {
