@@ -68,6 +68,8 @@ pub enum Table {
     Schedule,
     /// Groups of a directory.
     Group,
+    /// Runs that wait for a machine.
+    Queue,
 }
 
 impl Table {
@@ -88,6 +90,7 @@ impl Table {
             Self::Erasure => erasure::TABLE,
             Self::Schedule => "schedule",
             Self::Group => "group",
+            Self::Queue => "queue",
         }
     }
 }

@@ -21,6 +21,7 @@
 )]
 
 #[path = "../tests/it/enrolled.rs"]
+#[expect(dead_code, reason = "what passkeys answer is for tests")]
 mod enrolled;
 #[path = "../tests/it/proxy.rs"]
 #[expect(dead_code, reason = "a line that stands still is for tests")]
@@ -59,6 +60,8 @@ use zeroize::Zeroizing;
 
 use proxy::Proxy;
 
+/// For whom the passkey of the vault's owner is made.
+const SITE: &str = "https://localhost:8443";
 /// How often the line is cut in each direction.
 const CUTS: u64 = 10;
 const BUFFER_BYTES: usize = 256 << 10;
@@ -100,7 +103,8 @@ fn compare(mib: u64) {
     };
     copy();
     run(root, &["init"]);
-    let session = enrolled::share(&root.join("data/ringfence"), &root.join("config/ringfence"));
+    let session =
+        enrolled::crowd(&root.join("data/ringfence"), &root.join("config/ringfence"), SITE, &[]).remove(0).session;
     fs::write(root.join("session"), session).unwrap();
     let line = Proxy::start(|port| ([127, 0, 0, 2], port).into());
     let mut server = serve(root, line.port());

@@ -172,7 +172,7 @@ pub(crate) enum Command {
     Outdated(OutdatedArgs),
     /// Run a plan: admit the inputs, train in the sandbox, attack the result, release it
     #[command(
-        after_help = "Examples:\n  ringfence run examples/digits/ringfence.toml\n  ringfence run plan.toml --level full"
+        after_help = "Examples:\n  ringfence run examples/digits/ringfence.toml\n  ringfence run plan.toml --level full\n  ringfence --server https://vault.example.org run plan.toml"
     )]
     Run(RunArgs),
     /// Attack a model and report how robust it is
@@ -279,7 +279,7 @@ pub(crate) enum Command {
     Doctor,
     /// Serve the vault to a team over TLS: pages, API, people with passkeys and roles
     #[command(
-        after_help = "Examples:\n  ringfence serve\n  ringfence serve --listen 0.0.0.0:8443 --host vault.example.org\n  ringfence serve --host vault.example.org --certificate chain.pem --key key.pem"
+        after_help = "Examples:\n  ringfence serve\n  ringfence serve --listen 0.0.0.0:8443 --host vault.example.org\n  ringfence serve --host vault.example.org --certificate chain.pem --key key.pem\n  ringfence serve --runner --server https://vault.example.org:8443"
     )]
     Serve(team::ServeArgs),
     /// Print completions for a shell
@@ -639,6 +639,12 @@ pub(crate) struct RunArgs {
     /// Where the released bundle goes [default: `released` beside the plan]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
+    /// With `--server`: the run's token is good from this machine's address alone
+    #[arg(long)]
+    pub(crate) pin_address: bool,
+    /// With `--server`: queue it for a training machine instead (`serve --runner`)
+    #[arg(long, conflicts_with = "pin_address")]
+    pub(crate) queue: bool,
 }
 
 /// Arithmetic of a self-check or gradient.

@@ -22,6 +22,7 @@ mod glass;
 mod login;
 mod people;
 mod remote;
+mod remote_run;
 mod request;
 mod run;
 mod schedule;
@@ -46,7 +47,9 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         let what = format!("{what} does not work on a server; without `--server` it works in this machine's vault");
         return Err(EngineError::Usage { what });
     }
-    if let Some(Command::Serve(args)) = &cli.command {
+    if let Some(Command::Serve(args)) = &cli.command
+        && !args.runner
+    {
         return serve::serve(lasting(&cli, printer)?, printer, args);
     }
     let progress = Terminal::new(printer);
@@ -103,8 +106,11 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         }
         Command::Schedule { action } => schedule::schedule(&settings, printer, &action),
         Command::Stop(args) => watch::stop(&settings, printer, &args),
-        // Dealt with above: its settings outlive this function.
-        Command::Serve(_) => Ok(ExitClass::Usage),
+        // What serves this machine's vault is dealt with above: its settings outlive this function.
+        Command::Serve(_) => {
+            let what = "a training machine takes runs from a server: name it with `--server`".to_owned();
+            Err(EngineError::Usage { what })
+        }
         Command::Doctor => show::doctor(&settings, printer),
         Command::Completions { shell } => completions(printer, shell),
     }

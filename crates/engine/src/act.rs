@@ -305,6 +305,17 @@ impl Vault<'_> {
         self.judged(act).map(drop)
     }
 
+    /// Whether the caller could do this now. Asking leaves no trace: for what goes on, and was recorded when it began.
+    pub(crate) fn would(&self, mut act: Act) -> Result<bool, EngineError> {
+        self.state_caller(&mut act)?;
+        if self.caller.scope.as_ref().is_some_and(|scope| !scope.contains(&act.action)) {
+            return Ok(false);
+        }
+        let policies = self.in_force()?;
+        Ok(!act.resources.is_empty()
+            && act.resources.iter().all(|resource| policies.decide(&self.question(&act, resource)).allow))
+    }
+
     /// Asks the policies, with what the caller brings filled in: also the approvals of a request that is exactly this. What
     /// is refused is recorded, and an error.
     fn judged(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {

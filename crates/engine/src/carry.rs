@@ -27,7 +27,7 @@ use ringfence_schema::{ArtifactName, Hasher, Tree, tree::TreeEntry};
 use serde::Deserialize;
 use serde_json::Value;
 
-use self::landing::Landing;
+use self::landing::{Landing, Memory, Place};
 use crate::{
     bundle::sync_folder,
     error::EngineError,
@@ -86,22 +86,11 @@ pub enum Offer {
 /// changed meanwhile.
 pub fn up(server: &Server, progress: &dyn Progress, load: &Load<'_>) -> Result<UploadState, EngineError> {
     let (declaration, places) = declared(progress, load)?;
-    let body = serde_json::to_value(&declaration).map_err(|error| EngineError::incomplete("declaration", error))?;
-    let mut retry = Retry::default();
-    let begun: UploadView =
-        retry.until(|| server.act(Method::Post, "/api/v1/uploads", Some(&body), Patience::Brief))?;
-    let path = format!("/api/v1/uploads/{}", begun.id);
-    progress.begin("sending", Some(begun.bytes));
-    let whole = bring(server, progress, &path, begun, &declaration.files, &places)?;
-    progress.end("");
-    progress.begin("admitting", None);
-    let ended = admitted(server, &path, whole)?;
-    progress.end("");
-    Ok(ended)
+    up_declared(server, progress, &declaration, &places)
 }
 
-/// The files of `load` in the order of their paths inside the artifact, each hashed.
-fn declared(progress: &dyn Progress, load: &Load<'_>) -> Result<(Declaration, Vec<PathBuf>), EngineError> {
+/// What `load` is: its files in the order of their paths, each hashed, and where each is.
+pub(crate) fn declared(progress: &dyn Progress, load: &Load<'_>) -> Result<(Declaration, Vec<PathBuf>), EngineError> {
     let mut found = source::files(load.path)?;
     let mut reading = load.reading.clone();
     if let Some(labels) = load.labels {
@@ -134,24 +123,49 @@ fn declared(progress: &dyn Progress, load: &Load<'_>) -> Result<(Declaration, Ve
     Ok((Declaration { name, files, reading, exempt }, places))
 }
 
+/// Brings what was declared.
+pub(crate) fn up_declared(
+    server: &Server,
+    progress: &dyn Progress,
+    declaration: &Declaration,
+    places: &[PathBuf],
+) -> Result<UploadState, EngineError> {
+    let body = serde_json::to_value(declaration).map_err(|error| EngineError::incomplete("declaration", error))?;
+    let mut retry = Retry::default();
+    let begun: UploadView =
+        retry.until(|| server.act(Method::Post, "/api/v1/uploads", Some(&body), Patience::Brief))?;
+    let path = format!("/api/v1/uploads/{}", begun.id);
+    progress.begin("sending", Some(begun.bytes));
+    let open = |file: usize| {
+        let place = places.get(file).ok_or_else(|| EngineError::incomplete("upload", "a file is missing"))?;
+        source::open(place)
+    };
+    let whole = bring(server, progress, &path, begun, &declaration.files, &open)?;
+    progress.end("");
+    progress.begin("admitting", None);
+    let ended = admitted(server, &path, whole)?;
+    progress.end("");
+    Ok(ended)
+}
+
 /// Sends what is missing, from where the server says that it goes on.
-fn bring(
+pub(crate) fn bring(
     server: &Server,
     progress: &dyn Progress,
     path: &str,
     begun: UploadView,
     files: &[TreeEntry],
-    places: &[PathBuf],
+    open: &dyn Fn(usize) -> Result<File, EngineError>,
 ) -> Result<UploadView, EngineError> {
     let (mut view, mut retry) = (begun, Retry::default());
     while view.state == UploadState::Open {
-        let (Some(file), Some(place)) = (files.get(view.file), places.get(view.file)) else {
+        let Some(file) = files.get(view.file) else {
             return Err(EngineError::incomplete("the server's answer", "it wants a file that there is not"));
         };
         let before: u64 = files.iter().take(view.file).map(|file| file.size).sum();
         let length = file.size.saturating_sub(view.offset).min(UPLOAD_PIECE_BYTES_MAX);
-        let mut content = source::open(place)?;
-        content.seek(SeekFrom::Start(view.offset)).map_err(EngineError::io(place))?;
+        let mut content = open(view.file)?;
+        content.seek(SeekFrom::Start(view.offset)).map_err(EngineError::io(&file.path))?;
         let mut told = Told { inner: content, done: before + view.offset, progress, note: &file.path };
         let target = format!("{path}/files/{}?from={}", view.file, view.offset);
         match server.send(&target, &mut told, length) {
@@ -299,12 +313,32 @@ fn fetch(
     Err(EngineError::tampered(&file.path, "what came is not what its digest says"))
 }
 
+/// Fetches a file whole into memory, however often the connection breaks; its size was checked against what there may be.
+///
+/// # Errors
+/// [`EngineError::Tampered`] where what came is not what its digest says.
+pub(crate) fn fetch_whole(
+    server: &Server,
+    path: &str,
+    file: &TreeEntry,
+    advance: &mut dyn FnMut(u64),
+) -> Result<Vec<u8>, EngineError> {
+    let mut memory = Memory::default();
+    receive(server, path, file, &mut memory, advance)?;
+    let (bytes, digest) = memory.finish();
+    if digest == file.sha256 {
+        Ok(bytes)
+    } else {
+        Err(EngineError::tampered(&file.path, "what came is not what its digest says"))
+    }
+}
+
 /// Asks for what is missing until all of it has come.
 fn receive(
     server: &Server,
     path: &str,
     file: &TreeEntry,
-    landing: &mut Landing<'_>,
+    landing: &mut impl Place,
     advance: &mut dyn FnMut(u64),
 ) -> Result<(), EngineError> {
     let mut retry = Retry::default();
@@ -338,7 +372,7 @@ enum Line {
 }
 
 /// Hands on what comes until it ends; what came before it broke off is kept.
-fn land(incoming: &mut Incoming, landing: &mut Landing<'_>, advance: &mut dyn FnMut(u64)) -> Result<Line, ReachError> {
+fn land(incoming: &mut Incoming, landing: &mut impl Place, advance: &mut dyn FnMut(u64)) -> Result<Line, ReachError> {
     loop {
         let (mut room, mut filled) = (landing.room(), 0);
         let ended = loop {
@@ -394,13 +428,13 @@ impl Read for Told<'_> {
 
 /// Counts failures in a row.
 #[derive(Default)]
-struct Retry {
+pub(crate) struct Retry {
     failures: u32,
 }
 
 impl Retry {
     /// Waits before the next attempt, or gives up with `error`.
-    fn wait(&mut self, error: ReachError) -> Result<(), EngineError> {
+    pub(crate) fn wait(&mut self, error: ReachError) -> Result<(), EngineError> {
         self.failures += 1;
         if self.failures > FAILURES_MAX {
             return Err(error.into());
@@ -415,7 +449,7 @@ impl Retry {
     }
 
     /// Asks until there is an answer that another attempt would not change.
-    fn until<T>(&mut self, ask: impl Fn() -> Result<T, ReachError>) -> Result<T, EngineError> {
+    pub(crate) fn until<T>(&mut self, ask: impl Fn() -> Result<T, ReachError>) -> Result<T, EngineError> {
         loop {
             match ask() {
                 Err(error) if is_passing(&error) => self.wait(error)?,
@@ -426,6 +460,6 @@ impl Retry {
 }
 
 /// Whether it may go better the next time. A conflict is one: the upload goes on somewhere else than was thought.
-fn is_passing(error: &ReachError) -> bool {
+pub(crate) fn is_passing(error: &ReachError) -> bool {
     error.is_passing() || matches!(error, ReachError::Problem { status: 408 | 409 | 429 | 503, .. })
 }

@@ -9,6 +9,8 @@
 //! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`transfer`]: artifacts that come and go piece by piece, over a network; [`carry`]: the other end of that.
+//! * [`elsewhere`]: runs whose command runs on another machine, under a token of its own; [`told`]: what is said between the
+//!   two; [`errand`]: that machine's side; [`queue`]: runs that wait for one.
 //! * [`held`]: what a client holds of another machine's vault: its trust root, its newest checkpoint.
 //! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
@@ -34,6 +36,7 @@ mod chart;
 pub mod doctor;
 pub mod drill;
 mod dump;
+pub mod errand;
 mod error;
 pub mod files;
 mod held;
@@ -85,9 +88,10 @@ pub use ringfence_schema as schema;
 pub use ringfence_trust::{Passphrase, feed::Feed, pins::Pins, sign::VerifyingKey};
 pub use ringfence_watch as watch;
 pub use run::{
-    RunEnd, RunOptions,
+    RunEnd, RunOptions, elsewhere,
     guard::{RULES_FILE, rules as watch_rules},
     live::{Follow, Order, Unfollow, follow, live_runs},
+    queue, told,
 };
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::{Inclusion, ShownEvidence};

@@ -14,9 +14,13 @@ use std::{
 };
 
 use ringfence_attack::HardenPlan;
-use serde::{Deserialize, Deserializer, de};
+use ringfence_schema::{ArtifactKind, ArtifactName, Digest, Reference};
+use serde::{Deserialize, Deserializer, Serialize, de};
 
-use crate::error::EngineError;
+use crate::{
+    error::EngineError,
+    record::{Flagged, Reading},
+};
 pub(crate) use egress::EgressTable;
 pub(crate) use watch::{RateTable, WatchTable};
 
@@ -125,7 +129,7 @@ pub enum Trainer {
 }
 
 /// The least confinement that a plan accepts.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum DemandedLevel {
     /// Whatever holds here, and the record says which.
@@ -161,8 +165,12 @@ impl Default for LimitTable {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct DataTable {
-    /// The file.
-    pub path: PathBuf,
+    /// The file; excludes `artifact`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// What the vault already has, such as `dataset/digits@1`; excludes `path`, and is read as it was when it came in.
+    #[serde(default)]
+    pub artifact: Option<String>,
     /// Label column.
     #[serde(default)]
     pub label: Option<String>,
@@ -188,11 +196,76 @@ fn one() -> f32 {
 #[derive(Debug, Clone, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct ModelTable {
-    /// The file.
-    pub path: PathBuf,
+    /// The file; excludes `artifact`.
+    #[serde(default)]
+    pub path: Option<PathBuf>,
+    /// What the vault already has, such as `model/base@released`; excludes `path`.
+    #[serde(default)]
+    pub artifact: Option<String>,
     /// The artifact's name; the default is `RUN-ROLE`.
     #[serde(default)]
     pub name: Option<String>,
+}
+
+/// Where an input of a plan is.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Whence {
+    /// In files, relative to the plan.
+    Files(PathBuf),
+    /// In the vault.
+    Vault(Reference),
+}
+
+impl DataTable {
+    /// Where the input `role` is.
+    pub(crate) fn whence(&self, role: &str) -> Result<Whence, String> {
+        let table = &format!("data.{role}");
+        let whence = whence(table, self.path.as_deref(), self.artifact.as_deref(), &[ArtifactKind::Dataset])?;
+        let says_how = self.label.is_some() || self.labels.is_some() || !self.shape.is_empty() || self.name.is_some();
+        if matches!(whence, Whence::Vault(_)) && (says_how || self.scale.to_bits() != one().to_bits()) {
+            return Err(format!("`{table}`: with `artifact` the vault knows its name and how it is read"));
+        }
+        Ok(whence)
+    }
+
+    /// How its file is read, as data of `role`.
+    pub(crate) fn reading(&self, role: &str) -> Reading {
+        Reading {
+            label: self.label.clone(),
+            shape: self.shape.clone(),
+            scale: self.scale,
+            flagged: if role == "test" { Flagged::Keep } else { Flagged::Leave },
+            labels: None,
+        }
+    }
+}
+
+impl ModelTable {
+    /// Where the input `role` is.
+    pub(crate) fn whence(&self, role: &str) -> Result<Whence, String> {
+        let table = &format!("model.{role}");
+        let kinds = [ArtifactKind::Model, ArtifactKind::Checkpoint];
+        let whence = whence(table, self.path.as_deref(), self.artifact.as_deref(), &kinds)?;
+        if matches!(whence, Whence::Vault(_)) && self.name.is_some() {
+            return Err(format!("`{table}`: with `artifact` the vault knows its name"));
+        }
+        Ok(whence)
+    }
+}
+
+fn whence(table: &str, path: Option<&Path>, artifact: Option<&str>, kinds: &[ArtifactKind]) -> Result<Whence, String> {
+    match (path, artifact) {
+        (Some(path), None) => Ok(Whence::Files(path.to_owned())),
+        (None, Some(text)) => {
+            let wanted: Reference = text.parse().map_err(|error| format!("`{table}.artifact`: {error}"))?;
+            if kinds.contains(&wanted.artifact.kind()) {
+                Ok(Whence::Vault(wanted))
+            } else {
+                Err(format!("`{table}.artifact`: `{text}` is of another kind than this needs"))
+            }
+        }
+        _ => Err(format!("`{table}` needs either `path` or `artifact`")),
+    }
 }
 
 /// `[test]`.
@@ -343,10 +416,43 @@ impl Plan {
         }
         let bytes = fs::read(file).map_err(EngineError::io(file))?;
         let text = String::from_utf8(bytes).map_err(|error| wrong(format!("not UTF-8 text: {error}")))?;
+        Self::parse(text, file)
+    }
+
+    /// Checks the text of a plan that is called `file`.
+    ///
+    /// # Errors
+    /// [`EngineError::Plan`] with what is wrong.
+    pub fn parse(text: String, file: &Path) -> Result<Self, EngineError> {
+        let wrong = |what: String| EngineError::Plan { file: file.to_owned(), what };
+        if text.len() as u64 > PLAN_BYTES_MAX {
+            return Err(wrong(format!("{} bytes, limit is {PLAN_BYTES_MAX}", text.len())));
+        }
         let content: PlanFile =
             toml::from_str(&text).map_err(|error| wrong(error.to_string().trim_end().to_owned()))?;
         content.check().map_err(wrong)?;
         Ok(Self { file: file.to_owned(), text, content })
+    }
+
+    /// SHA-256 of its text.
+    pub fn digest(&self) -> Digest {
+        Digest::of(self.text.as_bytes())
+    }
+
+    /// What the input `role` of this kind is called in the vault, where the plan does not say.
+    pub(crate) fn name_of(
+        &self,
+        kind: ArtifactKind,
+        name: Option<&str>,
+        role: &str,
+    ) -> Result<ArtifactName, EngineError> {
+        let default = format!("{}-{role}", self.content.run.name);
+        ArtifactName::new(kind, name.unwrap_or(&default)).map_err(|error| self.wrong(error.to_string()))
+    }
+
+    /// That the plan says something that cannot be.
+    pub(crate) fn wrong(&self, what: String) -> EngineError {
+        EngineError::Plan { file: self.file.clone(), what }
     }
 
     /// The folder that the plan's paths are relative to.
@@ -388,12 +494,14 @@ impl PlanFile {
         self.run.watch.check()?;
         for (role, data) in &self.data {
             check_role("data", role)?;
+            data.whence(role)?;
             if !(data.scale.is_finite() && data.scale != 0.0) {
                 return Err(format!("`data.{role}.scale` must be a number other than 0"));
             }
         }
-        for role in self.model.keys() {
+        for (role, model) in &self.model {
             check_role("model", role)?;
+            model.whence(role)?;
         }
         if let Some(test) = &self.test {
             test.check()?;
@@ -402,7 +510,7 @@ impl PlanFile {
             }
         }
         if self.data.is_empty() && self.model.is_empty() {
-            return Err("a run needs an input: `[data.ROLE]` or `[model.ROLE]` with a `path`".into());
+            return Err("a run needs an input: `[data.ROLE]` or `[model.ROLE]` with a `path` or an `artifact`".into());
         }
         Ok(())
     }

@@ -17,6 +17,9 @@ use serde_json::{Value, json};
 /// The build type: one plan, one command, one sandbox.
 const BUILD_TYPE: &str = "urn:ringfence:run:1";
 
+/// Names, among the builder's parameters, the machine on whose word the statement rests.
+const TOLD_BY: &str = "toldBy";
+
 /// What a provenance statement must say.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) struct Provenance {
@@ -55,6 +58,8 @@ pub(crate) struct Run<'a> {
     pub(crate) policy: Digest,
     pub(crate) telemetry: Digest,
     pub(crate) program: Digest,
+    /// Which machine told of it, where the vault's own did not see it.
+    pub(crate) told: Option<Value>,
     pub(crate) exit_code: i32,
     pub(crate) started: Timestamp,
     pub(crate) finished: Timestamp,
@@ -73,7 +78,7 @@ pub(crate) fn write(run: &Run<'_>) -> Statement {
             })
         })
         .collect();
-    let predicate = json!({
+    let mut predicate = json!({
         "buildDefinition": {
             "buildType": BUILD_TYPE,
             "externalParameters": {
@@ -103,6 +108,10 @@ pub(crate) fn write(run: &Run<'_>) -> Statement {
             "byproducts": [{"name": "telemetry", "digest": {"sha256": run.telemetry.hex()}}],
         },
     });
+    let internal = predicate.pointer_mut("/buildDefinition/internalParameters").and_then(Value::as_object_mut);
+    if let (Some(internal), Some(told)) = (internal, &run.told) {
+        internal.insert(TOLD_BY.to_owned(), told.clone());
+    }
     Statement::new(EvidenceKind::Provenance, vec![Subject::new(run.name.clone(), run.output)], predicate)
 }
 

@@ -55,7 +55,7 @@ impl Vault<'_> {
         inputs: &Inputs,
         training: Option<&HardenReport>,
         observed: &[(String, String)],
-        folder: &Path,
+        folder: Option<&Path>,
     ) -> Result<RunEnd, EngineError> {
         let Tested { version, before, after } = tested;
         let all: Vec<(String, Version)> =
@@ -72,15 +72,20 @@ impl Vault<'_> {
             after: Some(&after),
             observed,
         };
-        match self.pass_release(version.clone(), &showing, &plan.content.run.name, folder) {
+        let called = folder.unwrap_or(Path::new(RELEASED));
+        match self.pass_release(version.clone(), &showing, &plan.content.run.name, called) {
             Ok(released) => {
-                self.export(&released.version, folder)?;
-                Ok(RunEnd::Released { released, folder: folder.to_owned() })
+                if let Some(folder) = folder {
+                    self.export(&released.version, folder)?;
+                }
+                Ok(RunEnd::Released { released, folder: folder.map(Path::to_owned) })
             }
             Err(EngineError::Refused { reasons, .. }) => {
-                let page = self.page(&version, &showing, &reasons, folder);
-                let report = folder.with_extension("refused.html");
-                std::fs::write(&report, page).map_err(EngineError::io(&report))?;
+                let report = folder.map(|folder| folder.with_extension("refused.html"));
+                if let Some(report) = &report {
+                    let page = self.page(&version, &showing, &reasons, called);
+                    std::fs::write(report, page).map_err(EngineError::io(report))?;
+                }
                 Ok(RunEnd::Refused { candidate: version, reasons, report })
             }
             Err(error) => Err(error),

@@ -1,10 +1,15 @@
 //! One plan, the whole way: admit the inputs, train in the sandbox, attack the result, release it.
 
 mod command;
+pub mod elsewhere;
 pub(crate) mod guard;
+pub(crate) mod job;
 pub(crate) mod live;
+mod machine;
+pub mod queue;
 mod telemetry;
 mod test;
+pub mod told;
 mod train;
 
 use std::{
@@ -14,14 +19,18 @@ use std::{
 
 use ringfence_access::Exemptions;
 use ringfence_attack::HardenPlan;
-use ringfence_schema::{ArtifactKind, ArtifactName};
+use ringfence_schema::{ArtifactKind, Reference};
 
+use self::{
+    job::CODE,
+    machine::{Here, Machine},
+};
 use crate::{
     admit::{Intake, Origin},
     error::EngineError,
-    plan::{DemandedLevel, Plan},
+    plan::{DemandedLevel, Plan, Whence},
     record::{Flagged, Reading, Version},
-    stage::{Admitted, Released},
+    stage::{Admitted, Found, Released},
     vault::Vault,
 };
 
@@ -42,8 +51,8 @@ pub enum RunEnd {
     Released {
         /// The released version.
         released: Released,
-        /// The bundle's folder.
-        folder: PathBuf,
+        /// The bundle's folder; `None` where it stays in the vault.
+        folder: Option<PathBuf>,
     },
     /// Trained and kept as a candidate: the plan has no `[test]`.
     Kept {
@@ -56,8 +65,8 @@ pub enum RunEnd {
         candidate: Version,
         /// Why.
         reasons: Vec<String>,
-        /// The report page for people, beside where the bundle would be.
-        report: PathBuf,
+        /// The report page for people, beside where the bundle would be; `None` where it would stay in the vault.
+        report: Option<PathBuf>,
     },
 }
 
@@ -73,7 +82,7 @@ impl Inputs {
     pub(crate) fn all(&self) -> Vec<(String, &Version)> {
         let data = self.data.iter().map(|(role, admitted)| (role.clone(), &admitted.version));
         let models = self.models.iter().map(|(role, admitted)| (role.clone(), &admitted.version));
-        let code = self.code.iter().map(|admitted| ("code".to_owned(), &admitted.version));
+        let code = self.code.iter().map(|admitted| (CODE.to_owned(), &admitted.version));
         data.chain(models).chain(code).collect()
     }
 }
@@ -81,15 +90,25 @@ impl Inputs {
 impl Vault<'_> {
     /// Carries out `plan`. Alerts go out to the sinks meanwhile.
     pub fn run(&mut self, plan: &Plan, options: &RunOptions) -> Result<RunEnd, EngineError> {
-        self.tighten(&plan.content.policy.forbid)
-            .map_err(|what| EngineError::Plan { file: plan.file.clone(), what: format!("`policy.forbid`: {what}") })?;
+        self.tighten(&plan.content.policy.forbid).map_err(|what| plan.wrong(format!("`policy.forbid`: {what}")))?;
         let vault: &Self = self;
-        vault.dispatching(|| vault.carry_out(plan, options))
+        vault.dispatching(|| {
+            let inputs = vault.admit_inputs(plan, options.exempt)?;
+            let folder = options.release_to.clone().unwrap_or_else(|| plan.release_folder());
+            vault.carry_out(plan, options, &inputs, &Here, Some(&folder))
+        })
     }
 
-    fn carry_out(&self, plan: &Plan, options: &RunOptions) -> Result<RunEnd, EngineError> {
-        let inputs = self.admit_inputs(plan, options.exempt)?;
-        let candidate = self.train(plan, options, &inputs)?;
+    /// From admitted inputs to the end, with the command on `machine`; the bundle goes to `folder`, or stays in the vault.
+    fn carry_out(
+        &self,
+        plan: &Plan,
+        options: &RunOptions,
+        inputs: &Inputs,
+        machine: &dyn Machine,
+        folder: Option<&Path>,
+    ) -> Result<RunEnd, EngineError> {
+        let candidate = self.train(plan, options, inputs, machine)?;
         let Some(test) = &plan.content.test else {
             return Ok(RunEnd::Kept { candidate: candidate.version });
         };
@@ -99,33 +118,26 @@ impl Vault<'_> {
         }
         let training = candidate.training.clone();
         let observed = candidate.observed.clone();
-        let tested = self.test(plan, test, &inputs, candidate)?;
-        let folder = options.release_to.clone().unwrap_or_else(|| plan.release_folder());
-        self.release(plan, tested, &inputs, training.as_ref(), &observed, &folder)
+        let tested = self.test(plan, test, inputs, candidate)?;
+        self.release(plan, tested, inputs, training.as_ref(), &observed, folder)
     }
 
     fn admit_inputs(&self, plan: &Plan, exempt: Exemptions) -> Result<Inputs, EngineError> {
         let run = &plan.content.run;
-        let named = |kind, name: &Option<String>, role: &str| {
-            let default = format!("{}-{role}", run.name);
-            ArtifactName::new(kind, name.as_deref().unwrap_or(&default))
-                .map_err(|error| EngineError::Plan { file: plan.file.clone(), what: error.to_string() })
-        };
         let mut inputs = Inputs { data: BTreeMap::new(), models: BTreeMap::new(), code: None };
         for (role, data) in &plan.content.data {
-            let path = plan.resolve(&data.path);
-            let labels = data.labels.as_ref().map(|path| plan.resolve(path));
-            let reading = Reading {
-                label: data.label.clone(),
-                shape: data.shape.clone(),
-                scale: data.scale,
-                flagged: if role == "test" { Flagged::Keep } else { Flagged::Leave },
-                labels: None,
+            let path = match data.whence(role).map_err(|what| plan.wrong(what))? {
+                Whence::Files(path) => plan.resolve(&path),
+                Whence::Vault(wanted) => {
+                    inputs.data.insert(role.clone(), self.known_input(&wanted)?);
+                    continue;
+                }
             };
+            let labels = data.labels.as_ref().map(|path| plan.resolve(path));
             let admitted = self.add(&Intake {
                 from: Origin::Files(&path),
-                name: named(ArtifactKind::Dataset, &data.name, role)?,
-                reading,
+                name: plan.name_of(ArtifactKind::Dataset, data.name.as_deref(), role)?,
+                reading: data.reading(role),
                 labels: labels.as_deref(),
                 exempt,
             })?;
@@ -133,10 +145,16 @@ impl Vault<'_> {
             inputs.data.insert(role.clone(), admitted);
         }
         for (role, model) in &plan.content.model {
-            let path = plan.resolve(&model.path);
+            let path = match model.whence(role).map_err(|what| plan.wrong(what))? {
+                Whence::Files(path) => plan.resolve(&path),
+                Whence::Vault(wanted) => {
+                    inputs.models.insert(role.clone(), self.known_input(&wanted)?);
+                    continue;
+                }
+            };
             let admitted = self.add(&Intake {
                 from: Origin::Files(&path),
-                name: named(ArtifactKind::Model, &model.name, role)?,
+                name: plan.name_of(ArtifactKind::Model, model.name.as_deref(), role)?,
                 reading: Reading::default(),
                 labels: None,
                 exempt,
@@ -148,7 +166,7 @@ impl Vault<'_> {
             let path = plan.resolve(code);
             let admitted = self.add(&Intake {
                 from: Origin::Files(&path),
-                name: named(ArtifactKind::Code, &None, "code")?,
+                name: plan.name_of(ArtifactKind::Code, None, CODE)?,
                 reading: Reading::default(),
                 labels: None,
                 exempt: Exemptions { no_scan: true, ..exempt },
@@ -156,6 +174,21 @@ impl Vault<'_> {
             inputs.code = Some(admitted);
         }
         Ok(inputs)
+    }
+
+    /// An input that the vault already has. Whether a run may have it, the gate on the run decides.
+    fn known_input(&self, wanted: &Reference) -> Result<Admitted, EngineError> {
+        let version = self.find(wanted)?;
+        if let Some(why) = version.revoked.as_ref().or(version.refused.as_ref()) {
+            return Err(EngineError::NotPermitted { what: format!("{wanted} is not used any more: {why}") });
+        }
+        let screen = match version.artifact.kind() {
+            ArtifactKind::Dataset => self.screen_report(&version)?,
+            _ => None,
+        };
+        let found = Found { screen, ..Found::default() };
+        self.settings.progress.note(&format!("known      {}", version.reference()));
+        Ok(Admitted { version, found })
     }
 
     fn say_admitted(&self, admitted: &Admitted) {

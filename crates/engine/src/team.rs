@@ -33,7 +33,7 @@ pub mod proof;
 pub mod request;
 mod rows;
 mod session;
-mod token;
+pub(crate) mod token;
 mod tries;
 mod wanted;
 
@@ -83,6 +83,8 @@ pub struct Caller {
     pub scope: Option<BTreeSet<Action>>,
     /// What becomes of an act that lacks nothing but the approval of others.
     pub approval: Approval,
+    /// The run whose token it came with: it reaches that run's inputs and outputs, and nothing else.
+    pub run: Option<String>,
 }
 
 /// What becomes of an act that lacks nothing but the approval of others.
@@ -132,6 +134,7 @@ impl Caller {
             address: None,
             scope: None,
             approval: Approval::Refuse,
+            run: None,
         }
     }
 

@@ -24,7 +24,8 @@ use ringfence_schema::digest::hex;
 use ringfence_trust::entropy::{self, SystemEntropy};
 use serde::{Deserialize, Serialize};
 
-use self::{download::Download, upload::Upload};
+use self::download::Download;
+pub(crate) use self::upload::Upload;
 use crate::{error::EngineError, vault::Vault};
 
 pub use self::{

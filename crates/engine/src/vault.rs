@@ -38,6 +38,7 @@ use crate::{
     bundle::{canonical, sync_folder, write_synced},
     error::EngineError,
     held::Held,
+    run::elsewhere::RunDesk,
     settings::{Asked, Settings},
     team::{Caller, TeamDesk},
     transfer::TransferDesk,
@@ -65,6 +66,7 @@ pub struct Core {
     pub(crate) held: Held,
     pub(crate) team: TeamDesk,
     pub(crate) transfers: TransferDesk,
+    pub(crate) courses: RunDesk,
     /// The newest epoch of the trust root, and the policies that hold now.
     current: RwLock<Current>,
     /// Signs the epoch that makes a solo vault a shared one.
@@ -228,6 +230,7 @@ impl<'s> Vault<'s> {
             held: Held::default(),
             team: TeamDesk::default(),
             transfers: TransferDesk::default(),
+            courses: RunDesk::default(),
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),
             lock,
@@ -271,6 +274,15 @@ impl<'s> Vault<'s> {
         let Current { root, policies, .. } = self.current.read().unwrap_or_else(PoisonError::into_inner).clone();
         let base = policies.clone();
         Self { settings: self.settings, root, policies, caller, base, forbids: Vec::new(), core: self.core.clone() }
+    }
+
+    /// The same handle under other settings of the same vault.
+    pub(crate) fn under<'q>(self, settings: &'q Settings<'q>) -> Vault<'q>
+    where
+        's: 'q,
+    {
+        let Self { settings: _, root, policies, caller, base, forbids, core } = self;
+        Vault { settings, root, policies, caller, base, forbids, core }
     }
 
     /// The policies that hold now: those of this handle, or newer ones of the vault with the same project's forbids.

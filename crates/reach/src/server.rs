@@ -10,6 +10,7 @@
 use std::{
     io::Read,
     ops::Range,
+    sync::{Arc, PoisonError, RwLock},
     thread,
     time::{Duration, SystemTime},
 };
@@ -80,9 +81,9 @@ pub enum Patience {
 
 /// A server, and by which token one is known there.
 pub struct Server {
-    client: Client,
+    client: Arc<Client>,
     origin: Url,
-    token: Option<Secret>,
+    token: RwLock<Option<Arc<Secret>>>,
 }
 
 impl std::fmt::Debug for Server {
@@ -120,7 +121,23 @@ impl Server {
         let rule = HostRule { host, port: Some(origin.port()), scheme: Scheme::Https, network: Network::Local };
         let egress = EgressPolicy { hosts: vec![rule] };
         let client = Client::of_server(egress, Limits::default(), authority, || Timestamp::from(SystemTime::now()))?;
-        Ok(Self { client, origin, token })
+        Ok(Self { client: Arc::new(client), origin, token: RwLock::new(token.map(Arc::new)) })
+    }
+
+    /// The same server, where one is known by another token.
+    #[must_use]
+    pub fn with_token(&self, token: Secret) -> Self {
+        let token = RwLock::new(Some(Arc::new(token)));
+        Self { client: Arc::clone(&self.client), origin: self.origin.clone(), token }
+    }
+
+    /// Is known by another token from now on; what is under way goes on with the one before.
+    pub fn renew(&self, token: Secret) {
+        *self.token.write().unwrap_or_else(PoisonError::into_inner) = Some(Arc::new(token));
+    }
+
+    fn token(&self) -> Option<Arc<Secret>> {
+        self.token.read().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// `https://HOST:PORT`.
@@ -192,7 +209,8 @@ impl Server {
             Patience::Long => LONG_ANSWER_MS,
         };
         let content = body.as_deref().map_or(Content::Nothing, Content::Json);
-        let token = self.token.as_ref();
+        let token = self.token();
+        let token = token.as_deref();
         self.whole(Said { method: method.name(), url: &url, token, content, range: None, answer_ms })
     }
 
@@ -217,7 +235,8 @@ impl Server {
         let answer_ms = self.client.limits().answer_ms;
         let mut limited = content.take(length);
         let content = Content::Bytes(&mut limited, length);
-        let token = self.token.as_ref();
+        let token = self.token();
+        let token = token.as_deref();
         let bytes = self.whole(Said { method: "PATCH", url: &url, token, content, range: None, answer_ms })?;
         self.document(&bytes)
     }
@@ -228,7 +247,8 @@ impl Server {
     /// As [`Self::read`]; [`ReachError::Malformed`] where something else is offered than was asked for.
     pub fn fetch(&self, path: &str, range: Range<u64>, digest: &Digest) -> Result<Incoming, ReachError> {
         let url = self.origin.with_target(path)?;
-        let (token, answer_ms) = (self.token.as_ref(), self.client.limits().answer_ms);
+        let (token, answer_ms) = (self.token(), self.client.limits().answer_ms);
+        let token = token.as_deref();
         let tag = format!("\"{digest}\"");
         let wanted = Some((range.clone(), tag.clone()));
         let said = Said { method: "GET", url: &url, token, content: Content::Nothing, range: wanted, answer_ms };

@@ -7,15 +7,18 @@
 //! * `transfers`: artifacts that come and go piece by piece.
 //! * `description`: all of this as OpenAPI.
 //! * `artifacts`: what is here, what is known of it, what people decide on it. `records`: trail, runs, alerts, posture.
-//!   `schedules`: what the server does by itself.
+//!   `schedules`: what the server does by itself. `runs`: commands that run on other machines, under tokens of their own;
+//!   `queue`: those that wait for one.
 
 pub mod account;
 pub mod artifacts;
 pub mod description;
 pub mod federated;
 pub mod people;
+pub mod queue;
 pub mod records;
 pub mod requests;
+pub mod runs;
 pub mod schedules;
 pub mod sign_in;
 pub mod transfers;
@@ -35,6 +38,8 @@ pub fn routes() -> Routes<App, Caller> {
         .and(artifacts::routes())
         .and(transfers::routes())
         .and(records::routes())
+        .and(runs::routes())
+        .and(queue::routes())
         .and(schedules::routes());
     let description = description::route(&routes);
     routes.with(description)

@@ -10,6 +10,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, Ordering},
     },
+    thread,
 };
 
 use axum::http::HeaderMap;
@@ -203,6 +204,9 @@ impl App {
     }
 
     fn find(&self, credential: &Credential, permission: Permission, peer: Peer) -> Result<Known<Caller>, Refusal> {
+        if permission == Permission::Run {
+            return self.find_run(credential, peer);
+        }
         let presented = match credential {
             Credential::Session(presented) | Credential::Token(presented) => presented.expose(),
             Credential::Certificate(_) => return Err(Refusal::SignIn),
@@ -232,6 +236,44 @@ impl App {
         let human = caller.person.kind == ringfence_engine::access::PersonKind::Human;
         let may = !human || caller.scope.is_some() || step_up_holds(caller.proven, self.now());
         if may { Ok(()) } else { Err(Problem::new(Kind::StepUp)) }
+    }
+
+    /// The machine of a run, by the run's token alone. Its requests count against the run's limit.
+    fn find_run(&self, credential: &Credential, peer: Peer) -> Result<Known<Caller>, Refusal> {
+        let Credential::Token(presented) = credential else { return Err(Refusal::SignIn) };
+        let found = self.0.vault.authenticate_run(presented.expose(), Some(peer.address.ip()));
+        let caller = found.map_err(|error| match error {
+            EngineError::NotSignedIn => Refusal::SignIn,
+            _ => Refusal::Unavailable,
+        })?;
+        let account = Account(format!("run {}", caller.run.as_deref().unwrap_or_default()).into());
+        Ok(Known { principal: caller, account })
+    }
+
+    /// Carries out a use case that goes on after it was answered, on a thread of its own: `begin` gets what to call with the
+    /// answer.
+    pub async fn keep<T: Send + 'static>(
+        &self,
+        caller: Caller,
+        begin: impl FnOnce(&Vault<'static>, &mut dyn FnMut(T)) -> Result<(), EngineError> + Send + 'static,
+    ) -> Result<T, Problem> {
+        let (tell, told) = tokio::sync::oneshot::channel();
+        let app = self.clone();
+        let keeping = move || {
+            let mut tell = Some(tell);
+            let mut answer = |value| {
+                if let Some(tell) = tell.take() {
+                    let _ = tell.send(Ok(value));
+                }
+            };
+            let kept = begin(&app.0.vault.acting(caller), &mut answer);
+            // What came of it later is in the vault.
+            if let (Err(error), Some(tell)) = (kept, tell) {
+                let _ = tell.send(Err(problem(&error)));
+            }
+        };
+        thread::Builder::new().name("run".to_owned()).spawn(keeping).map_err(|_| Problem::new(Kind::Unavailable))?;
+        told.await.unwrap_or_else(|_| Err(Problem::new(Kind::Internal)))
     }
 
     /// Whether the vault can take work: it says why not.

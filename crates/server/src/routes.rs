@@ -106,6 +106,8 @@ pub enum Permission {
     Open(Open),
     /// Whoever is signed in: one's own things.
     SignedIn,
+    /// The machine that carries out a run, with that run's token: it is good for nothing else, and nothing else for this.
+    Run,
     /// Whoever the engine lets do this. The gate asks the [`Authenticator`] with it, and the engine decides again on the thing itself.
     Action(Action),
 }
@@ -167,6 +169,7 @@ type Seated<S, P> = Arc<dyn Fn(Seat<P>, Request, S) -> Answering + Send + Sync>;
 pub(crate) enum Door<S, P> {
     Open(Open, OpenHandler<S>),
     SignedIn(Seated<S, P>),
+    Run(Seated<S, P>),
     Action(Action, Seated<S, P>),
 }
 
@@ -211,6 +214,16 @@ impl<S: Clone + Send + Sync + 'static, P: Send + Sync + 'static> Route<S, P> {
         handler: impl SeatedHandler<T, S, P>,
     ) -> Self {
         Self::behind(Door::SignedIn(seated(handler)), verb, path, summary)
+    }
+
+    /// A route for the machine that carries out a run.
+    pub fn in_run<T: 'static>(
+        verb: Verb,
+        path: &'static str,
+        summary: &'static str,
+        handler: impl SeatedHandler<T, S, P>,
+    ) -> Self {
+        Self::behind(Door::Run(seated(handler)), verb, path, summary)
     }
 
     /// A route for whoever may do `action`.
@@ -270,12 +283,13 @@ impl<S, P> Route<S, P> {
         self
     }
 
-    /// The same for whoever may do `action` instead; an open route stays open, for it has no seat to give.
+    /// The same for whoever may do `action` instead; an open route stays open, for it has no seat to give, and one of a run
+    /// stays a run's.
     #[must_use]
     pub fn demanding(mut self, action: Action) -> Self {
         self.door = match self.door {
             Door::SignedIn(seated) | Door::Action(_, seated) => Door::Action(action, seated),
-            open @ Door::Open(..) => open,
+            other @ (Door::Open(..) | Door::Run(_)) => other,
         };
         self
     }
@@ -300,6 +314,7 @@ impl<S, P> Route<S, P> {
         match &self.door {
             Door::Open(why, _) => Permission::Open(*why),
             Door::SignedIn(_) => Permission::SignedIn,
+            Door::Run(_) => Permission::Run,
             Door::Action(action, _) => Permission::Action(*action),
         }
     }

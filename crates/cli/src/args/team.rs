@@ -19,4 +19,7 @@ pub(crate) struct ServeArgs {
     /// The private key of the certificate as a PEM file
     #[arg(long, value_name = "FILE", requires = "certificate")]
     pub(crate) key: Option<PathBuf>,
+    /// With `--server`: serve that server instead, as a training machine that takes queued runs, one at a time
+    #[arg(long, conflicts_with_all = ["listen", "hosts", "certificate"])]
+    pub(crate) runner: bool,
 }

@@ -69,6 +69,12 @@ pub(crate) enum WatchAction {
     },
     /// Deliver what waits for the sinks, now
     Deliver,
+    /// With `--server`: list the runs that wait for a training machine, or take one out
+    Queue {
+        /// Take this one out, before a machine has it
+        #[arg(long, value_name = "ID")]
+        remove: Option<String>,
+    },
 }
 
 /// `watch alerts`.

@@ -47,7 +47,7 @@ use crate::{
         watch::{AlertsArgs, StopArgs, WatchAction, WatchArgs},
     },
     command::{
-        agent, glass, login, people, request, schedule, show, supply, trail,
+        agent, glass, login, people, remote_run, request, schedule, show, supply, trail,
         vault::{self, reference},
         watch,
     },
@@ -101,19 +101,26 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Show(_)
         | Command::Verify(_)
         | Command::Rollback(_)
+        | Command::Run(_)
+        | Command::Stop(_)
         | Command::Review { .. }
         | Command::Request { .. }
         | Command::Key { .. }
         | Command::Glass { .. }
         | Command::Schedule { .. }
-        | Command::Stop(_)
         | Command::User { .. }
         | Command::Token { .. }
         | Command::Trail { action: TrailAction::Ls { .. } | TrailAction::Show { .. } | TrailAction::Checkpoint } => {
             Place::There
         }
         Command::Watch(args) => match &args.action {
-            None | Some(WatchAction::History { .. } | WatchAction::Alerts(_) | WatchAction::Ack { .. }) => Place::There,
+            None
+            | Some(
+                WatchAction::History { .. }
+                | WatchAction::Alerts(_)
+                | WatchAction::Ack { .. }
+                | WatchAction::Queue { .. },
+            ) => Place::There,
             Some(WatchAction::People { .. }) => Place::Nowhere("`watch people`"),
             Some(WatchAction::Rules) => Place::Nowhere("`watch rules`"),
             Some(WatchAction::Sinks { .. }) => Place::Nowhere("`watch sinks`"),
@@ -125,9 +132,9 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Trail { .. } => Place::Nowhere("`trail mirror`, `trail export` and `trail witness`"),
         Command::Init(_) => Place::Nowhere("`init`"),
         Command::Outdated(_) => Place::Nowhere("`outdated`"),
-        Command::Run(_) => Place::Nowhere("`run`"),
         Command::Release(_) => Place::Nowhere("`release`"),
         Command::Doctor => Place::Nowhere("`doctor`"),
+        Command::Serve(args) if args.runner => Place::There,
         Command::Serve(_) => Place::Nowhere("`serve`"),
     }
 }
@@ -180,6 +187,8 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Key { action } => return remote.holding(|| agent::key(&desk, printer, action)),
         Command::Glass { action } => return remote.holding(|| glass::glass(&desk, printer, action)),
         Command::Schedule { action } => remote.schedule(printer, action),
+        Command::Run(args) => return remote.holding(|| remote_run::run(&remote, printer, args)),
+        Command::Serve(_) => return remote.holding(|| remote_run::serve(&remote, printer)),
         Command::Stop(args) => remote.stop(printer, args),
         _ => Err(EngineError::Usage { what: "this command does not work on a server".into() }),
     };
@@ -251,6 +260,21 @@ impl<'s> Remote<'s> {
         Self { settings, server, vault }
     }
 
+    /// The way to it.
+    pub(crate) fn server(&self) -> &Server {
+        &self.server
+    }
+
+    /// Whose vault it is.
+    pub(crate) fn vault(&self) -> &str {
+        &self.vault
+    }
+
+    /// Where things are here.
+    pub(crate) fn settings(&self) -> &'s Settings<'s> {
+        self.settings
+    }
+
     /// Reads a document.
     pub(crate) fn read<T: DeserializeOwned>(&self, path: &str) -> Result<T, EngineError> {
         Ok(self.server.read(path)?)
@@ -284,21 +308,6 @@ impl<'s> Remote<'s> {
     /// Brings a download into `destination`, which does not exist yet; how many bytes that is.
     pub(crate) fn fetch(&self, download: &DownloadView, destination: &Path) -> Result<u64, EngineError> {
         carry::down(&self.server, self.settings.progress, download, destination)
-    }
-
-    /// The id of its vault.
-    pub(crate) fn vault(&self) -> &str {
-        &self.vault
-    }
-
-    /// The server itself.
-    pub(crate) fn server(&self) -> &Server {
-        &self.server
-    }
-
-    /// The settings of this machine.
-    pub(crate) fn settings(&self) -> &Settings<'_> {
-        self.settings
     }
 
     /// How the command ended, once the newest checkpoint is held. Tampering outweighs whatever else went wrong; where the
@@ -493,6 +502,7 @@ impl<'s> Remote<'s> {
                 let said: Acknowledgement = self.act(&path, Some(&body), Patience::Brief)?;
                 watch::alerts::print_acknowledged(printer, id, &said)
             }
+            (Some(WatchAction::Queue { remove }), _) => remote_run::queue(self, printer, remove.as_deref()),
             (_, Some(run)) if printer.for_people() => watch::print_record(printer, &self.record(run)?),
             (_, Some(run)) => self.lines(run)?.iter().try_for_each(|line| watch::print_line(printer, line)),
             (_, None) => watch::print_runs(printer, self.read::<Runs>("/api/v1/runs")?.runs),

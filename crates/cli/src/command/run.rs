@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
-use ringfence_engine::{DemandedLevel, EngineError, ExitClass, Plan, RunEnd, RunOptions, Settings, Vault, Version};
+use ringfence_engine::{
+    DemandedLevel, EngineError, ExitClass, Plan, RunEnd, RunOptions, Settings, Vault, Version, schema::Digest,
+};
 use serde_json::json;
 
 use crate::{
@@ -16,38 +18,25 @@ pub(crate) fn run(settings: &Settings<'_>, printer: Printer, args: &RunArgs) -> 
     // A plan that cannot be read must not leave a new vault behind.
     let plan = Plan::read(&args.plan)?;
     let mut vault = Vault::open_or_init(settings, protection())?;
-    let level = match args.level {
-        Level::Any => DemandedLevel::Any,
-        Level::NoCgroup => DemandedLevel::NoCgroup,
-        Level::Full => DemandedLevel::Full,
-    };
+    let level = demanded(args.level);
     let options = RunOptions { exempt: exemptions(args.skip), level, release_to: args.out.clone() };
     match vault.run(&plan, &options)? {
         RunEnd::Released { released, folder } => {
+            let folder = folder.unwrap_or_default();
             print_released(printer, "ringfence.run/1", released.version(), &folder)?;
             Ok(ExitClass::Done)
         }
         RunEnd::Kept { candidate } => {
-            let name = candidate.reference();
-            if printer.for_people() {
-                printer.line(format!("{}  {name}", printer.strong("kept", Style::Good)))?;
-                printer.say("the plan has no `[test]`, so nothing was attacked and nothing released");
-            } else {
-                printer.document(
-                    "ringfence.run/1",
-                    &json!({"verdict": "kept",
-                        "artifact": name.to_string(),
-                        "tree": candidate.tree,
-                    }),
-                )?;
-            }
+            print_kept(printer, &candidate.reference().to_string(), candidate.tree)?;
             Ok(ExitClass::Done)
         }
         RunEnd::Refused { candidate, reasons, report } => {
             let name = candidate.reference();
             if printer.for_people() {
                 printer.line(format!("{}  {name}", printer.strong("refused", Style::Bad)))?;
-                printer.line(format!("  report  {}", report.display()))?;
+                if let Some(report) = report {
+                    printer.line(format!("  report  {}", report.display()))?;
+                }
             } else {
                 printer.document(
                     "ringfence.run/1",
@@ -61,6 +50,26 @@ pub(crate) fn run(settings: &Settings<'_>, printer: Printer, args: &RunArgs) -> 
             }
             Err(EngineError::Refused { gate: "release", subject: name.to_string(), reasons })
         }
+    }
+}
+
+/// The confinement that was typed.
+pub(crate) fn demanded(level: Level) -> DemandedLevel {
+    match level {
+        Level::Any => DemandedLevel::Any,
+        Level::NoCgroup => DemandedLevel::NoCgroup,
+        Level::Full => DemandedLevel::Full,
+    }
+}
+
+/// Says that a candidate was kept.
+pub(crate) fn print_kept(printer: Printer, name: &str, tree: Digest) -> Result<(), EngineError> {
+    if printer.for_people() {
+        printer.line(format!("{}  {name}", printer.strong("kept", Style::Good)))?;
+        printer.say("the plan has no `[test]`, so nothing was attacked and nothing released");
+        Ok(())
+    } else {
+        printer.document("ringfence.run/1", &json!({"verdict": "kept", "artifact": name, "tree": tree}))
     }
 }
 

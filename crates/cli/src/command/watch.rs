@@ -61,6 +61,9 @@ pub(crate) fn watch(settings: &Settings<'_>, printer: Printer, args: &WatchArgs)
             alerts::requeue(settings, printer, resend, forget.as_deref())
         }
         (Some(WatchAction::Deliver), _) => alerts::deliver(settings, printer),
+        (Some(WatchAction::Queue { .. }), _) => {
+            Err(EngineError::Usage { what: "a queue is a server's: name it with `--server`".into() })
+        }
         (None, Some(run)) => look_at(settings, printer, run),
         (None, None) => list(settings, printer),
     }

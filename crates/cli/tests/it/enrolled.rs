@@ -19,9 +19,6 @@ use ringfence_engine::{
 use ringfence_trust::entropy::SystemEntropy;
 use serde_json::{Value, json};
 
-/// For whom the passkey is made.
-const SITE: &str = "https://localhost:8443";
-
 /// Somebody who is in.
 pub(crate) struct Member {
     /// The token of the session that enrolling began.
@@ -39,14 +36,8 @@ impl Member {
     }
 }
 
-/// Makes the vault in `folder` a shared one that `ana` administers, and gives the token of the session that this began.
-/// Nothing else may have the vault open.
-pub(crate) fn share(folder: &Path, config: &Path) -> String {
-    crowd(folder, config, SITE, &[]).remove(0).session
-}
-
-/// The same with others, each with a name, who of those before them invites them, and roles. Passkeys are for pages of
-/// `site`.
+/// Makes the vault in `folder` a shared one that `ana` administers, with others, each with a name, who of those before them
+/// invites them, and roles. Passkeys are for pages of `site`. Nothing else may have the vault open.
 pub(crate) fn crowd(folder: &Path, config: &Path, site: &str, others: &[(&str, usize, &[Role])]) -> Vec<Member> {
     let settings = Settings {
         vault: folder.to_owned(),

@@ -20,6 +20,7 @@ mod main_job;
 mod mirror;
 mod proxy;
 mod remote;
+mod remote_run;
 mod schedule;
 mod schemathesis;
 mod secrets;

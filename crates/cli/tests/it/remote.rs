@@ -84,7 +84,7 @@ impl Site {
     }
 
     /// Ana's browser.
-    fn browser(&self) -> Server {
+    pub(crate) fn browser(&self) -> Server {
         self.browser_of(0)
     }
 
@@ -95,18 +95,18 @@ impl Site {
         Server::new(address(&self.url()).unwrap(), Some(&authority), Some(token)).unwrap()
     }
 
-    fn command(&self, args: &[&str]) -> Command {
+    pub(crate) fn command(&self, args: &[&str]) -> Command {
         let mut command = self.here.command(args);
         command.env("RINGFENCE_SERVER", self.url());
         command
     }
 
-    fn run(&self, args: &[&str]) -> Done {
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
         self.here.done(self.command(args))
     }
 
     /// Logs in as Ana, who confirms the code that is shown.
-    fn login(&self) -> String {
+    pub(crate) fn login(&self) -> String {
         self.login_of(0, &self.here)
     }
 
@@ -216,7 +216,13 @@ fn the_vault_of_a_server_is_worked_in_like_ones_own() {
     }
     assert!(!site.here.work().join("copy").exists());
 
-    for words in [&["init"][..], &["run", "plan.toml"], &["add", "hf://org/net", "--as", "model/x"], &["doctor"], &[]] {
+    for words in [
+        &["init"][..],
+        &["release", "model/x@1", "--out", "y"],
+        &["add", "hf://org/net", "--as", "model/x"],
+        &["doctor"],
+        &[],
+    ] {
         let said = site.run(words).exits(2).err();
         assert!(said.contains("does not work on a server"), "{words:?}: {said}");
     }

@@ -39,22 +39,6 @@ impl<'scope> Landing<'scope> {
         Self { pieces, spare, writing, bytes }
     }
 
-    /// How many bytes there are, those included that are about to be written.
-    pub(super) fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// Room for [`PIECE_BYTES`].
-    pub(super) fn room(&self) -> Vec<u8> {
-        self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES])
-    }
-
-    /// Takes the first `filled` bytes of `room`. Where it cannot, [`Self::finish`] says why.
-    pub(super) fn take(&mut self, room: Vec<u8>, filled: usize) -> Result<(), Ended> {
-        self.bytes += filled as u64;
-        self.pieces.send((room, filled)).map_err(|_| Ended)
-    }
-
     /// Waits until all is written and durable: its digest.
     pub(super) fn finish(self) -> io::Result<Digest> {
         drop(self.pieces);
@@ -62,8 +46,69 @@ impl<'scope> Landing<'scope> {
     }
 }
 
+impl Place for Landing<'_> {
+    fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
+    fn room(&mut self) -> Vec<u8> {
+        self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES])
+    }
+
+    /// Where it cannot, [`Self::finish`] says why.
+    fn take(&mut self, room: Vec<u8>, filled: usize) -> Result<(), Ended> {
+        self.bytes += filled as u64;
+        self.pieces.send((room, filled)).map_err(|_| Ended)
+    }
+}
+
+/// Where what comes goes.
+pub(super) trait Place {
+    /// How many bytes there are, those included that are about to be written.
+    fn bytes(&self) -> u64;
+    /// Room for [`PIECE_BYTES`].
+    fn room(&mut self) -> Vec<u8>;
+    /// Takes the first `filled` bytes of `room`.
+    fn take(&mut self, room: Vec<u8>, filled: usize) -> Result<(), Ended>;
+}
+
 /// Nothing more is taken.
 pub(super) struct Ended;
+
+/// A file that is kept in memory.
+#[derive(Default)]
+pub(super) struct Memory {
+    hasher: Hasher,
+    bytes: Vec<u8>,
+    spare: Vec<u8>,
+}
+
+impl Memory {
+    /// What came, and its digest.
+    pub(super) fn finish(self) -> (Vec<u8>, Digest) {
+        (self.bytes, self.hasher.finish())
+    }
+}
+
+impl Place for Memory {
+    fn bytes(&self) -> u64 {
+        self.bytes.len() as u64
+    }
+
+    fn room(&mut self) -> Vec<u8> {
+        let mut room = std::mem::take(&mut self.spare);
+        room.resize(PIECE_BYTES, 0);
+        room
+    }
+
+    fn take(&mut self, room: Vec<u8>, filled: usize) -> Result<(), Ended> {
+        let bytes = room.get(..filled).unwrap_or_default();
+        self.hasher.update(bytes);
+        self.bytes.extend_from_slice(bytes);
+        self.spare = room;
+        Ok(())
+    }
+}
 
 fn write<'scope>(
     scope: &'scope Scope<'scope, '_>,

@@ -85,6 +85,17 @@ impl EgressTable {
         policy
     }
 
+    /// What a machine elsewhere takes of what a vault granted: the plan's own hosts and nothing beside them. Private networks
+    /// are those of the machine on which the command runs: no vault elsewhere grants them.
+    ///
+    /// # Errors
+    /// Where something was granted that the plan does not name.
+    pub(crate) fn taken(&self, granted: &EgressPolicy) -> Result<EgressPolicy, String> {
+        let own = self.policy(Vec::new());
+        let fits = EgressPolicy { networks: Vec::new(), ..granted.clone() } == own;
+        fits.then_some(own).ok_or_else(|| "it grants egress that the plan does not name".to_owned())
+    }
+
     /// What the run gets, under the vault's `settings`.
     ///
     /// # Errors

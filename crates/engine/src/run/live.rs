@@ -28,11 +28,13 @@ use nix::{
     unistd::getuid,
 };
 use ringfence_schema::alert::TelemetryLine;
+use serde::{Deserialize, Serialize};
 
 use crate::error::EngineError;
 
 /// What a follower may ask for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
 pub enum Order {
     /// Kill it; outputs so far are not kept.
     Stop,

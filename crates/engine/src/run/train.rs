@@ -1,96 +1,107 @@
 //! The training job: its inputs and limits, its supervision, and the statement of where its outputs come from.
 
-use std::{
-    io::{Cursor, Read as _},
-    path::Path,
-};
+use std::io::Read as _;
 
 use ringfence_access::{Action, DemandLevel, Exemptions, Facts, NamespaceState, SandboxLevel};
-use ringfence_sandbox::{
-    Demand, EgressPolicy, Ending, Gpus, Job as SandboxJob, Level, RunLimits, RunResult, SandboxError, Source, Stop,
-};
+use ringfence_sandbox::{Demand, EgressPolicy, Ending, Level, RunResult, Stop};
 use ringfence_schema::{
-    ArtifactKind, ArtifactName, Digest, Hasher, digest::hex, event::RunEvent, evidence::EvidenceKind,
-    report::HardenReport,
+    ArtifactKind, ArtifactName, Digest, digest::hex, event::RunEvent, evidence::EvidenceKind, report::HardenReport,
 };
-use ringfence_store::Cuts;
-use ringfence_trust::{
-    entropy::{self, SystemEntropy},
-    keys::Namespace,
-};
+use ringfence_trust::entropy::{self, SystemEntropy};
 use ringfence_watch::run::Expectations;
 use serde_json::{Value, json};
 
 use super::{
-    HARDEN_REPORT, Inputs, MODEL_FILE, RunOptions,
+    HARDEN_REPORT, Inputs, RunOptions,
     guard::Guard,
+    job::{self, CODE, Given, Granted},
     live::{Live, Order},
+    machine::{Machine, Ran, Work},
     telemetry::Telemetry,
 };
 use crate::{
-    act::{Act, Blob, Effect, Reach, Salvage},
+    act::{Act, Blob, Effect, Salvage},
     admit::{fill_index, resource},
     error::EngineError,
-    plan::{DemandedLevel, GpuWord, Plan, RateTable, Trainer},
+    plan::{DemandedLevel, Plan, RateTable},
     provenance::{self, Input},
     record::{RunRow, Version},
-    source::Bounded,
     stage::Candidate,
     vault::{Vault, store_error},
 };
 
 impl Vault<'_> {
-    /// Runs the plan's command on its inputs, in the sandbox.
-    pub(super) fn train(&self, plan: &Plan, options: &RunOptions, inputs: &Inputs) -> Result<Candidate, EngineError> {
+    /// Runs the plan's command on its inputs, in the sandbox of `machine`.
+    pub(super) fn train(
+        &self,
+        plan: &Plan,
+        options: &RunOptions,
+        inputs: &Inputs,
+        machine: &dyn Machine,
+    ) -> Result<Candidate, EngineError> {
         let run = &plan.content.run;
         let demand = self.demand(plan, options);
-        let probe = ringfence_sandbox::probe(&self.settings.program, &["__supervise"])
-            .map_err(|error| EngineError::incomplete("sandbox", error))?;
-        self.settings.progress.note(&format!("sandbox    {}", probe.line));
-        let level = match probe.level {
+        let offer = machine.offer(self)?;
+        self.settings.progress.note(&format!("sandbox    {}", offer.line));
+        let level = match offer.level {
             Some(level) if level >= demand.least() => level_of(level),
             Some(_) => {
                 let demanded = demand.least().name();
                 return Err(EngineError::incomplete(
                     "sandbox",
-                    format!("level `{demanded}` is demanded; {}", probe.line),
+                    format!("level `{demanded}` is demanded; {}", offer.line),
                 ));
             }
-            None => return Err(EngineError::incomplete("sandbox", probe.line)),
+            None => return Err(EngineError::incomplete("sandbox", offer.line)),
         };
         let all = inputs.all();
-        let used: Vec<Input> = all
-            .iter()
-            .map(|(role, version)| Input {
-                role: role.clone(),
-                artifact: version.reference().to_string(),
-                tree: version.tree,
-            })
-            .collect();
-        let name = ArtifactName::new(ArtifactKind::Checkpoint, &run.name)
-            .map_err(|error| EngineError::Plan { file: plan.file.clone(), what: error.to_string() })?;
+        let given = all.iter().map(|(role, version)| self.given(role, version)).collect::<Result<Vec<Given>, _>>()?;
+        let used: Vec<Input> = given.iter().map(|given| given.input.clone()).collect();
+        let name =
+            ArtifactName::new(ArtifactKind::Checkpoint, &run.name).map_err(|error| plan.wrong(error.to_string()))?;
         let number = self.free_version(&name)?;
-        let id: [u8; 8] = entropy::bytes(&mut SystemEntropy::new());
-        let id = format!("r-{}", hex(&id));
-        let command = command(plan);
+        let id = machine.run_id();
+        let command = job::command(plan, &given);
+        let mut request = json!({"plan": plan.digest(), "run": id, "command": command, "inputs": used});
+        if let (Some(told), Some(fields)) = (machine.told(), request.as_object_mut()) {
+            fields.insert("machine".to_owned(), told);
+        }
         let act = Act {
             action: Action::Train,
             resources: all.iter().map(|(_, version)| resource(version)).collect(),
             facts: Facts { sandbox: level, ..Facts::default() },
-            request: json!({"plan": Digest::of(plan.text.as_bytes()), "run": id, "command": command, "inputs": used}),
+            request,
             subject: format!("{name}@{number}"),
-            reach: Reach::Inside,
+            reach: machine.reach(),
         };
         let (mut candidate, index) = self.act_salvaging(act, |salvage| {
-            let job = self.job(plan, &id, &command, demand, &all)?;
+            let granted = Granted { demand, egress: self.granted_egress(plan)? };
             let train = inputs.data.get("train").map(|admitted| &admitted.version);
-            let expected = self.expectations(&job, plan, train)?;
-            let work = Work { id: &id, plan, command: &command, used: &used, name: &name, number };
-            self.supervise(job, &work, expected, salvage)
+            let work = Work {
+                id: &id,
+                plan,
+                command: &command,
+                used: &used,
+                name: &name,
+                number,
+                granted: &granted,
+                given: &given,
+                inputs: &all,
+            };
+            let expected = self.expectations(&work, train, offer.cores)?;
+            self.supervise(machine, &work, expected, salvage)
         })?;
         fill_index(&mut candidate.version, index);
+        candidate.training = self.training_report(&candidate.version)?;
         self.settings.progress.note(&format!("trained    {}", candidate.version.reference()));
         Ok(candidate)
+    }
+
+    /// An input as whoever runs the command sees it.
+    fn given(&self, role: &str, version: &Version) -> Result<Given, EngineError> {
+        let input = Input { role: role.to_owned(), artifact: version.reference().to_string(), tree: version.tree };
+        let files = self.manifest(version)?.tree().files().to_vec();
+        Ok(Given { input, files, reading: version.reading.clone() })
     }
 
     fn demand(&self, plan: &Plan, options: &RunOptions) -> Demand {
@@ -104,81 +115,6 @@ impl Vault<'_> {
             DemandedLevel::NoCgroup => Demand::NoCgroup,
             DemandedLevel::Full => Demand::Full,
         }
-    }
-
-    fn job(
-        &self,
-        plan: &Plan,
-        id: &str,
-        command: &[String],
-        demand: Demand,
-        inputs: &[(String, &Version)],
-    ) -> Result<SandboxJob, EngineError> {
-        let limits = &plan.content.run.limits;
-        let mut sources = Vec::new();
-        let mut program = Vec::new();
-        for (role, version) in inputs {
-            let manifest = self.manifest(version)?;
-            for file in manifest.tree().files() {
-                let mut bytes = Vec::new();
-                let mut reader = self.store.read(&manifest, &file.path).map_err(|error| store_error(&error))?;
-                Bounded::new(&mut reader, limits.memory.0)
-                    .read_to_end(&mut bytes)
-                    .map_err(|error| EngineError::incomplete(format!("input {role}/{}", file.path), error))?;
-                let into = |path: String, executable| Source {
-                    path,
-                    size: bytes.len() as u64,
-                    executable,
-                    content: Box::new(Cursor::new(bytes)),
-                };
-                if role == "code" {
-                    program.push(into(file.path.clone(), true));
-                } else {
-                    sources.push(into(format!("{role}/{}", file.path), false));
-                }
-            }
-        }
-        if plan.content.run.trainer == Some(Trainer::Harden) {
-            let settings = toml::to_string(&plan.content.run.harden)
-                .map_err(|error| EngineError::incomplete("run.harden", error))?;
-            sources.push(Source {
-                path: "harden.toml".into(),
-                size: settings.len() as u64,
-                executable: false,
-                content: Box::new(Cursor::new(settings.into_bytes())),
-            });
-            let own = std::fs::File::open(&self.settings.program).map_err(EngineError::io(&self.settings.program))?;
-            let size = own.metadata().map_err(EngineError::io(&self.settings.program))?.len();
-            program.push(Source { path: "ringfence".into(), size, executable: true, content: Box::new(own) });
-        }
-        Ok(SandboxJob {
-            run_id: id.to_owned(),
-            command: command.to_vec(),
-            environment: plan
-                .content
-                .run
-                .environment
-                .iter()
-                .map(|(name, value)| (name.clone(), value.clone()))
-                .collect(),
-            readable: Vec::new(),
-            inputs: sources,
-            program,
-            limits: RunLimits {
-                memory_bytes: limits.memory.0,
-                processes: limits.processes,
-                wall_ms: limits.wall.0,
-                output_bytes: limits.out.0,
-                ..RunLimits::default()
-            },
-            demand,
-            egress: self.granted_egress(plan)?,
-            gpus: match &plan.content.run.gpus {
-                GpuWord::None => Gpus::None,
-                GpuWord::All(_) => Gpus::All,
-                GpuWord::These(list) => Gpus::These(list.clone()),
-            },
-        })
     }
 
     fn granted_egress(&self, plan: &Plan) -> Result<EgressPolicy, EngineError> {
@@ -197,10 +133,12 @@ impl Vault<'_> {
     /// What the plan and the admitted data let expect of the run.
     fn expectations(
         &self,
-        job: &SandboxJob,
-        plan: &Plan,
+        work: &Work<'_>,
         train: Option<&Version>,
+        cores: Option<f64>,
     ) -> Result<Expectations, EngineError> {
+        let plan = work.plan;
+        let (limits, egress) = (job::limits(plan), &work.granted.egress);
         let watch = &plan.content.run.watch;
         let profile = match train.filter(|_| !watch.resamples) {
             Some(version) => self.screen_report(version)?,
@@ -213,29 +151,27 @@ impl Vault<'_> {
             records: profile.map(|report| report.records),
             ordered: watch.ordered,
             learning_rate: watch.learning_rate.as_ref().map(RateTable::plan),
-            egress_budget_bytes: (!job.egress.is_empty()).then_some(job.egress.sent_bytes_max),
-            cores: std::thread::available_parallelism().ok().map(|cores| cores.get() as f64),
-            memory_bytes: Some(job.limits.memory_bytes),
-            processes: Some(job.limits.processes),
-            output_bytes: Some(job.limits.output_bytes),
+            egress_budget_bytes: (!egress.is_empty()).then_some(egress.sent_bytes_max),
+            cores,
+            memory_bytes: Some(limits.memory_bytes),
+            processes: Some(limits.processes),
+            output_bytes: Some(limits.output_bytes),
             reports: watch.reports.into(),
-            has_inputs: Some(!job.inputs.is_empty()),
+            has_inputs: Some(plan.content.run.trainer.is_some() || work.used.iter().any(|input| input.role != CODE)),
             ..Expectations::default()
         })
     }
 
-    /// Runs the job under a keyless supervisor and takes its outputs back through quarantine.
+    /// Has the machine run the command, watches it, and takes its outputs back through quarantine.
     fn supervise(
         &self,
-        job: SandboxJob,
+        machine: &dyn Machine,
         work: &Work<'_>,
         expected: Expectations,
         salvage: &mut Salvage,
     ) -> Result<Effect<Candidate>, EngineError> {
-        let limits = serde_json::to_value(job.limits).unwrap_or(Value::Null);
+        let limits = serde_json::to_value(job::limits(work.plan)).unwrap_or(Value::Null);
         let started = (self.settings.now)();
-        let mut writer = self.writer(Namespace::Quarantine)?;
-        let mut training = None;
         let progress = self.settings.progress;
         let stop = Stop::new();
         let pulled = stop.clone();
@@ -260,25 +196,7 @@ impl Vault<'_> {
                 }
                 guard.take(&seen);
             };
-            let mut collect = |path: &str, content: &mut dyn std::io::Read| -> std::io::Result<()> {
-                let mut kept = Vec::new();
-                let mut content: Box<dyn std::io::Read + '_> = if path == HARDEN_REPORT {
-                    content.take(REPORT_BYTES_MAX).read_to_end(&mut kept)?;
-                    training = serde_json::from_slice::<HardenReport>(&kept).ok();
-                    Box::new(Cursor::new(kept))
-                } else {
-                    Box::new(content)
-                };
-                writer.file(path, &mut content, Cuts::Content).map(|_| ()).map_err(std::io::Error::other)
-            };
-            ringfence_sandbox::run_keyless(
-                &self.settings.program,
-                &["__supervise"],
-                job,
-                &stop,
-                &mut events,
-                &mut collect,
-            )
+            machine.run(self, work, &stop, &mut events)
         };
         guard.end();
         progress.end("");
@@ -292,18 +210,10 @@ impl Vault<'_> {
         salvage.openings.insert("telemetry".into(), json!(kept_digest));
         salvage.openings.insert("subject".into(), json!(format!("{}@{}", work.name, work.number)));
         salvage.blobs.push(Blob::new("run", kept));
-        let result = ran.map_err(|error| match error {
-            SandboxError::Command { command, detail } => EngineError::incomplete(
-                format!("command `{command}`"),
-                format!(
-                    "{detail}; the run was skipped: install it on this machine, or name another command in the plan"
-                ),
-            ),
-            other => EngineError::incomplete("sandbox", other),
-        })?;
+        let Ran { result, outputs, environment, program } = ran?;
         let exit_code = ended_well(&result, work, &telemetry, ended_by.as_deref())?;
         let finished = (self.settings.now)();
-        let sealed = self.finish(writer)?;
+        let sealed = self.finish(outputs)?;
         if sealed.tree.files().is_empty() {
             return Err(EngineError::incomplete(
                 work.name.to_string(),
@@ -315,16 +225,17 @@ impl Vault<'_> {
             id: work.id.to_owned(),
             name: format!("{}@{}", work.name, work.number),
             output: sealed.tree.digest(),
-            plan: Digest::of(work.plan.text.as_bytes()),
+            plan: work.plan.digest(),
             command: work.command,
             limits,
             inputs: work.used,
             level: level_of(result.level),
             measures: &result.measures,
-            environment: provenance::environment(work.command),
+            environment,
             policy: self.policies.digest(),
             telemetry: kept_digest,
-            program: self.own_digest()?,
+            program,
+            told: machine.told(),
             exit_code,
             started,
             finished,
@@ -358,63 +269,29 @@ impl Vault<'_> {
         effect.openings.append(&mut salvage.openings);
         effect.sealed.push(sealed);
         let observed = observed(&result, work.id, alerts);
-        Ok(effect.replace(Candidate { version, training, observed }))
+        Ok(effect.replace(Candidate { version, training: None, observed }))
     }
 
-    /// SHA-256 of this program.
-    fn own_digest(&self) -> Result<Digest, EngineError> {
-        let path = &self.settings.program;
-        let mut hasher = Hasher::new();
-        let mut file = std::fs::File::open(path).map_err(EngineError::io(path))?;
-        std::io::copy(&mut file, &mut hasher).map_err(EngineError::io(path))?;
-        Ok(hasher.finish())
+    /// What the built-in trainer reported among the outputs, if it did.
+    fn training_report(&self, version: &Version) -> Result<Option<HardenReport>, EngineError> {
+        let manifest = self.manifest(version)?;
+        if !manifest.tree().files().iter().any(|file| file.path == HARDEN_REPORT) {
+            return Ok(None);
+        }
+        let reader = self.store.read(&manifest, HARDEN_REPORT).map_err(|error| store_error(&error))?;
+        let mut bytes = Vec::new();
+        reader
+            .take(REPORT_BYTES_MAX)
+            .read_to_end(&mut bytes)
+            .map_err(|error| EngineError::incomplete(HARDEN_REPORT, error))?;
+        Ok(serde_json::from_slice(&bytes).ok())
     }
 }
 
-/// A run as its steps need it.
-struct Work<'a> {
-    id: &'a str,
-    plan: &'a Plan,
-    command: &'a [String],
-    used: &'a [Input],
-    name: &'a ArtifactName,
-    number: u64,
-}
-
-/// The command, with the built-in trainer spelt out.
-fn command(plan: &Plan) -> Vec<String> {
-    let run = &plan.content.run;
-    if let Some(command) = &run.command {
-        return command.clone();
-    }
-    let file = |path: &Path| path.file_name().map(|name| quote(&name.to_string_lossy())).unwrap_or_default();
-    let data = plan.content.data.get("train");
-    let base = plan.content.model.get("base");
-    let mut line = String::from("exec ./ringfence --quiet --format json harden \"$RINGFENCE_IN\"/base/");
-    line.push_str(&base.map(|base| file(&base.path)).unwrap_or_default());
-    line.push_str(" --data \"$RINGFENCE_IN\"/train/");
-    line.push_str(&data.map(|data| file(&data.path)).unwrap_or_default());
-    if let Some(data) = data {
-        if let Some(label) = &data.label {
-            line.push_str(&format!(" --label {}", quote(label)));
-        }
-        if let Some(labels) = &data.labels {
-            line.push_str(&format!(" --labels \"$RINGFENCE_IN\"/train/{}", file(labels)));
-        }
-        if !data.shape.is_empty() {
-            let shape: Vec<String> = data.shape.iter().map(ToString::to_string).collect();
-            line.push_str(&format!(" --shape {}", shape.join(",")));
-        }
-        line.push_str(&format!(" --scale {}", data.scale));
-    }
-    line.push_str(" --settings \"$RINGFENCE_IN\"/harden.toml");
-    line.push_str(&format!(" --out \"$RINGFENCE_OUT\"/{MODEL_FILE} --report \"$RINGFENCE_OUT\"/{HARDEN_REPORT}"));
-    vec!["/bin/sh".into(), "-c".into(), line]
-}
-
-/// A word for the shell, whatever is in it.
-fn quote(word: &str) -> String {
-    format!("'{}'", word.replace('\'', "'\\''"))
+/// A new run's name.
+pub(super) fn run_id() -> String {
+    let id: [u8; 8] = entropy::bytes(&mut SystemEntropy::new());
+    format!("r-{}", hex(&id))
 }
 
 /// The exit code of a job that ended well, or why it did not.
@@ -445,7 +322,7 @@ fn ended_well(
     ))
 }
 
-fn level_of(level: Level) -> SandboxLevel {
+pub(super) fn level_of(level: Level) -> SandboxLevel {
     match level {
         Level::Full => SandboxLevel::Full,
         Level::NoCgroup => SandboxLevel::NoCgroup,

@@ -248,6 +248,7 @@ impl Vault<'_> {
     /// Ends everything that lets `who` act, sessions and tokens, and answers how many these are.
     pub(crate) fn end_all(&self, members: &Members, who: &PersonId, effect: &mut Effect<()>) -> usize {
         let before = effect.rows.len();
+        self.courses.end_all(who.as_str());
         for session in members.sessions.values().filter(|session| session.person == *who) {
             effect.rows.push(self.no_session(session.token.id));
         }

@@ -67,6 +67,11 @@ pub struct Served {
 }
 
 impl Served {
+    /// `file` of `manifest`.
+    pub(crate) fn new(core: Arc<Core>, manifest: Manifest, file: TreeEntry) -> Self {
+        Self { core, manifest, file }
+    }
+
     /// Its path, size and SHA-256.
     pub fn file(&self) -> &TreeEntry {
         &self.file

@@ -6,7 +6,7 @@ use std::sync::{
 };
 
 use ringfence_access::{Action, Exemptions, Facts, NamespaceState, Resource};
-use ringfence_schema::{ArtifactName, Digest, Reference, Timestamp, Tree, tree::TreeEntry};
+use ringfence_schema::{ArtifactKind, ArtifactName, Digest, Reference, Timestamp, Tree, tree::TreeEntry};
 use ringfence_store::Writer;
 use ringfence_trust::keys::Namespace;
 use serde::{Deserialize, Serialize};
@@ -150,13 +150,85 @@ impl Upload {
         UploadView { id: id.clone(), tree, bytes, file, offset, until, state }
     }
 
+    /// The outputs of run `run`, to come into `writer`.
+    pub(crate) fn of_run(run: &str, tree: Tree, writer: Writer, now: Timestamp) -> Result<Self, EngineError> {
+        let name = ArtifactName::new(ArtifactKind::Checkpoint, run)
+            .map_err(|error| EngineError::Usage { what: error.to_string() })?;
+        let declaration =
+            Declaration { name, files: Vec::new(), reading: Reading::default(), exempt: Exemptions::default() };
+        let mut progress = Progress { stage: Stage::Staged(Box::new(writer)), file: 0, offset: 0 };
+        progress.open_next(&tree)?;
+        Ok(Self {
+            person: String::new(),
+            declaration,
+            digest: tree.digest(),
+            tree,
+            touched: AtomicU64::new(now.millis()),
+            progress: Mutex::new(progress),
+        })
+    }
+
+    /// How it stands.
+    pub(crate) fn standing(&self, id: &TransferId) -> UploadView {
+        self.view(id, &held(&self.progress))
+    }
+
+    /// Whether more may come.
+    pub(crate) fn is_staged(&self) -> bool {
+        matches!(held(&self.progress).stage, Stage::Staged(_))
+    }
+
+    /// What has come, if that is all of it.
+    pub(crate) fn take_whole(&self) -> Option<Writer> {
+        let mut progress = held(&self.progress);
+        let missing = progress.file < self.tree.files().len();
+        match std::mem::replace(&mut progress.stage, Stage::Gone) {
+            Stage::Staged(writer) if !missing => Some(*writer),
+            other => {
+                progress.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Takes the next bytes; see [`Vault::append_upload`]. Whatever is wrong with them beyond their place ends it.
+    pub(crate) fn append(
+        &self,
+        id: &TransferId,
+        now: Timestamp,
+        file: usize,
+        offset: u64,
+        bytes: &[u8],
+    ) -> Result<UploadView, EngineError> {
+        self.touch(now);
+        let mut progress = held(&self.progress);
+        let entry = self.tree.files().get(file);
+        let (Some(entry), Stage::Staged(_)) = (entry, &progress.stage) else {
+            return Err(EngineError::Elsewhere { file: progress.file, offset: progress.offset });
+        };
+        if (progress.file, progress.offset) != (file, offset) {
+            return Err(EngineError::Elsewhere { file: progress.file, offset: progress.offset });
+        }
+        if bytes.len() as u64 > entry.size - offset {
+            return Err(EngineError::Usage {
+                what: format!("`{}` was declared with {} bytes", entry.path, entry.size),
+            });
+        }
+        if let Err(error) = progress.append(&self.tree, entry, bytes) {
+            drop(progress);
+            self.give_up();
+            return Err(error);
+        }
+        Ok(self.view(id, &progress))
+    }
+
     /// Whether it takes up room, and is no version yet.
     fn is_under_way(&self) -> bool {
         matches!(held(&self.progress).stage, Stage::Staged(_) | Stage::Admitting)
     }
 
     /// Removes what is there of it.
-    fn give_up(&self) {
+    pub(crate) fn give_up(&self) {
         if let Stage::Staged(writer) = std::mem::replace(&mut held(&self.progress).stage, Stage::Gone) {
             writer.discard();
         }
@@ -328,26 +400,11 @@ impl Vault<'_> {
         bytes: &[u8],
     ) -> Result<UploadView, EngineError> {
         let upload = self.own_upload(id)?;
-        upload.touch((self.settings.now)());
-        let mut progress = held(&upload.progress);
-        let entry = upload.tree.files().get(file);
-        let (Some(entry), Stage::Staged(_)) = (entry, &progress.stage) else {
-            return Err(EngineError::Elsewhere { file: progress.file, offset: progress.offset });
-        };
-        if (progress.file, progress.offset) != (file, offset) {
-            return Err(EngineError::Elsewhere { file: progress.file, offset: progress.offset });
+        let taken = upload.append(id, (self.settings.now)(), file, offset, bytes);
+        if taken.is_err() && matches!(held(&upload.progress).stage, Stage::Gone) {
+            self.transfers.uploads().remove(id);
         }
-        if bytes.len() as u64 > entry.size - offset {
-            return Err(EngineError::Usage {
-                what: format!("`{}` was declared with {} bytes", entry.path, entry.size),
-            });
-        }
-        if let Err(error) = progress.append(&upload.tree, entry, bytes) {
-            drop(progress);
-            self.forget_upload(id, &upload);
-            return Err(error);
-        }
-        Ok(upload.view(id, &progress))
+        taken
     }
 
     /// Gives an upload up: what has come of it is removed.

@@ -84,6 +84,16 @@ impl Stop {
         self.pull(Wish::Run);
     }
 
+    /// Whether it was told to stop: whoever runs the job elsewhere has to know.
+    pub fn is_stopped(&self) -> bool {
+        self.wish() == Wish::Stop
+    }
+
+    /// Whether it is to stand still now.
+    pub fn is_frozen(&self) -> bool {
+        self.wish() == Wish::Freeze
+    }
+
     fn pull(&self, wish: Wish) {
         let stopped = Wish::Stop as u8;
         let change = |old| (old != stopped).then_some(wish as u8);

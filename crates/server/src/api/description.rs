@@ -66,6 +66,7 @@ fn operation(route: &Route<App, Caller>) -> Value {
     let (security, permission) = match route.permission() {
         Permission::Open(_) => (json!([]), "anybody".to_owned()),
         Permission::SignedIn => (json!([{"session": []}, {"token": []}]), "whoever is signed in".to_owned()),
+        Permission::Run => (json!([{"token": []}]), "the machine of the run".to_owned()),
         Permission::Action(action) => (json!([{"session": []}, {"token": []}]), action.name().to_owned()),
     };
     let names = route.path().split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}'));

@@ -42,7 +42,7 @@ pub const TRANSFERS_MAX: usize = 24;
 /// Bytes that go from thread to thread at once.
 pub const PIECE_BYTES: usize = 256 << 10;
 /// Most pieces that wait between two threads.
-const PIECES_WAITING: usize = 4;
+pub(super) const PIECES_WAITING: usize = 4;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
     use Action::{Export, Read, Receive};
@@ -146,7 +146,7 @@ async fn bring(
 }
 
 /// Hands the body on; whether all of it came. Where nobody takes it any more, that is somebody else's to say.
-async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
+pub(super) async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
     let mut body = pin!(body);
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     let whole = loop {
@@ -201,10 +201,20 @@ async fn serve(
 ) -> Answer {
     let id = TransferId::from(id.as_str());
     let place = place(&app)?;
-    let from = ByteRange::of(&headers).map_or(0, |range| range.first);
+    let from = first(&headers);
     let served = app.work(seat.into_principal(), move |vault, _| vault.open_download(&id, file, from)).await?;
+    ranged(served, &headers, place)
+}
+
+/// From which byte on `headers` ask for a file.
+pub(super) fn first(headers: &HeaderMap) -> u64 {
+    ByteRange::of(headers).map_or(0, |range| range.first)
+}
+
+/// `served`, or the part of it that `headers` ask for.
+pub(super) fn ranged(served: Served, headers: &HeaderMap, place: OwnedSemaphorePermit) -> Answer {
     let (size, tag) = (served.file().size, format!("\"{}\"", served.file().sha256));
-    let (whole, range) = match Part::of(&headers, size, &tag) {
+    let (whole, range) = match Part::of(headers, size, &tag) {
         Part::Whole => (true, 0..size),
         Part::Range(range) => (false, range),
         Part::Beyond => return Err(Problem::about(Kind::Range, format!("the file has {size} bytes"))),
@@ -245,7 +255,7 @@ async fn end(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>)
     Ok(StatusCode::NO_CONTENT.into_response())
 }
 
-fn place(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
+pub(super) fn place(app: &App) -> Result<OwnedSemaphorePermit, Problem> {
     let busy = || Problem::about(Kind::Unavailable, "too many transfers are under way").retry_after_s(1);
     app.transfers().try_acquire_owned().map_err(|_| busy())
 }

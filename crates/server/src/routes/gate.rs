@@ -126,7 +126,7 @@ impl<S: Clone, P> Gate<S, P> {
         let state = self.state.clone();
         match &pass.door {
             Door::Open(_, handler) => Ok(handler(request, state).await),
-            Door::SignedIn(handler) | Door::Action(_, handler) => {
+            Door::SignedIn(handler) | Door::Run(handler) | Door::Action(_, handler) => {
                 let seat = self.seat(pass, ask(pass.permission, &request)?).await?;
                 Ok(handler(seat, request, state).await)
             }

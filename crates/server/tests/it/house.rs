@@ -53,7 +53,7 @@ pub(crate) const SITE: &str = "https://localhost:8443";
 /// Where clocks begin.
 const START_MS: u64 = 1_800_000_000_000;
 /// Clocks, one a house: the service takes a plain function, so each test names its own by number.
-const CLOCKS: usize = 64;
+const CLOCKS: usize = 96;
 static MILLIS: [AtomicU64; CLOCKS] = [const { AtomicU64::new(START_MS) }; CLOCKS];
 static TAKEN: [AtomicBool; CLOCKS] = [const { AtomicBool::new(false) }; CLOCKS];
 

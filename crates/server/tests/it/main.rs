@@ -17,6 +17,7 @@ mod people;
 mod places;
 mod ranges;
 mod rates;
+mod runs;
 mod schedules;
 mod scim;
 mod secrets;

@@ -163,6 +163,44 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         r#"{"reason": "seen"}"#,
     ),
     ("GET", "/api/v1/posture", "", ""),
+    (
+        "POST",
+        "/api/v1/runs",
+        "",
+        r#"{"plan": "[run]\nname = \"x\"\ncommand = [\"y\"]\n[model.base]\nartifact = \"model/none@1\"\n",
+            "inputs": {"model.base": "model/none@1"},
+            "machine": {"name": "m", "level": null, "line": "x", "cores": 1, "client": "1"}}"#,
+    ),
+    ("GET", "/api/v1/runs/{run}/standing", "/api/v1/runs/r-0/standing", ""),
+    ("GET", "/api/v1/runs/{run}/inputs/{input}/files/{file}", "/api/v1/runs/r-0/inputs/0/files/0", ""),
+    ("POST", "/api/v1/runs/{run}/events", "/api/v1/runs/r-0/events", r#"{"first": 0, "events": []}"#),
+    ("POST", "/api/v1/runs/{run}/token", "/api/v1/runs/r-0/token", ""),
+    (
+        "POST",
+        "/api/v1/runs/{run}/outputs",
+        "/api/v1/runs/r-0/outputs",
+        r#"{"result": {}, "files": [], "environment": {}, "program": "x"}"#,
+    ),
+    ("GET", "/api/v1/runs/{run}/outputs", "/api/v1/runs/r-0/outputs", ""),
+    ("PATCH", "/api/v1/runs/{run}/outputs/files/{file}", "/api/v1/runs/r-0/outputs/files/0?from=0", ""),
+    ("POST", "/api/v1/runs/{run}/finish", "/api/v1/runs/r-0/finish", ""),
+    ("POST", "/api/v1/runs/{run}/fail", "/api/v1/runs/r-0/fail", r#"{"why": "x"}"#),
+    (
+        "POST",
+        "/api/v1/queue",
+        "",
+        r#"{"plan": "[run]\nname = \"x\"\ncommand = [\"y\"]\n[model.base]\nartifact = \"model/none@1\"\n",
+            "inputs": {"model.base": "model/none@1"}}"#,
+    ),
+    ("GET", "/api/v1/queue", "", ""),
+    ("GET", "/api/v1/queue/waiting", "", ""),
+    (
+        "POST",
+        "/api/v1/queue/take",
+        "",
+        r#"{"machine": {"name": "m", "level": null, "line": "x", "cores": 1, "client": "1"}}"#,
+    ),
+    ("DELETE", "/api/v1/queue/{id}", "/api/v1/queue/q-0", ""),
     ("GET", "/api/v1/schedules", "", ""),
     ("POST", "/api/v1/schedules", "", r#"{"job": "audit", "every": "<hours>h"}"#),
     ("POST", "/api/v1/schedules", "", r#"{"job": "backup", "every": "1d"}"#),
@@ -447,6 +485,7 @@ async fn every_route_answers_everybody_as_the_golden_matrix_says() {
         let permission = match permission {
             Permission::Open(why) => format!("{why:?}"),
             Permission::SignedIn => "signed in".to_owned(),
+            Permission::Run => "the run".to_owned(),
             Permission::Action(action) => action.to_string(),
         };
         let mark = if recorded == Recorded::Trail { "" } else { "unrecorded" };
@@ -463,6 +502,8 @@ fn check(permission: Permission, path: &str, caller: usize, reply: &Reply, what:
         Permission::Open(_) => assert_eq!(reply.status, 200, "{what}"),
         _ if caller < NOBODIES => assert_eq!(reply.status, 401, "{what}"),
         Permission::SignedIn => {}
+        // None of them is a run's machine.
+        Permission::Run => assert_eq!(reply.status, 401, "{what}"),
         Permission::Action(action) => {
             match name {
                 "program" if action == Action::Provision => assert!(!reply.refused() || reply.status == 404, "{what}"),
