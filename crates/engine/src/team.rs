@@ -6,7 +6,7 @@
 //!   in by somebody who is in; `federated`: in through another provider; [`directory`]: people and groups as SCIM tells of them; `session`, `token`: what
 //!   proves it afterwards, and how it ends.
 //! * `rows`: all of it as sealed rows, each a fold of the trail; [`TeamDesk`]: the same in memory, with what is not worth
-//!   a row: waiting times, ceremonies under way, when a session was last seen.
+//!   a row: ceremonies under way, when a session was last seen; `tries`: wrong attempts, which count over a restart too.
 //! * `request`: what needs other people, asked for and used once; `wanted`: the same from what somebody types; `keys`: keys in
 //!   an agent, which approve; `approve`: their signed answers; `proof`: the same for
 //!   whoever has no vault; `can`: what somebody may do, and why; `glass`: doing without

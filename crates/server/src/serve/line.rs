@@ -166,7 +166,7 @@ impl<T: AsyncRead + Unpin> Line<T> {
             let filled = buffer.filled().len();
             match Pin::new(&mut self.io).poll_read(context, buffer) {
                 Poll::Ready(Ok(())) if buffer.filled().len() > filled && buffer.remaining() > 0 => {}
-                // What came is given out first; an error comes back with the next read.
+                // What came is given out first; a connection that failed shows that with the next read.
                 Poll::Pending | Poll::Ready(Err(_)) if filled > before => return Poll::Ready(Ok(())),
                 other => return other,
             }
