@@ -505,11 +505,14 @@ impl Client {
         length: u64,
     ) -> Result<Response<ureq::Body>, ureq::Error> {
         let sending_ms = self.limits.answer_ms.saturating_add(length.saturating_mul(1_000) / SENT_BYTES_PER_S_MIN);
+        // The answer's first byte is a read too: an idle line is one thing, a long answer another.
+        let idle_ms = self.limits.idle_ms.max(answer_ms);
         let request = self
             .agent
             .configure_request(request)
             .timeout_send_body(Some(Duration::from_millis(sending_ms)))
             .timeout_recv_response(Some(Duration::from_millis(answer_ms)))
+            .timeout_per_read(Some(Duration::from_millis(idle_ms)))
             .build();
         self.agent.run(request)
     }

@@ -210,7 +210,6 @@ fn quiet(command: &mut Command) -> bool {
 }
 
 #[test]
-#[expect(clippy::print_stdout, reason = "a skipped test says so")]
 fn openssh_agrees() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);
