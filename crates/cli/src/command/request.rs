@@ -105,7 +105,9 @@ fn approve(desk: &Desk<'_, '_>, printer: Printer, args: &ApproveArgs) -> Result<
     let shown = desk.shown(&args.id)?;
     let Shown { request, .. } = &shown;
     if printer.for_people() {
-        told(request).into_iter().for_each(|line| printer.say(line));
+        for line in told(request) {
+            printer.say(line);
+        }
     }
     if !args.yes {
         if !io::stdin().is_terminal() {

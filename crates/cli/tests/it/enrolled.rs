@@ -52,7 +52,7 @@ pub(crate) fn crowd(folder: &Path, config: &Path, site: &str, others: &[(&str, u
     let token = vault.offer_setup().unwrap().token.unwrap();
     let mut members = vec![enrol(&vault, site, &token, Some(("ana", "Ana")))];
     for (name, inviter, roles) in others {
-        let inviter = vault.authenticate(&members[*inviter].session, home()).unwrap();
+        let inviter = vault.authenticate(&members[*inviter].session, Some(HOME)).unwrap();
         let invite = Invite {
             name: (*name).to_owned(),
             display: name.to_uppercase(),
@@ -65,9 +65,7 @@ pub(crate) fn crowd(folder: &Path, config: &Path, site: &str, others: &[(&str, u
     members
 }
 
-fn home() -> Option<IpAddr> {
-    Some(IpAddr::V4(Ipv4Addr::LOCALHOST))
-}
+const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
 fn enrol(vault: &Vault<'_>, site: &str, token: &str, names: Option<(&str, &str)>) -> Member {
     let party = RelyingParty::new("localhost", &[site]).unwrap();
@@ -78,7 +76,7 @@ fn enrol(vault: &Vault<'_>, site: &str, token: &str, names: Option<(&str, &str)>
     let offer = vault.begin_enrol(&party, who).unwrap();
     let challenge: Challenge = serde_json::from_value(offer.options["challenge"].clone()).unwrap();
     let answer = key.register(site, &challenge).unwrap();
-    let from = Origin { address: home(), client: "test".to_owned() };
+    let from = Origin { address: Some(HOME), client: "test".to_owned() };
     let enrolled = vault.finish_enrol(&party, who, &offer.ceremony, &answer, "laptop", &from).unwrap();
     Member { session: enrolled.entered.unwrap().token.to_string(), key }
 }

@@ -241,7 +241,7 @@ async fn filters_are_joined_by_and() {
         names.sort_unstable();
         assert_eq!(names, expected, "{filter}");
     }
-    let many = vec!["id pr"; 9].join("%20and%20").replace(' ', "%20");
+    let many = ["id pr"; 9].join("%20and%20").replace(' ', "%20");
     assert_eq!(directory.ask("GET", &format!("/Users?filter={many}"), None).await.status, 400);
 }
 
