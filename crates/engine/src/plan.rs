@@ -536,3 +536,33 @@ fn check_role(table: &str, role: &str) -> Result<(), String> {
         .map(|_| ())
         .map_err(|error| format!("`{table}.{role}`: {error}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn parse(inputs: &str) -> Result<Plan, EngineError> {
+        Plan::parse(format!("[run]\nname = \"x\"\ncommand = [\"true\"]\n{inputs}"), Path::new("plan.toml"))
+    }
+
+    #[test]
+    fn an_input_is_a_file_or_what_the_vault_has() {
+        let plan = parse("[data.train]\nartifact = \"dataset/digits@3\"\n[model.base]\npath = \"base.onnx\"\n");
+        let content = plan.expect("a plan").content;
+        let wanted = Whence::Vault("dataset/digits@3".parse().expect("a reference"));
+        assert_eq!(content.data.get("train").map(|data| data.whence("train")), Some(Ok(wanted)));
+        let file = Whence::Files("base.onnx".into());
+        assert_eq!(content.model.get("base").map(|model| model.whence("base")), Some(Ok(file)));
+        for wrong in [
+            "[data.train]\n",
+            "[data.train]\npath = \"a\"\nartifact = \"dataset/a\"\n",
+            "[data.train]\nartifact = \"model/a\"\n",
+            "[data.train]\nartifact = \"dataset/a\"\nlabel = \"y\"\n",
+            "[data.train]\nartifact = \"dataset/a\"\nscale = 0.5\n",
+            "[model.base]\nartifact = \"dataset/a\"\n",
+            "[model.base]\nartifact = \"model/a\"\nname = \"b\"\n",
+        ] {
+            assert!(matches!(parse(wrong), Err(EngineError::Plan { .. })), "{wrong}");
+        }
+    }
+}

@@ -151,7 +151,7 @@ pub(super) fn serve(remote: &Remote<'_>, printer: Printer) -> Result<ExitClass, 
                     Err(error) => ("failed", error.to_string()),
                 };
                 if printer.for_people() {
-                    printer.line(format!("{state}  {run}  {why}").trim_end().to_owned())?;
+                    printer.line(format!("{state}  {run}  {why}").trim_end())?;
                 } else {
                     printer.document("ringfence.carried/1", &json!({"run": run, "state": state, "why": why}))?;
                 }

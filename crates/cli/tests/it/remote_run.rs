@@ -58,7 +58,7 @@ fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
         if let Some(found) = found() {
             return found;
         }
-        assert!(begun.elapsed() < Duration::from_secs(120), "{what} did not come");
+        assert!(begun.elapsed() < Duration::from_mins(2), "{what} did not come");
         std::thread::sleep(Duration::from_millis(100));
     }
 }
@@ -100,10 +100,9 @@ fn the_example_is_trained_here_and_tested_and_released_there() {
     assert_eq!(again.json()["artifact"], "model/digits-robust@2");
     assert!(again.err().contains("known      dataset/"), "{}", again.err());
     let listed = site.run(&["ls", "--format", "json"]).exits(0).json();
-    let datasets = listed["artifacts"].as_array().unwrap().iter();
-    assert!(
-        datasets.filter(|row| row["artifact"].as_str().unwrap().starts_with("dataset/")).all(|row| row["version"] == 1)
-    );
+    let names = listed["artifacts"].as_array().unwrap().iter().map(|row| row["artifact"].as_str().unwrap());
+    let brought: Vec<&str> = names.filter(|name| name.starts_with("dataset/") || name.ends_with("-base@2")).collect();
+    assert!(!brought.is_empty() && brought.iter().all(|name| name.ends_with("@1")), "{brought:?}");
 }
 
 #[test]
@@ -271,7 +270,7 @@ fn a_training_machine_takes_queued_runs() {
     assert_eq!(over["end"]["artifact"], "checkpoint/afar@1");
     runner.kill().unwrap();
     runner.wait().unwrap();
-    let trail = site.run(&["trail", "ls", "--last", "60", "--format", "json"]).exits(0).out();
+    let trail = site.run(&["trail", "ls", "--last", "400", "--format", "json"]).exits(0).out();
     assert!(trail.contains("\"take\"") && trail.contains("end of a queued run"), "{trail}");
     // What waits is taken out by whoever may stop runs.
     let queued = site.run(&["run", "plan/plan.toml", "--queue", "--format", "json"]).exits(0).json();

@@ -166,6 +166,20 @@ mod tests {
     }
 
     #[test]
+    fn a_machine_takes_the_plans_hosts_and_nothing_beside_them() {
+        let table = read("allow = ['a.example.org']").expect("a table");
+        let granted = table.grant(&Settings::default(), Custody::Solo).expect("granted");
+        assert_eq!(table.taken(&granted), Ok(granted.clone()));
+        // Networks of this machine are not a vault's elsewhere to grant.
+        let networks = vec!["10.0.0.0/8".parse().expect("a network")];
+        assert_eq!(table.taken(&EgressPolicy { networks, ..granted.clone() }), Ok(granted.clone()));
+        let more = read("allow = ['a.example.org', 'b.example.org']").expect("a table");
+        assert!(table.taken(&more.grant(&Settings::default(), Custody::Solo).expect("granted")).is_err());
+        let bytes = granted.sent_bytes_max + 1;
+        assert!(table.taken(&EgressPolicy { sent_bytes_max: bytes, ..granted }).is_err());
+    }
+
+    #[test]
     fn grants_cover_names_and_narrower_patterns() {
         assert!(covers("*.example.org", "a.b.example.org") && covers("*.example.org", "*.example.org"));
         assert!(covers("*.example.org", "*.b.example.org") && covers("x.org", "x.org") && covers("*", "any.net"));

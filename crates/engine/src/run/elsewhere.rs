@@ -1,8 +1,8 @@
 //! Runs whose command runs on another machine, as the vault sees them.
 //!
 //! [`Vault::run_elsewhere`] is a run like any other: decided, recorded, watched, its outputs taken in through quarantine, the
-//! result scanned, attacked and released here. Only the [`Machine`] is another one: [`Elsewhere`] hands the command out and
-//! waits for what comes back. `token`: the run's token; `door`: what whoever bears it may do.
+//! result scanned, attacked and released here. Only the machine is another one: `Elsewhere` hands the command out and waits
+//! for what comes back. `token`: the run's token; `door`: what whoever bears it may do.
 //!
 //! What must stay true: that machine gets the inputs of its run and nothing else; what it tells is kept as told; a run ends
 //! with its token, when it is stopped, when nothing has been heard for [`SILENCE_MS_MAX`], and when whoever started it may
@@ -124,7 +124,7 @@ enum Phase {
     /// The command has ended, and its outputs come.
     Bringing { upload: Arc<Upload>, outcome: Box<Outcome> },
     /// They have come.
-    Brought { outputs: Option<Writer>, outcome: Box<Outcome> },
+    Brought { outputs: Option<Box<Writer>>, outcome: Box<Outcome> },
     /// The machine gave up.
     Failed(String),
     /// Nothing more is taken; why.
@@ -252,7 +252,7 @@ impl Machine for Elsewhere<'_> {
         let token = self.course.state().tokens.first().map(|held| held.stored.id.to_string());
         let bearer = &self.course.bearer.caller.person.id;
         let address = self.course.address.map(|address| address.to_canonical());
-        let level = level.map(|level| level.name());
+        let level = level.map(ringfence_sandbox::Level::name);
         Some(json!({"machine": name, "address": address, "client": client, "level": level, "bearer": bearer,
             "token": token}))
     }
@@ -287,7 +287,7 @@ impl Machine for Elsewhere<'_> {
                 (silent_ms, state.take_end(work.id)?)
             };
             if let Some((outcome, outputs)) = brought {
-                let outputs = outputs.map_or_else(|| vault.writer(Namespace::Quarantine), Ok)?;
+                let outputs = outputs.map_or_else(|| vault.writer(Namespace::Quarantine), |outputs| Ok(*outputs))?;
                 break (outcome, outputs);
             }
             if silent_ms > SILENCE_MS_MAX {
@@ -329,13 +329,16 @@ impl Drop for Closing<'_> {
     }
 }
 
+/// How a command ended, and what it left, if it left something.
+type Ended = (Outcome, Option<Box<Writer>>);
+
 fn given_up(run: &str, why: &str) -> EngineError {
     EngineError::incomplete(format!("run {run}"), why)
 }
 
 impl State {
     /// What came of the command, once its outputs are there.
-    fn take_end(&mut self, run: &str) -> Result<Option<(Outcome, Option<Writer>)>, EngineError> {
+    fn take_end(&mut self, run: &str) -> Result<Option<Ended>, EngineError> {
         match &mut self.phase {
             Phase::Failed(why) => Err(given_up(run, &format!("its machine says: {why}"))),
             Phase::Over(why) => Err(given_up(run, why)),
@@ -492,13 +495,11 @@ impl Vault<'_> {
     /// [`EngineError::NotFound`] for what is not known here, or is somebody else's.
     pub fn run_standing(&self, run: &str) -> Result<Standing, EngineError> {
         let mine = |course: &Arc<Course>| course.owner.caller.person.id == self.caller.person.id;
-        match self.courses.find(run).filter(mine) {
-            Some(course) => Ok(Standing { run: course.run.clone(), end: course.state().end.clone() }),
-            None => {
-                self.look("a run")?;
-                Err(EngineError::NotFound { what: "run", name: ringfence_schema::finding::printable(run, 40) })
-            }
+        if let Some(course) = self.courses.find(run).filter(mine) {
+            return Ok(Standing { run: course.run.clone(), end: course.state().end.clone() });
         }
+        self.look("a run")?;
+        Err(EngineError::NotFound { what: "run", name: ringfence_schema::finding::printable(run, 40) })
     }
 
     /// Whether owner and bearer of a run are still who they were, and its owner could begin it now.

@@ -130,7 +130,7 @@ impl Vault<'_> {
         let plan = Plan::parse(ask.plan.clone(), std::path::Path::new("the plan"))?;
         let inputs = self.named_inputs(&plan, &ask.inputs)?;
         let bytes: [u8; 8] = entropy::bytes(&mut SystemEntropy::new());
-        let trees = self.trees(&plan, &ask.inputs, &inputs);
+        let trees = trees(&plan, &ask.inputs, &inputs);
         let row = QueueRow {
             id: format!("q-{}", hex(&bytes)),
             name: printable(&plan.content.run.name, 80),
@@ -255,7 +255,7 @@ impl Vault<'_> {
         let named: BTreeMap<String, String> =
             row.inputs.iter().map(|(key, (reference, _))| (key.clone(), reference.clone())).collect();
         let inputs = self.named_inputs(&plan, &named)?;
-        if self.trees(&plan, &named, &inputs) != row.inputs {
+        if trees(&plan, &named, &inputs) != row.inputs {
             return Err(EngineError::tampered(format!("inputs of {}", row.id), "they are not what was queued"));
         }
         let level = machine.level.map(level_of).unwrap_or_default();
@@ -291,24 +291,6 @@ impl Vault<'_> {
             QueueState::Taken { run, .. } => !self.courses.knows(run) && self.courses.age_ms() > SILENCE_MS_MAX,
             QueueState::Over { .. } => false,
         }
-    }
-
-    /// What each input stands for.
-    fn trees(
-        &self,
-        plan: &Plan,
-        named: &BTreeMap<String, String>,
-        inputs: &Inputs,
-    ) -> BTreeMap<String, (String, Digest)> {
-        let data = plan.content.data.keys().map(|role| (format!("data.{role}"), inputs.data.get(role)));
-        let models = plan.content.model.keys().map(|role| (format!("model.{role}"), inputs.models.get(role)));
-        let code = inputs.code.iter().map(|code| (super::job::CODE.to_owned(), Some(code)));
-        let all = data.chain(models).chain(code);
-        let found = all.filter_map(|(key, input)| {
-            let version = &input?.version;
-            named.contains_key(&key).then(|| (key, (version.reference().to_string(), version.tree)))
-        });
-        found.collect()
     }
 
     /// What became of an entry that was taken, in the hands of the server.
@@ -368,6 +350,19 @@ impl QueueRow {
             state: self.state.clone(),
         }
     }
+}
+
+/// What each input stands for.
+fn trees(plan: &Plan, named: &BTreeMap<String, String>, inputs: &Inputs) -> BTreeMap<String, (String, Digest)> {
+    let data = plan.content.data.keys().map(|role| (format!("data.{role}"), inputs.data.get(role)));
+    let models = plan.content.model.keys().map(|role| (format!("model.{role}"), inputs.models.get(role)));
+    let code = inputs.code.iter().map(|code| (super::job::CODE.to_owned(), Some(code)));
+    let all = data.chain(models).chain(code);
+    let found = all.filter_map(|(key, input)| {
+        let version = &input?.version;
+        named.contains_key(&key).then(|| (key, (version.reference().to_string(), version.tree)))
+    });
+    found.collect()
 }
 
 fn queue_name(id: &str) -> String {

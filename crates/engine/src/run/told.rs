@@ -1,6 +1,6 @@
 //! What travels between a vault and a machine elsewhere that runs a command for it, and what is made of it here.
 //!
-//! Everything that comes from such a machine is its word: [`event`], [`outcome`] and [`MachineFacts::cleaned`] make it fit to
+//! Everything that comes from such a machine is its word: [`event`] and [`outcome`] make it fit to
 //! keep and to print, within limits. They cannot make it true. Facts and claims stay the two types that they are.
 
 #![deny(clippy::indexing_slicing)]

@@ -125,6 +125,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         policy: vault.policies.digest(),
         telemetry: Digest::of(b""),
         program: Digest::of(b""),
+        told: None,
         exit_code: i32::from(flaw == Flaw::FailedRun),
         started: now(),
         finished: now(),

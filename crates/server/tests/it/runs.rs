@@ -30,7 +30,7 @@ fn house<const N: usize>() -> (House, Member, Member) {
         labels: None,
         exempt: Exemptions { no_scan: true, no_screen: false },
     });
-    admitted.unwrap();
+    drop(admitted.unwrap());
     let ana = house.administer();
     let ben = house.join(&ana, "ben", &[Role::Researcher]);
     (house, ana, ben)
@@ -161,7 +161,7 @@ async fn a_run_token_ends_with_the_role_the_account_or_the_token_behind_it() {
     let of_session = Machine::begun(&house, By::Session(&own)).await;
     let sessions = house.call("GET", "/api/v1/me", By::Session(&own), None).await;
     assert_eq!(sessions.status, 200);
-    assert_eq!(house.acting(&own).leave().map(drop).is_ok(), true);
+    house.acting(&own).leave().unwrap();
     assert_eq!(
         house.call("DELETE", &format!("/api/v1/sessions/{id}"), By::Session(&ben.session), None).await.status,
         204
@@ -249,9 +249,9 @@ async fn queued_runs_go_to_one_machine_at_a_time_in_the_name_of_who_queued_them(
         let remove = house.call("DELETE", &format!("/api/v1/queue/{id}"), By::Session(&ben.session), None).await;
         assert_eq!(remove.status, 422, "{remove:?}");
         house.pass(SILENCE_MS_MAX + 1_000);
-        machine.ends(&house).await;
         let session = house.login(&ben);
         end(&house, &session, &machine.run).await;
+        assert_eq!(machine.fetch(&house).await.status, 401);
         // Its entry says so a moment later.
         for _ in 0..100 {
             let listed = house.call("GET", "/api/v1/queue", By::Session(&session), None).await.json();

@@ -46,7 +46,9 @@ async fn every_route_that_is_not_open_refuses_whoever_may_not() {
 fn the_table_says_what_is_recorded() {
     for route in routes().iter() {
         let expected = match route.permission() {
-            Permission::Open(Open::SignIn) | Permission::SignedIn | Permission::Action(_) => Recorded::Trail,
+            Permission::Open(Open::SignIn) | Permission::SignedIn | Permission::Run | Permission::Action(_) => {
+                Recorded::Trail
+            }
             Permission::Open(_) => Recorded::Unrecorded,
         };
         assert_eq!(route.recorded(), expected, "{route:?}");

@@ -211,7 +211,7 @@ impl Vault<'_> {
             return Err(EngineError::Usage { what });
         };
         debug_assert!(view.state == UploadState::Whole);
-        state.phase = Phase::Brought { outputs: Some(writer), outcome };
+        state.phase = Phase::Brought { outputs: Some(Box::new(writer)), outcome };
         course.changed.notify_all();
         Ok(())
     }
