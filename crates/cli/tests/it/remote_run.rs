@@ -260,7 +260,7 @@ fn a_training_machine_takes_queued_runs() {
     let mut runner = on(&["serve", "--runner", "--format", "json"]);
     let mut runner = runner.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines();
-    let carried = lines.next().unwrap().unwrap();
+    let carried = lines.find_map(|line| line.ok().filter(|line| line.contains("\"state\""))).unwrap();
     assert!(carried.contains("brought"), "{carried}");
     let over = until("the end", || {
         let queue = site.run(&["watch", "queue", "--format", "json"]).exits(0).json();
