@@ -187,8 +187,8 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Key { action } => return remote.holding(|| agent::key(&desk, printer, action)),
         Command::Glass { action } => return remote.holding(|| glass::glass(&desk, printer, action)),
         Command::Schedule { action } => remote.schedule(printer, action),
-        Command::Run(args) => return remote.holding(|| remote_run::run(&remote, printer, args)),
-        Command::Serve(_) => return remote.holding(|| remote_run::serve(&remote, printer)),
+        Command::Run(args) => return remote.holding(|| remote_run::run(remote, printer, args)),
+        Command::Serve(_) => return remote.holding(|| remote_run::serve(remote, printer)),
         Command::Stop(args) => remote.stop(printer, args),
         _ => Err(EngineError::Usage { what: "this command does not work on a server".into() }),
     };

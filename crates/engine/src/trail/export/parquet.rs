@@ -265,24 +265,27 @@ impl Compact {
 
     fn numbers(&mut self, id: u8, numbers: &[i64]) -> &mut Self {
         self.list_head(id, numbers.len(), Wide::I32 as u8);
-        numbers.iter().for_each(|number| self.varint(zigzag(*number)));
+        for number in numbers {
+            self.varint(zigzag(*number));
+        }
         self
     }
 
     fn texts(&mut self, id: u8, texts: &[&str]) -> &mut Self {
         self.list_head(id, texts.len(), BINARY);
-        texts.iter().for_each(|text| self.binary(text));
+        for text in texts {
+            self.binary(text);
+        }
         self
     }
 
     fn list_head(&mut self, id: u8, length: usize, kind: u8) {
         self.field(id, LIST);
-        match u8::try_from(length) {
-            Ok(short @ 0..15) => self.bytes.push((short << 4) | kind),
-            _ => {
-                self.bytes.push(0xf0 | kind);
-                self.varint(length as u64);
-            }
+        if let Ok(short @ 0..15) = u8::try_from(length) {
+            self.bytes.push((short << 4) | kind);
+        } else {
+            self.bytes.push(0xf0 | kind);
+            self.varint(length as u64);
         }
     }
 
