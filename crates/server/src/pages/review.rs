@@ -7,7 +7,7 @@ use super::{
     artifacts::ArtifactLine,
     findings::{findings, screened},
     frame::{Frame, Place},
-    parts::{Tone, age, badge, digest, facts, hidden, moment, name, passage, reason, size, table, verbatim, words},
+    parts::{Tone, age, badge, digest, facts, hidden, moment, name, reason, size, table, verbatim, words},
     paths,
 };
 
@@ -37,8 +37,6 @@ pub struct PendingRequest {
     pub digest: Digest,
     /// Who asks.
     pub by: String,
-    /// Why.
-    pub reason: String,
     /// Since when.
     pub since: Timestamp,
     /// Until when it can be approved.
@@ -102,7 +100,6 @@ fn pending(view: &ReviewView, place: usize, request: &PendingRequest) -> Markup 
                 ("Ends", html! { (age(request.until, view.frame.now)) }),
                 ("Approvals", html! { (approvals) @if !request.approvals.is_empty() { ": " (words(&request.approvals.join(", "), 200)) } }),
             ]))
-            div class="para" { b { "Reason: " } (passage(&request.reason)) }
             p { b { "Exactly this will be done:" } }
             (verbatim("What will be done", &request.says))
             p class="quiet" { "Digest that an approval signs: " code { (request.digest) } }

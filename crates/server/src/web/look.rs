@@ -142,7 +142,6 @@ fn drawn(request: RequestView, people: &[PersonView], me: &str) -> PendingReques
         says: document.says.lines().map(str::to_owned).collect(),
         digest: request.digest,
         by: called(document.requester.as_str()),
-        reason: String::new(),
         since: document.made,
         until: document.expires,
         approvals: request.approvals.iter().map(|approval| called(approval.person.as_str())).collect(),

@@ -365,7 +365,6 @@ fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
         says: vec![text("action    export"), text("artifact  model/chat@3"), text("to        /mnt/usb")],
         digest: Digest::of(b"request"),
         by: text("Bo Berg"),
-        reason: text("the customer's audit"),
         since: ago(2),
         until: Timestamp::from_millis(NOW + 20 * HOUR),
         approvals: vec![text("Cy Dahl")],
