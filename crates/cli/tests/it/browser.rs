@@ -70,7 +70,7 @@ impl Drop for Serving {
     }
 }
 
-const PAGES: [(&str, &str); 11] = [
+pub(crate) const PAGES: [(&str, &str); 11] = [
     ("/", "Overview"),
     ("/artifacts", "Artifacts"),
     ("/review", "Review"),
@@ -85,7 +85,7 @@ const PAGES: [(&str, &str); 11] = [
 ];
 
 /// A pickle that would run `os.system` when it is loaded.
-const HARMFUL: &[u8] = b"cos\nsystem\n(S'echo <script>alert(1)</script>'\ntR.";
+pub(crate) const HARMFUL: &[u8] = b"cos\nsystem\n(S'echo <script>alert(1)</script>'\ntR.";
 
 #[test]
 fn a_first_day_in_a_browser() {

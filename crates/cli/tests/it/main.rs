@@ -12,6 +12,7 @@ mod enrolled;
 mod errors;
 mod federated;
 mod figures;
+mod forms;
 mod help;
 mod home;
 mod hostile;
