@@ -1,12 +1,14 @@
 //! From a [`Request`] to what Cedar reads: its request, its context and its entities.
 //!
-//! The context is a small tree ([`Node`]) with one encoding as JSON, which Cedar checks against the schema, and one as
-//! Cedar's own expressions, which is quick. [`Vocabulary::checked`] uses the first and gives Cedar everything;
-//! [`Vocabulary::lean`] uses the second and gives it the [`Parts`] that the policies in question can read.
+//! The context is told in [`Said`]s, each one part of it as a small tree ([`Node`]) with one encoding as JSON, which Cedar
+//! checks against the schema, and one as Cedar's own expressions, which is quick. [`Vocabulary::checked`] uses the first
+//! and gives Cedar everything; [`Vocabulary::lean`] uses the second and gives it the [`Parts`] that the policies in
+//! question can read. `memory` has a third one, to tell what has been answered before.
 
 use std::{
     borrow::Cow,
     collections::{BTreeSet, HashMap, HashSet},
+    sync::Arc,
 };
 
 use cedar_policy::{
@@ -30,7 +32,7 @@ const MESSAGE_CHARS_MAX: usize = 300;
 /// What [`Authorizer`](cedar_policy::Authorizer) is asked.
 pub(crate) struct Asked {
     pub(crate) request: CedarRequest,
-    pub(crate) entities: Entities,
+    pub(crate) entities: Arc<Entities>,
 }
 
 /// The parts of the context that a policy can read, as a set.
@@ -65,6 +67,11 @@ const PARTS: [&str; 24] = [
     "entitled",
 ];
 
+/// The attribute that tells how long ago the second factor was shown.
+pub(crate) const MFA_AGE: &str = "mfa_age_ms";
+/// The attribute of each kind of evidence that tells how old it is.
+pub(crate) const EVIDENCE_AGE: &str = "age_ms";
+
 /// The attributes that are read as one part, `figures`.
 const FIGURES: [&str; 3] = ["robust_accuracy_permille", "clean_drop_permille", "filtered_permille"];
 
@@ -77,17 +84,35 @@ impl Parts {
         PARTS.iter().position(|part| *part == name).map_or(Self::ALL, |at| Self(1 << at))
     }
 
+    /// What depends on the settings: their own part, and the evidence, which they age.
+    pub(crate) fn of_settings() -> Self {
+        let read = PARTS.iter().filter(|part| **part == "settings" || part.starts_with("evidence."));
+        read.fold(Self::default(), |all, part| all.and(Self::named(part)))
+    }
+
     pub(crate) fn and(self, other: Self) -> Self {
         Self(self.0 | other.0)
     }
 
-    pub(crate) fn has(self, name: &str) -> bool {
-        self.0 & Self::named(name).0 != 0
+    pub(crate) fn meets(self, other: Self) -> bool {
+        self.0 & other.0 != 0
     }
 }
 
+/// One part of the context: an attribute of it, or of its `evidence`.
+#[derive(Debug, Clone)]
+pub(crate) struct Said {
+    pub(crate) part: Parts,
+    /// The attribute's name.
+    pub(crate) name: &'static str,
+    /// Of `evidence`, not of the context itself.
+    of_evidence: bool,
+    pub(crate) node: Node,
+}
+
 /// A value of the context.
-enum Node {
+#[derive(Debug, Clone)]
+pub(crate) enum Node {
     Bool(bool),
     Long(i64),
     Entity(EntityUid),
@@ -119,6 +144,17 @@ impl Node {
             Self::Record(fields) => RestrictedExpression::new_record(pairs(fields)?).map_err(say)?,
         })
     }
+}
+
+/// The context's attributes, those of its evidence gathered in one.
+fn gathered(said: impl Iterator<Item = Said>) -> Vec<(&'static str, Node)> {
+    let (evidence, mut all): (Vec<_>, Vec<_>) = said.partition(|said| said.of_evidence);
+    let named = |said: Said| (said.name, said.node);
+    let mut all: Vec<_> = all.drain(..).map(named).collect();
+    if !evidence.is_empty() {
+        all.push(("evidence", Node::Record(evidence.into_iter().map(named).collect())));
+    }
+    all
 }
 
 fn pairs(fields: Vec<(&'static str, Node)>) -> Result<Vec<(String, RestrictedExpression)>, String> {
@@ -195,19 +231,26 @@ impl Vocabulary {
     /// Everything, checked against the schema.
     pub(crate) fn checked(&self, schema: &Schema, settings: &Settings, request: &Request) -> Result<Asked, String> {
         let (principal, action, resource) = self.names(request)?;
-        let context = Node::Record(self.context(settings, request, Parts::ALL)?).json();
+        let context = Node::Record(gathered(self.context(settings, request, Parts::ALL)?.into_iter())).json();
         let context = Context::from_json_value(context, Some((schema, &action))).map_err(say)?;
         let documents = serde_json::to_value(entities(request)).map_err(say)?;
         let entities = Entities::from_json_value(documents, Some(schema)).map_err(say)?;
         let request = CedarRequest::new(principal, action, resource, context, Some(schema)).map_err(say)?;
-        Ok(Asked { request, entities })
+        Ok(Asked { request, entities: Arc::new(entities) })
     }
 
-    /// What policies that read `parts` can see of the same. Only for an action that applies to the resource.
-    pub(crate) fn lean(&self, settings: &Settings, request: &Request, parts: Parts) -> Result<Asked, String> {
+    /// The same with `entities`, and with those of `said` that `parts` has: what policies that read no more can see of it.
+    /// Only for an action that applies to the resource.
+    pub(crate) fn lean(
+        &self,
+        request: &Request,
+        said: &[Said],
+        parts: Parts,
+        entities: Arc<Entities>,
+    ) -> Result<Asked, String> {
         let (principal, action, resource) = self.names(request)?;
-        let context = Context::from_pairs(pairs(self.context(settings, request, parts)?)?).map_err(say)?;
-        let entities = self.entities(request, &principal, &resource)?;
+        let read = said.iter().filter(|said| parts.meets(said.part)).cloned();
+        let context = Context::from_pairs(pairs(gathered(read))?).map_err(say)?;
         let request = CedarRequest::new(principal, action, resource, context, None).map_err(say)?;
         Ok(Asked { request, entities })
     }
@@ -222,7 +265,8 @@ impl Vocabulary {
     }
 
     /// The person, the vault, the artifact and the action; whatever else policies name has no attributes and no parents.
-    fn entities(&self, request: &Request, principal: &EntityUid, resource: &EntityUid) -> Result<Entities, String> {
+    pub(crate) fn entities(&self, request: &Request) -> Result<Entities, String> {
+        let (principal, _, resource) = self.names(request)?;
         let bool = RestrictedExpression::new_bool;
         let roles: HashSet<_> =
             request.principal.roles.iter().filter_map(|role| self.roles.get(role)).cloned().collect();
@@ -231,7 +275,7 @@ impl Vocabulary {
         let solo = HashMap::from([("solo".to_owned(), bool(request.vault.custody == Custody::Solo))]);
         let (_, action) = self.actions.get(&request.action).ok_or_else(unknown)?;
         let mut entities = vec![
-            Entity::new(principal.clone(), human, roles).map_err(say)?,
+            Entity::new(principal, human, roles).map_err(say)?,
             Entity::new(vault.clone(), solo, HashSet::new()).map_err(say)?,
             action.clone(),
         ];
@@ -243,26 +287,23 @@ impl Vocabulary {
                 ("name".to_owned(), RestrictedExpression::new_string(name.name().to_owned())),
                 ("state".to_owned(), entity(self.states.get(state))?),
             ]);
-            entities.push(Entity::new(resource.clone(), attributes, HashSet::from([vault])).map_err(say)?);
+            entities.push(Entity::new(resource, attributes, HashSet::from([vault])).map_err(say)?);
         }
         Entities::from_entities(entities, None).map_err(say)
     }
 
-    fn context(
-        &self,
-        settings: &Settings,
-        request: &Request,
-        parts: Parts,
-    ) -> Result<Vec<(&'static str, Node)>, String> {
+    /// What `parts` has of the context.
+    pub(crate) fn context(&self, settings: &Settings, request: &Request, parts: Parts) -> Result<Vec<Said>, String> {
         let facts = &request.facts;
         let asks = &request.principal;
         let custody = request.vault.custody;
         let person = |id: &str| Node::Entity(named(self.person.clone(), id));
         let entity = |uid: Option<&EntityUid>| uid.cloned().map(Node::Entity).ok_or_else(unknown);
-        let mut context = Vec::new();
+        let mut context = Vec::with_capacity(PARTS.len());
         let mut put = |name: &'static str, node: &dyn Fn() -> Result<Node, String>| -> Result<(), String> {
-            if parts.has(name) {
-                context.push((name, node()?));
+            let part = Parts::named(name);
+            if parts.meets(part) {
+                context.push(Said { part, name, of_evidence: false, node: node()? });
             }
             Ok(())
         };
@@ -288,17 +329,20 @@ impl Vocabulary {
         put("sandbox", &|| entity(self.levels.get(facts.sandbox.name())))?;
         put("waived", &|| Ok(Node::Long(long(facts.waived))))?;
         put("settings", &|| Ok(Node::Record(demands(settings, custody, &asks.roles))))?;
-        if let Some(about) = facts.about.as_deref().filter(|_| parts.has("about")) {
-            context.push(("about", person(about)));
-        }
+        let mut optional = |name: &'static str, node: Option<Node>| {
+            let part = Parts::named(name);
+            let node = node.filter(|_| parts.meets(part));
+            context.extend(node.map(|node| Said { part, name, of_evidence: false, node }));
+        };
+        optional("about", facts.about.as_deref().map(person));
+        optional(MFA_AGE, facts.mfa_age_ms.map(|age| Node::Long(long(age))));
         let figures = [
-            ("mfa_age_ms", "mfa_age_ms", facts.mfa_age_ms.map(long)),
-            ("figures", "robust_accuracy_permille", facts.robust_accuracy_permille.map(i64::from)),
-            ("figures", "clean_drop_permille", facts.clean_drop_permille.map(i64::from)),
-            ("figures", "filtered_permille", facts.filtered_permille.map(i64::from)),
+            facts.robust_accuracy_permille.map(i64::from),
+            facts.clean_drop_permille.map(i64::from),
+            facts.filtered_permille.map(i64::from),
         ];
-        for (part, name, figure) in figures {
-            context.extend(figure.filter(|_| parts.has(part)).map(|figure| (name, Node::Long(figure))));
+        for (name, figure) in FIGURES.into_iter().zip(figures) {
+            optional(name, figure.map(Node::Long));
         }
         let kinds = [
             ("evidence.scan", "scan", &facts.scan),
@@ -307,11 +351,11 @@ impl Vocabulary {
             ("evidence.robustness", "robustness", &facts.robustness),
             ("evidence.review", "review", &facts.review),
         ];
-        let wanted = kinds.iter().filter(|(part, _, _)| parts.has(part));
-        let evidence: Vec<_> = wanted.map(|(_, name, facts)| (*name, evidence(&aged(settings, facts)))).collect();
-        if !evidence.is_empty() {
-            context.push(("evidence", Node::Record(evidence)));
-        }
+        context.extend(kinds.iter().filter_map(|(part, name, facts)| {
+            let part = Parts::named(part);
+            let node = parts.meets(part).then(|| evidence(&aged(settings, facts)))?;
+            Some(Said { part, name, of_evidence: true, node })
+        }));
         Ok(context)
     }
 }
@@ -331,7 +375,7 @@ fn evidence(facts: &EvidenceFacts) -> Node {
         ("subject_matches", Node::Bool(facts.subject_matches)),
         ("in_trail", Node::Bool(facts.in_trail)),
         ("signer_allowed", Node::Bool(facts.signer_allowed)),
-        ("age_ms", Node::Long(long(facts.age_ms))),
+        (EVIDENCE_AGE, Node::Long(long(facts.age_ms))),
     ])
 }
 

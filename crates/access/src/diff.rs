@@ -16,6 +16,7 @@ use serde_json::Value;
 use crate::{
     Action, Custody, NamespaceState, Person, Policies, Request, Resource, Role,
     matrix::{ASKS, IN_ORDER, SITUATIONS, Situation, in_order, person, resources},
+    slice::Index,
     table::joined,
 };
 
@@ -100,24 +101,78 @@ type Lines = BTreeMap<(bool, Action, String, Vec<String>, Vec<String>), Vec<usiz
 /// Action, gain, situation, reasons → who → resources.
 type Found = BTreeMap<(Action, bool, usize, Vec<String>), BTreeMap<String, Vec<String>>>;
 
+/// Where the answers of two sets can differ at all.
+struct Differing<'p> {
+    sets: [&'p Policies; 2],
+    /// The policies that are not the same in both, of each; `None`: they could not be filed, so everything is asked.
+    policies: Option<[Index; 2]>,
+    settings: bool,
+}
+
+impl<'p> Differing<'p> {
+    fn between(old: &'p Policies, new: &'p Policies, changes: &[PolicyChange]) -> Self {
+        let ids: BTreeSet<String> = changes.iter().map(|change| change.id.clone()).collect();
+        let policies = old.filed(&ids).and_then(|index| Ok([index, new.filed(&ids)?])).ok();
+        Self { sets: [old, new], policies, settings: old.settings() != new.settings() }
+    }
+
+    /// Whether the answer to `request` may be another one under the other set.
+    fn bears_on(&self, request: &Request) -> bool {
+        let changed = |indices: &[Index; 2]| indices.iter().any(|index| index.applicable(request).next().is_some());
+        self.policies.as_ref().is_none_or(changed)
+            || (self.settings && self.sets.iter().any(|set| set.reads_settings(request)))
+    }
+
+    fn compare(
+        &self,
+        custody: Custody,
+        (at, situation): (usize, &Situation),
+        (who, person): (&str, &Person),
+        cells: &[(String, Resource)],
+        found: &mut Found,
+    ) {
+        let [old, new] = self.sets;
+        for (label, resource) in cells {
+            for action in Action::ALL {
+                let mut request: Request = in_order(person.clone(), action, resource.clone(), custody);
+                if !old.applies(&request) {
+                    continue;
+                }
+                situation.apply(&mut request);
+                if !self.bears_on(&request) {
+                    continue;
+                }
+                let (was, is) = (old.verdict(&request), new.verdict(&request));
+                if was.0 != is.0 {
+                    let because = if is.0 { old.words(&was.1) } else { new.words(&is.1) };
+                    let who = found.entry((action, is.0, at, because)).or_default().entry(who.to_owned()).or_default();
+                    who.push(label.clone());
+                }
+            }
+        }
+    }
+}
+
 impl Policies {
-    /// What becomes of the rights in a vault of `custody` if `new` takes the place of this set. Asks some hundred thousand
-    /// questions: seconds, not milliseconds.
+    /// What becomes of the rights in a vault of `custody` if `new` takes the place of this set. Asks about everything that
+    /// a policy or setting that differs can bear on: up to some hundred thousand questions.
     pub fn diff(&self, new: &Self, custody: Custody) -> PolicyDiff {
         if self.digest() == new.digest() {
             return PolicyDiff::default();
         }
         let (people, artifacts) = (self.named_in(new, |set| set.names().0), self.named_in(new, |set| set.names().1));
         let incomplete = people.len() > NAMED_MAX || artifacts.len() > NAMED_MAX;
+        let changes = self.policy_changes(new);
+        let differing = Differing::between(self, new, &changes);
         let mut found = Found::new();
         let mut cells: Vec<(String, Resource)> = resources();
         for role in Role::ALL {
             for (at, situation) in (0..).zip(SITUATIONS) {
-                self.compare(new, custody, (at, situation), (role.name(), &person(ASKS, role)), &cells, &mut found);
+                differing.compare(custody, (at, situation), (role.name(), &person(ASKS, role)), &cells, &mut found);
             }
             for id in people.iter().take(NAMED_MAX) {
                 let who = format!("`{}` as {}", printable(id, 80), role.name());
-                self.compare(new, custody, (0, &IN_ORDER), (&who, &person(id, role)), &cells, &mut found);
+                differing.compare(custody, (0, &IN_ORDER), (&who, &person(id, role)), &cells, &mut found);
             }
         }
         cells.clear();
@@ -127,10 +182,10 @@ impl Policies {
             cells.extend(NamespaceState::ALL.map(|state| (format!("{} `{name}`", state.name()), resource(state))));
         }
         for role in Role::ALL {
-            self.compare(new, custody, (0, &IN_ORDER), (role.name(), &person(ASKS, role)), &cells, &mut found);
+            differing.compare(custody, (0, &IN_ORDER), (role.name(), &person(ASKS, role)), &cells, &mut found);
         }
         let settings = setting_changes(self, new);
-        PolicyDiff { settings, policies: self.policy_changes(new), rights: rights(found), incomplete }
+        PolicyDiff { settings, policies: changes, rights: rights(found), incomplete }
     }
 
     fn named_in<'a, I: Iterator<Item = &'a str>>(
@@ -140,32 +195,6 @@ impl Policies {
     ) -> Vec<String> {
         let all: BTreeSet<String> = names(self).chain(names(new)).map(str::to_owned).collect();
         all.into_iter().collect()
-    }
-
-    fn compare(
-        &self,
-        new: &Self,
-        custody: Custody,
-        (at, situation): (usize, &Situation),
-        (who, person): (&str, &Person),
-        cells: &[(String, Resource)],
-        found: &mut Found,
-    ) {
-        for (label, resource) in cells {
-            for action in Action::ALL {
-                let mut request: Request = in_order(person.clone(), action, resource.clone(), custody);
-                if !self.applies(&request) {
-                    continue;
-                }
-                situation.apply(&mut request);
-                let (was, is) = (self.verdict(&request), new.verdict(&request));
-                if was.0 != is.0 {
-                    let because = if is.0 { self.words(&was.1) } else { new.words(&is.1) };
-                    let who = found.entry((action, is.0, at, because)).or_default().entry(who.to_owned()).or_default();
-                    who.push(label.clone());
-                }
-            }
-        }
     }
 
     fn words(&self, ids: &[String]) -> Vec<String> {

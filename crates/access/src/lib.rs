@@ -6,7 +6,8 @@
 //!   how an offline verifier replays the gate of a release.
 //! * [`matrix`]: the table of who may do what, in which situations; [`diff`]: what a change of policy changes in it.
 //! * [`factors`], [`names`], [`lockout`]: how strongly somebody has logged in, under which name, and who has to wait.
-//! * `slice`, `ask` and `memory`: which policies can apply to a request, what Cedar reads of it, what is known already.
+//! * `slice`, `ask`, `memory` and `steps`: which policies can apply to a request, what Cedar reads of it, what is known
+//!   already, and which ages are alike.
 //! * [`trial`]: what a policy document itself says that it must allow and deny.
 //! * `text`: reading policies that others wrote, with limits and positions.
 //!
@@ -32,6 +33,7 @@ pub mod policies;
 pub mod request;
 pub mod settings;
 mod slice;
+mod steps;
 mod table;
 mod text;
 pub mod trial;

@@ -6,7 +6,11 @@
 //!
 //! The built-in set is trusted and may permit; `@id` and `@says` stand at every policy of it.
 
-use std::{collections::BTreeMap, str::FromStr as _, sync::Arc};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    str::FromStr as _,
+    sync::Arc,
+};
 
 use cedar_policy::{
     Authorizer, Decision as CedarDecision, Effect, PolicyId, PolicySet, Response, Schema, ValidationMode,
@@ -16,13 +20,14 @@ use ringfence_schema::{Digest, canon::digest_of, evidence::EvidenceKind};
 use serde_json::json;
 
 use crate::{
-    ask::{Parts, Vocabulary, aged, say},
+    ask::{Asked, Parts, Said, Vocabulary, aged, say},
     decision::{COULD_NOT_DECIDE, Decision, NOTHING_PERMITS, Reason},
     facts::Facts,
-    memory::{Found, Memory, entities_digest, relevant_digest, request_digest},
+    memory::{Found, Memory, Satisfied, entities_digest, key, request_digest},
     request::Request,
     settings::{Settings, VaultPolicy},
-    slice::Index,
+    slice::{Group, Index},
+    steps::Steps,
     text::{POLICIES_MAX, Position, TEXT_BYTES_MAX, read_forbids},
 };
 
@@ -143,6 +148,8 @@ pub struct Policies {
     permits: PolicySet,
     /// All of them, by what they apply to.
     index: Arc<Index>,
+    /// The limits that they hold ages against.
+    steps: Arc<Steps>,
     vocabulary: Arc<Vocabulary>,
     schema: Schema,
     /// What was decided lately; never shared with a set that differs in policies or settings.
@@ -189,10 +196,11 @@ impl Policies {
             return Err(broken(message));
         }
         let index = Arc::new(Index::of(&vocabulary, &set).map_err(broken)?);
+        let steps = Arc::new(Steps::of(&set).map_err(broken)?);
         let digest = policy_digest(&set, &Settings::default())?;
         let (vocabulary, settings) = (Arc::new(vocabulary), Settings::default());
         let memory = Arc::default();
-        Ok(Self { set, permits, index, vocabulary, schema, memory, says, needs, settings, digest })
+        Ok(Self { set, permits, index, steps, vocabulary, schema, memory, says, needs, settings, digest })
     }
 
     /// This set under a vault's settings, with the `forbid` policies of its document.
@@ -225,6 +233,7 @@ impl Policies {
             return Err(PolicyError::Invalid { position, message });
         }
         self.index = Arc::new(Index::of(&self.vocabulary, &self.set).map_err(broken)?);
+        self.steps = Arc::new(Steps::of(&self.set).map_err(broken)?);
         self.digest = policy_digest(&self.set, &self.settings)?;
         self.memory = Arc::default();
         Ok(self)
@@ -250,30 +259,31 @@ impl Policies {
         self.set.policies().map(|policy| (policy.id().to_string(), policy.to_json().ok())).collect()
     }
 
+    /// The policies with these ids, by what they apply to.
+    pub(crate) fn filed(&self, ids: &BTreeSet<String>) -> Result<Index, String> {
+        let mut few = PolicySet::new();
+        for policy in self.set.policies().filter(|policy| ids.contains(&policy.id().to_string())) {
+            few.add(policy.clone()).map_err(say)?;
+        }
+        Index::of(&self.vocabulary, &few)
+    }
+
+    /// Whether a policy that can apply reads what depends on the settings.
+    pub(crate) fn reads_settings(&self, request: &Request) -> bool {
+        self.index.applicable(request).any(|group| group.parts.meets(Parts::of_settings()))
+    }
+
     /// People and artifacts that policies name, each sorted.
     pub fn names(&self) -> (impl Iterator<Item = &str>, impl Iterator<Item = &str>) {
         self.index.names()
     }
 
-    /// Decides. Pure; whatever goes wrong on the way denies. Only policies that can apply are asked, and what was decided
-    /// on the same facts before is remembered; the decision, its reasons and its digests are those of
+    /// Decides. Pure; whatever goes wrong on the way denies. Only policies that can apply are asked, and what they said of
+    /// the same facts before is remembered; the decision, its reasons and its digests are those of
     /// [`Policies::decide_unsliced`].
     pub fn decide(&self, request: &Request) -> Decision {
-        let parts = self.index.applicable(request).fold(Parts::default(), |all, group| all.and(group.parts));
-        let key = relevant_digest(request, parts);
-        if let Some(found) = key.and_then(|key| self.memory.recall(key)) {
-            return self.answer(request, Ok(&found));
-        }
-        match self.sliced(request) {
-            Ok(found) => {
-                let found = Arc::new(found);
-                if let Some(key) = key {
-                    self.memory.keep(key, Arc::clone(&found));
-                }
-                self.answer(request, Ok(&found))
-            }
-            Err(errors) => self.answer(request, Err(errors)),
-        }
+        let entities = entities_digest(request);
+        self.answer(request, entities, self.sliced(request, entities))
     }
 
     /// How many approvals by other people would make `request` allowed, where they are all that it lacks: from 1 to
@@ -303,10 +313,7 @@ impl Policies {
     /// Decides by asking every policy, over a request that was checked against the schema: slow, and plain. The
     /// reference that [`Policies::decide`] is held to.
     pub fn decide_unsliced(&self, request: &Request) -> Decision {
-        match self.whole(request) {
-            Ok(found) => self.answer(request, Ok(&found)),
-            Err(errors) => self.answer(request, Err(errors)),
-        }
+        self.answer(request, entities_digest(request), self.whole(request))
     }
 
     /// Whether the action can be asked of the resource at all.
@@ -316,33 +323,61 @@ impl Policies {
 
     /// Whether it is allowed, and the ids of what decided: the decision without its digests and words.
     pub(crate) fn verdict(&self, request: &Request) -> (bool, Vec<String>) {
-        match self.sliced(request) {
+        match self.sliced(request, entities_digest(request)) {
             Err(_) => (false, vec![COULD_NOT_DECIDE.to_owned()]),
             Ok(found) if found.deciding.is_empty() => (false, vec![NOTHING_PERMITS.to_owned()]),
             Ok(found) => (found.allow, found.deciding),
         }
     }
 
-    fn sliced(&self, request: &Request) -> Result<Found, Vec<String>> {
-        if !self.vocabulary.applies(request.action, &request.resource) {
-            return self.whole(request);
-        }
+    fn sliced(&self, request: &Request, entities: Option<Digest>) -> Result<Found, Vec<String>> {
+        let Some(entities) = entities.filter(|_| self.applies(request)) else { return self.whole(request) };
         let groups: Vec<_> = self.index.applicable(request).collect();
-        let parts = groups.iter().fold(Parts::default(), |all, group| all.and(group.parts));
-        let asked = self.vocabulary.lean(&self.settings, request, parts).map_err(|message| vec![message])?;
-        let (mut permits, mut forbids, mut errors) = (Vec::new(), Vec::new(), Vec::new());
-        for group in groups {
-            let response = Authorizer::new().is_authorized(&asked.request, &group.policies, &asked.entities);
-            errors.extend(response.diagnostics().errors().map(say));
+        let answers = self.answers(request, entities, &groups)?;
+        let (mut permits, mut forbids) = (Vec::new(), Vec::new());
+        for (group, satisfied) in groups.iter().zip(answers) {
             // INVARIANT: a group holds permits or forbids, so what is satisfied in it is what the response names.
-            let satisfied = if group.forbids() { &mut forbids } else { &mut permits };
-            satisfied.extend(response.diagnostics().reason().map(PolicyId::to_string));
+            if group.forbids() { &mut forbids } else { &mut permits }.extend_from_slice(&satisfied);
         }
-        match (errors.is_empty(), forbids.is_empty()) {
-            (false, _) => Err(errors),
-            (true, true) => Ok(Found { allow: !permits.is_empty(), deciding: permits, outweighed: Vec::new() }),
-            (true, false) => Ok(Found { allow: false, deciding: forbids, outweighed: permits }),
+        Ok(match forbids.is_empty() {
+            true => Found { allow: !permits.is_empty(), deciding: permits, outweighed: Vec::new() },
+            false => Found { allow: false, deciding: forbids, outweighed: permits },
+        })
+    }
+
+    /// What each group says, from memory or from Cedar; or every error, and then nothing is remembered.
+    fn answers(&self, request: &Request, entities: Digest, groups: &[&Group]) -> Result<Vec<Satisfied>, Vec<String>> {
+        let parts = groups.iter().map(|group| group.parts).fold(Parts::default(), Parts::and);
+        let said = self.vocabulary.context(&self.settings, request, parts).map_err(|message| vec![message])?;
+        let action = request.action.name();
+        let keyed = |group: &&Group| key(group.number, entities, action, &said, group.parts, &self.steps);
+        let keys: Vec<_> = groups.iter().map(keyed).collect();
+        let known = self.memory.recall(&keys);
+        let unknown = groups.iter().zip(&known).filter(|(_, known)| known.is_none()).map(|(group, _)| *group);
+        let parts = unknown.map(|group| group.parts).reduce(Parts::and);
+        let asked = parts.map(|parts| self.asked(request, entities, &said, parts)).transpose()?;
+        let (mut answers, mut errors) = (Vec::with_capacity(groups.len()), Vec::new());
+        for ((group, key), known) in groups.iter().zip(keys).zip(known) {
+            let (Some(asked), None) = (&asked, &known) else {
+                answers.extend(known);
+                continue;
+            };
+            let response = Authorizer::new().is_authorized(&asked.request, &group.policies, &asked.entities);
+            let satisfied: Satisfied = response.diagnostics().reason().map(PolicyId::to_string).collect();
+            let before = errors.len();
+            errors.extend(response.diagnostics().errors().map(say));
+            if errors.len() == before {
+                self.memory.keep(key, Arc::clone(&satisfied));
+            }
+            answers.push(satisfied);
         }
+        if errors.is_empty() { Ok(answers) } else { Err(errors) }
+    }
+
+    fn asked(&self, request: &Request, entities: Digest, said: &[Said], parts: Parts) -> Result<Asked, Vec<String>> {
+        let entities = self.memory.entities(entities, request.action.name(), || self.vocabulary.entities(request));
+        let asked = entities.and_then(|entities| self.vocabulary.lean(request, said, parts, entities));
+        asked.map_err(|message| vec![message])
     }
 
     fn whole(&self, request: &Request) -> Result<Found, Vec<String>> {
@@ -359,7 +394,7 @@ impl Policies {
         Ok(Found { allow, deciding: ids(&response), outweighed })
     }
 
-    fn answer(&self, request: &Request, found: Result<&Found, Vec<String>>) -> Decision {
+    fn answer(&self, request: &Request, entities: Option<Digest>, found: Result<Found, Vec<String>>) -> Decision {
         let (allow, mut reasons, mut outweighed) = match found {
             Err(errors) => (false, errors.into_iter().map(undecided).collect(), Vec::new()),
             Ok(found) => {
@@ -380,7 +415,7 @@ impl Policies {
             reasons,
             outweighed,
             policy_digest: self.digest,
-            entities_digest: entities_digest(request).unwrap_or_else(none),
+            entities_digest: entities.unwrap_or_else(none),
             request_digest: request_digest(request).unwrap_or_else(none),
         }
     }

@@ -50,6 +50,8 @@ struct Place {
 /// Policies that apply to the same requests.
 #[derive(Debug, Clone)]
 pub(crate) struct Group {
+    /// No other group of the index has it.
+    pub(crate) number: usize,
     place: Place,
     role: Option<Role>,
     /// What their conditions can read of the context.
@@ -88,8 +90,8 @@ impl Index {
             policies.add(policy.clone()).map_err(|error| error.to_string())?;
         }
         let mut index = Self::default();
-        for ((about, place), (parts, policies)) in filed {
-            let group = |role| Group { place: place.clone(), role, parts, policies: policies.clone() };
+        for (number, ((about, place), (parts, policies))) in filed.into_iter().enumerate() {
+            let group = |role| Group { number, place: place.clone(), role, parts, policies: policies.clone() };
             match about {
                 About::Anybody => index.general.push(group(None)),
                 About::Role(role) => index.general.push(group(Some(role))),
