@@ -1,16 +1,20 @@
 //! What a connection and a request cost the server, over TLS on loopback, as one JSON object.
 //!
-//! The server runs in one thread, clients in others. Figures per core come from the processor time of the server's thread
-//! alone, so that neither the clients nor a busy machine change them much; latencies are as the clients see them, and do
-//! change. Both go through everything that a real request goes through: limits, guard, gate, route.
+//! Handshakes and requests without a record go to a server of one thread with two routes; reads that are authorised and
+//! recorded go to the whole server over a vault of several people, with all its threads. Figures per core come from the
+//! processor time of the process less that of the clients' threads, so that neither the clients nor a busy machine change
+//! them much; latencies are as the clients see them, and do change. All go through everything that a real request goes
+//! through: limits, guard, gate, route.
 //!
 //! `cargo run --release -p ringfence-server --example server_bench -- [seconds of each measurement]`
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring program, not a library")]
 
 use std::{
+    collections::BTreeSet,
     io::{Read as _, Write as _},
     net::{SocketAddr, TcpStream},
+    path::Path as FilePath,
     sync::{Arc, Barrier, mpsc},
     thread,
     time::{Duration, Instant, SystemTime},
@@ -18,10 +22,21 @@ use std::{
 
 use axum::extract::Path;
 use nix::time::{ClockId, clock_gettime};
-use ringfence_engine::schema::Timestamp;
+use ringfence_engine::{
+    Asked, Passphrase, Protection, Settings, Silent, Vault,
+    access::{PersonKind, Role},
+    reach::{self, Reach, ReachError, Secrets},
+    schema::Timestamp,
+    team::{
+        Enrollee, Invite, Origin,
+        passkey::{Challenge, RelyingParty, SoftKey, UserHandle},
+    },
+};
 use ringfence_server::{
+    api,
+    app::App,
     guard::{
-        Guard,
+        Guard, Service,
         hosts::{Hosts, Scheme},
         rate::Rate,
     },
@@ -29,18 +44,24 @@ use ringfence_server::{
         Open, Route, Routes, Verb,
         seat::{Account, Authenticator, Known, Seat},
     },
+    scim,
     serve::{
         Channel, Exposure, Limits, Listener, Stop,
         authority::Authority,
         tls::{Clients, Identity, Tls, provider},
     },
+    web,
 };
+use ringfence_trust::entropy::SystemEntropy;
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned, client::Resumption};
-use serde_json::json;
-use tokio::sync::mpsc as channel;
+use serde_json::{Value, json};
 
 /// Clients at the same time.
 const CLIENTS: usize = 16;
+/// Threads of the server that wait for the trail, as `serve` has them.
+const WAITING_THREADS: usize = 64;
+/// Where the passkeys were made.
+const SITE: &str = "https://localhost:8443";
 /// Nobody is told to wait here.
 const FREE: Rate = Rate { per_second: 100_000_000, burst: 100_000_000 };
 
@@ -48,73 +69,164 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 
 fn main() {
     let seconds: u64 = std::env::args().nth(1).map_or(5, |text| text.parse().unwrap());
-    let site = Site::start();
+    let time = Duration::from_secs(seconds);
+    let mut figures = bare(time);
+    figures.extend(recorded(time));
+    println!("{}", json!({"schema": "ringfence.bench/1", "figures": figures}));
+}
+
+/// Connections and requests that leave no record.
+fn bare(time: Duration) -> Vec<Value> {
+    let site = Site::start(tokio::runtime::Builder::new_current_thread(), two_routes);
     let resuming = site.client(Resumption::default());
     let full = site.client(Resumption::disabled());
-    let time = Duration::from_secs(seconds);
     let group = site.connect(&full).conn.negotiated_key_exchange_group().unwrap().name();
     let about = json!({"group": format!("{group:?}"), "target_per_core": 3_000});
-    let run = site.measure(time, || || drop(site.connect(&full)));
+    let run = measure(CLIENTS, time, || || drop(site.connect(&full)));
     let mut figures = vec![run.line("handshakes_full", "handshakes", &about)];
-    let run = site.measure(time, || {
+    let run = measure(CLIENTS, time, || {
         let mut answer = Vec::new();
         // The ticket for the next one comes with the answer.
         let site = &site;
         let resuming = &resuming;
-        move || ask(&mut site.connect(resuming), "/health", &mut answer)
+        move || ask(&mut site.connect(resuming), "/health", "token", &mut answer)
     });
     figures.push(run.line("handshakes_resumed_with_a_request", "handshakes", &about));
     for (what, path) in [("requests_open", "/health"), ("requests_seated", "/things/12345")] {
-        let run = site.measure(time, || {
+        let run = measure(CLIENTS, time, || {
             let (mut stream, mut answer) = (site.connect(&full), Vec::new());
-            move || ask(&mut stream, path, &mut answer)
+            move || ask(&mut stream, path, "token", &mut answer)
         });
         let about = json!({"path": path, "target_per_core": 20_000, "target_p99_ms": 5});
         figures.push(run.line(what, "requests", &about));
     }
-    println!("{}", json!({"schema": "ringfence.bench/1", "figures": figures}));
     site.stop.stop();
+    figures
+}
+
+/// Authorised reads, each durable in the trail before it is answered.
+fn recorded(time: Duration) -> Vec<Value> {
+    let folder = tempfile::tempdir_in(".").unwrap();
+    let (app, token) = team(folder.path());
+    let site = Site::start(tokio::runtime::Builder::new_multi_thread(), move |hosts| {
+        let routes = api::routes().join(scim::routes()).join(web::routes());
+        let guard = Guard::new(hosts, FREE);
+        routes.service(app.clone(), app.authenticator(), FREE, guard).unwrap()
+    });
+    let full = site.client(Resumption::disabled());
+    let path = "/api/v1/artifacts";
+    let mut lines = Vec::new();
+    for clients in [4, CLIENTS, 64] {
+        let run = measure(clients, time, || {
+            let (mut stream, mut answer) = (site.connect(&full), Vec::new());
+            let token = &token;
+            move || ask(&mut stream, path, token, &mut answer)
+        });
+        let about = json!({"path": path, "target_per_core": 8_000, "target_p99_ms": 5});
+        lines.push(run.line("reads_recorded", "requests", &about));
+    }
+    site.stop.stop();
+    lines
+}
+
+/// A vault with an owner and a researcher, and the researcher's session.
+fn team(folder: &FilePath) -> (App, String) {
+    fn now() -> Timestamp {
+        Timestamp::from(SystemTime::now())
+    }
+    fn no_passphrase(_: Asked) -> std::io::Result<Passphrase> {
+        Err(std::io::Error::other("there is none"))
+    }
+    fn no_way_out() -> Result<Reach, ReachError> {
+        Reach::new(reach::Settings::default(), Secrets::default())
+    }
+    let settings: &'static Settings<'static> = Box::leak(Box::new(Settings {
+        vault: folder.join("vault"),
+        config: folder.join("config"),
+        program: "nowhere".into(),
+        now: &now,
+        passphrase: &no_passphrase,
+        reach: &no_way_out,
+        progress: &Silent,
+    }));
+    let vault = Vault::init(settings, Protection::KeyFile).unwrap();
+    let owner = enrol(&vault, &vault.offer_setup().unwrap().token.unwrap(), Some(("ana", "Ana")));
+    let (name, display) = ("ben".to_owned(), "Ben".to_owned());
+    let invite = Invite { name, display, kind: PersonKind::Human, roles: BTreeSet::from([Role::Researcher]) };
+    let invitation = vault.acting(vault.authenticate(&owner, None).unwrap()).invite(&invite).unwrap();
+    let token = enrol(&vault, &invitation.token.unwrap(), None);
+    let party = RelyingParty::new("localhost", &[SITE]).unwrap();
+    (App::new(vault, party, now).unwrap(), token)
+}
+
+/// Enrols a passkey by an invitation and tells the token of the session that this begins.
+fn enrol(vault: &Vault<'_>, token: &str, names: Option<(&str, &str)>) -> String {
+    let rp = RelyingParty::new("localhost", &[SITE]).unwrap();
+    let who = Enrollee::Invited { token, names };
+    let id = vault.invited(token).unwrap().person.id;
+    let handle = UserHandle::new(id.as_str().as_bytes().to_vec()).unwrap();
+    let key = SoftKey::generate("localhost", &handle, &mut SystemEntropy::new()).unwrap();
+    let offer = vault.begin_enrol(&rp, who).unwrap();
+    let challenge: Challenge = serde_json::from_value(offer.options["challenge"].clone()).unwrap();
+    let registration = key.register(SITE, &challenge).unwrap();
+    let origin = Origin { address: None, client: "bench".to_owned() };
+    let enrolled = vault.finish_enrol(&rp, who, &offer.ceremony, &registration, "laptop", &origin).unwrap();
+    enrolled.entered.unwrap().token.to_string()
 }
 
 /// Sends a request and reads its answer to the end.
-fn ask(stream: &mut Stream, path: &str, answer: &mut Vec<u8>) {
+fn ask(stream: &mut Stream, path: &str, token: &str, answer: &mut Vec<u8>) {
     let port = stream.sock.peer_addr().unwrap().port();
-    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer token\r\n\r\n");
+    let request = format!("GET {path} HTTP/1.1\r\nHost: localhost:{port}\r\nAuthorization: Bearer {token}\r\n\r\n");
     stream.write_all(request.as_bytes()).unwrap();
     answer.clear();
     let mut piece = [0; 4_096];
-    while !answer.ends_with(b"\r\n\r\nok") {
+    while length(answer) != Some(answer.len()) {
         let count = stream.read(&mut piece).unwrap();
         assert!(count > 0 && answer.len() < 1 << 16, "{}", String::from_utf8_lossy(answer));
         answer.extend_from_slice(piece.get(..count).unwrap());
     }
-    assert!(answer.starts_with(b"HTTP/1.1 200 "));
+    assert!(answer.starts_with(b"HTTP/1.1 200 "), "{}", String::from_utf8_lossy(answer));
 }
 
-/// A server in a thread of its own, which tells its processor time.
+/// How long the answer that begins like this will be in all, once its head tells.
+fn length(answer: &[u8]) -> Option<usize> {
+    let end = answer.windows(4).position(|bytes| bytes == b"\r\n\r\n")? + 4;
+    let head = std::str::from_utf8(answer.get(..end)?).unwrap().to_ascii_lowercase();
+    let (_, rest) = head.split_once("content-length: ").unwrap();
+    Some(end + rest.split_once('\r').unwrap().0.parse::<usize>().unwrap())
+}
+
+/// A server in threads of its own.
 struct Site {
     address: SocketAddr,
     authority: Arc<Authority>,
     stop: Stop,
-    clock: channel::UnboundedSender<mpsc::Sender<Duration>>,
     _folder: tempfile::TempDir,
 }
 
 impl Site {
-    fn start() -> Self {
+    fn start(mut runtime: tokio::runtime::Builder, service: impl FnOnce(Hosts) -> Service + Send + 'static) -> Self {
         let folder = tempfile::tempdir().unwrap();
         let now = Timestamp::from(SystemTime::now());
         let authority = Arc::new(Authority::open(folder.path(), &[], now).unwrap());
         let stop = Stop::default();
-        let (clock, clocks) = channel::unbounded_channel();
         let (ready, bound) = mpsc::channel();
         let identity = Identity::Embedded(Arc::clone(&authority));
         let stopping = stop.clone();
         thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
-            runtime.block_on(serve(identity, now, stopping, clocks, ready));
+            let runtime = runtime.enable_all().max_blocking_threads(WAITING_THREADS).build().unwrap();
+            runtime.block_on(async move {
+                let tls = Tls::new(identity, Clients::Unasked, now).unwrap();
+                let exposure = Exposure::of(([127, 0, 0, 1], 0).into(), Channel::Tls(tls), || Ok(())).unwrap();
+                let limits = Limits { per_address_max: 1_024, ..Limits::default() };
+                let listener = Listener::bind(exposure, limits).await.unwrap();
+                let service = service(Hosts::new(Scheme::Https, listener.address().port(), &[]).unwrap());
+                ready.send(listener.address()).unwrap();
+                listener.serve(service, stopping).await;
+            });
         });
-        Self { address: bound.recv().unwrap(), authority, stop, clock, _folder: folder }
+        Self { address: bound.recv().unwrap(), authority, stop, _folder: folder }
     }
 
     fn client(&self, resumption: Resumption) -> Arc<ClientConfig> {
@@ -141,70 +253,56 @@ impl Site {
         }
         stream
     }
-
-    /// Processor time of the server's thread.
-    fn cpu(&self) -> Duration {
-        let (tell, told) = mpsc::channel();
-        self.clock.send(tell).unwrap();
-        told.recv().unwrap()
-    }
-
-    /// Repeats what `client` makes, in [`CLIENTS`] threads, for `time`.
-    fn measure<W: FnMut()>(&self, time: Duration, client: impl Fn() -> W + Sync) -> Run {
-        let barrier = Barrier::new(CLIENTS + 1);
-        thread::scope(|scope| {
-            let work = || {
-                let mut work = client();
-                barrier.wait();
-                let (start, mut latencies) = (Instant::now(), Vec::new());
-                while start.elapsed() < time {
-                    let begun = Instant::now();
-                    work();
-                    latencies.push(begun.elapsed());
-                }
-                latencies
-            };
-            let workers: Vec<_> = (0..CLIENTS).map(|_| scope.spawn(work)).collect();
-            barrier.wait();
-            let (cpu, wall) = (self.cpu(), Instant::now());
-            let mut latencies: Vec<Duration> = workers.into_iter().flat_map(|worker| worker.join().unwrap()).collect();
-            let (cpu, wall) = (self.cpu().saturating_sub(cpu), wall.elapsed());
-            latencies.sort_unstable();
-            Run { cpu, wall, latencies }
-        })
-    }
 }
 
-async fn serve(
-    identity: Identity,
-    now: Timestamp,
-    stop: Stop,
-    mut clocks: channel::UnboundedReceiver<mpsc::Sender<Duration>>,
-    ready: mpsc::Sender<SocketAddr>,
-) {
-    let tls = Tls::new(identity, Clients::Unasked, now).unwrap();
-    let exposure = Exposure::of(([127, 0, 0, 1], 0).into(), Channel::Tls(tls), || Ok(())).unwrap();
-    let limits = Limits { per_address_max: 1_024, ..Limits::default() };
-    let listener = Listener::bind(exposure, limits).await.unwrap();
-    let guard = Guard::new(Hosts::new(Scheme::Https, listener.address().port(), &[]).unwrap(), FREE);
+fn two_routes(hosts: Hosts) -> Service {
     let authenticator =
         Authenticator::new(|_| async { Ok(Known { principal: 1_u32, account: Account(Arc::from("somebody")) }) });
     let thing = async |_: Seat<u32>, Path(_): Path<u32>| "ok";
     let routes = Routes::default()
         .with(Route::open(Open::Health, Verb::Get, "/health", "nothing but an answer", async || "ok"))
         .with(Route::signed_in(Verb::Get, "/things/{id}", "an answer to somebody", thing).unrecorded());
-    let service = routes.service((), authenticator, FREE, guard).unwrap();
-    ready.send(listener.address()).unwrap();
-    tokio::spawn(async move {
-        while let Some(tell) = clocks.recv().await {
-            tell.send(clock_gettime(ClockId::CLOCK_THREAD_CPUTIME_ID).unwrap().into()).unwrap();
+    routes.service((), authenticator, FREE, Guard::new(hosts, FREE)).unwrap()
+}
+
+/// Repeats what `client` makes, in as many threads as there are `clients`, for `time`.
+fn measure<W: FnMut()>(clients: usize, time: Duration, client: impl Fn() -> W + Sync) -> Run {
+    let barrier = Barrier::new(clients + 1);
+    thread::scope(|scope| {
+        let work = || {
+            let mut work = client();
+            barrier.wait();
+            let (start, before, mut latencies) = (Instant::now(), cpu(ClockId::CLOCK_THREAD_CPUTIME_ID), Vec::new());
+            while start.elapsed() < time {
+                let begun = Instant::now();
+                work();
+                latencies.push(begun.elapsed());
+            }
+            (latencies, cpu(ClockId::CLOCK_THREAD_CPUTIME_ID).saturating_sub(before))
+        };
+        let workers: Vec<_> = (0..clients).map(|_| scope.spawn(work)).collect();
+        barrier.wait();
+        let (before, wall) = (cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID), Instant::now());
+        let (mut latencies, mut theirs) = (Vec::new(), Duration::ZERO);
+        for worker in workers {
+            let (taken, used) = worker.join().unwrap();
+            latencies.extend(taken);
+            theirs += used;
         }
-    });
-    listener.serve(service, stop).await;
+        let all = cpu(ClockId::CLOCK_PROCESS_CPUTIME_ID).saturating_sub(before);
+        latencies.sort_unstable();
+        Run { clients, cpu: all.saturating_sub(theirs), wall: wall.elapsed(), latencies }
+    })
+}
+
+/// Processor time of this thread or process.
+fn cpu(clock: ClockId) -> Duration {
+    clock_gettime(clock).unwrap().into()
 }
 
 /// What was measured.
 struct Run {
+    clients: usize,
     cpu: Duration,
     wall: Duration,
     latencies: Vec<Duration>,
@@ -215,7 +313,7 @@ impl Run {
         let count = self.latencies.len();
         let at = |share: usize| self.latencies.get(count * share / 100).unwrap().as_secs_f64() * 1e3;
         json!({
-            "what": what, "count": count, "clients": CLIENTS,
+            "what": what, "count": count, "clients": self.clients,
             format!("{unit}_per_core_second"): count as f64 / self.cpu.as_secs_f64(),
             format!("{unit}_per_second"): count as f64 / self.wall.as_secs_f64(),
             "cpu_us": self.cpu.as_secs_f64() * 1e6 / count as f64,

@@ -3,6 +3,7 @@
 //! * [`Listener::bind`] takes an [`Exposure`], so nothing listens where it may not ([`exposure`]).
 //! * [`Listener::serve`] accepts until its [`Stop`] says so, then lets what is being answered finish, up to a limit.
 //! * [`tls`], [`authority`], [`files`]: TLS 1.3 and the certificates for it. `line`: one connection against the clock.
+//!   `rest`: what is left when an answer comes before the end of its request.
 //!
 //! What must stay true: a connection costs at most one place of [`Limits`], a bounded buffer and a bounded time in each
 //! of its states; bytes that are not HTTP are answered with a 4xx or not at all.
@@ -12,13 +13,15 @@ mod crowd;
 pub mod exposure;
 pub mod files;
 mod line;
+mod rest;
 pub mod tls;
 
 use std::{
     convert::Infallible,
+    future::poll_fn,
     io,
     net::SocketAddr,
-    pin::{Pin, pin},
+    pin::Pin,
     sync::Arc,
     task::{Context, Poll},
     time::{Duration, SystemTime},
@@ -26,7 +29,7 @@ use std::{
 
 use axum::{
     body::{Body, Bytes},
-    http::Request,
+    http::{HeaderValue, Request, StatusCode, header},
     response::Response,
 };
 use hyper::{
@@ -49,6 +52,7 @@ use self::{
     authority::Fingerprint,
     crowd::{Crowd, Place},
     line::{Answering, Line, Pulse},
+    rest::Rest,
 };
 pub use self::{
     exposure::{Channel, Exposure, ExposureError},
@@ -298,28 +302,35 @@ impl Connection {
         let line = Line::new(io, self.limits, Arc::clone(&pulse));
         let answer = |request: Request<Incoming>| {
             let answering = pulse.begin();
-            let mut request = request.map(Body::new);
+            let (mut request, rest) = Rest::of(request);
             request.extensions_mut().insert(peer);
             let service = &self.service;
-            async move {
-                let response: Response = service.answer(request).await;
+            Box::pin(async move {
+                let mut response: Response = service.answer(request).await;
+                // Who was too slow already is not waited for again.
+                let slow = response.status() == StatusCode::REQUEST_TIMEOUT;
+                if slow || !rest.take().await {
+                    response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+                }
                 Ok::<_, Infallible>(response.map(|body| Outgoing { body, _answering: answering }))
-            }
+            })
         };
-        let connection = http1::Builder::new()
+        let mut connection = http1::Builder::new()
             .timer(TokioTimer::new())
             // `Line` is stricter; this makes hyper look for the next request at once, so that `Line` sees the silence.
             .header_read_timeout(self.limits.idle_max.saturating_add(self.limits.head_max))
             .max_header_size(HEAD_BYTES_MAX)
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(line), service_fn(answer));
-        let mut connection = pin!(connection);
         // Whatever ends a connection, the other end knows as much as we do.
         tokio::select! {
-            _ = connection.as_mut() => return,
-            () = self.stop.stopped() => connection.as_mut().graceful_shutdown(),
+            _ = poll_fn(|context| connection.poll_without_shutdown(context)) => {}
+            () = self.stop.stopped() => {
+                Pin::new(&mut connection).graceful_shutdown();
+                let _ = poll_fn(|context| connection.poll_without_shutdown(context)).await;
+            }
         }
-        let _ = connection.await;
+        rest::leave(connection.into_parts().io.into_inner()).await;
     }
 }
 

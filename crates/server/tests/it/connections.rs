@@ -113,6 +113,37 @@ async fn a_body_that_stands_still_or_takes_too_long_is_a_408_or_400() {
 }
 
 #[tokio::test]
+async fn a_refusal_before_the_body_has_come_does_not_cost_the_connection() {
+    let site = Site::start(Plan::default()).await;
+    let mut stream = site.connect().await;
+    let host = format!("Host: localhost:{}\r\n", site.address.port());
+    for _ in 0..3 {
+        let head = format!("PUT /upload HTTP/1.1\r\n{host}Content-Length: 100000\r\n\r\n");
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream.flush().await.unwrap();
+        let reply = send(&mut stream, &[b'x'; 100_000]).await.unwrap();
+        assert_eq!((reply.status, reply.headers.get("connection")), (401, None));
+    }
+    let head = format!("GET /open HTTP/1.1\r\n{host}\r\n");
+    assert_eq!(send(&mut stream, head.as_bytes()).await.unwrap().status, 200);
+}
+
+#[tokio::test]
+async fn a_refusal_of_more_than_anybody_reads_is_told_and_ends_in_good_order() {
+    let site = Site::start(Plan::default()).await;
+    for more in ["Content-Length: 1000000", "Content-Length: 1000\r\nExpect: 100-continue"] {
+        let mut stream = site.connect().await;
+        let head = format!("PUT /upload HTTP/1.1\r\nHost: localhost:{}\r\n{more}\r\n\r\n", site.address.port());
+        let reply = send(&mut stream, head.as_bytes()).await.unwrap();
+        assert_eq!((reply.status, reply.headers["connection"].as_str()), (401, "close"));
+        // Who goes on sending is not cut off in the middle.
+        stream.write_all(&[b'x'; 1_000]).await.unwrap();
+        stream.flush().await.unwrap();
+        assert_eq!(until_closed(&mut stream).await, b"");
+    }
+}
+
+#[tokio::test]
 async fn a_stop_lets_the_running_request_finish_and_nothing_else() {
     let site = Site::start(Plan::default()).await;
     let mut idle = site.connect().await;
