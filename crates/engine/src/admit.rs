@@ -123,7 +123,8 @@ impl Vault<'_> {
         request: Value,
         seal: impl FnOnce() -> Result<(Sealed, Option<OriginRow>), EngineError>,
     ) -> Result<Untrusted, EngineError> {
-        let number = self.next_version(&intake.name)?;
+        let own = self.free_version(&intake.name)?;
+        let number = own.get();
         let act = Act {
             action: Action::Receive,
             resources: vec![Resource::Artifact { name: intake.name.clone(), state: NamespaceState::Quarantined }],
@@ -540,17 +541,6 @@ impl Vault<'_> {
             descriptors.push(self.descriptor(manifest, labels)?);
         }
         Ok(descriptors)
-    }
-
-    fn next_version(&self, name: &ArtifactName) -> Result<u64, EngineError> {
-        let taken =
-            self.versions()?.iter().filter(|version| version.artifact == *name).map(|version| version.version).max();
-        Ok(taken.unwrap_or(0) + 1)
-    }
-
-    /// The next free version number of an artifact, for what a run makes.
-    pub(crate) fn free_version(&self, name: &ArtifactName) -> Result<u64, EngineError> {
-        self.next_version(name)
     }
 }
 

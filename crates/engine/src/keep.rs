@@ -109,7 +109,8 @@ impl Vault<'_> {
 
     /// Makes an earlier version the newest one again: a new version with the same content and evidence.
     pub fn rollback(&self, version: &Version) -> Result<Version, EngineError> {
-        let number = self.free_version(&version.artifact)?;
+        let own = self.free_version(&version.artifact)?;
+        let number = own.get();
         let act = Act {
             action: Action::Restore,
             resources: vec![resource(version)],

@@ -45,6 +45,7 @@ mod keep;
 mod look;
 pub mod lookout;
 mod newer;
+mod numbers;
 pub mod oidc;
 mod origin;
 mod page;

@@ -153,7 +153,8 @@ impl Vault<'_> {
         let facts = self.gate_facts(&version)?;
         let name = ArtifactName::new(ArtifactKind::Model, name)
             .map_err(|error| EngineError::Usage { what: error.to_string() })?;
-        let number = self.free_version(&name)?;
+        let own = self.free_version(&name)?;
+        let number = own.get();
         let act = Act {
             action: Action::Release,
             resources: vec![resource(&version)],

@@ -66,8 +66,6 @@ impl From<&str> for TransferId {
 pub(crate) struct TransferDesk {
     uploads: Mutex<BTreeMap<TransferId, Arc<Upload>>>,
     downloads: Mutex<BTreeMap<TransferId, Download>>,
-    /// Whoever turns an upload into a version holds this from choosing its number to committing it.
-    receiving: Mutex<()>,
 }
 
 impl TransferDesk {

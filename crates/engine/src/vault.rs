@@ -38,6 +38,7 @@ use crate::{
     bundle::{canonical, sync_folder, write_synced},
     error::EngineError,
     held::Held,
+    numbers::Numbers,
     run::elsewhere::RunDesk,
     settings::{Asked, Settings},
     team::{Caller, TeamDesk},
@@ -66,6 +67,7 @@ pub struct Core {
     pub(crate) held: Held,
     pub(crate) team: TeamDesk,
     pub(crate) transfers: TransferDesk,
+    pub(crate) numbers: Numbers,
     pub(crate) courses: RunDesk,
     /// The newest epoch of the trust root, and the policies that hold now.
     current: RwLock<Current>,
@@ -230,6 +232,7 @@ impl<'s> Vault<'s> {
             held: Held::default(),
             team: TeamDesk::default(),
             transfers: TransferDesk::default(),
+            numbers: Numbers::default(),
             courses: RunDesk::default(),
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),

@@ -59,7 +59,8 @@ impl Vault<'_> {
         let used: Vec<Input> = given.iter().map(|given| given.input.clone()).collect();
         let name =
             ArtifactName::new(ArtifactKind::Checkpoint, &run.name).map_err(|error| plan.wrong(error.to_string()))?;
-        let number = self.free_version(&name)?;
+        let own = self.free_version(&name)?;
+        let number = own.get();
         let id = machine.run_id();
         let command = job::command(plan, &given);
         let mut request = json!({"plan": plan.digest(), "run": id, "command": command, "inputs": used});

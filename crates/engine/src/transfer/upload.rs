@@ -1,7 +1,7 @@
 //! What somebody brings: declared, sealed as it comes, then received as a whole.
 
 use std::sync::{
-    Arc, Mutex, PoisonError,
+    Arc, Mutex,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -470,10 +470,7 @@ impl Vault<'_> {
         let intake = Intake { from, name, reading: reading.clone(), labels: None, exempt };
         let request = json!({"files": upload.tree.files().len(), "reading": reading, "exempt": exempt,
             "from": "upload", "tree": upload.tree.digest()});
-        let untrusted = {
-            let _turn = self.transfers.receiving.lock().unwrap_or_else(PoisonError::into_inner);
-            self.receive_sealed(&intake, reading, request, || Ok((self.finish(writer)?, None)))?
-        };
+        let untrusted = self.receive_sealed(&intake, reading, request, || Ok((self.finish(writer)?, None)))?;
         let received = untrusted.version.clone();
         let admitted = self.inspect(untrusted).and_then(|inspected| self.admit(inspected));
         match admitted {

@@ -1,6 +1,6 @@
 //! Runs elsewhere and their tokens, through guard, gate and engine, with a clock that the tests turn.
 
-use std::{net::SocketAddr, time::Duration};
+use std::{collections::BTreeSet, net::SocketAddr, time::Duration};
 
 use axum::{body::Body, extract::Request};
 use ringfence_engine::{
@@ -133,6 +133,25 @@ async fn a_run_token_lives_for_minutes_and_is_renewed_by_its_bearer() {
     let ben = house.login(&ben);
     let why = end(&house, &ben, &machine.run).await;
     assert!(why.contains("nothing was heard of its machine"), "{why}");
+}
+
+#[tokio::test]
+async fn two_runs_of_one_plan_at_a_time_make_two_versions() {
+    let (house, _, ben) = house::<74>();
+    let by = By::Session(&ben.session);
+    let first = Machine::begun(&house, by).await;
+    Machine::begun(&house, by).await;
+    let made = || -> BTreeSet<String> {
+        let entries = house.vault.trail(256).unwrap().into_iter().filter(|entry| entry.entry.action == "train");
+        entries.map(|entry| entry.subject().to_owned()).collect()
+    };
+    assert_eq!(made(), ["checkpoint/net@1".to_owned(), "checkpoint/net@2".to_owned()].into());
+    // Numbers rise, also where a run came to nothing.
+    let path = format!("/api/v1/runs/{}/fail", first.run);
+    house.call("POST", &path, By::Token(&first.token), Some(&json!({"why": "no luck"}))).await;
+    end(&house, &ben.session, &first.run).await;
+    Machine::begun(&house, by).await;
+    assert!(made().contains("checkpoint/net@3"), "{:?}", made());
 }
 
 #[tokio::test]
