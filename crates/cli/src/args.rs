@@ -636,7 +636,7 @@ pub(crate) struct RunArgs {
     /// Demand at least this confinement
     #[arg(long, value_enum, default_value_t = Level::Any)]
     pub(crate) level: Level,
-    /// Where the released bundle goes [default: `released` beside the plan]
+    /// Where the released bundle goes [default: `released` beside the plan; with `--server`: nowhere]
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// With `--server`: the run's token is good from this machine's address alone
@@ -763,7 +763,7 @@ impl HardenArgs {
 pub(crate) struct ReleaseArgs {
     /// The tested checkpoint
     pub(crate) reference: String,
-    /// Folder of the bundle; must not exist
+    /// Folder of the bundle; an earlier bundle there gives way to it
     #[arg(long, value_name = "DIR")]
     pub(crate) out: PathBuf,
 }

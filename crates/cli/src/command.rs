@@ -22,6 +22,7 @@ mod glass;
 mod login;
 mod people;
 mod remote;
+mod remote_release;
 mod remote_run;
 mod request;
 mod run;

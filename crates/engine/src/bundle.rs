@@ -208,21 +208,11 @@ impl Files {
     }
 
     /// Writes the bundle as `folder`: to a folder beside it first, then renamed, so that a half-written bundle is never
-    /// found under its name. An earlier bundle there is kept under another name until the new one stands.
+    /// found under its name.
     pub(crate) fn write(&self, folder: &Path) -> Result<(), EngineError> {
-        let parent = match folder.parent() {
-            Some(parent) if !parent.as_os_str().is_empty() => parent,
-            _ => Path::new("."),
-        };
-        let name = folder
-            .file_name()
-            .ok_or_else(|| EngineError::Usage { what: format!("`{}` is no folder name", folder.display()) })?
-            .to_string_lossy();
+        let (parent, name) = place(folder)?;
         let fresh = parent.join(format!(".{name}.new"));
-        let old = parent.join(format!(".{name}.old"));
-        for leftover in [&fresh, &old] {
-            remove_folder(leftover)?;
-        }
+        remove_folder(&fresh)?;
         fs::create_dir_all(parent).map_err(EngineError::io(parent))?;
         fs::create_dir(&fresh).map_err(EngineError::io(&fresh))?;
         for (path, bytes) in &self.0 {
@@ -233,18 +223,43 @@ impl Files {
             write_synced(&target, bytes)?;
         }
         sync_folder(&fresh)?;
-        if folder.symlink_metadata().is_ok() {
-            if !is_bundle(folder) {
-                return Err(EngineError::Usage {
-                    what: format!("`{}` exists and is no released bundle", folder.display()),
-                });
-            }
-            fs::rename(folder, &old).map_err(EngineError::io(folder))?;
-        }
-        fs::rename(&fresh, folder).map_err(EngineError::io(folder))?;
-        sync_folder(parent)?;
-        remove_folder(&old)
+        put(&fresh, folder)
     }
+}
+
+/// The folder in which `folder` is to stand, and its name there.
+fn place(folder: &Path) -> Result<(&Path, String), EngineError> {
+    let parent = match folder.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let name = folder
+        .file_name()
+        .ok_or_else(|| EngineError::Usage { what: format!("`{}` is no folder name", folder.display()) })?;
+    Ok((parent, name.to_string_lossy().into_owned()))
+}
+
+/// Refuses a place where something stands that is no bundle.
+pub(crate) fn may_stand_at(folder: &Path) -> Result<(), EngineError> {
+    if folder.symlink_metadata().is_err() || is_bundle(folder) {
+        return Ok(());
+    }
+    Err(EngineError::Usage { what: format!("`{}` exists and is no released bundle", folder.display()) })
+}
+
+/// Gives the whole and durable bundle `fresh` the name `folder`, beside it. An earlier bundle there is kept under another name
+/// until the new one stands.
+pub(crate) fn put(fresh: &Path, folder: &Path) -> Result<(), EngineError> {
+    let (parent, name) = place(folder)?;
+    let old = parent.join(format!(".{name}.old"));
+    remove_folder(&old)?;
+    may_stand_at(folder)?;
+    if folder.symlink_metadata().is_ok() {
+        fs::rename(folder, &old).map_err(EngineError::io(folder))?;
+    }
+    fs::rename(fresh, folder).map_err(EngineError::io(folder))?;
+    sync_folder(parent)?;
+    remove_folder(&old)
 }
 
 /// Whether a folder looks like one that this module wrote, and may be replaced.

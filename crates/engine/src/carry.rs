@@ -23,13 +23,13 @@ use ringfence_reach::{
     ReachError,
     server::{Incoming, Method, Patience, Server},
 };
-use ringfence_schema::{ArtifactName, Hasher, Tree, tree::TreeEntry};
+use ringfence_schema::{ArtifactName, Digest, Hasher, Tree, tree::TreeEntry};
 use serde::Deserialize;
 use serde_json::Value;
 
 use self::landing::{Landing, Memory, Place};
 use crate::{
-    bundle::sync_folder,
+    bundle::{self, sync_folder},
     error::EngineError,
     record::Reading,
     settings::Progress,
@@ -231,6 +231,53 @@ pub fn down(
     destination: &Path,
 ) -> Result<u64, EngineError> {
     free(destination)?;
+    let (part, bytes) = gather(server, progress, download, destination, &download.tree)?;
+    free(destination)?;
+    fs::rename(&part, destination).map_err(EngineError::io(destination))?;
+    over(server, download);
+    Ok(bytes)
+}
+
+/// Takes the bundle of a release out to `destination`, where an earlier bundle gives way to it as it does to one that is
+/// written beside its vault. `released` is the released artifact, by which what an earlier attempt left is found; `genuine`
+/// judges the files that came before they stand there.
+///
+/// # Errors
+/// [`EngineError::Tampered`] where what came is not what its digest says; [`EngineError::Usage`] where `destination` is
+/// something else than a bundle; those of `genuine`.
+pub fn down_bundle(
+    server: &Server,
+    progress: &dyn Progress,
+    download: &DownloadView,
+    released: &Digest,
+    destination: &Path,
+    genuine: &dyn Fn(&Path) -> Result<(), EngineError>,
+) -> Result<u64, EngineError> {
+    free_for_bundle(destination)?;
+    let (part, bytes) = gather(server, progress, download, destination, released)?;
+    if let Err(error) = genuine(&part) {
+        // Going on with it would be of no use.
+        let _ = fs::remove_dir_all(&part);
+        return Err(error);
+    }
+    bundle::put(&part, destination)?;
+    over(server, download);
+    Ok(bytes)
+}
+
+/// It ends by itself in time.
+fn over(server: &Server, download: &DownloadView) {
+    let _ = server.act::<Value>(Method::Delete, &format!("/api/v1/downloads/{}", download.id), None, Patience::Brief);
+}
+
+/// Brings the files into a hidden folder beside `destination` that is named after `content`; that folder, and how many bytes.
+fn gather(
+    server: &Server,
+    progress: &dyn Progress,
+    download: &DownloadView,
+    destination: &Path,
+    content: &Digest,
+) -> Result<(PathBuf, u64), EngineError> {
     // Paths come from the server: a tree's are relative and stay inside.
     let tree =
         Tree::new(download.files.clone()).map_err(|error| EngineError::tampered("the server's answer", error))?;
@@ -238,7 +285,7 @@ pub fn down(
         return Err(EngineError::tampered("the server's answer", "the files do not make the tree that it names"));
     }
     let name = destination.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    let part = destination.with_file_name(format!(".{name}.{}.part", download.tree.short()));
+    let part = destination.with_file_name(format!(".{name}.{}.part", content.short()));
     make_folders(&part)?;
     progress.begin("receiving", Some(tree.size()));
     let mut done = 0;
@@ -253,11 +300,12 @@ pub fn down(
     }
     progress.end("");
     sync_folder(&part)?;
-    free(destination)?;
-    fs::rename(&part, destination).map_err(EngineError::io(destination))?;
-    // It ends by itself in time.
-    let _ = server.act::<Value>(Method::Delete, &format!("/api/v1/downloads/{}", download.id), None, Patience::Brief);
-    Ok(tree.size())
+    Ok((part, tree.size()))
+}
+
+/// Refuses a place where something is that is no bundle.
+pub fn free_for_bundle(destination: &Path) -> Result<(), EngineError> {
+    bundle::may_stand_at(destination)
 }
 
 /// Refuses a place where something is.
@@ -286,24 +334,15 @@ fn fetch(
     if out.try_lock().is_err() {
         return Err(EngineError::Busy { what: "another process is fetching the same" });
     }
-    let there = out.metadata().map_err(EngineError::io(target))?.len();
+    let mut there = out.metadata().map_err(EngineError::io(target))?.len();
     if there > file.size {
-        out.set_len(0).map_err(EngineError::io(target))?;
+        there = 0;
     }
-    let mut hasher = Hasher::new();
-    pass(&mut out, &mut |piece| {
-        hasher.update(piece);
-        advance(hasher.len());
-        Ok(())
-    })
-    .map_err(EngineError::io(target))?;
-    let digest = thread::scope(|scope| {
-        let mut landing = Landing::start(scope, &out, hasher);
-        let received = receive(server, path, file, &mut landing, advance);
-        let written = landing.finish().map_err(EngineError::io(target));
-        // What could not be written is why nothing more was received.
-        written.and_then(|digest| received.map(|()| digest))
-    })?;
+    let mut digest = fetch_rest(server, path, file, (&mut out, target, there), advance)?;
+    if digest != file.sha256 && there > 0 {
+        // What an earlier attempt left was of another file: of an older proof that a release is in the trail, say.
+        digest = fetch_rest(server, path, file, (&mut out, target, 0), advance)?;
+    }
     if digest == file.sha256 {
         return Ok(());
     }
@@ -311,6 +350,33 @@ fn fetch(
     // Whatever it is, going on with it would be of no use.
     let _ = fs::remove_file(target);
     Err(EngineError::tampered(&file.path, "what came is not what its digest says"))
+}
+
+/// Keeps the first `there` bytes of a file and fetches the rest: the digest of all of it.
+fn fetch_rest(
+    server: &Server,
+    path: &str,
+    file: &TreeEntry,
+    (out, target, there): (&mut File, &Path, u64),
+    advance: &mut dyn FnMut(u64),
+) -> Result<Digest, EngineError> {
+    out.set_len(there).map_err(EngineError::io(target))?;
+    out.rewind().map_err(EngineError::io(target))?;
+    let mut hasher = Hasher::new();
+    pass(out, &mut |piece| {
+        hasher.update(piece);
+        advance(hasher.len());
+        Ok(())
+    })
+    .map_err(EngineError::io(target))?;
+    let out: &File = out;
+    thread::scope(|scope| {
+        let mut landing = Landing::start(scope, out, hasher);
+        let received = receive(server, path, file, &mut landing, advance);
+        let written = landing.finish().map_err(EngineError::io(target));
+        // What could not be written is why nothing more was received.
+        written.and_then(|digest| received.map(|()| digest))
+    })
 }
 
 /// Fetches a file whole into memory, however often the connection breaks; its size was checked against what there may be.

@@ -1,10 +1,12 @@
 //! From a tested candidate to a bundle that others can verify offline.
 //!
 //! *Release* asks the gate, seals the candidate's bytes again as `model/NAME`, renders the report and signs the list of all
-//! files. *Export* writes the bundle out: it can be written again at any time, from the release statement alone, because
-//! every file that the statement lists is either the artifact's or a blob under its SHA-256.
+//! files. *Export* writes the bundle out: it can be written again at any time, from the release statement alone
+//! ([`bundled`]).
 
-use std::{collections::BTreeMap, io::Read as _, path::Path};
+pub(crate) mod bundled;
+
+use std::{collections::BTreeMap, path::Path};
 
 use ringfence_access::{Action, Facts, NamespaceState};
 use ringfence_schema::{
@@ -20,8 +22,8 @@ use crate::{
     act::{Act, Blob, Effect, Reach},
     admit::{fill_index, resource},
     bundle::{
-        CommittedStatement, DECIDED, EVIDENCE_FOLDER, EvidenceFile, Files, PROOF_FILE, ProofSchema, ProvenLeaf,
-        RELEASE_FILE, REPORT_FILE, REPORTS_FOLDER, ReleaseInput, ReleasePredicate, TrailProof, canonical,
+        EVIDENCE_FOLDER, EvidenceFile, Files, PROOF_FILE, RELEASE_FILE, REPORT_FILE, REPORTS_FOLDER, ReleaseInput,
+        ReleasePredicate,
     },
     error::EngineError,
     page::{Link, Page, Picture},
@@ -29,7 +31,7 @@ use crate::{
     record::{EvidenceRow, Version},
     run::{Inputs, RunEnd},
     stage::{Released, Tested},
-    vault::{Vault, catalog_error, store_error},
+    vault::Vault,
 };
 
 /// Label of the newest released version.
@@ -95,10 +97,27 @@ impl Vault<'_> {
     /// Asks the gate about a candidate that is already in the vault, and writes the bundle out. A released version is
     /// only written out again.
     pub fn release_again(&self, version: &Version, folder: &Path) -> Result<Released, EngineError> {
-        if version.state == NamespaceState::Released {
-            self.export(version, folder)?;
-            return Ok(Released { version: version.clone() });
-        }
+        let released = if version.state == NamespaceState::Released {
+            Released { version: version.clone() }
+        } else {
+            self.release_as(version, folder)?
+        };
+        self.export(&released.version, folder)?;
+        Ok(released)
+    }
+
+    /// Asks the gate about a candidate that is already in the vault. What is released stays there, until its bundle is taken
+    /// out with [`Vault::begin_bundle`].
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] where the gate says no, with every reason; [`EngineError::NotFound`] where an input of the run
+    /// is not in the vault any more.
+    pub fn release_candidate(&self, version: &Version) -> Result<Released, EngineError> {
+        self.release_as(version, Path::new(RELEASED))
+    }
+
+    /// The same, for a bundle that will be called `folder`.
+    fn release_as(&self, version: &Version, folder: &Path) -> Result<Released, EngineError> {
         let run = version.run.as_ref().ok_or_else(|| EngineError::Refused {
             gate: "release",
             subject: version.reference().to_string(),
@@ -137,9 +156,7 @@ impl Vault<'_> {
             observed: &[],
         };
         let name = version.artifact.name().to_owned();
-        let released = self.pass_release(version.clone(), &showing, &name, folder)?;
-        self.export(&released.version, folder)?;
-        Ok(released)
+        self.pass_release(version.clone(), &showing, &name, folder)
     }
 
     /// The gate, and what it lets through: the artifact sealed again, the report, the signed list.
@@ -328,116 +345,24 @@ impl Vault<'_> {
 
     /// Writes the bundle of a released version.
     pub(crate) fn export(&self, version: &Version, folder: &Path) -> Result<(), EngineError> {
-        let act = Act {
-            action: Action::Export,
-            resources: vec![resource(version)],
-            facts: Facts { bundle: true, ..Facts::default() },
-            request: json!({"tree": version.tree, "what": "bundle"}),
-            subject: version.reference().to_string(),
-            reach: Reach::Outside,
-        };
-        self.act(act, || {
+        self.act(bundle_leaves(version), || {
             let files = self.bundle_files(version)?;
             files.write(folder)?;
             Ok(Effect::of(()))
         })
         .map(|_| ())
     }
+}
 
-    /// Every file of the bundle, from the release statement.
-    pub(crate) fn bundle_files(&self, version: &Version) -> Result<Files, EngineError> {
-        let row = version.newest(EvidenceKind::Release).ok_or_else(|| EngineError::NotFound {
-            what: "release statement of",
-            name: version.reference().to_string(),
-        })?;
-        let release = self.blob("evidence", row.envelope)?;
-        let opened = ringfence_trust::statement::open(&release, &self.root, row.index)
-            .map_err(|error| EngineError::tampered(RELEASE_FILE, error))?;
-        let statement = opened.statement();
-        let predicate: ReleasePredicate = serde_json::from_value(statement.predicate.clone())
-            .map_err(|error| EngineError::tampered(RELEASE_FILE, error))?;
-        let manifest = self.manifest(version)?;
-        let mut files = Files::default();
-        for subject in &statement.subject {
-            let digest =
-                subject.sha256().ok_or_else(|| EngineError::tampered(RELEASE_FILE, "a file without digest"))?;
-            let bytes = if predicate.files.contains_key(&subject.name) {
-                let mut bytes = Vec::new();
-                let mut reader = self.store.read(&manifest, &subject.name).map_err(|error| store_error(&error))?;
-                reader.read_to_end(&mut bytes).map_err(|error| EngineError::incomplete(&subject.name, error))?;
-                bytes
-            } else if predicate.evidence.iter().any(|row| row.file == subject.name) {
-                self.blob("evidence", digest)?
-            } else {
-                self.blob("report", digest)?
-            };
-            if Digest::of(&bytes) != digest {
-                return Err(EngineError::tampered(&subject.name, "it is not what the release statement lists"));
-            }
-            files.add(&subject.name, bytes)?;
-        }
-        let mut statements = vec![(row.index, row.commit.clone())];
-        for listed in &predicate.evidence {
-            let bytes = files.0.get(&listed.file).map(|bytes| Digest::of(bytes));
-            statements.extend(self.place_of(bytes, listed)?);
-        }
-        statements.push((row.index, DECIDED.to_owned()));
-        statements.extend(self.admissions(&predicate)?.into_iter().map(|entry| (entry, DECIDED.to_owned())));
-        let proof = self.proof(&statements)?;
-        files.0.insert(RELEASE_FILE.to_owned(), release);
-        files.0.insert(PROOF_FILE.to_owned(), canonical(&proof)?);
-        Ok(files)
-    }
-
-    /// The entries that let the inputs in: their admission, or their own release where they were made here.
-    fn admissions(&self, predicate: &ReleasePredicate) -> Result<Vec<u64>, EngineError> {
-        let versions = self.versions()?;
-        let entry = |input: &ReleaseInput| {
-            let fits =
-                |version: &&Version| version.reference().to_string() == input.artifact && version.tree == input.tree;
-            let version = versions.iter().find(fits)?;
-            version.admitted.or_else(|| version.newest(EvidenceKind::Release).map(|row| row.index))
-        };
-        Ok(predicate.inputs.values().filter_map(entry).collect())
-    }
-
-    /// The entry and commitment name of a statement, from the rows that know it.
-    fn place_of(&self, envelope: Option<Digest>, listed: &EvidenceFile) -> Result<Option<(u64, String)>, EngineError> {
-        for version in self.versions()? {
-            for row in &version.evidence {
-                if Some(row.envelope) == envelope && row.kind == listed.kind {
-                    return Ok(Some((row.index, row.commit.clone())));
-                }
-            }
-        }
-        Err(EngineError::tampered(&listed.file, "no row knows where it is in the trail"))
-    }
-
-    /// Proofs for the named commitments of entries, under the newest checkpoint.
-    fn proof(&self, statements: &[(u64, String)]) -> Result<TrailProof, EngineError> {
-        let note = self.checkpoint()?;
-        let checkpoint =
-            self.root.verify_checkpoint(note.as_bytes()).map_err(|error| EngineError::tampered("trail", error))?;
-        let mut wanted: BTreeMap<u64, Vec<&str>> = BTreeMap::new();
-        for (index, name) in statements {
-            wanted.entry(*index).or_default().push(name);
-        }
-        let mut leaves = Vec::new();
-        for (index, names) in wanted {
-            let stored = self
-                .catalog
-                .entry(index)
-                .map_err(|error| catalog_error(&error))?
-                .ok_or(EngineError::NotFound { what: "trail entry", name: index.to_string() })?;
-            let hashes = self.catalog.prove_inclusion(index, checkpoint.size).map_err(|error| catalog_error(&error))?;
-            let mut openings = self.openings(index)?;
-            openings.retain(|name, opening| {
-                let shown = name == DECIDED || CommittedStatement::of(opening).is_some();
-                names.contains(&name.as_str()) && shown
-            });
-            leaves.push(ProvenLeaf::new(index, &stored.leaf, &hashes, openings));
-        }
-        Ok(TrailProof { schema: ProofSchema::One, checkpoint: note, leaves })
+/// The signed bundle of a release leaves the vault, and nothing else, as policies see it.
+pub(crate) fn bundle_leaves(version: &Version) -> Act {
+    Act {
+        action: Action::Export,
+        resources: vec![resource(version)],
+        facts: Facts { bundle: true, ..Facts::default() },
+        request: json!({"tree": version.tree, "what": "bundle"}),
+        subject: version.reference().to_string(),
+        reach: Reach::Outside,
     }
 }
 

@@ -2,7 +2,8 @@
 //!
 //! * `upload`: declared with names, sizes and digests ([`Declaration`]), brought in order ([`Vault::append_upload`]),
 //!   then received, inspected and admitted as [`Vault::add`] does ([`Vault::finish_upload`]).
-//! * `download`: decided and recorded once as an export ([`Vault::begin_download`]), then read in ranges ([`Served`]).
+//! * `download`: decided and recorded once as an export ([`Vault::begin_download`], and [`Vault::begin_bundle`] for the bundle
+//!   of a release), then read in ranges ([`Served`]).
 //!
 //! What must stay true: pieces of an upload are sealed in quarantine as they come, so that no plain text lies on the disk,
 //! and nothing committed names them before the whole is there and is what was declared. A transfer is its person's alone.

@@ -47,7 +47,7 @@ use crate::{
         watch::{AlertsArgs, StopArgs, WatchAction, WatchArgs},
     },
     command::{
-        agent, glass, login, people, remote_run, request, schedule, show, supply, trail,
+        agent, glass, login, people, remote_release, remote_run, request, schedule, show, supply, trail,
         vault::{self, reference},
         watch,
     },
@@ -102,6 +102,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Verify(_)
         | Command::Rollback(_)
         | Command::Run(_)
+        | Command::Release(_)
         | Command::Stop(_)
         | Command::Review { .. }
         | Command::Request { .. }
@@ -132,7 +133,6 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Trail { .. } => Place::Nowhere("`trail mirror`, `trail export` and `trail witness`"),
         Command::Init(_) => Place::Nowhere("`init`"),
         Command::Outdated(_) => Place::Nowhere("`outdated`"),
-        Command::Release(_) => Place::Nowhere("`release`"),
         Command::Doctor => Place::Nowhere("`doctor`"),
         Command::Serve(args) if args.runner => Place::There,
         Command::Serve(_) => Place::Nowhere("`serve`"),
@@ -188,6 +188,7 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Glass { action } => return remote.holding(|| glass::glass(&desk, printer, action)),
         Command::Schedule { action } => remote.schedule(printer, action),
         Command::Run(args) => return remote.holding(|| remote_run::run(remote, printer, args)),
+        Command::Release(args) => return remote.holding(|| remote_release::release(remote, printer, args)),
         Command::Serve(_) => return remote.holding(|| remote_run::serve(remote, printer)),
         Command::Stop(args) => remote.stop(printer, args),
         _ => Err(EngineError::Usage { what: "this command does not work on a server".into() }),
@@ -216,15 +217,16 @@ struct Versions {
     artifacts: Vec<Version>,
 }
 
+/// One version, as the server answers it.
 #[derive(Deserialize)]
-struct One {
-    version: Version,
+pub(super) struct One {
+    pub(super) version: Version,
 }
 
 /// What was done, or the request that waits for others.
 #[derive(Deserialize)]
 #[serde(untagged)]
-enum Perhaps<T> {
+pub(super) enum Perhaps<T> {
     Done(T),
     Waiting { request: Value },
 }
@@ -333,7 +335,7 @@ impl<'s> Remote<'s> {
     }
 
     /// The path of the version that `text` names.
-    fn path(&self, text: &str) -> Result<(Reference, String), EngineError> {
+    pub(super) fn path(&self, text: &str) -> Result<(Reference, String), EngineError> {
         let mut wanted = reference(text)?;
         if wanted.selector == Selector::Latest {
             let versions = self.versions()?;
@@ -531,7 +533,7 @@ impl<'s> Remote<'s> {
 }
 
 /// Where a version is.
-fn path_of(wanted: &Reference) -> String {
+pub(super) fn path_of(wanted: &Reference) -> String {
     let full = wanted.to_string();
     let selector = full.split_once('@').map_or("", |(_, selector)| selector);
     let (kind, name) = (wanted.artifact.kind(), wanted.artifact.name());
@@ -539,7 +541,7 @@ fn path_of(wanted: &Reference) -> String {
 }
 
 /// What to do about a request that waits for others.
-fn waiting(request: &Value) -> EngineError {
+pub(super) fn waiting(request: &Value) -> EngineError {
     let id = request.get("id").and_then(Value::as_str).unwrap_or_default();
     let needed = request.pointer("/document/needed").and_then(Value::as_u64).unwrap_or_default();
     EngineError::NotPermitted {

@@ -1,9 +1,9 @@
 //! `run`, `stop` and `serve --runner` for another machine's vault: the command runs here, everything else there.
 
-use std::{thread, time::Duration};
+use std::{path::Path, thread, time::Duration};
 
 use ringfence_engine::{
-    EngineError, ExitClass, Plan, errand,
+    EngineError, ExitClass, Plan, carry, errand,
     queue::{QueueAsk, QueueState, QueueView},
     reach::{
         ReachError,
@@ -17,9 +17,10 @@ use serde_json::{Value, json};
 use crate::{
     args::RunArgs,
     command::{
-        remote::{Remote, hold},
+        remote::{One, Remote, hold, path_of},
+        remote_release,
         run::{demanded, print_kept},
-        vault::exemptions,
+        vault::{exemptions, reference},
     },
     output::{Printer, Style, table},
 };
@@ -44,9 +45,12 @@ struct Waiting {
 /// `run`.
 pub(super) fn run(remote: &Remote<'_>, printer: Printer, args: &RunArgs) -> Result<ExitClass, EngineError> {
     let plan = Plan::read(&args.plan)?;
-    if args.out.is_some() {
-        let what = "what a run releases stays in the server's vault; leave `--out` away".to_owned();
-        return Err(EngineError::Usage { what });
+    if let Some(out) = &args.out {
+        if args.queue {
+            let what = "nobody waits here for what a queued run releases; leave `--out` away".to_owned();
+            return Err(EngineError::Usage { what });
+        }
+        carry::free_for_bundle(out)?;
     }
     let (settings, server) = (remote.settings(), remote.server());
     if args.queue {
@@ -70,7 +74,7 @@ pub(super) fn run(remote: &Remote<'_>, printer: Printer, args: &RunArgs) -> Resu
     }
     // The server's word is the last one, also where it ended the run. Where it is not heard, what happened here counts.
     match (ended(remote, &run), carried) {
-        (Ok(end), _) => conclude(printer, &run, end),
+        (Ok(end), _) => conclude(remote, printer, &run, end, args.out.as_deref()),
         (Err(EngineError::Reach(ReachError::Problem { status: 401, .. })), Ok(())) => {
             let why = "it was brought, and the server goes on with it; the session here has ended meanwhile: log in again \
                        and look with `ringfence watch`";
@@ -193,14 +197,34 @@ fn ended(remote: &Remote<'_>, run: &str) -> Result<End, EngineError> {
     }
 }
 
-fn conclude(printer: Printer, run: &str, end: End) -> Result<ExitClass, EngineError> {
+/// Says what came of the run, and fetches what was released where that is wanted.
+fn conclude(
+    remote: &Remote<'_>,
+    printer: Printer,
+    run: &str,
+    end: End,
+    out: Option<&Path>,
+) -> Result<ExitClass, EngineError> {
     match end {
         End::Released { artifact, tree } => {
+            if let Some(out) = out {
+                remote.settings().progress.note(&format!("released   {artifact}"));
+                let version = remote.read::<One>(&path_of(&reference(&artifact)?))?.version;
+                remote_release::take(remote, &version, out)?;
+            }
             if printer.for_people() {
                 printer.line(format!("{}  {artifact}", printer.strong("released", Style::Good)))?;
-                printer.say("it stays in the server's vault");
+                match out {
+                    Some(out) => printer.line(format!("  bundle  {}", out.display()))?,
+                    None => printer.say(format!(
+                        "it stays in the server's vault; `ringfence release {artifact} --out DIR` fetches its bundle"
+                    )),
+                }
             } else {
-                let told = json!({"verdict": "released", "run": run, "artifact": artifact, "tree": tree});
+                let mut told = json!({"verdict": "released", "run": run, "artifact": artifact, "tree": tree});
+                if let (Some(out), Some(fields)) = (out, told.as_object_mut()) {
+                    fields.insert("bundle".to_owned(), json!(out));
+                }
                 printer.document("ringfence.run/1", &told)?;
             }
             Ok(ExitClass::Done)

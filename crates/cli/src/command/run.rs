@@ -82,7 +82,13 @@ pub(crate) fn release(settings: &Settings<'_>, printer: Printer, args: &ReleaseA
     Ok(ExitClass::Done)
 }
 
-fn print_released(printer: Printer, schema: &'static str, version: &Version, folder: &Path) -> Result<(), EngineError> {
+/// Says that something was released, and where its bundle is.
+pub(crate) fn print_released(
+    printer: Printer,
+    schema: &'static str,
+    version: &Version,
+    folder: &Path,
+) -> Result<(), EngineError> {
     let report = folder.join(ringfence_engine::bundle::REPORT_FILE);
     if printer.for_people() {
         printer.line(format!("{}  {}", printer.strong("released", Style::Good), version.reference()))?;

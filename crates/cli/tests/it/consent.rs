@@ -18,11 +18,11 @@ use crate::{
 };
 
 /// Whose number is whose; Ana comes first. Ben invites Cem, Ana everybody else.
-const ANA: usize = 0;
-const BEN: usize = 1;
-const EVA: usize = 2;
+pub(crate) const ANA: usize = 0;
+pub(crate) const BEN: usize = 1;
+pub(crate) const EVA: usize = 2;
 const CEM: usize = 3;
-const OTHERS: [(&str, usize, &[Role]); 3] =
+pub(crate) const OTHERS: [(&str, usize, &[Role]); 3] =
     [("ben", ANA, &[Role::Owner]), ("eva", ANA, &[Role::SecurityOfficer]), ("cem", BEN, &[Role::SecurityOfficer])];
 
 /// A policy that takes something away from somebody.
@@ -31,15 +31,15 @@ const POLICY: &str = "schema = \"ringfence.policy/1\"\nforbid = '''\n@id(\"stewa
     forbid (principal in Role::\"data_steward\", action == Action::\"restore\", resource);\n'''\n";
 
 /// Somebody's machine, logged in to the server.
-struct Desk<'s> {
+pub(crate) struct Desk<'s> {
     site: &'s Site,
     number: usize,
-    home: Home,
+    pub(crate) home: Home,
     agent: Option<Agent>,
 }
 
 impl<'s> Desk<'s> {
-    fn of(site: &'s Site, number: usize) -> Self {
+    pub(crate) fn of(site: &'s Site, number: usize) -> Self {
         let home = Home::new();
         site.login_of(number, &home);
         Self { site, number, home, agent: None }
@@ -53,7 +53,7 @@ impl<'s> Desk<'s> {
         Some(desk)
     }
 
-    fn run(&self, args: &[&str]) -> Done {
+    pub(crate) fn run(&self, args: &[&str]) -> Done {
         let mut command = self.home.command(args);
         command.env("RINGFENCE_SERVER", self.site.url());
         if let Some(agent) = &self.agent {
@@ -63,14 +63,14 @@ impl<'s> Desk<'s> {
     }
 
     /// Asks for `what`, and gives the request's id.
-    fn asks(&self, what: &[&str]) -> String {
+    pub(crate) fn asks(&self, what: &[&str]) -> String {
         let words: Vec<&str> = ["request", "make"].into_iter().chain(what.iter().copied()).collect();
         let asked = self.run(&[&words[..], &["--format", "json"]].concat()).exits(0).json();
         asked["request"]["id"].as_str().unwrap().to_owned()
     }
 
     /// Approves by passkey, as the review page does.
-    fn approves_by_passkey(&self, id: &str) {
+    pub(crate) fn approves_by_passkey(&self, id: &str) {
         let browser = self.site.browser_of(self.number);
         let path = format!("/api/v1/requests/{}/approve", segment(id));
         let begun: Value = browser.act(Method::Post, &format!("{path}/begin"), None, Patience::Brief).unwrap();

@@ -21,6 +21,7 @@ mod main_job;
 mod mirror;
 mod proxy;
 mod remote;
+mod remote_release;
 mod remote_run;
 mod schedule;
 mod schemathesis;

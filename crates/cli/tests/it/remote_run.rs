@@ -22,7 +22,7 @@ use crate::{
 };
 
 /// A plan with a command of its own.
-fn plan(site: &Site, script: &str) {
+pub(crate) fn plan(site: &Site, script: &str) {
     site.here.write("plan/train.csv", small_table(60));
     site.here.write("plan/job/job.sh", script);
     site.here.write(
@@ -53,7 +53,7 @@ fn start(site: &Site) -> (Child, String) {
 }
 
 /// Looks until `found` finds something.
-fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
+pub(crate) fn until<T>(what: &str, mut found: impl FnMut() -> Option<T>) -> T {
     let begun = Instant::now();
     loop {
         if let Some(found) = found() {
@@ -99,8 +99,11 @@ fn the_example_is_trained_here_and_tested_and_released_there() {
     site.run(&["trail", "verify"]).exits(0);
     site.run(&["verify", "--all"]).exits(0);
     // What is there already is not brought again.
-    let again = site.run(&["run", "digits/ringfence.toml", "--format", "json"]).exits(0);
+    let again = site.run(&["run", "digits/ringfence.toml", "--format", "json", "--out", "net"]).exits(0);
     assert_eq!(again.json()["artifact"], "model/digits-robust@2");
+    // Where it is wanted, the bundle comes too.
+    assert_eq!(again.json()["bundle"], "net");
+    site.here.run(&["verify", "net"]).exits(0);
     assert!(again.err().contains("known      dataset/"), "{}", again.err());
     let listed = site.run(&["ls", "--format", "json"]).exits(0).json();
     let names = listed["artifacts"].as_array().unwrap().iter().map(|row| row["artifact"].as_str().unwrap());
@@ -145,7 +148,7 @@ fn a_command_that_fails_leaves_nothing_but_its_record() {
     plan(&site, "mkdir \"$RINGFENCE_OUT\"/sub; echo a > \"$RINGFENCE_OUT\"/sub/a; : > \"$RINGFENCE_OUT\"/empty\n");
     let kept = site.run(&["run", "plan/plan.toml", "--format", "json"]).exits(0).json();
     assert_eq!((&kept["verdict"], &kept["artifact"]), (&json!("kept"), &json!("checkpoint/afar@1")));
-    site.run(&["run", "plan/plan.toml", "--out", "bundle"]).exits(2);
+    site.run(&["run", "plan/plan.toml", "--queue", "--out", "bundle"]).exits(2);
 }
 
 /// What a machine may do with the token of its run, and what happens when it goes silent or its owner goes.
@@ -236,6 +239,23 @@ fn a_run_token_opens_its_run_and_nothing_else() {
     assert!(stopped.elapsed() < Duration::from_secs(2), "{:?}", stopped.elapsed());
 }
 
+/// A training machine: a program of Ana's with a token, logged in.
+pub(crate) fn trainer(site: &Site) -> Home {
+    let ana = site.browser();
+    let invite = json!({"name": "gpu", "display": "GPU", "kind": "service", "roles": ["trainer"]});
+    let program: Value = ana.act(Method::Post, "/api/v1/people", Some(&invite), Patience::Brief).unwrap();
+    let terms = json!({"label": "gpu", "days": 1, "scope": ["read", "train"], "service": program["person"]["id"]});
+    let made: Value = ana.act(Method::Post, "/api/v1/tokens", Some(&terms), Patience::Brief).unwrap();
+    let machine = Home::new();
+    let file = machine.write("token", made["secret"].as_str().unwrap());
+    let authority = site.authority();
+    let login = ["login", "--authority", authority.to_str().unwrap(), "--token", file.to_str().unwrap()];
+    let mut command = machine.command(&login);
+    command.env("RINGFENCE_SERVER", site.url());
+    machine.done(command).exits(0);
+    machine
+}
+
 /// A program with a token, on a machine of its own, takes what a person queued.
 #[test]
 fn a_training_machine_takes_queued_runs() {
@@ -244,23 +264,10 @@ fn a_training_machine_takes_queued_runs() {
     plan(&site, "echo a > \"$RINGFENCE_OUT\"/a\n");
     let queued = site.run(&["run", "plan/plan.toml", "--queue", "--format", "json"]).exits(0).json();
     assert_eq!(queued["state"], "waiting");
-    let ana = site.browser();
-    let invite = json!({"name": "gpu", "display": "GPU", "kind": "service", "roles": ["trainer"]});
-    let program: Value = ana.act(Method::Post, "/api/v1/people", Some(&invite), Patience::Brief).unwrap();
-    let terms = json!({"label": "gpu", "days": 1, "scope": ["read", "train"], "service": program["person"]["id"]});
-    let made: Value = ana.act(Method::Post, "/api/v1/tokens", Some(&terms), Patience::Brief).unwrap();
-    let trainer = Home::new();
-    let file = trainer.write("token", made["secret"].as_str().unwrap());
-    let on = |args: &[&str]| {
-        let mut command = trainer.command(args);
-        command.env("RINGFENCE_SERVER", site.url());
-        command
-    };
-    let authority = site.authority();
-    let login = ["login", "--authority", authority.to_str().unwrap(), "--token", file.to_str().unwrap()];
-    trainer.done(on(&login)).exits(0);
-    trainer.run(&["serve", "--runner"]).exits(2);
-    let mut runner = on(&["serve", "--runner", "--format", "json"]);
+    let machine = trainer(&site);
+    machine.run(&["serve", "--runner"]).exits(2);
+    let mut runner = machine.command(&["serve", "--runner", "--format", "json"]);
+    runner.env("RINGFENCE_SERVER", site.url());
     let mut runner = runner.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
     let mut lines = BufReader::new(runner.stdout.take().unwrap()).lines();
     let carried = lines.find_map(|line| line.ok().filter(|line| line.contains("\"state\""))).unwrap();

@@ -1,4 +1,4 @@
-//! What somebody takes out: decided once, then read in ranges.
+//! What somebody takes out, an artifact or the bundle of a release: decided once, then read in ranges.
 
 use std::{
     io::{BufRead as _, Seek as _, SeekFrom},
@@ -7,7 +7,7 @@ use std::{
 };
 
 use ringfence_access::{Action, Facts};
-use ringfence_schema::{Digest, Reference, Timestamp, tree::TreeEntry};
+use ringfence_schema::{Digest, Reference, Timestamp, Tree, tree::TreeEntry};
 use ringfence_store::Manifest;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
@@ -18,6 +18,10 @@ use crate::{
     admit::resource,
     error::EngineError,
     record::Version,
+    release::{
+        bundle_leaves,
+        bundled::{Bundled, Place},
+    },
     vault::{Core, Vault, store_error},
 };
 
@@ -37,7 +41,7 @@ pub struct DownloadView {
     pub id: TransferId,
     /// `kind/name@version`.
     pub artifact: String,
-    /// Identity of the content.
+    /// Identity of the files.
     pub tree: Digest,
     /// The files, in the order of their paths.
     pub files: Vec<TreeEntry>,
@@ -50,6 +54,8 @@ pub(crate) struct Download {
     person: String,
     version: Reference,
     tree: Digest,
+    /// `None`: what goes out is the artifact's own files.
+    bundle: Option<Arc<Bundled>>,
     until: Timestamp,
 }
 
@@ -61,15 +67,19 @@ impl Download {
 
 /// A file that may be read now.
 pub struct Served {
-    core: Arc<Core>,
-    manifest: Manifest,
     file: TreeEntry,
+    content: Content,
+}
+
+enum Content {
+    Stored { core: Arc<Core>, manifest: Manifest },
+    Held(Arc<[u8]>),
 }
 
 impl Served {
     /// `file` of `manifest`.
     pub(crate) fn new(core: Arc<Core>, manifest: Manifest, file: TreeEntry) -> Self {
-        Self { core, manifest, file }
+        Self { file, content: Content::Stored { core, manifest } }
     }
 
     /// Its path, size and SHA-256.
@@ -84,7 +94,16 @@ impl Served {
     /// [`EngineError::Tampered`] for what is not what the manifest says.
     pub fn read(&self, range: Range<u64>, take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), EngineError> {
         let path = &self.file.path;
-        let mut reader = self.core.store.read(&self.manifest, path).map_err(|error| store_error(&error))?;
+        let (core, manifest) = match &self.content {
+            Content::Stored { core, manifest } => (core, manifest),
+            Content::Held(bytes) => {
+                let inside = |byte: u64| usize::try_from(byte).map_or(bytes.len(), |byte| byte.min(bytes.len()));
+                let wanted = bytes.get(inside(range.start)..inside(range.end)).unwrap_or_default();
+                let _ = wanted.chunks(PIECE_BYTES).try_for_each(take);
+                return Ok(());
+            }
+        };
+        let mut reader = core.store.read(manifest, path).map_err(|error| store_error(&error))?;
         reader.seek(SeekFrom::Start(range.start)).map_err(|error| EngineError::tampered(path, error))?;
         let mut left = range.end.min(self.file.size).saturating_sub(range.start);
         while left > 0 {
@@ -105,6 +124,9 @@ impl Served {
     }
 }
 
+/// The files that are given out, and where they are unless they are the artifact's own.
+type Contents<'a> = dyn Fn(&Manifest) -> Result<(Tree, Option<Arc<Bundled>>), EngineError> + 'a;
+
 impl Vault<'_> {
     /// Lets the caller take a copy of a version, as [`Vault::get`] does, over as many requests as that needs.
     pub fn begin_download(&self, version: &Version) -> Result<DownloadView, EngineError> {
@@ -116,24 +138,38 @@ impl Vault<'_> {
             subject: version.reference().to_string(),
             reach: Reach::Outside,
         };
+        self.offer(act, version, &|manifest| Ok((manifest.tree().clone(), None)))
+    }
+
+    /// Lets the caller take the signed bundle of a released version, as [`Vault::release_again`] writes it, over as many
+    /// requests as that needs.
+    ///
+    /// # Errors
+    /// [`EngineError::NotFound`] for a version that was not released, where policies do not refuse it before.
+    pub fn begin_bundle(&self, version: &Version) -> Result<DownloadView, EngineError> {
+        self.offer(bundle_leaves(version), version, &|manifest| {
+            let bundled = self.bundled(version, manifest)?;
+            Ok((bundled.tree.clone(), Some(Arc::new(bundled))))
+        })
+    }
+
+    /// Carries out `act`, which gives out what `content` makes of the version's manifest.
+    fn offer(&self, act: Act, version: &Version, content: &Contents<'_>) -> Result<DownloadView, EngineError> {
         let (view, _) = self.act(act, || {
             let manifest = self.manifest(version)?;
+            let (tree, bundle) = content(&manifest)?;
             let until = (self.settings.now)().plus_millis(DOWNLOAD_LIFE_MS);
             let id = TransferId::random("d");
             let download = Download {
                 person: self.caller.person.id.clone(),
                 version: version.reference(),
                 tree: version.tree,
+                bundle,
                 until,
             };
             self.list_download(&id, download)?;
-            let view = DownloadView {
-                id,
-                artifact: version.reference().to_string(),
-                tree: version.tree,
-                files: manifest.tree().files().to_vec(),
-                until,
-            };
+            let (artifact, digest) = (version.reference().to_string(), tree.digest());
+            let view = DownloadView { id, artifact, tree: digest, files: tree.files().to_vec(), until };
             let mut effect = Effect::of(());
             effect.openings.insert("result".into(), json!({"download": view.id, "until": until}));
             Ok(effect.replace(view))
@@ -167,9 +203,9 @@ impl Vault<'_> {
         let found = {
             let downloads = self.transfers.downloads();
             let own = downloads.get(id).filter(|download| download.person == *me && now < download.until);
-            own.map(|download| (download.version.clone(), download.tree))
+            own.map(|download| (download.version.clone(), download.tree, download.bundle.clone()))
         };
-        let Some((wanted, tree)) = found else { return self.no_transfer("download", id) };
+        let Some((wanted, tree, bundle)) = found else { return self.no_transfer("download", id) };
         self.look(&format!("file {file} of {wanted} from byte {from} ({id})"))?;
         let version = self.find(&wanted)?;
         if let Some(why) = version.revoked.as_ref().or(version.refused.as_ref()) {
@@ -179,9 +215,16 @@ impl Vault<'_> {
             return Err(EngineError::tampered(wanted.to_string(), "it is not what the download began with"));
         }
         let manifest = self.manifest(&version)?;
+        let files = bundle.as_ref().map_or(manifest.tree(), |bundle| &bundle.tree).files();
         let missing = || EngineError::NotFound { what: "file", name: file.to_string() };
-        let file = manifest.tree().files().get(file).cloned().ok_or_else(missing)?;
-        Ok(Served { core: self.core().clone(), manifest, file })
+        let file = files.get(file).cloned().ok_or_else(missing)?;
+        let place = bundle.and_then(|bundle| bundle.places.get(&file.path).cloned());
+        let content = match place {
+            Some(Place::Blob(kind)) => Content::Held(self.blob(kind, file.sha256)?.into()),
+            Some(Place::Made(bytes)) => Content::Held(bytes),
+            Some(Place::Artifact) | None => Content::Stored { core: self.core().clone(), manifest },
+        };
+        Ok(Served { file, content })
     }
 
     /// Ends one's own download: it is read no more.

@@ -22,7 +22,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Read, Restore, Review, Verify};
+    use Action::{Read, Release, Restore, Review, Verify};
     use Verb::{Get, Post};
     vec![
         Route::acting(Read, Get, "/api/v1/artifacts", "every version of every artifact", list),
@@ -48,6 +48,14 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             "/api/v1/artifacts/{kind}/{name}/{version}/rollback",
             "makes it current again, or asks others to approve that",
             rollback,
+        )
+        .streaming(),
+        Route::acting(
+            Release,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/release",
+            "releases a tested candidate, or asks others to approve that",
+            release,
         )
         .streaming(),
         Route::acting(Verify, Post, "/api/v1/verify", "reads and checks every stored byte", verify).streaming(),
@@ -135,6 +143,18 @@ async fn rollback(seat: Seat<Caller>, State(app): State<App>, which: Which) -> A
     });
     Ok(match asked.await? {
         Asked::Done(version) => Json(json!({"version": version})).into_response(),
+        Asked::Waiting(request) => (StatusCode::ACCEPTED, Json(json!({"request": request}))).into_response(),
+    })
+}
+
+async fn release(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let asked = app.look(seat.into_principal(), which.to_string(), move |vault| {
+        let candidate = vault.find(&which)?;
+        vault.ask_or_use(|vault| vault.release_candidate(&candidate))
+    });
+    Ok(match asked.await? {
+        Asked::Done(released) => (StatusCode::CREATED, Json(json!({"version": released.version()}))).into_response(),
         Asked::Waiting(request) => (StatusCode::ACCEPTED, Json(json!({"request": request}))).into_response(),
     })
 }

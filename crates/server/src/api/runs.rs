@@ -16,16 +16,15 @@ use ringfence_engine::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
 
 use super::{
     description::{object, text},
-    transfers::{PIECES_WAITING, feed, first, place, ranged},
+    transfers::{Offset, brought, first, place, ranged},
 };
 use crate::{
     app::App,
     guard::json::Json,
-    problem::{Answer, Kind, Problem},
+    problem::Answer,
     routes::{Intake, Route, Verb, seat::Seat},
 };
 
@@ -149,13 +148,6 @@ async fn outputs(seat: Seat<Caller>, State(app): State<App>, Path(run): Path<Str
     Ok(Json(view).into_response())
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Offset {
-    /// The first byte that comes.
-    from: u64,
-}
-
 /// What has come stays, whatever becomes of the rest.
 async fn bring(
     seat: Seat<Caller>,
@@ -164,24 +156,11 @@ async fn bring(
     Query(Offset { from }): Query<Offset>,
     body: Body,
 ) -> Answer {
-    let _place = place(&app)?;
-    let (pieces, mut coming) = mpsc::channel::<Vec<u8>>(PIECES_WAITING);
-    let taking = app.work(seat.into_principal(), move |vault, _| {
-        let mut view = vault.run_outputs(&run)?;
-        let mut at = from;
-        while let Some(piece) = coming.blocking_recv() {
-            view = vault.append_output(&run, file, at, &piece)?;
-            at = at.saturating_add(piece.len() as u64);
-        }
-        Ok(view)
-    });
-    let (taken, whole) = tokio::join!(taking, feed(body, pieces));
-    let view = taken?;
-    if whole {
-        Ok(Json(view).into_response())
-    } else {
-        Err(Problem::about(Kind::TooSlow, "the body did not arrive whole"))
-    }
+    brought(seat, app, from, body, move |vault, piece| match piece {
+        None => vault.run_outputs(&run),
+        Some((at, bytes)) => vault.append_output(&run, file, at, bytes),
+    })
+    .await
 }
 
 async fn finish(seat: Seat<Caller>, State(app): State<App>, Path(run): Path<String>) -> Answer {

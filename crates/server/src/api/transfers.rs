@@ -13,10 +13,11 @@ use axum::{
 };
 use http_body_util::BodyExt as _;
 use ringfence_engine::{
+    EngineError, Vault, Version,
     access::Action,
     carry::UPLOAD_PIECE_BYTES_MAX,
     team::{Asked, Caller},
-    transfer::{Declaration, Served, TransferId},
+    transfer::{Declaration, DownloadView, Served, TransferId, UploadView},
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -42,7 +43,7 @@ pub const TRANSFERS_MAX: usize = 24;
 /// Bytes that go from thread to thread at once.
 pub const PIECE_BYTES: usize = 256 << 10;
 /// Most pieces that wait between two threads.
-pub(super) const PIECES_WAITING: usize = 4;
+const PIECES_WAITING: usize = 4;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
     use Action::{Export, Read, Receive};
@@ -65,6 +66,13 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             "/api/v1/artifacts/{kind}/{name}/{version}/download",
             "lets one take a copy, or asks others to approve that",
             take,
+        ),
+        Route::acting(
+            Export,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/bundle",
+            "lets one take the signed bundle of a release, or asks others to approve that",
+            take_bundle,
         ),
         Route::acting(
             Read,
@@ -125,13 +133,29 @@ async fn bring(
     body: Body,
 ) -> Answer {
     let id = TransferId::from(id.as_str());
+    brought(seat, app, from, body, move |vault, piece| match piece {
+        None => vault.upload(&id),
+        Some((at, bytes)) => vault.append_upload(&id, file, at, bytes),
+    })
+    .await
+}
+
+/// Takes a body whose first byte belongs at `from`, piece by piece, and answers how the upload stands then. `take` gets each
+/// piece with its place, and first of all none: then it says how the upload stands before.
+pub(super) async fn brought(
+    seat: Seat<Caller>,
+    app: App,
+    from: u64,
+    body: Body,
+    take: impl Fn(&Vault<'_>, Option<(u64, &[u8])>) -> Result<UploadView, EngineError> + Send + 'static,
+) -> Answer {
     let _place = place(&app)?;
     let (pieces, mut coming) = mpsc::channel::<Vec<u8>>(PIECES_WAITING);
     let taking = app.work(seat.into_principal(), move |vault, _| {
-        let mut view = vault.upload(&id)?;
+        let mut view = take(vault, None)?;
         let mut at = from;
         while let Some(piece) = coming.blocking_recv() {
-            view = vault.append_upload(&id, file, at, &piece)?;
+            view = take(vault, Some((at, &piece)))?;
             at = at.saturating_add(piece.len() as u64);
         }
         Ok(view)
@@ -146,7 +170,7 @@ async fn bring(
 }
 
 /// Hands the body on; whether all of it came. Where nobody takes it any more, that is somebody else's to say.
-pub(super) async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
+async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
     let mut body = pin!(body);
     let mut piece = Vec::with_capacity(PIECE_BYTES);
     let whole = loop {
@@ -181,10 +205,23 @@ async fn abandon(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<Stri
 }
 
 async fn take(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    offered(seat, app, which, |vault, version| vault.begin_download(version)).await
+}
+
+async fn take_bundle(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    offered(seat, app, which, |vault, version| vault.begin_bundle(version)).await
+}
+
+async fn offered(
+    seat: Seat<Caller>,
+    app: App,
+    which: Which,
+    begin: fn(&Vault<'_>, &Version) -> Result<DownloadView, EngineError>,
+) -> Answer {
     let which = reference(which)?;
     let asked = app.look(seat.into_principal(), which.to_string(), move |vault| {
         let version = vault.find(&which)?;
-        vault.ask_or_use(|vault| vault.begin_download(&version))
+        vault.ask_or_use(|vault| begin(vault, &version))
     });
     Ok(match asked.await? {
         Asked::Done(view) => (StatusCode::CREATED, Json(view)).into_response(),

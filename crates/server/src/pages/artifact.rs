@@ -1,7 +1,10 @@
 //! One version of an artifact: files with their badges, where it came from, what is signed, how to verify it.
 
 use maud::{Markup, html};
-use ringfence_engine::schema::{Digest, Finding, finding::Verdict, report::ScreenReport};
+use ringfence_engine::{
+    NamespaceState,
+    schema::{Digest, Finding, finding::Verdict, report::ScreenReport},
+};
 
 use super::{
     artifacts::ArtifactLine,
@@ -11,7 +14,7 @@ use super::{
     },
     findings::{detectors, findings, screened, verdict},
     frame::{Frame, Place},
-    parts::{Tone, badge, command, digest, facts, moment, name, passage, size, table, words},
+    parts::{Tone, badge, command, digest, facts, hidden, moment, name, passage, size, table, words},
     paths,
 };
 
@@ -72,6 +75,8 @@ pub struct ArtifactView {
     pub versions: Vec<ArtifactLine>,
     /// What it came from and what was made of it.
     pub lineage: (Vec<Node>, Vec<Edge>),
+    /// Whether the viewer may release it, where it is a candidate.
+    pub may_release: bool,
 }
 
 /// The page of a version.
@@ -97,7 +102,7 @@ pub fn artifact(view: &ArtifactView) -> Markup {
                 (screened(report)) (classes(report))
             }
         }
-        (lineage(view)) (evidence(view)) (yourself(view)) (versions(view))
+        (lineage(view)) (evidence(view)) (release(view)) (yourself(view)) (versions(view))
     };
     view.frame.page(Place::Artifacts, &line.reference(), content)
 }
@@ -178,6 +183,30 @@ fn evidence(view: &ArtifactView) -> Markup {
             h2 id="evidence" { "Signed evidence" }
             @if rows.is_empty() { p class="quiet" { "None yet." } }
             @else { (table("Signed evidence, oldest first", &["kind", "verdict", "record", "envelope", "says"], &rows)) }
+        }
+    }
+}
+
+/// The form that asks the release gate, and what fetches what it let through.
+fn release(view: &ArtifactView) -> Markup {
+    let reference = view.line.reference();
+    let fetch = format!("ringfence release {reference} --out ./{} --server URL", view.line.name);
+    html! {
+        @if view.line.state == NamespaceState::Candidate && view.may_release {
+            section aria-labelledby="release" {
+                h2 id="release" { "Release it" }
+                p { "The release gate asks for its provenance, scan and robustness card, for who you are, and for a second factor of the last ten minutes. What it says no to stays a candidate." }
+                form method="post" action=(paths::ARTIFACT_RELEASE) data-confirm=(format!("Release {}?", words(&reference, 120))) {
+                    (view.frame.token()) (hidden("reference", &reference)) (hidden("tree", &view.tree.to_string()))
+                    p { button { "Release" } " " a href=(paths::query(paths::STEP_UP, &[("next", &paths::reference(&reference))])) { "Confirm that it is you first" } }
+                }
+            }
+        }
+        @if view.line.state == NamespaceState::Released {
+            section aria-labelledby="release" {
+                h2 id="release" { "Take it out" }
+                (command("Fetch the signed bundle from this server, and verify it", &fetch))
+            }
         }
     }
 }

@@ -193,8 +193,13 @@ pub fn artifacts(vault: &Vault<'_>, frame: Frame, query: ArtifactQuery) -> Resul
     Ok(ArtifactsView { frame, query, lines, found, kinds, states })
 }
 
-/// One version, with its lineage.
-pub fn artifact(vault: &Vault<'_>, frame: Frame, version: &Version) -> Result<ArtifactView, EngineError> {
+/// One version, with its lineage; `may_release` says whether the viewer's roles let them release.
+pub fn artifact(
+    vault: &Vault<'_>,
+    frame: Frame,
+    version: &Version,
+    may_release: bool,
+) -> Result<ArtifactView, EngineError> {
     let versions = vault.versions()?;
     let scan = vault.scan_report(version)?;
     let files = scan.into_iter().flat_map(|report| report.files).take(ROWS_MAX).map(|file| FileLine {
@@ -219,6 +224,7 @@ pub fn artifact(vault: &Vault<'_>, frame: Frame, version: &Version) -> Result<Ar
         evidence: evidence(vault, version)?,
         versions: others.into_iter().take(ROWS_MAX).map(line).collect(),
         lineage: lineage(&versions, version),
+        may_release,
         frame,
     })
 }

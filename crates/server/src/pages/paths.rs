@@ -53,6 +53,8 @@ pub const OVERVIEW: &str = "/";
 pub const ARTIFACTS: &str = "/artifacts";
 /// One version of an artifact.
 pub const ARTIFACT: &str = "/artifacts/{kind}/{name}/{version}";
+/// Releases a candidate.
+pub const ARTIFACT_RELEASE: &str = "/artifacts/release";
 /// What is held, and requests that need a second person.
 pub const REVIEW: &str = "/review";
 /// Lets a held version in.

@@ -34,7 +34,7 @@ const DAY_MS: u64 = 86_400_000;
 const ID_CHARS_MAX: usize = 40;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Acknowledge, Appoint, Configure, Review, Schedule};
+    use Action::{Acknowledge, Appoint, Configure, Release, Review, Schedule};
     vec![
         Route::acting(Acknowledge, Post, paths::ALERT_ACKNOWLEDGE, "says that an alert was seen", acknowledge)
             .takes(Intake::Form),
@@ -43,6 +43,15 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .streaming(),
         Route::acting(Review, Post, paths::REVIEW_REFUSE, "refuses a held version for good", refuse)
             .takes(Intake::Form),
+        Route::acting(
+            Release,
+            Post,
+            paths::ARTIFACT_RELEASE,
+            "releases a candidate, or asks others to approve that",
+            release,
+        )
+        .takes(Intake::Form)
+        .streaming(),
         Route::signed_in(Post, paths::REQUEST_APPROVE_BEGIN, "what an approval signs", request_begin)
             .takes(Intake::Json)
             .unrecorded(),
@@ -97,6 +106,18 @@ async fn approve(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> 
 async fn refuse(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
     let work = |vault: &Vault<'_>, fields: &Fields| vault.refuse(&shown(vault, fields)?, fields.text("reason"));
     done(seat, app, fields, paths::REVIEW, work).await
+}
+
+async fn release(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    fields.check(&app, seat.principal())?;
+    let asked = app.work(seat.into_principal(), move |vault, _| {
+        let candidate = shown(vault, &fields)?;
+        vault.ask_or_use(|vault| vault.release_candidate(&candidate))
+    });
+    match asked.await? {
+        Asked::Done(released) => go(&paths::reference(&released.version().reference().to_string())),
+        Asked::Waiting(_) => go(paths::REVIEW),
+    }
 }
 
 async fn acknowledge(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {

@@ -105,7 +105,12 @@ async fn artifact_page(
     let which = format!("{kind}/{name}@{version}");
     let which: Reference = which.parse().map_err(|_| Problem::new(Kind::NotFound))?;
     let what = which.to_string();
-    show(seat, app, what, move |vault, frame| load::artifact(vault, frame, &vault.find(&which)?), artifact).await
+    let read = move |vault: &Vault<'_>, frame| {
+        let roles = &vault.caller().person.roles;
+        let may_release = roles.contains(&Role::Owner) || roles.contains(&Role::Researcher);
+        load::artifact(vault, frame, &vault.find(&which)?, may_release)
+    };
+    show(seat, app, what, read, artifact).await
 }
 
 async fn review_page(seat: Seat<Caller>, State(app): State<App>) -> Answer {

@@ -131,6 +131,8 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         r#"{"reason": "bad"}"#,
     ),
     ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/rollback", "/api/v1/artifacts/model/none/1/rollback", ""),
+    ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/release", "/api/v1/artifacts/checkpoint/none/1/release", ""),
+    ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/bundle", "/api/v1/artifacts/model/none/1/bundle", ""),
     (
         "POST",
         "/api/v1/uploads",
@@ -284,6 +286,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/schedules/remove", "", "schedule=s-0"),
     ("POST", "/review/approve", "", "reference=model/none@1&tree=x&reason=fine"),
     ("POST", "/review/refuse", "", "reference=model/none@1&tree=x&reason=bad"),
+    ("POST", "/artifacts/release", "", "reference=checkpoint/none@1&tree=x"),
     ("POST", "/requests/approve/begin", "", r#"{<token>, "request": "q-0", "digest": "x"}"#),
     ("POST", "/requests/approve/finish", "", r#"{<token>, "request": "q-0", "credential": {}}"#),
     ("POST", "/requests/refuse", "", "request=q-0&reason=no"),

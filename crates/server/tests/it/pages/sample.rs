@@ -342,6 +342,7 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
         screen: Some(screen(text)),
         evidence: vec![evidence("pass"), evidence("block"), evidence("recorded")],
         versions: lines(text, rows.min(20)),
+        may_release: true,
         lineage: (
             vec![
                 node("dataset/chat@3", false),
