@@ -30,7 +30,7 @@ pub(crate) use self::upload::Upload;
 use crate::{error::EngineError, vault::Vault};
 
 pub use self::{
-    download::{DOWNLOAD_LIFE_MS, DOWNLOADS_MAX, DownloadView, OWN_DOWNLOADS_MAX, PIECE_BYTES, Served},
+    download::{DOWNLOAD_LIFE_MS, DOWNLOADS_MAX, DownloadView, OWN_DOWNLOADS_MAX, Served},
     upload::{
         Declaration, OWN_UPLOADS_MAX, STAGED_BYTES_MAX, UPLOAD_BYTES_MAX, UPLOAD_FILES_MAX, UPLOAD_IDLE_MS,
         UPLOADS_MAX, UploadState, UploadView,

@@ -2,6 +2,7 @@
 
 use std::{
     io::{self, BufRead, Read, Seek, SeekFrom},
+    mem,
     ops::Range,
     sync::Arc,
 };
@@ -39,6 +40,23 @@ impl<'m> FileReader<'m> {
     /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
         self.size
+    }
+
+    /// Gives away the chunk in which the current position lies, and from which of its bytes on that is; goes on behind it.
+    /// `spare` is the buffer that takes its place. `None` at the end of the file.
+    ///
+    /// # Errors
+    /// [`StoreError::Damaged`] for what is not what the manifest says, and whatever the disk brings.
+    pub fn take_chunk(&mut self, spare: Vec<u8>) -> Result<Option<(Vec<u8>, usize)>, StoreError> {
+        let rest = self.rest_of_chunk()?.len();
+        if rest == 0 {
+            return Ok(None);
+        }
+        self.loaded = None;
+        self.skip(rest);
+        let chunk = mem::replace(&mut self.buffer, spare);
+        let from = chunk.len() - rest;
+        Ok(Some((chunk, from)))
     }
 
     /// The bytes from the current position to the end of the chunk that it lies in; none at the end of the file.

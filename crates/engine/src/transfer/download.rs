@@ -1,7 +1,7 @@
 //! What somebody takes out, an artifact or the bundle of a release: decided once, then read in ranges.
 
 use std::{
-    io::{BufRead as _, Seek as _, SeekFrom},
+    io::{Seek as _, SeekFrom},
     ops::{ControlFlow, Range},
     sync::Arc,
 };
@@ -31,8 +31,6 @@ pub const DOWNLOAD_LIFE_MS: u64 = 12 * 60 * 60 * 1_000;
 pub const DOWNLOADS_MAX: usize = 64;
 /// Most of one person; the oldest gives way.
 pub const OWN_DOWNLOADS_MAX: usize = 8;
-/// Most bytes that are given out at once.
-pub const PIECE_BYTES: usize = 256 << 10;
 
 /// A download, as its person sees it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,19 +85,25 @@ impl Served {
         &self.file
     }
 
-    /// Reads `range` in pieces of at most [`PIECE_BYTES`]; every byte was authenticated before it is given out. Ends early
-    /// where `take` wants no more.
+    /// Reads `range` chunk by chunk, as they were cut (at most 1 MiB); every byte was authenticated before it is given out.
+    /// `take` gets each whole, with the part of it that is wanted, and gives its buffer back through `spare` if it likes. Ends
+    /// early where `take` wants no more.
     ///
     /// # Errors
     /// [`EngineError::Tampered`] for what is not what the manifest says.
-    pub fn read(&self, range: Range<u64>, take: &mut dyn FnMut(&[u8]) -> ControlFlow<()>) -> Result<(), EngineError> {
+    pub fn read(
+        &self,
+        range: Range<u64>,
+        spare: &mut dyn FnMut() -> Vec<u8>,
+        take: &mut dyn FnMut(Vec<u8>, Range<usize>) -> ControlFlow<()>,
+    ) -> Result<(), EngineError> {
         let path = &self.file.path;
         let (core, manifest) = match &self.content {
             Content::Stored { core, manifest } => (core, manifest),
             Content::Held(bytes) => {
                 let inside = |byte: u64| usize::try_from(byte).map_or(bytes.len(), |byte| byte.min(bytes.len()));
-                let wanted = bytes.get(inside(range.start)..inside(range.end)).unwrap_or_default();
-                let _ = wanted.chunks(PIECE_BYTES).try_for_each(take);
+                let end = inside(range.end);
+                let _ = take(bytes.to_vec(), inside(range.start).min(end)..end);
                 return Ok(());
             }
         };
@@ -107,17 +111,13 @@ impl Served {
         reader.seek(SeekFrom::Start(range.start)).map_err(|error| EngineError::tampered(path, error))?;
         let mut left = range.end.min(self.file.size).saturating_sub(range.start);
         while left > 0 {
-            let there = reader.fill_buf().map_err(|error| EngineError::tampered(path, error))?;
-            let wanted = usize::try_from(left).unwrap_or(usize::MAX).min(PIECE_BYTES);
-            let piece = there.get(..wanted).unwrap_or(there);
-            let count = piece.len();
-            if count == 0 {
-                return Err(EngineError::tampered(path, "it is shorter than its manifest says"));
-            }
-            if take(piece).is_break() {
+            let chunk = reader.take_chunk(spare()).map_err(|error| store_error(&error))?;
+            let missing = || EngineError::tampered(path, "it is shorter than its manifest says");
+            let (chunk, from) = chunk.ok_or_else(missing)?;
+            let count = usize::try_from(left).unwrap_or(usize::MAX).min(chunk.len() - from);
+            if take(chunk, from..from + count).is_break() {
                 return Ok(());
             }
-            reader.consume(count);
             left -= count as u64;
         }
         Ok(())

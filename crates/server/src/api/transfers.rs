@@ -1,9 +1,15 @@
 //! Artifacts that come and go: declared or asked for once, then piece by piece, as often as the connection breaks.
 //!
-//! Bytes pass through in pieces of [`PIECE_BYTES`]; whoever is slow holds one thread and one place of [`TRANSFERS_MAX`], and
-//! no more memory than a few pieces. What came and where it goes on is the engine's to say, and so is who may.
+//! Bytes come in pieces of [`PIECE_BYTES`] and go out in the chunks that are stored; whoever is slow holds one thread, one
+//! place of [`TRANSFERS_MAX`], and no more memory than a few of these. What came and where it goes on is the engine's to say,
+//! and so is who may.
 
-use std::{io, ops::ControlFlow, ops::Range, pin::pin};
+use std::{
+    io, mem,
+    ops::{ControlFlow, Range},
+    pin::pin,
+    sync::mpsc::{Sender, channel},
+};
 
 use axum::{
     body::{Body, Bytes},
@@ -36,14 +42,19 @@ use crate::{
     },
     problem::{Answer, Kind, Problem},
     routes::{Intake, Route, Verb, seat::Seat},
+    serve::BUFFER_BYTES_MAX,
 };
 
 /// Most requests that carry bytes at the same time.
 pub const TRANSFERS_MAX: usize = 24;
-/// Bytes that go from thread to thread at once.
+/// Bytes of a body that go from thread to thread at once.
 pub const PIECE_BYTES: usize = 256 << 10;
+/// A part of a body is copied if it is shorter than this: half of the line's buffer, of which it may hold all.
+const SHORT_BYTES: usize = BUFFER_BYTES_MAX / 2;
 /// Most pieces that wait between two threads.
 const PIECES_WAITING: usize = 4;
+/// Most chunks of what goes out, of 1 MiB at most, that wait between two threads.
+const CHUNKS_WAITING: usize = 2;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
     use Action::{Export, Read, Receive};
@@ -150,13 +161,15 @@ pub(super) async fn brought(
     take: impl Fn(&Vault<'_>, Option<(u64, &[u8])>) -> Result<UploadView, EngineError> + Send + 'static,
 ) -> Answer {
     let _place = place(&app)?;
-    let (pieces, mut coming) = mpsc::channel::<Vec<u8>>(PIECES_WAITING);
+    let (pieces, mut coming) = mpsc::channel::<Piece>(PIECES_WAITING);
     let taking = app.work(seat.into_principal(), move |vault, _| {
         let mut view = take(vault, None)?;
         let mut at = from;
         while let Some(piece) = coming.blocking_recv() {
-            view = take(vault, Some((at, &piece)))?;
-            at = at.saturating_add(piece.len() as u64);
+            for part in piece.into_parts() {
+                view = take(vault, Some((at, &part)))?;
+                at = at.saturating_add(part.len() as u64);
+            }
         }
         Ok(view)
     });
@@ -169,27 +182,57 @@ pub(super) async fn brought(
     }
 }
 
-/// Hands the body on; whether all of it came. Where nobody takes it any more, that is somebody else's to say.
-async fn feed(body: Body, pieces: mpsc::Sender<Vec<u8>>) -> bool {
+/// Hands the body on as it comes; whether all of it came. Where nobody takes it any more, that is somebody else's to say.
+async fn feed(body: Body, pieces: mpsc::Sender<Piece>) -> bool {
     let mut body = pin!(body);
-    let mut piece = Vec::with_capacity(PIECE_BYTES);
+    let mut piece = Piece::default();
     let whole = loop {
         match body.frame().await {
-            Some(Ok(frame)) => piece.extend_from_slice(frame.data_ref().map_or(&[][..], |data| data)),
+            Some(Ok(frame)) => piece.add(frame.into_data().unwrap_or_default()),
             Some(Err(_)) => break false,
             None => break true,
         }
-        if piece.len() >= PIECE_BYTES {
-            let full = std::mem::replace(&mut piece, Vec::with_capacity(PIECE_BYTES));
-            if pieces.send(full).await.is_err() {
-                return true;
-            }
+        if piece.bytes >= PIECE_BYTES && pieces.send(mem::take(&mut piece)).await.is_err() {
+            return true;
         }
     };
-    if !piece.is_empty() {
+    if piece.bytes > 0 {
         let _ = pieces.send(piece).await;
     }
     whole
+}
+
+/// Part of a body, as it came from the line: what is long is not copied.
+#[derive(Default)]
+struct Piece {
+    parts: Vec<Bytes>,
+    /// The short ones since the last long one. Each might hold on to a whole buffer of the line.
+    short: Vec<u8>,
+    bytes: usize,
+}
+
+impl Piece {
+    fn add(&mut self, part: Bytes) {
+        self.bytes += part.len();
+        if part.len() < SHORT_BYTES {
+            self.short.extend_from_slice(&part);
+            return;
+        }
+        self.close();
+        self.parts.push(part);
+    }
+
+    fn close(&mut self) {
+        if !self.short.is_empty() {
+            self.parts.push(mem::take(&mut self.short).into());
+        }
+    }
+
+    /// What came, in its order.
+    fn into_parts(mut self) -> Vec<Bytes> {
+        self.close();
+        self.parts
+    }
 }
 
 async fn finish(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
@@ -272,11 +315,13 @@ pub(super) fn ranged(served: Served, headers: &HeaderMap, place: OwnedSemaphoreP
 
 /// Reads on a thread that may wait. What cannot be read cuts the answer short, which its length tells.
 fn stream(served: Served, range: Range<u64>, place: OwnedSemaphorePermit) -> Body {
-    let (pieces, going) = mpsc::channel::<io::Result<Bytes>>(PIECES_WAITING);
+    let (pieces, going) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_WAITING);
     tokio::task::spawn_blocking(move || {
         let _place = place;
-        let read = served.read(range, &mut |piece| {
-            let sent = pieces.blocking_send(Ok(Bytes::copy_from_slice(piece)));
+        let (back, spare) = channel();
+        let read = served.read(range, &mut || spare.try_recv().unwrap_or_default(), &mut |chunk, wanted| {
+            let lent = Bytes::from_owner(Lent { chunk, back: back.clone() });
+            let sent = pieces.blocking_send(Ok(lent.slice(wanted)));
             if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
         if read.is_err() {
@@ -284,6 +329,25 @@ fn stream(served: Served, range: Range<u64>, place: OwnedSemaphorePermit) -> Bod
         }
     });
     Body::from_stream(ReceiverStream::new(going))
+}
+
+/// A chunk that is being sent; its buffer goes back to whoever reads the next one.
+struct Lent {
+    chunk: Vec<u8>,
+    back: Sender<Vec<u8>>,
+}
+
+impl AsRef<[u8]> for Lent {
+    fn as_ref(&self) -> &[u8] {
+        &self.chunk
+    }
+}
+
+impl Drop for Lent {
+    fn drop(&mut self) {
+        // Whoever read may be done.
+        let _ = self.back.send(mem::take(&mut self.chunk));
+    }
 }
 
 async fn end(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {

@@ -332,7 +332,7 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
     };
     artifact::ArtifactView {
         frame: frame(text),
-        line: line(text, 3),
+        line: artifacts::ArtifactLine { state: NamespaceState::Candidate, ..line(text, 3) },
         tree: Digest::of(b"tree"),
         source: Digest::of(b"source"),
         origin: Some(text("hf://lab/chat@0a1b2c")),
