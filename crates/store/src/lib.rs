@@ -1,7 +1,7 @@
 //! Bytes: sealed, deduplicated, versioned, on a local disk.
 //!
 //! * [`Store`]: opened with keys and with the wrapped keys of all committed packs; [`Store::writer`], [`Store::read`],
-//!   [`Store::read_at`], [`Store::verify`], [`Store::sweep`].
+//!   [`Store::read_at`], [`Store::verify`], [`Store::sweep`], [`Store::shred`].
 //! * [`Writer`]: files go in, in one pass each; [`Writer::finish`] yields [`Sealed`].
 //! * [`Manifest`]: one version of an artifact; [`ManifestId`] names it.
 //! * [`Cuts`]: where a file is cut into chunks.
@@ -20,7 +20,7 @@
 //! Memory: a writer holds one pack's table, a few MiB of buffers, and the manifest in the making (32 bytes per 64 KiB); a
 //! reader holds one chunk and its manifest; the store holds its whole index, about 100 bytes per chunk.
 //! Absent on purpose: compression, references and versions (the catalog's), judging signatures (the engine's), and
-//! compaction: a pack goes when nothing in it is live.
+//! compaction to save room: a pack goes when nothing in it is live, or when something in it is to be destroyed.
 
 #![forbid(unsafe_code)]
 
@@ -33,6 +33,7 @@ mod manifest;
 mod pack;
 mod publish;
 mod read;
+mod shred;
 mod store;
 mod sweep;
 mod verify;
@@ -46,6 +47,7 @@ pub use index::check_index_segment;
 pub use manifest::{Manifest, ManifestId, NotAManifestId};
 pub use pack::PACK_BYTES_MAX;
 pub use read::FileReader;
+pub use shred::Shred;
 pub use store::{Opened, Store, StoreKeys};
 pub use sweep::{Live, Swept};
 pub use verify::{DamagedFile, Verified};

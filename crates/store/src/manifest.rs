@@ -10,7 +10,11 @@
 //! where chunks lie; that is the index's business.
 #![deny(clippy::indexing_slicing)]
 
-use std::{collections::HashMap, fmt, str::FromStr};
+use std::{
+    collections::{HashMap, HashSet},
+    fmt,
+    str::FromStr,
+};
 
 use ringfence_schema::{
     Digest, canon,
@@ -178,6 +182,22 @@ impl Manifest {
     /// What the closure given to the writer returned. Not judged by this crate.
     pub fn signature(&self) -> &[u8] {
         &self.signature
+    }
+
+    /// How many of its bytes `other` has too: by chunks within a namespace, by whole files across, because chunks are named
+    /// by another key there.
+    pub fn bytes_shared_with(&self, other: &Self) -> u64 {
+        if self.namespace == other.namespace {
+            let theirs: HashSet<ChunkId> = other.chunks.iter().map(|chunk| chunk.id).collect();
+            let shared = |chunk: &&ChunkEntry| theirs.contains(&chunk.id);
+            let chunks = |file: &FileChunks| -> u64 {
+                let all = (0..file.count()).filter_map(|place| self.chunk(file, place));
+                all.filter(shared).map(|chunk| u64::from(chunk.length)).sum()
+            };
+            return self.files.iter().map(chunks).sum();
+        }
+        let theirs: HashSet<Digest> = other.tree.files().iter().map(|file| file.sha256).collect();
+        self.tree.files().iter().filter(|file| theirs.contains(&file.sha256)).map(|file| file.size).sum()
     }
 
     pub(crate) fn into_tree(self) -> Tree {

@@ -10,7 +10,7 @@ use std::{
 use ringfence_trust::seal::SEGMENT_BYTES;
 
 use crate::{
-    error::StoreError,
+    error::{Damage, StoreError},
     group::Group,
     manifest::{FileChunks, Manifest, segments},
 };
@@ -152,8 +152,16 @@ fn read_chunk(
     let unknown = || StoreError::UnknownFile { manifest: manifest.id(), path: path.to_owned() };
     let chunk = manifest.chunk(file, position).ok_or_else(unknown)?;
     let missing = || StoreError::ChunkMissing { path: path.to_owned(), chunk: chunk.id };
-    let place = group.place(&chunk.id).ok_or_else(missing)?;
     let count = segments(chunk.length);
     let wanted = wanted.map_or(0..count, |wanted| wanted.start..wanted.end.min(count));
-    group.pack(&place.pack)?.read_chunk(&group.keys.chunk_id, chunk, &place, wanted, out)
+    let mut place = group.place(&chunk.id).ok_or_else(missing)?;
+    let pack = match group.pack(&place.pack) {
+        // Its pack was destroyed between the two looks, and the chunk sealed again elsewhere because this file needs it.
+        Err(StoreError::Damaged { damage: Damage::Missing, .. }) if group.place(&chunk.id) != Some(place) => {
+            place = group.place(&chunk.id).ok_or_else(missing)?;
+            group.pack(&place.pack)?
+        }
+        pack => pack?,
+    };
+    pack.read_chunk(&group.keys.chunk_id, chunk, &place, wanted, out)
 }

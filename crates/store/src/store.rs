@@ -19,6 +19,7 @@ use crate::{
     index::PackTable,
     manifest::{Manifest, ManifestId},
     read::{FileReader, read_range},
+    shred::{self, Shred},
     sweep::{Live, Swept, sweep},
     verify::{Verified, verify},
     write::{Sealed, Writer},
@@ -156,6 +157,34 @@ impl Store {
         let _lease = self.lock_for_sweep()?;
         let live = live().map_err(StoreError::LiveUnknown)?;
         sweep(&self.groups, &live)
+    }
+
+    /// Plans to make unreadable whatever no manifest of `live` needs, and seals again what shares a pack with it. `live` is
+    /// called under a lock that excludes sweeps, not writers: see [`Shred::doomed`] and [`Self::takes_from`].
+    ///
+    /// # Errors
+    /// [`StoreError::Busy`] where the ledger holds other packs than this store was told of; [`StoreError::Damaged`] for
+    /// what is needed and cannot be read: nobody knows then what else is.
+    pub fn shred(
+        &self,
+        mut entropy: impl Entropy,
+        live: impl FnOnce() -> Result<Live, crate::error::Outside>,
+    ) -> Result<Shred, StoreError> {
+        let lease = self.lock(fs::File::lock_shared)?;
+        let live = live().map_err(StoreError::LiveUnknown)?;
+        shred::shred(&self.groups, &mut entropy, &live, lease)
+    }
+
+    /// Whether `manifest`, which was committed after `shred` was planned, needs something that is to go with it.
+    pub fn takes_from(&self, shred: &Shred, manifest: ManifestId) -> Result<bool, StoreError> {
+        let manifest = self.manifest(manifest)?;
+        Ok(shred.takes(self.group(manifest.namespace())?, &manifest))
+    }
+
+    /// Follows a committed [`Shred`]: what was destroyed is forgotten, unwrapped keys included, and its files are removed
+    /// with those of `manifests`, which nothing names any more.
+    pub fn shredded(&self, shred: Shred, manifests: &[ManifestId]) -> Result<(), StoreError> {
+        shred::shredded(&self.groups, shred, manifests)
     }
 
     /// Writes index segments for the packs that had none when the store was opened, and removes those that did not open.

@@ -8,5 +8,6 @@ mod dedupe;
 mod leak;
 mod refuse;
 mod round_trip;
+mod shred;
 mod sweep;
 mod vault;
