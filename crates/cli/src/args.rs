@@ -44,7 +44,7 @@ pub(crate) struct Cli {
 
 /// The commands in the groups in which help shows them.
 const GROUPS: [(&str, &[&str]); 5] = [
-    ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback"]),
+    ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback", "retire"]),
     ("Gate", &["scan", "screen", "review", "request", "sign", "outdated"]),
     ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
     ("People", &["login", "logout", "user", "token", "key", "glass"]),
@@ -128,6 +128,11 @@ pub(crate) enum Command {
     /// Make an earlier version the current one; nothing is deleted
     #[command(after_help = "Examples:\n  ringfence rollback dataset/digits@1")]
     Rollback(RollbackArgs),
+    /// Destroy versions for good: their keys go, so that nobody can read them again
+    #[command(
+        after_help = "Rows, evidence and the trail stay, and say who did it, when and why. What other versions share stays readable\nthrough them; copies outside the vault are not reached. In a vault that several people share this asks two others.\n\nExamples:\n  ringfence retire dataset/old@1 --destroy --dry-run\n  ringfence retire dataset/old@1 --destroy --reason \"the consent was withdrawn\"\n  ringfence retire checkpoint/net@3 model/net@1 --destroy --reason \"trained on it\" --yes"
+    )]
+    Retire(RetireArgs),
     /// Inspect model files without executing or loading them
     #[command(
         after_help = "Examples:\n  ringfence scan model.pt\n  ringfence scan downloads/ --format sarif --fail-on high\n  ringfence scan hf://org/model@main\n  ringfence scan --weights tuned.safetensors --base base.safetensors\n  ringfence scan --admitted --feed advisories.feed --feed-root publisher.root"
@@ -518,6 +523,26 @@ pub(crate) struct SignFeedArgs {
 pub(crate) struct RollbackArgs {
     /// The version to go back to, such as dataset/digits@1
     pub(crate) reference: String,
+}
+
+/// `retire`.
+#[derive(Debug, Args)]
+pub(crate) struct RetireArgs {
+    /// The versions, such as dataset/digits@1
+    #[arg(required = true, num_args = 1..=ringfence_engine::destroy::VERSIONS_MAX, value_name = "REFERENCE")]
+    pub(crate) references: Vec<String>,
+    /// Destroy their keys, which nobody can undo
+    #[arg(long, required = true)]
+    pub(crate) destroy: bool,
+    /// Why; it stays in the trail for good
+    #[arg(long, required_unless_present = "dry_run")]
+    pub(crate) reason: Option<String>,
+    /// Say what would go and what others share, and do nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Do not ask again: for scripts
+    #[arg(long)]
+    pub(crate) yes: bool,
 }
 
 /// Severities for `--fail-on`.

@@ -25,6 +25,7 @@ mod remote;
 mod remote_release;
 mod remote_run;
 mod request;
+mod retire;
 mod run;
 mod schedule;
 mod serve;
@@ -85,6 +86,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Get(args) => vault::get(&settings, printer, &args),
         Command::Ls(args) => vault::ls(&settings, printer, &args),
         Command::Rollback(args) => vault::rollback(&settings, printer, &args),
+        Command::Retire(args) => retire::retire(&settings, printer, &args),
         Command::Review { action } => vault::review(&settings, printer, &action),
         Command::Release(args) => run::release(&settings, printer, &args),
         Command::Run(args) => run::run(&settings, printer, &args),

@@ -79,6 +79,9 @@ fn remedy(error: &EngineError) -> String {
             "ask others with `ringfence request make`, and `ringfence request carry-out` it once they have approved".into()
         }
         EngineError::Asked { .. } => "once enough of them have approved, do exactly the same again with it".into(),
+        EngineError::Destroyed { .. } => {
+            "nothing brings it back; `ringfence ls` lists what there is, and a copy from elsewhere can be added again".into()
+        }
         EngineError::NotFound { what: "SSH agent", .. } => {
             "start one with `eval $(ssh-agent)` and bring a key into it with `ssh-add`; or approve by a passkey on the server's \
              review page"

@@ -27,6 +27,7 @@ use serde_json::{Value, json};
 
 use crate::{
     bundle::{DECIDED, Decided, canonical},
+    destroy::Shredding,
     error::EngineError,
     record::Version,
     team::{
@@ -85,6 +86,8 @@ pub(crate) struct Effect<T> {
     pub(crate) requests: Vec<RequestChange>,
     /// Entries of which only these sealed openings are to be left.
     pub(crate) erased: Vec<(u64, Vec<u8>)>,
+    /// Keys that are to be destroyed.
+    pub(crate) shredding: Option<Shredding>,
 }
 
 impl<T> Effect<T> {
@@ -102,13 +105,27 @@ impl<T> Effect<T> {
             rows: Vec::new(),
             requests: Vec::new(),
             erased: Vec::new(),
+            shredding: None,
         }
     }
 
     /// The same effect with another value.
     pub(crate) fn replace<U>(self, value: U) -> Effect<U> {
-        let Self { value: _, sealed, blobs, openings, versions, removed, filed, moves, rows, requests, erased } = self;
-        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows, requests, erased }
+        let Self {
+            value: _,
+            sealed,
+            blobs,
+            openings,
+            versions,
+            removed,
+            filed,
+            moves,
+            rows,
+            requests,
+            erased,
+            shredding,
+        } = self;
+        Effect { value, sealed, blobs, openings, versions, removed, filed, moves, rows, requests, erased, shredding }
     }
 }
 
@@ -338,8 +355,9 @@ impl Vault<'_> {
         let decisions: Vec<Decision> = act.resources.iter().map(decide).collect();
         if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
             let needed = self.approvals_needed(&policies, &act);
-            if let (Some(needed), Approval::Ask) = (needed, &self.caller.approval) {
-                return Err(EngineError::Asked { request: Box::new(self.ask_for(&act, needed)?) });
+            if let (Some(needed), Approval::Ask(why)) = (needed, &self.caller.approval) {
+                let request = self.ask_for(&act, needed, why.as_deref())?;
+                return Err(EngineError::Asked { request: Box::new(request) });
             }
             let openings = intent_openings(&act, &decisions)?;
             let index = self.record(EntryKind::Denial, &act, None, &openings)?;
@@ -467,9 +485,8 @@ impl Vault<'_> {
 
     /// One transaction: keys, blobs, rows, outcome.
     fn commit<T>(&self, act: &Act, intent: u64, effect: Effect<T>) -> Result<(T, u64), EngineError> {
-        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, requests, erased, .. } =
-            effect;
-        let others = effect.rows;
+        let Effect { value, sealed, blobs, mut openings, versions, removed, filed, moves, requests, .. } = effect;
+        let (others, erased, shredding) = (effect.rows, effect.erased, effect.shredding);
         openings.insert("subject".to_owned(), json!(act.subject));
         if matches!(act.action, Action::Admit | Action::Release) {
             openings.insert(DECIDED.to_owned(), json!(self.decided(act)));
@@ -493,6 +510,9 @@ impl Vault<'_> {
             }
             keys.iter().try_for_each(|key| tx.put_key(key))?;
             put_blobs(tx, &blobs)?;
+            if let Some(shredding) = &shredding {
+                self.commit_shredding(tx, shredding)?;
+            }
             let index = tx.next_index();
             let mut rows = others;
             if !erased.is_empty() {
@@ -514,6 +534,9 @@ impl Vault<'_> {
         let index = index.map_err(Failure::into_engine)?;
         for sealed in sealed {
             self.store.adopt(sealed);
+        }
+        if let Some(shredding) = shredding {
+            self.follow_shredding(shredding);
         }
         if changes_team {
             self.team.forget();
@@ -553,6 +576,9 @@ impl Vault<'_> {
             evidence.index = index;
         }
         version.admitted = version.admitted.map(|entry| if entry == PENDING { index } else { entry });
+        if let Some(gone) = version.destroyed.as_mut().filter(|gone| gone.entry == PENDING) {
+            gone.entry = index;
+        }
         self.seal_row(Table::Ref, &version.reference().to_string(), &canonical(&version)?)
     }
 
@@ -610,13 +636,13 @@ impl Vault<'_> {
             self.catalog.read(|view| view.rows(Table::Ref)).map_err(|error: CatalogError| catalog_error(&error))?;
         let mut versions = Vec::new();
         for row in rows {
-            versions.push(self.open_row(&row.key, &row.value)?);
+            versions.push(self.open_version(&row.key, &row.value)?);
         }
         versions.sort_by(|a, b| (&a.artifact, a.version).cmp(&(&b.artifact, b.version)));
         Ok(versions)
     }
 
-    fn open_row(&self, key: &[u8], sealed: &[u8]) -> Result<Version, EngineError> {
+    pub(crate) fn open_version(&self, key: &[u8], sealed: &[u8]) -> Result<Version, EngineError> {
         let tampered = |detail: String| EngineError::tampered(format!("row ref/{}", hex(key)), detail);
         let bytes = seal::open_blob(&self.keys.detail, &row_context(key), sealed)
             .map_err(|error| tampered(error.to_string()))?;
@@ -659,6 +685,9 @@ impl Vault<'_> {
         ringfence_sandbox::sweep_stale().map_err(EngineError::io("folders of killed runs"))?;
         // First what only takes room: on a full disk there is none to record anything otherwise.
         self.sweep()?;
+        // A crash may have come between the destruction of keys and that of old pages which hold them. Where that cannot be
+        // now (a full disk), the next commit that destroys or the next start does it.
+        let _ = self.catalog.scrub();
         for open in self.catalog.open_intents().map_err(|error| catalog_error(&error))? {
             let openings = self.openings(open.index)?;
             let outside = openings.get("reach").is_some_and(|opening| opening.value == json!("outside"));
@@ -689,8 +718,8 @@ impl Vault<'_> {
     fn sweep(&self) -> Result<(), EngineError> {
         let versions = self.versions()?;
         let mut manifests = Vec::new();
-        // What a person refused for good keeps its row and loses its bytes.
-        for version in versions.iter().filter(|version| version.refused.is_none()) {
+        // What a person refused for good, or what was destroyed, keeps its row and loses its bytes.
+        for version in versions.iter().filter(|version| version.has_bytes()) {
             manifests.push(version.manifest_id()?);
         }
         let ledger = self.catalog.read(|view| view.keys()).map_err(|error: CatalogError| catalog_error(&error))?;

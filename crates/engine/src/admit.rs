@@ -156,6 +156,7 @@ impl Vault<'_> {
                 revoked: None,
                 by: self.is_shared().then(|| self.caller.person.id.clone()),
                 admitted: None,
+                destroyed: None,
             };
             let mut effect = Effect::of(version.clone());
             effect.openings.insert("result".into(), json!({"tree": version.tree, "origin": version.origin}));
@@ -304,6 +305,7 @@ impl Vault<'_> {
     /// Asks the gate, and seals the bytes under the keys of what is admitted.
     pub(crate) fn admit(&self, inspected: Inspected) -> Result<Admitted, EngineError> {
         let Inspected { version, found } = inspected;
+        version.still_there()?;
         if let Some(reason) = &version.refused {
             return Err(EngineError::Refused {
                 gate: "admit",
@@ -508,7 +510,15 @@ impl Vault<'_> {
 
     /// The manifest of a version, whose signature and tree must be the row's.
     pub(crate) fn manifest(&self, version: &Version) -> Result<Manifest, EngineError> {
-        let manifest = self.store.manifest(version.manifest_id()?).map_err(|error| store_error(&error))?;
+        version.still_there()?;
+        let manifest = match self.store.manifest(version.manifest_id()?) {
+            Ok(manifest) => manifest,
+            Err(error) => {
+                // It may have been destroyed since the row was read; that is no tampering.
+                self.find(&version.reference())?.still_there()?;
+                return Err(store_error(&error));
+            }
+        };
         let what = || format!("manifest of {}", version.reference());
         let known = self.root.keys_ever(ringfence_trust::keys::KeyRole::Ref);
         let opened =

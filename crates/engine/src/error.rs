@@ -71,6 +71,18 @@ pub enum EngineError {
         /// The name.
         name: String,
     },
+    /// It was here, and its keys were destroyed on purpose.
+    #[error("`{what}` was destroyed at {at} by {by}, and nothing opens it any more: {reason}")]
+    Destroyed {
+        /// The version.
+        what: String,
+        /// When.
+        at: Timestamp,
+        /// Opaque id of who did it.
+        by: String,
+        /// Why.
+        reason: String,
+    },
     /// There is no vault where one was looked for.
     #[error("no vault at `{}`", path.display())]
     NoVault {
@@ -196,7 +208,7 @@ impl EngineError {
             | Self::Taken { .. }
             | Self::VaultExists { .. }
             | Self::Elsewhere { .. } => ExitClass::Usage,
-            Self::Refused { .. } => ExitClass::No,
+            Self::Refused { .. } | Self::Destroyed { .. } => ExitClass::No,
             Self::Reach(error) => of_reach(error),
             Self::NoVault { .. } | Self::Io { .. } | Self::Incomplete { .. } | Self::Busy { .. } => {
                 ExitClass::Incomplete
@@ -224,6 +236,8 @@ fn of_reach(error: &ringfence_reach::ReachError) -> ExitClass {
         ReachError::Denied(_) | ReachError::Untrusted(_) => ExitClass::No,
         // A gate gives its reasons.
         ReachError::Problem { status: 403, reasons, .. } if !reasons.is_empty() => ExitClass::No,
+        // What was destroyed.
+        ReachError::Problem { status: 410, .. } => ExitClass::No,
         ReachError::Problem { status: 401 | 403, .. } => ExitClass::NotPermitted,
         ReachError::Problem { status: 408 | 429 | 500.., .. } => ExitClass::Incomplete,
         ReachError::Problem { .. } | ReachError::Source(_) | ReachError::Setting { .. } => ExitClass::Usage,

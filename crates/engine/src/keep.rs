@@ -42,6 +42,7 @@ impl Vault<'_> {
 
     /// Writes a verified copy of a version to `destination`, which must not exist.
     pub fn get(&self, version: &Version, destination: &Path) -> Result<u64, EngineError> {
+        version.still_there()?;
         if destination.symlink_metadata().is_ok() {
             return Err(EngineError::Usage {
                 what: format!("`{}` exists; name a folder that does not", destination.display()),
@@ -109,6 +110,7 @@ impl Vault<'_> {
 
     /// Makes an earlier version the newest one again: a new version with the same content and evidence.
     pub fn rollback(&self, version: &Version) -> Result<Version, EngineError> {
+        version.still_there()?;
         let own = self.free_version(&version.artifact)?;
         let number = own.get();
         let act = Act {
@@ -146,7 +148,9 @@ impl Vault<'_> {
     /// What waits in quarantine, and what was revoked.
     pub fn held(&self) -> Result<Vec<Version>, EngineError> {
         let mut versions = self.versions()?;
-        versions.retain(|version| version.state == NamespaceState::Quarantined || version.revoked.is_some());
+        versions.retain(|version| {
+            version.destroyed.is_none() && (version.state == NamespaceState::Quarantined || version.revoked.is_some())
+        });
         Ok(versions)
     }
 
@@ -175,6 +179,7 @@ impl Vault<'_> {
         verdict: EvidenceVerdict,
         change: impl FnOnce(&mut Version),
     ) -> Result<Version, EngineError> {
+        version.still_there()?;
         let held = version.state == NamespaceState::Quarantined;
         if !held && (version.revoked.is_none() || verdict == EvidenceVerdict::Block) {
             return Err(EngineError::Usage { what: format!("`{}` is not held", version.reference()) });
@@ -235,11 +240,16 @@ impl Vault<'_> {
     fn verify_stored(&self) -> Result<VerifyReport, EngineError> {
         let versions = self.versions()?;
         let mut checks = Vec::new();
+        let mut destroyed = Vec::new();
         let mut manifests = Vec::new();
         for version in &versions {
+            if let Some(gone) = &version.destroyed {
+                let check = self.check_destroyed(version, gone);
+                if check.passed { destroyed.push(check) } else { checks.push(check) }
+            }
             let detail = match self.manifest(version) {
                 // The bytes of what was refused for good go with the next start.
-                _ if version.refused.is_some() => None,
+                _ if !version.has_bytes() => None,
                 Ok(manifest) => {
                     manifests.push(manifest.id());
                     None
@@ -275,6 +285,7 @@ impl Vault<'_> {
                 detail: format!("{} versions, {} bytes read and authenticated", versions.len(), verified.bytes),
             });
         }
+        checks.extend(destroyed);
         Ok(VerifyReport {
             schema: VerifySchema::One,
             verdict: if sound { VerifyVerdict::Verified } else { VerifyVerdict::Tampered },

@@ -2,7 +2,7 @@
 //!
 //! * [`Vault`]: made, opened, recovered (`vault`); every effect passes through one door (`act`).
 //! * [`stage`]: `Untrusted → Inspected → Admitted → Candidate → Tested → Released`, each step consuming the one before:
-//!   `admit`, `look`, `run`, `release`; what people do with artifacts afterwards: `keep`.
+//!   `admit`, `look`, `run`, `release`; what people do with artifacts afterwards: `keep`, and at the end [`destroy`].
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
@@ -33,6 +33,7 @@ mod bom;
 pub mod bundle;
 pub mod carry;
 mod chart;
+pub mod destroy;
 pub mod doctor;
 pub mod drill;
 mod dump;
@@ -79,7 +80,7 @@ pub use origin::scan_source;
 pub use plan::{DemandedLevel, Plan};
 pub use provenance::Input;
 pub use reaudit::{Rescan, stale};
-pub use record::{EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
+pub use record::{Destruction, EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access as access;
 pub use ringfence_access::{Exemptions, NamespaceState};
 pub use ringfence_attack::{HardenPlan, Start};
@@ -138,6 +139,7 @@ pub fn rules() -> Vec<RuleText> {
         .chain(watch)
         .chain([
             team::glass::GLASS,
+            destroy::DESTROYED,
             files::UNREAD,
             reaudit::AFFECTED,
             reaudit::POSSIBLE,

@@ -137,7 +137,7 @@ impl Vault<'_> {
         let mut versions = self.versions()?;
         versions.retain(|version| {
             version.state != NamespaceState::Quarantined
-                && version.refused.is_none()
+                && version.has_bytes()
                 && version.artifact.kind() != ArtifactKind::Dataset
         });
         let mut rescans = Vec::new();

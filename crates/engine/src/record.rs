@@ -65,6 +65,25 @@ pub struct Version {
     /// Trail entry that let it out of quarantine; absent for what was made here, and for what came in before this was kept.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub admitted: Option<u64>,
+    /// Its keys were destroyed: nothing but this row and what was said of it is left.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub destroyed: Option<Destruction>,
+}
+
+/// That, when and why a version's keys were destroyed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Destruction {
+    /// Opaque id of who did it; who approved is in the trail.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// Trail entry of it.
+    pub entry: u64,
+    /// SHA-256 of the list of the ledger's keys that went with it, whose blob lies beside the row.
+    pub keys: Digest,
 }
 
 /// Where an artifact was fetched.
@@ -90,6 +109,11 @@ impl Version {
         self.manifest
             .parse()
             .map_err(|_| EngineError::tampered(format!("row of {}", self.reference()), "it names no manifest"))
+    }
+
+    /// Whether it still has bytes that somebody may need: not after it was refused for good, or destroyed.
+    pub(crate) fn has_bytes(&self) -> bool {
+        self.refused.is_none() && self.destroyed.is_none()
     }
 
     /// The newest evidence of `kind`.

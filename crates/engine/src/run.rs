@@ -179,6 +179,7 @@ impl Vault<'_> {
     /// An input that the vault already has. Whether a run may have it, the gate on the run decides.
     fn known_input(&self, wanted: &Reference) -> Result<Admitted, EngineError> {
         let version = self.find(wanted)?;
+        version.still_there()?;
         if let Some(why) = version.revoked.as_ref().or(version.refused.as_ref()) {
             return Err(EngineError::NotPermitted { what: format!("{wanted} is not used any more: {why}") });
         }

@@ -93,8 +93,8 @@ pub enum Approval {
     /// It is refused.
     #[default]
     Refuse,
-    /// The others are asked; nothing is done.
-    Ask,
+    /// The others are asked, and told why if it was said; nothing is done.
+    Ask(Option<String>),
     /// It is done if they have approved exactly this in that request, which is used up by it.
     Use(RequestId),
 }

@@ -13,7 +13,7 @@ use std::{
     io::Read as _,
     os::unix::fs::DirBuilderExt as _,
     path::{Path, PathBuf},
-    sync::{Arc, Mutex, PoisonError, RwLock},
+    sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock},
 };
 
 use ringfence_access::{Custody, NamespaceState, Policies, VaultFacts, VaultPolicy};
@@ -74,6 +74,8 @@ pub struct Core {
     /// Signs the epoch that makes a solo vault a shared one.
     root_key: Mutex<Option<SigningKey>>,
     lock: fs::File,
+    /// One at a time has the vault to itself.
+    turn: Mutex<()>,
 }
 
 #[derive(Clone)]
@@ -237,6 +239,7 @@ impl<'s> Vault<'s> {
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),
             lock,
+            turn: Mutex::default(),
         };
         let base = policies.clone();
         let mut vault = Self { settings, root, policies, caller, base, forbids: Vec::new(), core: Arc::new(core) };
@@ -346,6 +349,24 @@ impl<'s> Vault<'s> {
         }
     }
 
+    /// Has the vault to this process until the value is dropped: no other one that opens it goes on meanwhile, and none has
+    /// keys in memory from before.
+    ///
+    /// # Errors
+    /// [`EngineError::Busy`] while another process has it open.
+    pub(crate) fn exclusive(&self) -> Result<Exclusive<'_>, EngineError> {
+        let path = self.settings.vault.join(LOCK_FILE);
+        let turn = self.turn.lock().unwrap_or_else(PoisonError::into_inner);
+        let alone = self.lock.try_lock();
+        // From here on the shared lock comes back, whatever happens.
+        let held = Exclusive { lock: &self.lock, _turn: turn };
+        match alone {
+            Ok(()) => Ok(held),
+            Err(fs::TryLockError::WouldBlock) => Err(EngineError::Busy { what: "another process has this vault open" }),
+            Err(fs::TryLockError::Error(error)) => Err(EngineError::io(path)(error)),
+        }
+    }
+
     /// Follows a root whose row has just been committed: into the file, into the pins, into every later caller.
     pub(crate) fn adopt_root(&self, root: TrustRoot) -> Result<(), EngineError> {
         keep_root(self.settings, &root)?;
@@ -439,6 +460,19 @@ impl<'s> Vault<'s> {
     pub(crate) fn facts(&self) -> VaultFacts {
         let custody = if self.root.document().solo { Custody::Solo } else { Custody::Shared };
         VaultFacts { id: self.id().to_string(), custody }
+    }
+}
+
+/// The vault in one process's hands; see [`Vault::exclusive`].
+pub(crate) struct Exclusive<'v> {
+    lock: &'v fs::File,
+    _turn: MutexGuard<'v, ()>,
+}
+
+impl Drop for Exclusive<'_> {
+    fn drop(&mut self) {
+        // Going back from alone to shared waits for nobody. If it fails all the same, the lock is gone with this process.
+        let _ = self.lock.lock_shared();
     }
 }
 

@@ -298,6 +298,7 @@ pub fn problem(error: &EngineError) -> Problem {
         EngineError::NotSignedIn => Problem::new(Kind::SignIn),
         EngineError::Locked { .. } => Problem::about(Kind::TooMany, "too many wrong attempts; wait before the next"),
         EngineError::Busy { what } => Problem::about(Kind::Unavailable, *what).retry_after_s(1),
+        EngineError::Destroyed { .. } => Problem::about(Kind::Gone, error.to_string()),
         EngineError::Refused { reasons, .. } => Problem::new(Kind::Denied).because(reasons.iter().cloned()),
         EngineError::NotFound { .. } => Problem::about(Kind::NotFound, error.to_string()),
         EngineError::Usage { .. } | EngineError::Plan { .. } => Problem::about(Kind::Unprocessable, error.to_string()),

@@ -287,6 +287,7 @@ impl From<EngineError> for Problem {
                 Self::about(Kind::Denied, format!("{gate} refused for `{subject}`")).because(reasons)
             }
             EngineError::NotFound { what, .. } => Self::about(Kind::NotFound, format!("there is no such {what}")),
+            EngineError::Destroyed { .. } => Self::about(Kind::Gone, error.to_string()),
             EngineError::NotPermitted { what } => Self::about(Kind::Denied, what),
             EngineError::VaultExists { .. } => Self::new(Kind::Conflict),
             EngineError::Tampered { .. } => {

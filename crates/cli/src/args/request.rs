@@ -26,14 +26,18 @@ pub(crate) enum RequestAction {
     },
     /// Ask others for something
     #[command(
-        after_help = "Examples:\n  ringfence request make policy policy.toml\n  ringfence request make restore dataset/digits@1\n  ringfence request make export model/net@3"
+        after_help = "Examples:\n  ringfence request make policy policy.toml\n  ringfence request make restore dataset/digits@1\n  ringfence request make export model/net@3 --reason \"the audit of May\"\n  ringfence request make destroy dataset/old@1 --reason \"the consent was withdrawn\""
     )]
     Make {
         /// What it is about
         #[arg(value_enum)]
         what: WantedName,
-        /// The policy document, or the artifact's version
-        subject: String,
+        /// The policy document, or the artifact's version; `destroy` takes several
+        #[arg(required = true, num_args = 1..=ringfence_engine::destroy::VERSIONS_MAX)]
+        subject: Vec<String>,
+        /// Why, for whoever approves: it is part of what they sign
+        #[arg(long)]
+        reason: Option<String>,
     },
     /// Approve what another person asks for, signed by a key in your SSH agent
     #[command(
@@ -83,6 +87,8 @@ pub(crate) enum WantedName {
     Restore,
     /// A copy of a version outside the vault
     Export,
+    /// Versions to be destroyed for good
+    Destroy,
 }
 
 /// `request approve`.

@@ -47,7 +47,7 @@ use crate::{
         watch::{AlertsArgs, StopArgs, WatchAction, WatchArgs},
     },
     command::{
-        agent, glass, login, people, remote_release, remote_run, request, schedule, show, supply, trail,
+        agent, glass, login, people, remote_release, remote_run, request, retire, schedule, show, supply, trail,
         vault::{self, reference},
         watch,
     },
@@ -94,6 +94,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
                 Place::There
             }
         }
+        Command::Retire(args) if args.dry_run => Place::Nowhere("`retire --dry-run`"),
         Command::Add(args) if supply::is_source(&args.path) => Place::Nowhere("`add` of what lies at a source: it"),
         Command::Add(_)
         | Command::Get(_)
@@ -101,6 +102,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Show(_)
         | Command::Verify(_)
         | Command::Rollback(_)
+        | Command::Retire(_)
         | Command::Run(_)
         | Command::Release(_)
         | Command::Stop(_)
@@ -173,6 +175,7 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Add(args) => remote.add(printer, args),
         Command::Get(args) => remote.get(printer, args),
         Command::Rollback(args) => remote.rollback(printer, &args.reference),
+        Command::Retire(args) => return remote.holding(|| request::ask(&desk, printer, &retire::wanted(args)?)),
         Command::Review { action } => remote.review(printer, action),
         Command::Verify(_) => {
             let report: VerifyReport = remote.act("/api/v1/verify", None, Patience::Long)?;

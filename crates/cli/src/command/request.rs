@@ -26,7 +26,7 @@ use serde_json::{Value, json};
 
 use crate::{
     args::request::{ApproveArgs, RequestAction, WantedName},
-    command::{agent, people::Desk, vault},
+    command::{agent, people::Desk, retire, vault},
     output::{Printer, Style, table},
 };
 
@@ -73,7 +73,9 @@ pub(crate) fn request(desk: &Desk<'_, '_>, printer: Printer, action: &RequestAct
                 print_one(printer, &shown)?;
             }
         }
-        RequestAction::Make { what, subject } => return made(printer, &desk.make(&wanted(*what, subject)?)?),
+        RequestAction::Make { what, subject, reason } => {
+            return ask(desk, printer, &wanted(*what, subject, reason.as_deref())?);
+        }
         RequestAction::Approve(args) => print_after(printer, "approved", &approve(desk, printer, args)?)?,
         RequestAction::Refuse { id, reason } => print_after(printer, "refused", &desk.refuse(id, reason)?)?,
         RequestAction::Withdraw { id } => print_after(printer, "withdrawn", &desk.withdraw(id)?)?,
@@ -83,9 +85,24 @@ pub(crate) fn request(desk: &Desk<'_, '_>, printer: Printer, action: &RequestAct
     Ok(ExitClass::Done)
 }
 
-fn wanted(what: WantedName, subject: &str) -> Result<Wanted, EngineError> {
+/// Asks others for what is wanted, and says what came of it.
+pub(crate) fn ask(desk: &Desk<'_, '_>, printer: Printer, wanted: &Wanted) -> Result<ExitClass, EngineError> {
+    made(printer, &desk.make(wanted)?)
+}
+
+fn wanted(what: WantedName, subjects: &[String], why: Option<&str>) -> Result<Wanted, EngineError> {
+    let reason = why.map(str::to_owned);
+    let one = || match subjects {
+        [subject] => Ok(subject),
+        _ => Err(EngineError::Usage { what: "name one thing; `destroy` alone takes several".into() }),
+    };
     Ok(match what {
+        WantedName::Destroy => {
+            let without = || EngineError::Usage { what: "say why it is to be destroyed: `--reason WHY`".into() };
+            Wanted::Destroy { what: subjects.to_vec(), reason: reason.ok_or_else(without)? }
+        }
         WantedName::Policy => {
+            let subject = one()?;
             let mut text = String::new();
             let read = File::open(subject).and_then(|file| file.take(DOCUMENT_BYTES_MAX + 1).read_to_string(&mut text));
             read.map_err(EngineError::io(subject))?;
@@ -93,10 +110,10 @@ fn wanted(what: WantedName, subject: &str) -> Result<Wanted, EngineError> {
                 let what = format!("`{subject}` has more than {DOCUMENT_BYTES_MAX} bytes: nobody could read it");
                 return Err(EngineError::Usage { what });
             }
-            Wanted::Configure { text }
+            Wanted::Configure { text, reason }
         }
-        WantedName::Restore => Wanted::Restore { what: subject.to_owned() },
-        WantedName::Export => Wanted::Export { what: subject.to_owned() },
+        WantedName::Restore => Wanted::Restore { what: one()?.to_owned(), reason },
+        WantedName::Export => Wanted::Export { what: one()?.to_owned(), reason },
     })
 }
 
@@ -147,6 +164,9 @@ fn carry_out(desk: &Desk<'_, '_>, printer: Printer, id: &str, out: Option<&Path>
     if let Some(bytes) = done.get("bytes") {
         let out = out.map_or_else(String::new, |out| out.display().to_string());
         return printer.line(format!("{word}  {bytes} bytes in {out}"));
+    }
+    if let Some(gone) = done.get("destroyed") {
+        return retire::print_carried_out(printer, gone);
     }
     let version: Version = read(done.get("version"))?;
     printer.line(format!("{word}  {} is current", version.reference()))
@@ -366,6 +386,9 @@ fn told(request: &Request) -> Vec<String> {
     let document = &request.document;
     let mut lines: Vec<String> =
         document.says.lines().map(|line| format!("  {}", printable(line, SAYS_CHARS_MAX))).collect();
+    if let Some(reason) = &document.reason {
+        lines.push(format!("  because    {}", printable(reason, SAYS_CHARS_MAX)));
+    }
     lines.push(format!("  asked by   {} at {}, good until {}", document.requester, document.made, document.expires));
     lines.push(format!("  approvals  {} of {}", request.counted(), document.needed));
     lines.push(format!("  digest     {}", request.digest));

@@ -113,6 +113,9 @@ fn print_artifact(printer: Printer, shown: &Shown) -> Result<(), EngineError> {
     if let Some(reason) = &version.refused {
         facts.push(("refused", reason.clone()));
     }
+    if let Some(gone) = &version.destroyed {
+        facts.push(("destroyed", format!("{} by {}: {} (trail entry {})", gone.at, gone.by, gone.reason, gone.entry)));
+    }
     let left_out: Vec<&str> = [(version.exempt.no_scan, "scan"), (version.exempt.no_screen, "screen")]
         .into_iter()
         .filter_map(|(skipped, name)| skipped.then_some(name))
@@ -245,11 +248,14 @@ pub(crate) fn status(settings: &Settings<'_>, printer: Printer) -> Result<bool, 
         Err(error) => return Err(error),
     };
     let versions = vault.versions()?;
-    let in_state = |state| versions.iter().filter(|version| version.state == state).count();
-    let states: Vec<(&str, usize)> =
+    let there = || versions.iter().filter(|version| version.destroyed.is_none());
+    let in_state = |state| there().filter(|version| version.state == state).count();
+    let mut states: Vec<(&str, usize)> =
         NamespaceState::ALL.into_iter().map(|state| (state.name(), in_state(state))).collect();
+    let destroyed = versions.len() - there().count();
+    states.extend((destroyed > 0).then_some(("destroyed", destroyed)));
     let newest = vault.trail(1)?;
-    let bytes: u64 = versions.iter().map(|version| version.bytes).sum();
+    let bytes: u64 = there().map(|version| version.bytes).sum();
     let last = newest.last();
     if !printer.for_people() {
         let states: serde_json::Map<String, serde_json::Value> =

@@ -1,7 +1,8 @@
 //! What is in the vault: making it, adding, writing out, listing, going back, reviewing.
 
 use ringfence_engine::{
-    EngineError, Exemptions, ExitClass, Intake, NamespaceState, Origin, Protection, Reading, Settings, Vault, Version,
+    Destruction, EngineError, Exemptions, ExitClass, Intake, NamespaceState, Origin, Protection, Reading, Settings,
+    Vault, Version,
     schema::{
         ArtifactName, Digest, Reference, Timestamp,
         evidence::EvidenceKind,
@@ -219,6 +220,9 @@ pub(crate) struct Listed {
     refused: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     revoked: Option<String>,
+    /// That its keys were destroyed: by whom, when, why, and where that stands in the trail.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    destroyed: Option<Destruction>,
     /// Where it was fetched.
     #[serde(skip_serializing_if = "Option::is_none")]
     origin: Option<String>,
@@ -242,6 +246,7 @@ impl Listed {
             waived: version.waived,
             refused: version.refused.clone(),
             revoked: version.revoked.clone(),
+            destroyed: version.destroyed.clone(),
             origin: version.origin.as_ref().map(|origin| origin.pinned.clone()),
         }
     }
@@ -252,10 +257,11 @@ impl Listed {
         if self.waived > 0 {
             badges.push(format!("({} waived)", self.waived));
         }
-        let state = match (&self.refused, &self.revoked) {
-            (Some(_), _) => "refused for good",
-            (None, Some(_)) => "revoked",
-            (None, None) => self.state.name(),
+        let state = match (&self.destroyed, &self.refused, &self.revoked) {
+            (Some(_), _, _) => "destroyed",
+            (None, Some(_), _) => "refused for good",
+            (None, None, Some(_)) => "revoked",
+            (None, None, None) => self.state.name(),
         };
         vec![
             self.artifact.clone(),

@@ -46,7 +46,7 @@ impl<'s> Desk<'s> {
     }
 
     /// The same with a key in an agent that approves, or nothing where there is no agent.
-    fn with_key(site: &'s Site, number: usize) -> Option<Self> {
+    pub(crate) fn with_key(site: &'s Site, number: usize) -> Option<Self> {
         let mut desk = Self::of(site, number);
         desk.agent = Some(Agent::start(&desk.home)?);
         desk.run(&["key", "add", "--label", "blue"]).exits(0);

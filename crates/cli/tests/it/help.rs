@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 57] = [
+    let commands: [&[&str]; 58] = [
         &[],
         &["init"],
         &["add"],
@@ -14,6 +14,7 @@ fn help_of_every_command() {
         &["show"],
         &["verify"],
         &["rollback"],
+        &["retire"],
         &["scan"],
         &["screen"],
         &["review"],

@@ -263,6 +263,7 @@ impl Vault<'_> {
             revoked: None,
             by: self.is_shared().then(|| self.caller.person.id.clone()),
             admitted: None,
+            destroyed: None,
         };
         let mut effect = Effect::of(());
         signed.into_effect(&mut version, &mut effect);

@@ -110,6 +110,9 @@ pub struct RequestDocument {
     pub needed: u32,
     /// All of it in plain words, for whoever approves.
     pub says: String,
+    /// Why it is asked for, in the requester's words; absent where nothing was said, and in requests of before this was kept.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
 }
 
 impl RequestDocument {
@@ -287,7 +290,21 @@ impl Vault<'_> {
     /// # Errors
     /// Those of `call`; [`EngineError::Usage`] where too many of the caller's requests wait.
     pub fn ask<T>(&self, call: impl FnOnce(&Self) -> Result<T, EngineError>) -> Result<Asked<T>, EngineError> {
-        let asking = self.acting(Caller { approval: Approval::Ask, ..self.caller.clone() });
+        self.ask_because(None, call)
+    }
+
+    /// The same, with the words of whoever asks on why: they are part of what approvers sign. Of a request that waits
+    /// already, the first words stand.
+    ///
+    /// # Errors
+    /// As [`Vault::ask`]; [`EngineError::Usage`] for a reason in which nothing stands.
+    pub fn ask_because<T>(
+        &self,
+        why: Option<&str>,
+        call: impl FnOnce(&Self) -> Result<T, EngineError>,
+    ) -> Result<Asked<T>, EngineError> {
+        let why = why.map(reason).transpose()?;
+        let asking = self.acting(Caller { approval: Approval::Ask(why), ..self.caller.clone() });
         match call(&asking) {
             Ok(value) => Ok(Asked::Done(value)),
             Err(EngineError::Asked { request }) => Ok(Asked::Waiting(request)),
@@ -436,7 +453,7 @@ impl Vault<'_> {
     }
 
     /// Asks others to approve `act`.
-    pub(crate) fn ask_for(&self, act: &Act, needed: u32) -> Result<RequestView, EngineError> {
+    pub(crate) fn ask_for(&self, act: &Act, needed: u32, why: Option<&str>) -> Result<RequestView, EngineError> {
         let members = self.members_now()?;
         let me = &self.caller.person.id;
         let now = (self.settings.now)();
@@ -464,6 +481,7 @@ impl Vault<'_> {
             expires: now.plus_millis(REQUEST_LIFE_MS),
             needed,
             says: in_words(act),
+            reason: why.map(str::to_owned),
         };
         let bytes = canonical(&document)?.len();
         if bytes > DOCUMENT_BYTES_MAX {
@@ -596,7 +614,7 @@ fn in_words(act: &Act) -> String {
     let mut says = match action {
         Action::Export => format!("take the bytes of {subject} out of the vault"),
         Action::Restore => format!("make an earlier version current again, as {subject}"),
-        Action::Destroy => format!("destroy {subject} for good"),
+        Action::Destroy => format!("destroy the keys of {subject}, so that nobody can read it again"),
         Action::Configure => format!("change the vault's policy: {subject}"),
         Action::Release => format!("release {subject}"),
         other => format!("`{other}` {subject}"),

@@ -9,7 +9,10 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::request::{Asked, RequestDocument, RequestId};
-use crate::{error::EngineError, policy::PolicyVersion, record::Version, transfer::DownloadView, vault::Vault};
+use crate::{
+    destroy::Destroyed, error::EngineError, policy::PolicyVersion, record::Version, transfer::DownloadView,
+    vault::Vault,
+};
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,16 +22,32 @@ pub enum Wanted {
     Configure {
         /// The whole document.
         text: String,
+        /// Why, for whoever approves.
+        #[serde(default)]
+        reason: Option<String>,
     },
     /// An earlier version to become the current one.
     Restore {
         /// `kind/name@version`.
         what: String,
+        /// Why, for whoever approves.
+        #[serde(default)]
+        reason: Option<String>,
     },
     /// A copy of a version outside the vault.
     Export {
         /// `kind/name@version`.
         what: String,
+        /// Why, for whoever approves.
+        #[serde(default)]
+        reason: Option<String>,
+    },
+    /// Versions to be destroyed for good.
+    Destroy {
+        /// `kind/name@version` of each.
+        what: Vec<String>,
+        /// Why.
+        reason: String,
     },
 }
 
@@ -42,6 +61,8 @@ pub enum Fulfilled {
     Version(Box<Version>),
     /// A copy that may be read now.
     Download(DownloadView),
+    /// What nobody can read any more.
+    Destroyed(Destroyed),
 }
 
 impl Vault<'_> {
@@ -50,7 +71,7 @@ impl Vault<'_> {
     /// # Errors
     /// Those of the call that it stands for, and of [`Vault::ask`].
     pub fn make_request(&self, wanted: &Wanted) -> Result<Asked<Fulfilled>, EngineError> {
-        self.ask(|vault| vault.fulfil(wanted))
+        self.ask_because(wanted.reason(), |vault| vault.fulfil(wanted))
     }
 
     /// Does what a request asks for, which uses it up. Only whoever asked can.
@@ -68,11 +89,15 @@ impl Vault<'_> {
 
     fn fulfil(&self, wanted: &Wanted) -> Result<Fulfilled, EngineError> {
         match wanted {
-            Wanted::Configure { text } => self.set_policy(text).map(Fulfilled::Policy),
-            Wanted::Restore { what } => {
+            Wanted::Configure { text, .. } => self.set_policy(text).map(Fulfilled::Policy),
+            Wanted::Restore { what, .. } => {
                 self.rollback(&self.named(what)?).map(|version| Fulfilled::Version(Box::new(version)))
             }
-            Wanted::Export { what } => self.begin_download(&self.named(what)?).map(Fulfilled::Download),
+            Wanted::Export { what, .. } => self.begin_download(&self.named(what)?).map(Fulfilled::Download),
+            Wanted::Destroy { what, reason } => {
+                let versions: Result<Vec<Version>, EngineError> = what.iter().map(|what| self.named(what)).collect();
+                self.destroy(&versions?, reason).map(Fulfilled::Destroyed)
+            }
         }
     }
 
@@ -84,14 +109,30 @@ impl Vault<'_> {
 }
 
 impl Wanted {
+    /// Why, as far as it was said.
+    fn reason(&self) -> Option<&str> {
+        match self {
+            Self::Configure { reason, .. } | Self::Restore { reason, .. } | Self::Export { reason, .. } => {
+                reason.as_deref()
+            }
+            Self::Destroy { reason, .. } => Some(reason),
+        }
+    }
+
     /// The call that a request is for.
     fn of(document: &RequestDocument) -> Result<Self, EngineError> {
         let text = |name: &str| document.request.get(name).and_then(Value::as_str).map(str::to_owned);
         let wanted = match document.action {
-            Action::Configure => text("text").map(|text| Self::Configure { text }),
-            Action::Restore => text("to").map(|what| Self::Restore { what }),
+            Action::Configure => text("text").map(|text| Self::Configure { text, reason: None }),
+            Action::Restore => text("to").map(|what| Self::Restore { what, reason: None }),
             Action::Export if text("what").as_deref() == Some("copy") => {
-                Some(Self::Export { what: document.subject.clone() })
+                Some(Self::Export { what: document.subject.clone(), reason: None })
+            }
+            Action::Destroy => {
+                let versions = document.request.get("versions").and_then(Value::as_array);
+                let reference = |version: &Value| version.get("reference").and_then(Value::as_str).map(str::to_owned);
+                let what: Option<Vec<String>> = versions.and_then(|all| all.iter().map(reference).collect());
+                what.zip(text("reason")).map(|(what, reason)| Self::Destroy { what, reason })
             }
             _ => None,
         };

@@ -130,6 +130,7 @@ type Contents<'a> = dyn Fn(&Manifest) -> Result<(Tree, Option<Arc<Bundled>>), En
 impl Vault<'_> {
     /// Lets the caller take a copy of a version, as [`Vault::get`] does, over as many requests as that needs.
     pub fn begin_download(&self, version: &Version) -> Result<DownloadView, EngineError> {
+        version.still_there()?;
         let act = Act {
             action: Action::Export,
             resources: vec![resource(version)],
@@ -175,6 +176,11 @@ impl Vault<'_> {
             Ok(effect.replace(view))
         })?;
         Ok(view)
+    }
+
+    /// Ends every download of a version that is gone.
+    pub(crate) fn end_downloads_of(&self, gone: &Reference) {
+        self.transfers.downloads().retain(|_, download| download.version != *gone);
     }
 
     fn list_download(&self, id: &TransferId, download: Download) -> Result<(), EngineError> {

@@ -109,6 +109,7 @@ fn candidate(vault: &mut Vault<'_>, flaw: Flaw) -> Result<Version, EngineError> 
         revoked: None,
         by: None,
         admitted: None,
+        destroyed: None,
     };
     let statement = provenance::write(&provenance::Run {
         vault: vault.id().to_string(),

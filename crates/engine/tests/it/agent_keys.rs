@@ -58,7 +58,7 @@ impl Held {
 }
 
 fn asked(vault: &Vault<'_>, member: &Member) -> RequestView {
-    let wanted = Wanted::Configure { text: POLICY.to_owned() };
+    let wanted = Wanted::Configure { text: POLICY.to_owned(), reason: Some("older evidence is still good".to_owned()) };
     waiting(by(vault, member).make_request(&wanted).unwrap())
 }
 

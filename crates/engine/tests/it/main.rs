@@ -5,6 +5,7 @@ mod agent_keys;
 mod alerts;
 mod approval;
 mod delivery;
+mod destroy;
 mod erase;
 mod held;
 mod oidc;

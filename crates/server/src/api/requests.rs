@@ -11,6 +11,7 @@ use axum::{
 use ringfence_engine::{
     Vault,
     access::Action,
+    destroy::VERSIONS_MAX,
     schema::Digest,
     team::{Asked, Caller, Fulfilled, RequestId, Wanted, agent::AgentSignature},
 };
@@ -55,10 +56,13 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
 }
 
 fn wanted() -> Value {
-    let actions = json!({"type": "string", "enum": ["configure", "restore", "export"]});
-    let mut schema = object(&[("action", actions)], &[("text", text()), ("what", text())]);
+    let actions = json!({"type": "string", "enum": ["configure", "restore", "export", "destroy"]});
+    let several = json!({"type": "array", "items": text(), "minItems": 1, "maxItems": VERSIONS_MAX});
+    let what = json!({"anyOf": [text(), several]});
+    let mut schema = object(&[("action", actions)], &[("text", text()), ("what", what), ("reason", text())]);
     if let Some(fields) = schema.as_object_mut() {
-        let says = "`configure` takes the policy document as `text`, the others the artifact's version as `what`";
+        let says = "`configure` takes the policy document as `text`, `restore` and `export` the artifact's version as \
+                    `what`, `destroy` a list of them and a `reason`, which the others may have too";
         fields.insert("description".to_owned(), says.into());
     }
     schema
