@@ -1,8 +1,9 @@
 //! The pages: functions from what is known to HTML, and the thin layer that finds out what is known.
 //!
 //! * [`entry`], [`enrol`], [`account`]: coming in, and one's own things.
-//! * [`overview`], [`artifacts`], [`artifact`], [`review`], [`run`], [`attacks`], [`trail`]: the work.
-//! * [`security`] with [`schedules`], [`people`], [`policy`]: who may what, and how safe things stand. [`problem`]: what went wrong.
+//! * [`overview`], [`artifacts`], [`artifact`], [`review`], [`run`], [`queue`], [`attacks`], [`trail`]: the work.
+//! * [`security`] with [`schedules`], [`people`], [`policy`]: who may what, and how safe things stand; [`glass`]: doing without
+//!   others. [`problem`]: what went wrong.
 //! * [`frame`]: what every page stands in; [`parts`], [`findings`], [`chart`]: what they are made of; [`assets`]: style and
 //!   script; [`paths`]: where everything is.
 //! * [`load`]: views from the engine, in the caller's hands and synchronous.
@@ -24,6 +25,7 @@ pub mod enrol;
 pub mod entry;
 pub mod findings;
 pub mod frame;
+pub mod glass;
 pub mod load;
 pub mod overview;
 pub mod parts;
@@ -31,6 +33,7 @@ pub mod paths;
 pub mod people;
 pub mod policy;
 pub mod problem;
+pub mod queue;
 pub mod review;
 pub mod run;
 pub mod schedules;

@@ -1,7 +1,8 @@
 //! The pages' routes: from a browser's request to a page or to the next one.
 //!
 //! * `ways_in`: sign-in, invitation, step-up, a command line's code; `own`: one's own account.
-//! * `look`: every page that shows something; `decide`: forms that decide something; `live`: a run as it goes on.
+//! * `look`: every page that shows something; `decide`: forms that decide something; `live`: a run as it goes on;
+//!   `urgent`: break-glass and the queue of runs.
 //! * [`Fields`]: a form, or the same fields as a document, which is what the script sends.
 //!
 //! Forms work without the script, except for passkeys. Every form of somebody who is signed in carries their session's
@@ -12,6 +13,7 @@ mod decide;
 pub(crate) mod live;
 mod look;
 mod own;
+mod urgent;
 mod ways_in;
 
 use std::{collections::BTreeMap, sync::LazyLock};
@@ -43,6 +45,7 @@ pub fn routes() -> Routes<App, Caller> {
         .and(own::routes())
         .and(look::routes())
         .and(decide::routes())
+        .and(urgent::routes())
         .and(live::routes())
 }
 
@@ -173,7 +176,7 @@ pub fn face(app: &App, ask: &PageAsk<'_>) -> Option<Response> {
 /// Whether somebody can be led back to `target` after signing in: it is a page, not a form's address or a file.
 fn is_page(target: &str) -> bool {
     static PAGES: LazyLock<Vec<&'static str>> = LazyLock::new(|| {
-        let known = look::routes().into_iter().chain(own::routes()).chain(ways_in::routes());
+        let known = look::routes().into_iter().chain(urgent::routes()).chain(own::routes()).chain(ways_in::routes());
         known
             .filter(|route| route.verb() == Verb::Get && route.intake() == Intake::Nothing)
             .map(|route| route.path())

@@ -70,11 +70,13 @@ impl Drop for Serving {
     }
 }
 
-pub(crate) const PAGES: [(&str, &str); 11] = [
+pub(crate) const PAGES: [(&str, &str); 13] = [
     ("/", "Overview"),
     ("/artifacts", "Artifacts"),
     ("/review", "Review"),
     ("/runs", "Runs"),
+    ("/queue", "Queue"),
+    ("/break-glass", "Break-glass"),
     ("/tests", "Tests"),
     ("/trail", "Trail"),
     ("/trail/0", "Entry"),

@@ -278,12 +278,27 @@ fn asks_and_is_answered(ana: &mut Person, ben: &mut Person) {
     for document in [POLICY, OTHER_POLICY] {
         ben.open("/policy");
         ben.press("/policy/compare", "", &[("document", document)]);
-        ben.press("/policy/propose", "", &[]);
+        ben.press("/policy/propose", "", &[("reason", "as <i>agreed</i>")]);
     }
+    ben.open("/artifacts/dataset/small/1");
+    ben.press("/requests/make", "", &[("action", "destroy"), ("reason", "its owner left")]);
+    ana.open("/review");
+    ana.shows("its owner left");
+    ana.shows("destroy the keys of dataset/small@1");
+    ben.open("/review");
+    ben.press("/requests/withdraw", "destroy the keys", &[]);
     ana.open("/review");
     ana.press("/requests/approve/finish", "evidence_max_age_days", &[]);
     ana.shows("1 of 2");
     ana.press("/requests/refuse", "allow_no_scan", &[("reason", "then we wait")]);
+    ana.open("/break-glass");
+    ana.press("/break-glass/break", "", &[("reason", "the site is <b>on fire</b>")]);
+    ana.shows("broken now");
+    ana.press("/break-glass/end", "", &[]);
+    ana.shows("waits for a review");
+    ben.open("/break-glass");
+    ben.press("/break-glass/review", "", &[("reason", "she took nothing out")]);
+    ben.shows("she took nothing out");
 }
 
 /// Ana gives roles, shuts out, lets in, resets, and makes a program's token.

@@ -14,7 +14,7 @@ use super::{
     },
     findings::{detectors, findings, screened, verdict},
     frame::{Frame, Place},
-    parts::{Tone, badge, command, digest, facts, hidden, moment, name, passage, size, table, words},
+    parts::{Tone, badge, command, digest, facts, hidden, moment, name, passage, reason, size, table, words},
     paths,
 };
 
@@ -77,6 +77,8 @@ pub struct ArtifactView {
     pub lineage: (Vec<Node>, Vec<Edge>),
     /// Whether the viewer may release it, where it is a candidate.
     pub may_release: bool,
+    /// Whether the viewer's roles let them ask others for something; the engine decides when they do.
+    pub may_ask: bool,
 }
 
 /// The page of a version.
@@ -86,6 +88,12 @@ pub fn artifact(view: &ArtifactView) -> Markup {
         p { (line.badges()) }
         @if let Some(why) = &line.revoked { div class="told bad" { b { "Should not be used any more: " } (passage(why)) } }
         @if let Some(why) = &line.refused { div class="told bad" { b { "Refused for good: " } (passage(why)) } }
+        @if let Some(gone) = &line.destroyed {
+            div class="told bad" {
+                b { "Destroyed, and nothing opens it any more: " } (passage(&gone.reason))
+                p { "By " (name(&gone.by)) ", " (moment(gone.at)) ", " a href=(paths::trail_entry(gone.entry)) { "entry " (gone.entry) } ". What was said of it stays." }
+            }
+        }
         @if !view.left_out.is_empty() { p class="told warn" { "Left out on request: " (words(&view.left_out.join(", "), 200)) "." } }
         (facts(&[
             ("Identity (tree)", html! { code { (view.tree) } }),
@@ -102,7 +110,7 @@ pub fn artifact(view: &ArtifactView) -> Markup {
                 (screened(report)) (classes(report))
             }
         }
-        (lineage(view)) (evidence(view)) (release(view)) (yourself(view)) (versions(view))
+        (lineage(view)) (evidence(view)) (release(view)) (yourself(view)) (versions(view)) (others(view))
     };
     view.frame.page(Place::Artifacts, &line.reference(), content)
 }
@@ -222,6 +230,35 @@ fn yourself(view: &ArtifactView) -> Markup {
             @if view.line.labels.iter().any(|label| label == "released") {
                 p { "A released bundle, offline, with the trust root that the vault's owner gave you:" }
                 (command("Verify a released bundle", &format!("ringfence verify ./{} --root root.json", view.line.name)))
+            }
+        }
+    }
+}
+
+/// What needs the approval of others.
+fn others(view: &ArtifactView) -> Markup {
+    if view.line.destroyed.is_some() || !view.may_ask {
+        return html! {};
+    }
+    html! {
+        section aria-labelledby="others" {
+            h2 id="others" { "Ask others" }
+            details {
+                summary { "Take it out, make it current again, or destroy it" }
+                form method="post" action=(paths::REQUEST_MAKE) {
+                    (view.frame.token()) (hidden("reference", &view.line.reference()))
+                    p class="field" {
+                        label for="ask-action" { "What" }
+                        select id="ask-action" name="action" {
+                            option value="export" { "take a copy out of the vault" }
+                            option value="restore" { "make this version current again" }
+                            option value="destroy" { "destroy its keys, so that nobody can read it again" }
+                        }
+                    }
+                    (reason("ask-reason"))
+                    p { button { "Ask" } }
+                    p class="quiet" { "Two others who may approve it see this reason and sign it. Nothing is done before you carry it out on the review page." }
+                }
             }
         }
     }

@@ -34,8 +34,23 @@ pub struct ArtifactLine {
     pub refused: Option<String>,
     /// Why it should not be used any more.
     pub revoked: Option<String>,
+    /// That its keys were destroyed.
+    pub destroyed: Option<GoneLine>,
     /// Findings that people waived.
     pub waived: u64,
+}
+
+/// That something was destroyed.
+#[derive(Debug, Clone)]
+pub struct GoneLine {
+    /// What people call whoever did it, where that is known; their id otherwise.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+    /// Why.
+    pub reason: String,
+    /// The trail's entry.
+    pub entry: u64,
 }
 
 impl ArtifactLine {
@@ -52,7 +67,7 @@ impl ArtifactLine {
     /// State, labels, evidence and what stands against it, as badges.
     pub fn badges(&self) -> Markup {
         html! {
-            (state(self.state))
+            @if self.destroyed.is_some() { (badge(Tone::Bad, "destroyed")) } @else { (state(self.state)) }
             @if self.revoked.is_some() { " " (badge(Tone::Bad, "revoked")) }
             @if self.refused.is_some() { " " (badge(Tone::Bad, "refused")) }
             @for kind in self.evidence.iter().take(BADGES_MAX) { " " (badge(Tone::Plain, kind)) }

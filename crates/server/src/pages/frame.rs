@@ -73,24 +73,30 @@ pub enum Place {
     Review,
     /// Runs.
     Runs,
+    /// Runs that wait for a machine.
+    Queue,
     /// Tests.
     Tests,
     /// The trail.
     Trail,
     /// Security, people and policy.
     Security,
+    /// Doing without the approval of others.
+    Glass,
     /// None of them.
     Elsewhere,
 }
 
-const PLACES: [(Place, &str, &str); 7] = [
+const PLACES: [(Place, &str, &str); 9] = [
     (Place::Overview, paths::OVERVIEW, "Overview"),
     (Place::Artifacts, paths::ARTIFACTS, "Artifacts"),
     (Place::Review, paths::REVIEW, "Review"),
     (Place::Runs, paths::RUNS, "Runs"),
+    (Place::Queue, paths::QUEUE, "Queue"),
     (Place::Tests, paths::TESTS, "Tests"),
     (Place::Trail, paths::TRAIL, "Trail"),
     (Place::Security, paths::SECURITY, "Security"),
+    (Place::Glass, paths::GLASS, "Break-glass"),
 ];
 
 impl Frame {

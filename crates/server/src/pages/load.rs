@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use ringfence_engine::{
     EngineError, NamespaceState, Settings, Vault, Version,
-    access::PersonKind,
+    access::{PersonKind, Role},
     alerts::{AlertFilter, AlertState, ShownAlert},
     doctor::{self, Health, Part},
     history::RunLine,
@@ -24,7 +24,7 @@ use ringfence_engine::{
 
 use super::{
     artifact::{ArtifactView, EvidenceLine, FileLine},
-    artifacts::{ArtifactLine, ArtifactQuery, ArtifactsView, Facet},
+    artifacts::{ArtifactLine, ArtifactQuery, ArtifactsView, Facet, GoneLine},
     attacks::{AttacksView, CARDS_MAX, Card},
     chart::{
         bars::Bar,
@@ -69,6 +69,12 @@ pub fn line(version: &Version) -> ArtifactLine {
         evidence: kinds.into_iter().map(str::to_owned).collect(),
         refused: version.refused.clone(),
         revoked: version.revoked.clone(),
+        destroyed: version.destroyed.as_ref().map(|gone| GoneLine {
+            by: gone.by.clone(),
+            at: gone.at,
+            reason: gone.reason.clone(),
+            entry: gone.entry,
+        }),
         waived: version.waived,
     }
 }
@@ -212,8 +218,14 @@ pub fn artifact(
     let mut others: Vec<&Version> = versions.iter().filter(|other| other.artifact == version.artifact).collect();
     others.reverse();
     let left_out = [(version.exempt.no_scan, "scan"), (version.exempt.no_screen, "screening")];
+    let mut own = line(version);
+    if let Some(gone) = &mut own.destroyed
+        && let Ok(person) = vault.person(&gone.by)
+    {
+        gone.by = person.display;
+    }
     Ok(ArtifactView {
-        line: line(version),
+        line: own,
         tree: version.tree,
         source: version.source,
         origin: version.origin.as_ref().map(|origin| origin.pinned.clone()),
@@ -225,6 +237,7 @@ pub fn artifact(
         versions: others.into_iter().take(ROWS_MAX).map(line).collect(),
         lineage: lineage(&versions, version),
         may_release,
+        may_ask: vault.caller().person.roles.iter().any(|role| *role != Role::Auditor && *role != Role::Tester),
         frame,
     })
 }
@@ -311,7 +324,8 @@ pub fn review(vault: &Vault<'_>, frame: Frame, requests: Vec<PendingRequest>) ->
         });
     }
     let versions = vault.versions()?;
-    let candidates = versions.iter().filter(|version| version.state == NamespaceState::Candidate);
+    let candidates =
+        versions.iter().filter(|version| version.state == NamespaceState::Candidate && version.destroyed.is_none());
     Ok(ReviewView { frame, held, candidates: candidates.take(ROWS_MAX).map(line).collect(), requests })
 }
 

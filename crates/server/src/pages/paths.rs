@@ -67,6 +67,24 @@ pub const REQUEST_APPROVE_BEGIN: &str = "/requests/approve/begin";
 pub const REQUEST_APPROVE_FINISH: &str = "/requests/approve/finish";
 /// Refuses a request, with a reason.
 pub const REQUEST_REFUSE: &str = "/requests/refuse";
+/// Asks others for something about an artifact.
+pub const REQUEST_MAKE: &str = "/requests/make";
+/// Takes one's own request back.
+pub const REQUEST_WITHDRAW: &str = "/requests/withdraw";
+/// Does what others approved.
+pub const REQUEST_CARRY_OUT: &str = "/requests/carry-out";
+/// Who does without the approval of others, and why.
+pub const GLASS: &str = "/break-glass";
+/// Does without it.
+pub const GLASS_BREAK: &str = "/break-glass/break";
+/// Ends that before its time.
+pub const GLASS_END: &str = "/break-glass/end";
+/// Says what was found afterwards.
+pub const GLASS_REVIEW: &str = "/break-glass/review";
+/// Runs that wait for a machine.
+pub const QUEUE: &str = "/queue";
+/// Takes one out.
+pub const QUEUE_REMOVE: &str = "/queue/remove";
 /// The list of runs.
 pub const RUNS: &str = "/runs";
 /// One run.

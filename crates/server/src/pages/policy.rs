@@ -11,7 +11,7 @@ use ringfence_engine::{
 
 use super::{
     frame::{Frame, Place},
-    parts::{ROWS_MAX, Tone, badge, is_plain, passage, table, verbatim, words},
+    parts::{ROWS_MAX, Tone, badge, is_plain, passage, reason, table, verbatim, words},
     paths,
 };
 
@@ -101,6 +101,7 @@ fn proposed(view: &PolicyView, proposal: &Proposal) -> Markup {
                         form class="item danger" method="post" action=(paths::POLICY_PROPOSE) data-confirm="Ask for this policy to take effect?" {
                             (view.frame.token())
                             textarea name="document" hidden aria-label="Policy document" { "\n" (proposal.document) }
+                            (reason("policy-reason"))
                             p { button { "Ask for this change" } }
                             p class="quiet" { "It takes effect once a second person, whom you did not invite, has approved exactly this document." }
                         }

@@ -7,7 +7,9 @@ use super::{
     artifacts::ArtifactLine,
     findings::{findings, screened},
     frame::{Frame, Place},
-    parts::{Tone, age, badge, digest, facts, hidden, moment, name, reason, size, table, verbatim, words},
+    parts::{
+        Tone, age, badge, command, digest, facts, hidden, moment, name, passage, reason, size, table, verbatim, words,
+    },
     paths,
 };
 
@@ -45,8 +47,23 @@ pub struct PendingRequest {
     pub approvals: Vec<String>,
     /// How many approvals it needs.
     pub needed: usize,
+    /// Why it is asked for, in the words of whoever asks.
+    pub reason: Option<String>,
     /// Why the viewer cannot approve it; `None`: they can.
     pub barred: Option<String>,
+    /// What the viewer can do with it, where they asked for it.
+    pub own: Option<OwnRequest>,
+}
+
+/// What whoever asked can do with their request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OwnRequest {
+    /// Take it back.
+    Waits,
+    /// Carry it out.
+    Ready,
+    /// Carry it out, on a command line.
+    ByCommand,
 }
 
 /// The queue.
@@ -100,11 +117,12 @@ fn pending(view: &ReviewView, place: usize, request: &PendingRequest) -> Markup 
                 ("Ends", html! { (age(request.until, view.frame.now)) }),
                 ("Approvals", html! { (approvals) @if !request.approvals.is_empty() { ": " (words(&request.approvals.join(", "), 200)) } }),
             ]))
+            @if let Some(why) = &request.reason { div class="para" { b { "Because: " } (passage(why)) } }
             p { b { "Exactly this will be done:" } }
             (verbatim("What will be done", &request.says))
             p class="quiet" { "Digest that an approval signs: " code { (request.digest) } }
             @match &request.barred {
-                Some(why) => p { (badge(Tone::Plain, "not by you")) " " (words(why, 300)) },
+                Some(why) => { p { (badge(Tone::Plain, "not by you")) " " (words(why, 300)) } (own(view, request)) },
                 None => div class="buttons" {
                     form data-passkey="get" data-begin=(paths::REQUEST_APPROVE_BEGIN) data-finish=(paths::REQUEST_APPROVE_FINISH) method="post" hidden {
                         (view.frame.token()) (hidden("request", &request.id)) (hidden("digest", &request.digest.to_string())) (hidden("next", paths::REVIEW))
@@ -117,6 +135,31 @@ fn pending(view: &ReviewView, place: usize, request: &PendingRequest) -> Markup 
                         p { button class="danger" aria-label=(format!("Refuse: {}", words(&request.title, 80))) { "Refuse" } }
                     }
                 },
+            }
+        }
+    }
+}
+
+/// What whoever asked can do with it.
+fn own(view: &ReviewView, request: &PendingRequest) -> Markup {
+    let Some(stands) = request.own else { return html! {} };
+    let title = words(&request.title, 80);
+    html! {
+        @if stands == OwnRequest::ByCommand {
+            p { "It is approved. What is written out needs a folder, so a command line carries it out:" }
+            (command("Carry it out", &format!("ringfence request carry-out {} --out DIR", request.id)))
+        }
+        div class="buttons" {
+            @if stands == OwnRequest::Ready {
+                form method="post" action=(paths::REQUEST_CARRY_OUT) data-confirm=(format!("Do it now: {title}?")) {
+                    (view.frame.token()) (hidden("request", &request.id))
+                    p { button class="danger" aria-label=(format!("Carry it out: {title}")) { "Carry it out" } }
+                    p class="quiet" { "It is good for one attempt. It needs a second factor of the last ten minutes." }
+                }
+            }
+            form method="post" action=(paths::REQUEST_WITHDRAW) {
+                (view.frame.token()) (hidden("request", &request.id))
+                p { button class="plain" aria-label=(format!("Take it back: {title}")) { "Take it back" } }
             }
         }
     }

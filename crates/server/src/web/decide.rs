@@ -7,7 +7,7 @@ use ringfence_engine::{
     EngineError, Vault, Version,
     access::{Action, PersonKind, Role},
     schema::{Digest, Reference},
-    team::{Asked, Caller, Invitation, Invite, PersonId, RequestId},
+    team::{Asked, Caller, Invitation, Invite, PersonId, RequestId, Wanted},
 };
 
 use super::{Fields, Script, frame, go, look, next, page};
@@ -34,7 +34,7 @@ const DAY_MS: u64 = 86_400_000;
 const ID_CHARS_MAX: usize = 40;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Acknowledge, Appoint, Configure, Release, Review, Schedule};
+    use Action::{Acknowledge, Appoint, Ask, Configure, Release, Review, Schedule};
     vec![
         Route::acting(Acknowledge, Post, paths::ALERT_ACKNOWLEDGE, "says that an alert was seen", acknowledge)
             .takes(Intake::Form),
@@ -57,6 +57,14 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .unrecorded(),
         Route::signed_in(Post, paths::REQUEST_APPROVE_FINISH, "approves a request", request_finish).takes(Intake::Json),
         Route::signed_in(Post, paths::REQUEST_REFUSE, "refuses a request", request_refuse).takes(Intake::Form),
+        Route::acting(Ask, Post, paths::REQUEST_MAKE, "asks others for something", request_make)
+            .takes(Intake::Form)
+            .streaming(),
+        Route::signed_in(Post, paths::REQUEST_WITHDRAW, "takes one's own request back", request_withdraw)
+            .takes(Intake::Form),
+        Route::signed_in(Post, paths::REQUEST_CARRY_OUT, "does what was approved", request_carry_out)
+            .takes(Intake::Form)
+            .streaming(),
         Route::acting(Schedule, Post, paths::SCHEDULE_ADD, "has something done by itself", schedule)
             .takes(Intake::Form),
         Route::acting(Schedule, Post, paths::SCHEDULE_REMOVE, "has it done no more", unschedule).takes(Intake::Form),
@@ -75,7 +83,7 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
 }
 
 /// Carries a form out and goes on.
-async fn done<T: Send + 'static>(
+pub(super) async fn done<T: Send + 'static>(
     seat: Seat<Caller>,
     app: App,
     fields: Fields,
@@ -191,6 +199,43 @@ async fn request_refuse(seat: Seat<Caller>, State(app): State<App>, fields: Fiel
     done(seat, app, fields, paths::REVIEW, work).await
 }
 
+/// What an artifact's page offers to ask others for.
+fn wanted(fields: &Fields) -> Result<Wanted, EngineError> {
+    let (what, reason) = (fields.text("reference").to_owned(), fields.given("reason"));
+    let why = reason.clone().ok_or_else(|| EngineError::Usage { what: "say why".to_owned() })?;
+    match fields.text("action") {
+        "restore" => Ok(Wanted::Restore { what, reason }),
+        "export" => Ok(Wanted::Export { what, reason }),
+        "destroy" => Ok(Wanted::Destroy { what: vec![what], reason: why }),
+        _ => Err(EngineError::Usage { what: "others are asked to restore, export or destroy a version".to_owned() }),
+    }
+}
+
+async fn request_make(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    fields.check(&app, seat.principal())?;
+    app.fresh(seat.principal())?;
+    let asked = app.work(seat.into_principal(), move |vault, _| {
+        // That it exists is told only to those who may see what is here.
+        vault.look(fields.text("reference"))?;
+        vault.make_request(&wanted(&fields)?)
+    });
+    match asked.await? {
+        Asked::Done(_) => go(paths::ARTIFACTS),
+        Asked::Waiting(_) => go(paths::REVIEW),
+    }
+}
+
+async fn request_withdraw(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let work = |vault: &Vault<'_>, fields: &Fields| vault.withdraw_request(&RequestId::from(fields.text("request")));
+    done(seat, app, fields, paths::REVIEW, work).await
+}
+
+async fn request_carry_out(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    app.fresh(seat.principal())?;
+    let work = |vault: &Vault<'_>, fields: &Fields| vault.carry_out_request(&RequestId::from(fields.text("request")));
+    done(seat, app, fields, paths::REVIEW, work).await
+}
+
 fn ticked(fields: &Fields) -> BTreeSet<Role> {
     let known = |name: &str| Role::ALL.into_iter().find(|role| role.name() == name);
     fields.every("role").filter_map(known).collect()
@@ -262,8 +307,9 @@ async fn compare(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> 
 
 async fn propose(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
     fields.check(&app, seat.principal())?;
-    let asked =
-        app.work(seat.into_principal(), move |vault, _| vault.ask(|vault| vault.set_policy(fields.text("document"))));
+    let asked = app.work(seat.into_principal(), move |vault, _| {
+        vault.ask_because(fields.given("reason").as_deref(), |vault| vault.set_policy(fields.text("document")))
+    });
     match asked.await? {
         Asked::Done(_) => go(paths::POLICY),
         Asked::Waiting(_) => go(paths::REVIEW),

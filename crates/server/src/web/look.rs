@@ -26,7 +26,7 @@ use crate::{
         paths,
         people::people,
         policy::policy,
-        review::{PendingRequest, review},
+        review::{OwnRequest, PendingRequest, review},
         run::{run, runs},
         security::security,
         trail::{TrailQuery, entry, trail},
@@ -57,7 +57,7 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
 }
 
 /// Reads a view as the caller and draws it.
-async fn show<V: Send + 'static>(
+pub(super) async fn show<V: Send + 'static>(
     seat: Seat<Caller>,
     app: App,
     what: impl Into<String>,
@@ -126,15 +126,17 @@ fn pending(vault: &Vault<'_>) -> Result<Vec<PendingRequest>, EngineError> {
     Ok(open.into_iter().map(|request| drawn(request, &people, me)).collect())
 }
 
+/// What people call the person with this id; the id, where nobody has it.
+pub(super) fn called(people: &[PersonView], id: &str) -> String {
+    let found = people.iter().find(|person| person.id.as_str() == id);
+    found.map_or_else(|| id.to_owned(), |person| person.display.clone())
+}
+
 fn drawn(request: RequestView, people: &[PersonView], me: &str) -> PendingRequest {
-    let called = |id: &str| {
-        people
-            .iter()
-            .find(|person| person.id.as_str() == id)
-            .map_or_else(|| id.to_owned(), |person| person.display.clone())
-    };
+    let called = |id: &str| called(people, id);
     let document = &request.document;
-    let barred = if document.requester.as_str() == me {
+    let own = document.requester.as_str() == me;
+    let barred = if own {
         Some("You asked for it; others have to approve it.".to_owned())
     } else if request.approvals.iter().any(|approval| approval.person.as_str() == me) {
         Some("You have approved it.".to_owned())
@@ -151,6 +153,13 @@ fn drawn(request: RequestView, people: &[PersonView], me: &str) -> PendingReques
         until: document.expires,
         approvals: request.approvals.iter().map(|approval| called(approval.person.as_str())).collect(),
         needed: usize::try_from(document.needed).unwrap_or(usize::MAX),
+        reason: document.reason.clone(),
+        own: own.then(|| match (request.is_approved(), document.action) {
+            (false, _) => OwnRequest::Waits,
+            // What is written out needs a folder, which a browser does not name.
+            (true, Action::Export) => OwnRequest::ByCommand,
+            (true, _) => OwnRequest::Ready,
+        }),
         barred,
     }
 }

@@ -26,5 +26,6 @@ mod tls;
 #[path = "../../../engine/tests/it/totp.rs"]
 mod totp;
 mod transfers;
+mod urgent;
 mod witness;
 mod world;

@@ -15,11 +15,12 @@ use serde_json::{Value, json};
 
 use crate::house::{By, House, Member, Reply, invite};
 
-const PLAN: &str = "[run]\nname = \"net\"\ncommand = [\"/bin/true\"]\n[model.base]\nartifact = \"model/base@1\"\n";
+pub(crate) const PLAN: &str =
+    "[run]\nname = \"net\"\ncommand = [\"/bin/true\"]\n[model.base]\nartifact = \"model/base@1\"\n";
 const HOUR_MS: u64 = 60 * 60 * 1_000;
 
 /// A vault with a model that was let in, `ana` who administers it, and `ben` who trains.
-fn house<const N: usize>() -> (House, Member, Member) {
+pub(crate) fn house<const N: usize>() -> (House, Member, Member) {
     let house = House::new::<N>();
     let path = house.folder.path().join("base.bin");
     std::fs::write(&path, b"weights").unwrap();
@@ -36,7 +37,7 @@ fn house<const N: usize>() -> (House, Member, Member) {
     (house, ana, ben)
 }
 
-fn machine() -> Value {
+pub(crate) fn machine() -> Value {
     json!({"name": "box", "level": "full", "line": "level full", "cores": 2, "client": "test"})
 }
 

@@ -29,7 +29,9 @@ use ringfence_server::{
         chart::{bars::Bar, calendar::Day, dag},
         enrol, entry,
         frame::{FormToken, Frame, Viewer},
-        overview, people, policy, problem, review, run, security, trail,
+        glass, overview, people, policy, problem, queue,
+        review::{self, OwnRequest},
+        run, security, trail,
     },
     problem::Kind,
 };
@@ -74,7 +76,10 @@ pub(crate) fn pages(text: Text<'_>, rows: usize) -> Vec<(&'static str, Markup)> 
         ("overview", overview::overview(&over(text, rows))),
         ("artifacts", artifacts::artifacts(&list(text, rows))),
         ("artifact", artifact::artifact(&one(text, rows))),
+        ("artifact-destroyed", artifact::artifact(&destroyed(text))),
         ("review", review::review(&queue(text, rows))),
+        ("queue", queue::queue(&waiting(text, rows))),
+        ("glass", glass::glass(&glasses(text, rows))),
         ("runs", run::runs(&run::RunsView { frame: frame(text), runs: runs(text, rows) })),
         ("run", run::run(&run_view(text, "running"))),
         ("run-ended", run::run(&run_view(text, "failed"))),
@@ -196,8 +201,13 @@ fn line(text: Text<'_>, number: usize) -> artifacts::ArtifactLine {
         evidence: vec![text("scan"), text("screen")],
         refused: (number == 4).then(|| text("wrong licence")),
         revoked: (number == 5).then(|| text("the source withdrew it")),
+        destroyed: (number == 3).then(|| gone(text)),
         waived: u64::from(number == 1),
     }
+}
+
+fn gone(text: Text<'_>) -> artifacts::GoneLine {
+    artifacts::GoneLine { by: text("Bo Berg"), at: ago(7), reason: text("consent was withdrawn"), entry: 4_190 }
 }
 
 fn lines(text: Text<'_>, rows: usize) -> Vec<artifacts::ArtifactLine> {
@@ -332,7 +342,7 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
     };
     artifact::ArtifactView {
         frame: frame(text),
-        line: artifacts::ArtifactLine { state: NamespaceState::Candidate, ..line(text, 3) },
+        line: artifacts::ArtifactLine { state: NamespaceState::Candidate, destroyed: None, ..line(text, 3) },
         tree: Digest::of(b"tree"),
         source: Digest::of(b"source"),
         origin: Some(text("hf://lab/chat@0a1b2c")),
@@ -356,11 +366,16 @@ fn one(text: Text<'_>, rows: usize) -> artifact::ArtifactView {
                 edge("model/chat@3", "model/chat-small@1"),
             ],
         ),
+        may_ask: true,
     }
 }
 
+fn destroyed(text: Text<'_>) -> artifact::ArtifactView {
+    artifact::ArtifactView { line: line(text, 3), screen: None, evidence: Vec::new(), ..one(text, 2) }
+}
+
 fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
-    let request = |barred: Option<String>| review::PendingRequest {
+    let request = |barred: Option<String>, own| review::PendingRequest {
         id: text("q-12"),
         title: text("export model/chat@3 to a folder"),
         says: vec![text("action    export"), text("artifact  model/chat@3"), text("to        /mnt/usb")],
@@ -370,6 +385,8 @@ fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
         until: Timestamp::from_millis(NOW + 20 * HOUR),
         approvals: vec![text("Cy Dahl")],
         needed: 2,
+        reason: barred.as_ref().map(|_| text("the customer left")),
+        own,
         barred,
     };
     let held = |number| review::HeldItem {
@@ -382,8 +399,43 @@ fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
         frame: frame(text),
         held: (0..rows.min(30)).map(held).collect(),
         candidates: lines(text, 3),
-        requests: vec![request(None), request(Some(text("you asked for it yourself")))],
+        requests: [None, Some(OwnRequest::Waits), Some(OwnRequest::Ready), Some(OwnRequest::ByCommand)]
+            .map(|own| request(own.map(|_| text("you asked for it yourself")), own))
+            .to_vec(),
     }
+}
+
+fn waiting(text: Text<'_>, rows: usize) -> queue::QueuePage {
+    let line = |number: usize| queue::QueueLine {
+        id: text("q-1f0c2a9d5e7b4386"),
+        makes: text("chat-lora"),
+        plan: Digest::of(b"plan"),
+        inputs: vec![(text("data.train"), text("dataset/chat@3")), (text("model.base"), text("model/base@1"))],
+        by: text("Bo Berg"),
+        since: ago(number as u64 + 1),
+        attempts: u32::try_from(number % 3).unwrap(),
+        standing: match number % 4 {
+            0 => queue::Standing::Waiting,
+            1 => queue::Standing::Taken { run: text("r-27"), taker: text("cluster"), at: ago(1) },
+            2 => queue::Standing::Over { good: true, says: text("released model/chat@3"), at: ago(2) },
+            _ => queue::Standing::Over { good: false, says: text("the machine was silent"), at: ago(3) },
+        },
+    };
+    queue::QueuePage { frame: frame(text), lines: (0..rows.max(4)).map(line).collect(), may_stop: true }
+}
+
+fn glasses(text: Text<'_>, rows: usize) -> glass::GlassPage {
+    let line = |number: usize| glass::GlassLine {
+        id: text("g-1f0c2a9d5e7b4386"),
+        by: text("Bo Berg"),
+        reason: text("the site is on fire"),
+        since: ago(number as u64 + 1),
+        until: ago(number as u64),
+        open: number == 0,
+        review: (number > 1).then(|| (text("Cy Dahl"), ago(1), text("looked at all three exports"))),
+        own: false,
+    };
+    glass::GlassPage { frame: frame(text), lines: (0..rows.max(3)).map(line).collect(), may_break: true }
 }
 
 fn runs(text: Text<'_>, rows: usize) -> Vec<RunLine> {
