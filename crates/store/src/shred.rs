@@ -28,7 +28,7 @@ use crate::{
 
 /// What is to be destroyed, and what was sealed again for that: on disk, not yet committed.
 ///
-/// In one transaction the caller sees that nothing which [`Shred::takes_from`] was committed meanwhile, stores
+/// In one transaction the caller sees that nothing of which [`crate::Store::takes_from`] speaks was committed, stores
 /// [`Shred::keys`], and destroys the ledger's rows of [`Shred::doomed`]; then it calls [`crate::Store::shredded`].
 pub struct Shred {
     /// Packs whose keys are to be destroyed, in order.

@@ -12,7 +12,7 @@ use ringfence_engine::{
         Reference,
         report::{VerifyReport, VerifyVerdict},
     },
-    team::{Asked, Fulfilled, RequestStanding, Wanted},
+    team::{Fulfilled, RequestStanding, Wanted},
     trail::{Filter, ShownEntry, verify_trail},
 };
 use ringfence_trust::keys::{KeyState, Purpose, WrappedKey};
@@ -139,7 +139,7 @@ fn its_bytes_are_gone_and_everything_says_so() {
         vault.rollback(&gone).map(drop).unwrap_err(),
         vault.begin_download(&gone).map(drop).unwrap_err(),
         vault.approve(&gone, "why not").map(drop).unwrap_err(),
-        vault.destroy(&[gone.clone()], "again").map(drop).unwrap_err(),
+        vault.destroy(std::slice::from_ref(&gone), "again").map(drop).unwrap_err(),
         vault.bill(&gone, None).map(drop).unwrap_err(),
     ];
     for error in refused {
@@ -188,8 +188,6 @@ fn copies_go_together_or_not_at_all() {
     vault.get(&find(&vault, "code/net@2"), &world.home.join("out")).unwrap();
     assert_eq!(vault.verify_all().unwrap().verdict, VerifyVerdict::Verified);
     // A key that comes back into the ledger is tampering, and opens nothing by itself.
-    let back = world.home.join("back");
-    fs::create_dir(&back).unwrap();
     drop(vault);
     let connection = Connection::open(world.catalog()).unwrap();
     let (id, purpose): (String, String) = connection
@@ -289,7 +287,6 @@ fn where_several_share_the_vault_two_others_approve() {
     let ana = by(&vault, &team.ana);
     let again = ana.ask(|vault| vault.begin_download(&find(vault, "code/old@1")));
     assert!(matches!(again, Err(EngineError::Destroyed { .. })), "{again:?}");
-    assert!(matches!(again, Err(_)) && !matches!(again, Ok(Asked::Done(_))));
     assert_eq!(ana.verify_all().unwrap().verdict, VerifyVerdict::Verified);
     let catalog = Catalog::open_read_only(&world.catalog()).unwrap();
     let keys = catalog.read(|view| view.keys()).unwrap();
