@@ -1,15 +1,53 @@
-//! Speed of PGD on the MNIST network of Wong et al. 2020, printed as one JSON object.
+//! Speed of PGD on the MNIST network of Wong et al. 2020, and the standard battery's robust accuracy beside AutoAttack's on two
+//! trained ones, printed as one JSON object.
 //!
-//! Labels are the network's own answers and the radius is tiny, so no example is fooled early and every one costs all 40
+//! Speed: labels are the network's own answers and the radius is tiny, so no example is fooled early and every one costs all 40
 //! gradients and the last prediction. Weights are fresh: speed does not depend on them. Linux only (CPU time is read from
 //! `/proc`).
+//!
+//! Battery: `attack_bench MNIST` runs `xtask/peers/attack.py` (by `$PYTHON`, or `python3`), which trains the networks, attacks them
+//! and leaves them in a temporary folder; then it attacks the same files with the same images. `attack_bench --nets DIR`
+//! takes a folder that is already there. Without either only speed is measured.
 
-use std::{error::Error, fs, io::Write as _, time::Instant};
+use std::{
+    env,
+    error::Error,
+    fs,
+    io::{Cursor, Read as _, Write as _},
+    path::{Path, PathBuf},
+    process::Command,
+    time::Instant,
+};
 
-use ringfence_attack::{Examples, Plan, attack, predict};
+use ringfence_attack::{Battery, Examples, Plan, attack, predict};
 use ringfence_nn::{Model, Tensor, builder::Builder, random::Random};
+use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
+    let mut figures = speed()?;
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    let (nets, peer) = match &arguments[..] {
+        [flag, folder] if flag == "--nets" => (Some(PathBuf::from(folder)), Value::Null),
+        [mnist] if Path::new(mnist).is_dir() => {
+            let folder = env::temp_dir().join(format!("ringfence-attack-bench-{}", std::process::id()));
+            let peer = peer(Path::new(mnist), &folder)?;
+            (folder.join("hardened.onnx").exists().then_some(folder), peer)
+        }
+        _ => (None, Value::Null),
+    };
+    if let Some(folder) = nets {
+        for name in ["standard", "hardened"] {
+            figures[format!("{name}_network")] = battery(&folder, name)?;
+        }
+    }
+    if !peer.is_null() {
+        figures["peer"] = peer;
+    }
+    writeln!(std::io::stdout(), "{figures}")?;
+    Ok(())
+}
+
+fn speed() -> Result<Value, Box<dyn Error>> {
     let file = Builder::new("wong", 1)
         .input("image", &[1, 28, 28])
         .conv(16, [4, 4], [2, 2], [1, 1])
@@ -29,11 +67,10 @@ fn main() -> Result<(), Box<dyn Error>> {
     let images = Examples::new(blind.inputs().clone(), labels)?;
 
     let plan = Plan { eps: vec![EPS], restarts: 1, margin_restarts: 0, noise_tries: 1, ..Plan::default() };
-    let clock = Clock::start()?;
-    let (mut before, mut spent) = (clock, None);
+    let mut before = Clock::start()?;
+    let mut spent = None;
     let report = attack(&model, &images, &plan, &mut |progress| {
-        let now = Clock::start();
-        if let Ok(now) = now {
+        if let Ok(now) = Clock::start() {
             if progress.what.starts_with("pgd") {
                 spent = Some(now.since(&before));
             }
@@ -45,15 +82,55 @@ fn main() -> Result<(), Box<dyn Error>> {
     if queries != (IMAGES * 41) as u64 {
         return Err(format!("{queries} queries: some example was fooled early").into());
     }
-    let figures = serde_json::json!({
+    Ok(json!({
         "network": "Wong 2020 MNIST CNN",
         "images": IMAGES,
         "pgd40_images_per_cpu_second": (IMAGES as f64 / cpu).round(),
         "pgd40_images_per_second": (IMAGES as f64 / wall).round(),
         "gradients_per_cpu_second": (queries as f64 / cpu).round(),
-    });
-    writeln!(std::io::stdout(), "{figures}")?;
-    Ok(())
+    }))
+}
+
+fn peer(mnist: &Path, folder: &Path) -> Result<Value, Box<dyn Error>> {
+    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../xtask/peers/attack.py");
+    let python = env::var("PYTHON").unwrap_or_else(|_| "python3".into());
+    let output = Command::new(python).arg(script).arg(mnist).arg(folder).output()?;
+    if !output.status.success() {
+        return Ok(json!({"skipped": String::from_utf8_lossy(&output.stderr).trim()}));
+    }
+    Ok(serde_json::from_slice(&output.stdout)?)
+}
+
+/// The standard battery on one of the peer's networks, with the images that the peer attacked.
+fn battery(folder: &Path, name: &str) -> Result<Value, Box<dyn Error>> {
+    let model = Model::parse(&fs::read(folder.join(format!("{name}.onnx")))?)?;
+    let images = images(&folder.join("test.f32"), &folder.join("test.u8"))?;
+    let plan = Plan { eps: vec![BATTERY_EPS], battery: Battery::Standard, levels: Some(256), ..Plan::default() };
+    let clock = Clock::start()?;
+    let report = attack(&model, &images, &plan, &mut |_| {})?;
+    let (wall, cpu) = Clock::start()?.since(&clock);
+    let mut figures = json!({"clean": report.clean_accuracy, "verdict": report.verdict});
+    for row in &report.results {
+        figures[row.attack.as_str()] = json!(row.accuracy);
+    }
+    let failed: Vec<&str> =
+        report.checks.iter().filter(|check| !check.passed).map(|check| check.name.as_str()).collect();
+    figures["failed_checks"] = json!(failed.join(", "));
+    figures["cpu_seconds"] = json!(cpu.round());
+    figures["seconds"] = json!(wall.round());
+    Ok(figures)
+}
+
+/// Inputs as little-endian f32 and labels as bytes, as the peer writes them.
+fn images(inputs: &Path, labels: &Path) -> Result<Examples, Box<dyn Error>> {
+    let labels: Vec<usize> = fs::read(labels)?.into_iter().map(usize::from).collect();
+    let mut bytes = Cursor::new(fs::read(inputs)?);
+    let mut data = Vec::with_capacity(labels.len() * 28 * 28);
+    let mut number = [0; 4];
+    while bytes.read_exact(&mut number).is_ok() {
+        data.push(f32::from_le_bytes(number));
+    }
+    Ok(Examples::new(Tensor::new(vec![labels.len(), 1, 28, 28], data)?, labels)?)
 }
 
 /// A moment in wall time and in CPU time of the whole process.
@@ -80,3 +157,4 @@ impl Clock {
 
 const IMAGES: usize = 2_000;
 const EPS: f64 = 1e-6;
+const BATTERY_EPS: f64 = 0.3;

@@ -1,9 +1,8 @@
 //! Does a stamp on the input switch the answer?
 
-use ringfence_nn::Model;
 use serde::Serialize;
 
-use crate::{error::AttackError, examples::Examples, oracle::Oracle, stats::wilson95};
+use crate::{error::AttackError, examples::Examples, oracle::Oracle, source::Predict, stats::wilson95};
 
 /// A stamp: the same values at the same places of every input.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +48,11 @@ pub struct BackdoorSuccess {
 
 /// The share of `stamped` (see [`Patch::stamp`]) that `model` takes for `target`. Inputs whose true label is the target
 /// are left out, because there is nothing to switch.
-pub fn backdoor_success(model: &Model, stamped: &Examples, target: usize) -> Result<BackdoorSuccess, AttackError> {
+pub fn backdoor_success(
+    model: &dyn Predict,
+    stamped: &Examples,
+    target: usize,
+) -> Result<BackdoorSuccess, AttackError> {
     let oracle = Oracle::new(model, stamped)?;
     if target >= oracle.classes() {
         return Err(AttackError::plan("target", target.to_string(), format!("below {}", oracle.classes())));

@@ -3,84 +3,104 @@
 use ringfence_nn::Model;
 use ringfence_schema::{
     Digest,
-    report::{AttackReport, AttackResult, AttackSchema, Check},
+    report::{AttackReport, AttackSchema, Check},
 };
 
 use crate::{
-    ball::{Ball, Norm, narrow},
-    battery::{Battery, Radius, result},
+    ball::{Ball, narrow},
+    battery::{Struck, rows_of},
     checks,
     error::AttackError,
-    evasion::{Outcome, Pgd},
+    evasion::Field,
     examples::Examples,
     membership::loss_threshold,
-    oracle::{Loss, Oracle},
+    oracle::Oracle,
     plan::{Plan, Progress},
+    scene::Scene,
+    source::Predict,
+    surrogate::surrogate,
 };
 
-/// Attacks `model` with inputs near `examples` and reports accuracy under each attack and under all of them together.
+/// Attacks `source` with inputs near `examples` and reports accuracy under each attack and under all of them together.
 ///
-/// Rows of a radius: `noise-N`, `fgsm`, `pgd-SxR` (each on its own, cross-entropy) and `worst-case` (all of them, and PGD
-/// with the margin loss on what they left standing; its queries are their sum). With [`Plan::levels`] a last row says
-/// what is left of the worst case at [`Plan::at`] when the adversarial inputs are stored in that many levels; the
-/// attack does not aim at that grid, so a better one may do worse to the model.
+/// Rows of a radius: `noise-N`, `fgsm`, `pgd-SxR` (each on its own, cross-entropy); with [`Battery::Standard`] `apgd-ce`, `apgd-t`,
+/// `fab-t` and `square-5000`, each what it and those before it left; what [`Plan::attacks`] names, each on its own; and
+/// `worst-case` (all of them, and PGD with the margin loss on what the first three left standing; its queries are their sum).
+/// With [`Plan::levels`] a last row says what is left of the worst case at [`Plan::at`] when the adversarial inputs are
+/// stored in that many levels. A source without gradients gets noise and what needs none.
+///
+/// Refuses data that does not suit the source or the plan, a method whose capability the source lacks or whose norms do not
+/// hold the plan's, and ends with an error, never a figure, where the source fails or the query budget is too small.
 pub fn attack(
-    model: &Model,
+    source: &dyn Predict,
     examples: &Examples,
     plan: &Plan,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<AttackReport, AttackError> {
     let (radii, at) = plan.radii()?;
-    examples.within(plan.range)?;
-    let oracle = Oracle::new(model, examples)?;
+    plan.suits(examples)?;
+    let oracle = Oracle::with_budget(source, examples, plan.query_budget)?;
+    plan.allowed(&oracle)?;
     let count = examples.count();
     let predicted = oracle.predict(&examples.inputs().data)?;
-    let right: Vec<usize> = (0..count).filter(|place| predicted[*place] == Some(examples.labels()[*place])).collect();
+    let ball = Ball::new(plan.norm, narrow(at), plan.range).with_columns(&plan.columns);
+    let field = Field { oracle: &oracle, examples, ball, seed: plan.seed, target: plan.target };
+    let right: Vec<usize> = (0..count).filter(|place| !field.won(*place, predicted[*place])).collect();
+    let right: Vec<usize> = match plan.target {
+        None => right,
+        // There is nothing to win where the label is the target, and nothing to lose where the model is wrong anyway.
+        Some(_) => right.into_iter().filter(|place| predicted[*place] == Some(examples.labels()[*place])).collect(),
+    };
 
-    let total = radii.len() * ATTACKS_PER_RADIUS + 1 + usize::from(plan.members.is_some());
+    let total = radii.len() * rows_of(plan, plan.norm, oracle.has_gradient()) + 1 + usize::from(plan.members.is_some());
     let mut done = 0;
     let mut told = |what: String| {
         done += 1;
         progress(&Progress { what, done, total });
     };
-    let (mut results, mut rows, mut checked) = (Vec::new(), Vec::new(), None);
+    let copy = surrogate(&oracle, examples, plan.seed)?;
+    let (mut results, mut rows, mut checked, mut worst_case) = (Vec::new(), Vec::new(), None, Vec::new());
     for eps in &radii {
-        let ball = Ball { norm: plan.norm, eps: narrow(*eps), range: plan.range };
+        let field = field.within(ball.with_eps(narrow(*eps)));
         let mut say = |attack: &str| told(format!("{attack} at {eps}"));
-        let battery = Battery::run(&oracle, examples, &right, ball, *eps, plan, &mut say)?;
-        results.extend(battery.results.iter().cloned());
-        rows.push(battery.radius);
+        let struck = Struck::run(&field, &right, *eps, plan, Some(&copy), &mut say)?;
+        results.extend(struck.results.iter().cloned());
+        worst_case.push(struck.worst_case(plan.norm, count, plan));
+        rows.push(struck.radius);
         if eps.total_cmp(&at).is_eq() {
-            checked = Some((ball, battery));
+            checked = Some(struck);
         }
     }
-    let mut scene = Scene { oracle, examples, right, plan, checks: Vec::new() };
-    scene.checks.extend(engine_checks(model, plan.seed)?);
-    scene.checks.push(checks::finite_outputs(predicted.iter().filter(|class| class.is_none()).count(), count));
-    scene.slopes()?;
-    scene.whole_range()?;
-    scene.between(&rows);
-    if let Some((ball, battery)) = checked {
-        results.extend(scene.returned(ball, &battery)?);
-        scene.convergence(ball, &battery)?;
+    let mut checks = Vec::new();
+    if let Some(model) = source.parameters() {
+        checks.extend(engine_checks(model, plan.seed)?);
     }
+    checks.push(checks::finite_outputs(predicted.iter().filter(|class| class.is_none()).count(), count));
+    let mut scene = Scene { field, right: &right, plan, surrogate: &copy, checks };
+    results.extend(scene.look(&rows, checked.as_ref(), source.parameters().is_none())?);
     told("checks".into());
     let mut membership = Vec::new();
     if let Some(members) = &plan.members {
-        membership.push(loss_threshold(model, members, examples)?);
+        membership.push(loss_threshold(source, members, examples)?);
         told("membership".into());
     }
     Ok(AttackReport {
         schema: AttackSchema::One,
         verdict: checks::verdict(&scene.checks),
-        model: Digest::of(&model.to_onnx()?),
-        clean_accuracy: Some(scene.right.len() as f64 / count as f64),
+        model: source.digest()?,
+        clean_accuracy: Some(accuracy(&predicted, examples)),
         examples: count as u64,
         seed: plan.seed,
         results,
+        worst_case,
         checks: scene.checks,
         membership,
     })
+}
+
+fn accuracy(predicted: &[Option<usize>], examples: &Examples) -> f64 {
+    let right = predicted.iter().zip(examples.labels()).filter(|(found, label)| **found == Some(**label)).count();
+    right as f64 / examples.count() as f64
 }
 
 /// The report of a model without data: only whether the engine computes it rightly.
@@ -94,6 +114,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         examples: 0,
         seed,
         results: Vec::new(),
+        worst_case: Vec::new(),
         checks,
         membership: Vec::new(),
     })
@@ -117,99 +138,5 @@ fn engine_checks(model: &Model, seed: u64) -> Result<[Check; 2], AttackError> {
     Ok(found)
 }
 
-/// What the checks look at, and what they have found so far.
-struct Scene<'a> {
-    oracle: Oracle<'a>,
-    examples: &'a Examples,
-    /// Rightly classified examples.
-    right: Vec<usize>,
-    plan: &'a Plan,
-    checks: Vec<Check>,
-}
-
-impl Scene<'_> {
-    /// Is there a slope to follow at clean inputs?
-    fn slopes(&mut self) -> Result<(), AttackError> {
-        let tried = self.examples.pick(&self.right[..self.right.len().min(CHECKED_EXAMPLES_MAX)]);
-        let slope = self.oracle.slope(&tried.inputs().data, tried.labels(), Loss::CrossEntropy)?;
-        let rows = slope.gradient.chunks_exact(self.examples.width());
-        let zero = rows.filter(|row| row.iter().all(|value| *value == 0.0)).count();
-        self.checks.push(checks::zero_gradients(zero, tried.labels().len()));
-        Ok(())
-    }
-
-    /// PGD in a ball that holds every valid input.
-    fn whole_range(&mut self) -> Result<(), AttackError> {
-        let eps = match self.plan.norm {
-            Norm::Linf => self.plan.range.width(),
-            Norm::L2 => self.plan.range.width() * (self.examples.width() as f32).sqrt(),
-        };
-        let ball = Ball { norm: self.plan.norm, eps, range: self.plan.range };
-        let tried = &self.right[..self.right.len().min(CHECKED_EXAMPLES_MAX)];
-        let outcome = self.pgd(self.plan.steps, self.plan.restarts).run(&self.oracle, self.examples, tried, ball)?;
-        self.checks.push(checks::large_eps(outcome.standing.len(), tried.len(), self.oracle.classes()));
-        Ok(())
-    }
-
-    /// The order in which attacks and radii must stand to one another.
-    fn between(&mut self, rows: &[Radius]) {
-        let count = self.examples.count();
-        self.checks.push(checks::iterative_beats_single_step(rows, count));
-        self.checks.push(checks::noise_is_weaker(rows, count));
-        self.checks.push(checks::larger_eps_is_worse(rows, count));
-    }
-
-    /// Measures the returned inputs afresh, also as they would be stored.
-    fn returned(&mut self, ball: Ball, battery: &Battery) -> Result<Option<AttackResult>, AttackError> {
-        let fooled = &battery.worst.fooled;
-        let inside = |(place, point): &&(usize, Vec<f32>)| ball.contains(self.examples.row(*place), point);
-        let outside = fooled.len() - fooled.iter().filter(inside).count();
-        let again = self.still_fooled(fooled.iter().map(|(place, point)| (*place, point.clone())).collect())?;
-        self.checks.push(checks::returned_inputs(outside, fooled.len() - again.fooled.len(), fooled.len()));
-        let standing = self.right.len() - again.fooled.len();
-        self.checks.push(checks::restarts_help_attacker(battery.after_first_restart, standing));
-        let Some(levels) = self.plan.levels else { return Ok(None) };
-        let stored = fooled
-            .iter()
-            .map(|(place, point)| (*place, ball.quantise(self.examples.row(*place), point, levels)))
-            .collect();
-        let mut outcome = self.still_fooled(stored)?;
-        outcome.standing.extend(&battery.worst.standing);
-        let name = format!("worst-case-in-{levels}-levels");
-        Ok(Some(result(&name, &outcome, ball, battery.radius.eps, self.examples.count())))
-    }
-
-    /// Would more steps have fooled more?
-    fn convergence(&mut self, ball: Ball, battery: &Battery) -> Result<(), AttackError> {
-        let longer = Pgd { seed: self.plan.seed.wrapping_add(1), ..self.pgd(self.plan.steps.saturating_mul(2), 1) };
-        let outcome = longer.run(&self.oracle, self.examples, &battery.worst.standing, ball)?;
-        self.checks.push(checks::converged(outcome.fooled.len(), self.examples.count()));
-        Ok(())
-    }
-
-    /// Predicts `points` afresh: which still fool, which do not.
-    fn still_fooled(&self, points: Vec<(usize, Vec<f32>)>) -> Result<Outcome, AttackError> {
-        let data: Vec<f32> = points.iter().flat_map(|(_, point)| point).copied().collect();
-        let predicted = if points.is_empty() { Vec::new() } else { self.oracle.predict(&data)? };
-        let mut outcome = Outcome { queries: points.len() as u64, ..Outcome::default() };
-        for ((place, point), class) in points.into_iter().zip(predicted) {
-            if class == Some(self.examples.labels()[place]) {
-                outcome.standing.push(place);
-            } else {
-                outcome.fooled.push((place, point));
-            }
-        }
-        Ok(outcome)
-    }
-
-    fn pgd(&self, steps: usize, restarts: usize) -> Pgd {
-        Pgd { loss: Loss::CrossEntropy, steps, restarts, seed: self.plan.seed }
-    }
-}
-
-/// Rows that [`Battery::run`] reports.
-const ATTACKS_PER_RADIUS: usize = 4;
 /// Random points at which the engine is measured before it is found wrong.
 const ENGINE_TRIES: u64 = 3;
-/// Examples on which the checks that need no precision are made.
-const CHECKED_EXAMPLES_MAX: usize = 256;

@@ -62,6 +62,73 @@ pub(crate) fn finite_outputs(not_numbers: usize, examples: usize) -> Check {
     check("finite-outputs", not_numbers == 0, format!("{not_numbers} of {examples} clean outputs are not numbers"))
 }
 
+/// The same inputs get the same answers: `spread` is the largest difference over all repetitions, as a share of the scores' size.
+pub(crate) fn repeatable(spread: f64, repetitions: usize) -> Check {
+    let passed = spread <= REPEAT_SPREAD_MAX;
+    let advice =
+        if passed { "" } else { ": a random or remembering model must be attacked in expectation over its answers" };
+    check("repeatable", passed, format!("{repetitions} answers to the same inputs differ by {spread:.1e}{advice}"))
+}
+
+/// An example's scores do not depend on its neighbours: measured on sources whose arithmetic lies elsewhere.
+pub(crate) fn independent_answers(spread: f64) -> Check {
+    check(
+        "independent-examples",
+        spread <= REPEAT_SPREAD_MAX,
+        format!("answers alone and in a batch differ by {spread:.1e}"),
+    )
+}
+
+/// A small step along the gradient changes the loss as the gradient says. Stopped, shattered and invented gradients do not.
+pub(crate) fn gradient_predicts_loss(off: usize, tried: usize) -> Check {
+    check(
+        "gradient-predicts-loss",
+        off as f64 <= tried as f64 * OFF_SHARE_MAX,
+        format!("for {off} of {tried} inputs a small step changes the loss otherwise than the gradient says"),
+    )
+}
+
+/// Taking the scale out of the scores does not make the attack stronger: where it does, the softmax saturates in f32.
+pub(crate) fn scale_hides_nothing(plain: usize, rescaled: usize, tried: usize) -> Check {
+    let slack = share(tried, SATURATED_SHARE_MAX);
+    check(
+        "scale-hides-nothing",
+        plain <= rescaled + slack,
+        format!("of {tried} {plain} stand against PGD on the cross-entropy, {rescaled} on the same without saturation"),
+    )
+}
+
+/// Attacks that see less fool no more than those that follow the gradient.
+pub(crate) fn weaker(name: &str, what: &str, standing_black: usize, standing_white: usize, tried: usize) -> Check {
+    let slack = share(tried, BLACK_SHARE_MAX);
+    check(
+        name,
+        standing_white <= standing_black + slack,
+        format!(
+            "of {tried} {standing_black} stand against {what}, {standing_white} against all that follow the gradient"
+        ),
+    )
+}
+
+/// APGD leaves no more than PGD.
+pub(crate) fn apgd_beats_pgd(after_apgd: usize, pgd: usize, examples: usize) -> Check {
+    check(
+        "apgd-beats-pgd",
+        after_apgd <= pgd + slack(examples),
+        format!("{after_apgd} stand against APGD, {pgd} against PGD"),
+    )
+}
+
+/// What fools as it is also fools as it would be stored.
+pub(crate) fn stored_inputs(standing: usize, standing_stored: usize, examples: usize) -> Check {
+    let slack = share(examples, STORED_SHARE_MAX);
+    check(
+        "stored-inputs",
+        standing_stored <= standing + slack,
+        format!("{standing} of {examples} stand, {standing_stored} when inputs are stored in so few levels"),
+    )
+}
+
 /// The loss has a slope at clean inputs. Saturation hides it and makes every gradient attack blind.
 pub(crate) fn zero_gradients(zero: usize, tried: usize) -> Check {
     check(
@@ -170,6 +237,22 @@ fn slack(examples: usize) -> usize {
     (examples / SLACK_DIVISOR).max(1)
 }
 
+/// A share of some examples, at least one.
+fn share(examples: usize, most: f64) -> usize {
+    let slack = examples as f64 * most;
+    (1..=examples).take_while(|count| *count as f64 <= slack).count().max(1)
+}
+
+/// Answers to the same inputs that differ by more are not the same: ten times what the order of additions does in f32.
+const REPEAT_SPREAD_MAX: f64 = 1e-4;
+/// Share of inputs at which a step may miss the loss that the gradient predicts, at kinks.
+const OFF_SHARE_MAX: f64 = 0.4;
+/// Share of examples by which the rescaled loss may be better.
+const SATURATED_SHARE_MAX: f64 = 0.05;
+/// Share of examples by which an attack that sees less may be better.
+const BLACK_SHARE_MAX: f64 = 0.02;
+/// Share of examples that storing may put right.
+const STORED_SHARE_MAX: f64 = 0.05;
 /// Limit for the outputs in f32.
 const FORWARD_ERROR_MAX: f64 = 1e-4;
 /// Limit for the gradients in f32, larger because differences across a kink of the model are rough.
@@ -214,6 +297,13 @@ mod tests {
                 larger_eps_is_worse(&healthy, 100),
                 larger_eps_is_worse(&[radius(0.1, 99, 50, 40, 40), radius(0.2, 99, 50, 42, 42)], 100),
             ),
+            (repeatable(1e-6, 4), repeatable(f64::NAN, 4)),
+            (independent_answers(0.0), independent_answers(0.1)),
+            (gradient_predicts_loss(4, 10), gradient_predicts_loss(5, 10)),
+            (scale_hides_nothing(55, 50, 100), scale_hides_nothing(56, 50, 100)),
+            (weaker("black-box-is-weaker", "", 50, 52, 100), weaker("black-box-is-weaker", "", 50, 53, 100)),
+            (apgd_beats_pgd(41, 40, 100), apgd_beats_pgd(42, 40, 100)),
+            (stored_inputs(40, 45, 100), stored_inputs(40, 46, 100)),
             (restarts_help_attacker(50, 50), restarts_help_attacker(50, 51)),
             (converged(3, 100), converged(4, 100)),
             (returned_inputs(0, 0, 9), returned_inputs(1, 0, 9)),

@@ -2,6 +2,8 @@
 
 use ringfence_nn::NnError;
 
+use crate::source::Capability;
+
 /// Why an attack, a test or a training could not be carried out.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -81,6 +83,42 @@ pub enum AttackError {
     Diverged {
         /// Epochs tried.
         epochs: u64,
+    },
+    /// An attack needs more than the source has.
+    #[error("`{attack}` needs {needs}, `{model}` gives no more than {has}")]
+    Capability {
+        /// The attack.
+        attack: String,
+        /// What it needs.
+        needs: Capability,
+        /// What was to be attacked.
+        model: String,
+        /// The most that it has.
+        has: Capability,
+    },
+    /// An attack does not know the norm.
+    #[error("`{attack}` does not work in the norm {norm}; it knows {known}")]
+    Norm {
+        /// The attack.
+        attack: String,
+        /// The norm asked for.
+        norm: &'static str,
+        /// What it knows.
+        known: String,
+    },
+    /// What is attacked could not answer.
+    #[error("`{model}` gave no answer: {problem}")]
+    Source {
+        /// What was asked.
+        model: String,
+        /// What it said.
+        problem: String,
+    },
+    /// The queries that were granted are used up: nothing can be stated.
+    #[error("the budget of {budget} queries is used up before the attack was finished")]
+    Budget {
+        /// Queries granted.
+        budget: u64,
     },
     /// The network could not be run.
     #[error(transparent)]

@@ -1,16 +1,160 @@
-//! Attacks that change inputs: random noise, FGSM, and PGD with restarts.
+//! Attacks that change inputs.
 //!
-//! Each takes the examples that still stand and says which of them it fooled, with the inputs that did it. An example
-//! is left alone as soon as it is fooled (first success wins, over steps and over restarts), which is the fastest
-//! way to the same worst case.
+//! An [`Attack`] takes the examples that still stand in a [`Field`] and says which of them it fooled, with the inputs that did it.
+//! It names the capability and the norms that it needs. An example is left alone as soon as it is fooled (first success
+//! wins, over steps, targets and restarts), which is the fastest way to the same worst case.
+//!
+//! | capability | attacks |
+//! |---|---|
+//! | input gradients | [`single::Fgsm`], [`pgd::Pgd`], [`apgd::Apgd`], [`fab::Fab`], [`minimal::CarliniWagner`], [`minimal::DeepFool`], [`patch::Patched`] |
+//! | scores | [`single::Noise`], [`square::Square`], [`estimate::Estimated`] (NES, SPSA), [`transfer::Transfer`] |
+//! | labels alone | [`hop::HopSkipJump`] |
+//!
+//! Random numbers are named by seed, attack, restart and example, so that an example's fate does not depend on those beside it.
+
+pub(crate) mod apgd;
+pub(crate) mod estimate;
+pub(crate) mod fab;
+pub(crate) mod hop;
+pub(crate) mod minimal;
+pub(crate) mod patch;
+pub(crate) mod pgd;
+pub(crate) mod single;
+pub(crate) mod square;
+pub(crate) mod transfer;
+
+use ringfence_nn::random::Random;
 
 use crate::{
-    ball::Ball,
+    ball::{Ball, Norm},
     error::AttackError,
     examples::Examples,
-    oracle::{Loss, Oracle},
+    loss::{Goal, ranked},
+    oracle::Oracle,
     random::stream,
+    source::Capability,
 };
+
+/// A way to change inputs.
+pub(crate) trait Attack {
+    /// As written in reports, such as `apgd-ce`.
+    fn name(&self) -> String;
+
+    /// What it needs of the model.
+    fn needs(&self) -> Capability;
+
+    /// The norms that it knows.
+    fn norms(&self) -> &'static [Norm] {
+        &[Norm::Linf, Norm::L2, Norm::L1, Norm::L0]
+    }
+
+    /// Attacks the `standing` examples.
+    fn strike(&self, field: &Field<'_>, standing: &[usize]) -> Result<Outcome, AttackError>;
+
+    /// Attacks, or says why it cannot: a capability or a norm that is missing.
+    fn run(&self, field: &Field<'_>, standing: &[usize]) -> Result<Outcome, AttackError> {
+        self.allowed(field.oracle, field.ball.norm)?;
+        let mut outcome = self.strike(field, standing)?;
+        outcome.fooled.sort_by_key(|(place, _)| *place);
+        outcome.standing.sort_unstable();
+        Ok(outcome)
+    }
+
+    /// Refuses a pairing that cannot work.
+    fn allowed(&self, oracle: &Oracle<'_>, norm: Norm) -> Result<(), AttackError> {
+        oracle.allow(&self.name(), self.needs())?;
+        if self.norms().contains(&norm) {
+            return Ok(());
+        }
+        let known: Vec<&str> = self.norms().iter().map(|norm| norm.name()).collect();
+        Err(AttackError::Norm { attack: self.name(), norm: norm.name(), known: known.join(", ") })
+    }
+}
+
+/// What attacks work on.
+#[derive(Clone, Copy)]
+pub(crate) struct Field<'a> {
+    pub(crate) oracle: &'a Oracle<'a>,
+    pub(crate) examples: &'a Examples,
+    pub(crate) ball: Ball<'a>,
+    pub(crate) seed: u64,
+    /// The class that inputs shall be taken for; `None` is any wrong one.
+    pub(crate) target: Option<usize>,
+}
+
+impl<'a> Field<'a> {
+    /// The same examples in another ball.
+    pub(crate) const fn within(self, ball: Ball<'a>) -> Self {
+        Self { ball, ..self }
+    }
+
+    pub(crate) fn clean(&self, place: usize) -> &'a [f32] {
+        self.examples.row(place)
+    }
+
+    pub(crate) fn label(&self, place: usize) -> usize {
+        self.examples.labels()[place]
+    }
+
+    pub(crate) fn goal(&self, place: usize) -> Goal {
+        Goal { label: self.label(place), target: self.target }
+    }
+
+    /// Whether this answer is what the attacker wants.
+    pub(crate) fn won(&self, place: usize, predicted: Option<usize>) -> bool {
+        match self.target {
+            None => predicted != Some(self.label(place)),
+            Some(target) => target != self.label(place) && predicted == Some(target),
+        }
+    }
+
+    /// The numbers for one purpose, restart and example.
+    pub(crate) fn random(&self, purpose: u64, restart: usize, place: usize) -> Random {
+        stream(self.seed, &[purpose, restart as u64, place as u64])
+    }
+
+    /// For each example the classes to try in turn: the attacker's own, or those with the best scores at the clean input.
+    pub(crate) fn targets(&self, standing: &[usize], most: usize) -> Result<Vec<Vec<usize>>, AttackError> {
+        if let Some(target) = self.target {
+            return Ok(standing.iter().map(|_| vec![target]).collect());
+        }
+        let clean: Vec<f32> = standing.iter().flat_map(|place| self.clean(*place)).copied().collect();
+        let scores = self.oracle.scores(&clean)?;
+        let rows = scores.chunks_exact(self.oracle.classes()).zip(standing);
+        Ok(rows
+            .map(|(scores, place)| {
+                ranked(scores).into_iter().filter(|class| *class != self.label(*place)).take(most).collect()
+            })
+            .collect())
+    }
+
+    /// Of points that were seen to fool, those that still do as they would be returned: inside the ball, whole numbers whole.
+    /// Asks again only where sealing changed something. The others come back as `None`.
+    pub(crate) fn confirm(
+        &self,
+        points: Vec<(usize, Vec<f32>)>,
+        queries: &mut u64,
+    ) -> Result<Vec<Option<Vec<f32>>>, AttackError> {
+        let mut sealed = points;
+        if self.ball.needs_seal() && !sealed.is_empty() {
+            for (place, point) in &mut sealed {
+                self.ball.seal(self.clean(*place), point);
+            }
+            let data: Vec<f32> = sealed.iter().flat_map(|(_, point)| point).copied().collect();
+            *queries += sealed.len() as u64;
+            let predicted = self.oracle.predict(&data)?;
+            return Ok(sealed
+                .into_iter()
+                .zip(predicted)
+                .map(|((place, point), class)| {
+                    (self.won(place, class) && self.ball.contains(self.clean(place), &point)).then_some(point)
+                })
+                .collect());
+        }
+        let inside = |(place, point): (usize, Vec<f32>)| self.ball.contains(self.clean(place), &point).then_some(point);
+        Ok(sealed.into_iter().map(inside).collect())
+    }
+}
 
 /// What an attack did to the examples that it was given.
 #[derive(Debug, Clone, Default)]
@@ -24,6 +168,11 @@ pub(crate) struct Outcome {
 }
 
 impl Outcome {
+    /// Nothing done yet.
+    pub(crate) fn before(standing: &[usize]) -> Self {
+        Self { standing: standing.to_vec(), ..Self::default() }
+    }
+
     /// Both attacks together: an example stands if it stands against both, and one input that fooled is kept.
     pub(crate) fn joined(mut self, other: Self) -> Self {
         for (place, point) in other.fooled {
@@ -36,172 +185,64 @@ impl Outcome {
         self.queries += other.queries;
         self
     }
-}
 
-/// Random points of the rim of the ball, `tries` for each example; no gradient. The baseline that a gradient must beat.
-pub(crate) fn noise(
-    oracle: &Oracle<'_>,
-    examples: &Examples,
-    standing: &[usize],
-    ball: Ball,
-    tries: u64,
-    seed: u64,
-) -> Result<Outcome, AttackError> {
-    let mut outcome = Outcome { standing: standing.to_vec(), ..Outcome::default() };
-    for attempt in 0..tries {
-        let points: Vec<f32> = outcome
-            .standing
-            .iter()
-            .flat_map(|place| {
-                let mut random = stream(seed, &[NOISE_STREAM, attempt, *place as u64]);
-                ball.random_rim(examples.row(*place), &mut random)
-            })
-            .collect();
-        judge(oracle, examples, &mut outcome, &points)?;
-    }
-    outcome.fooled.sort_by_key(|(place, _)| *place);
-    Ok(outcome)
-}
-
-/// The fast gradient sign method: one step of the ball's radius from the clean input (Goodfellow et al. 2015, section 4).
-pub(crate) fn fgsm(
-    oracle: &Oracle<'_>,
-    examples: &Examples,
-    standing: &[usize],
-    ball: Ball,
-) -> Result<Outcome, AttackError> {
-    let mut outcome = Outcome { standing: standing.to_vec(), ..Outcome::default() };
-    let mut points: Vec<f32> = standing.iter().flat_map(|place| examples.row(*place)).copied().collect();
-    let labels: Vec<usize> = standing.iter().map(|place| examples.labels()[*place]).collect();
-    let slope = oracle.slope(&points, &labels, Loss::CrossEntropy)?;
-    outcome.queries += slope.queries;
-    let width = examples.width();
-    for (row, place) in standing.iter().enumerate() {
-        let span = row * width..(row + 1) * width;
-        ball.ascend(examples.row(*place), &mut points[span.clone()], &slope.gradient[span], ball.eps);
-    }
-    judge(oracle, examples, &mut outcome, &points)?;
-    Ok(outcome)
-}
-
-/// Projected gradient descent on the negative loss (Madry et al. 2018, section 2.1).
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Pgd {
-    pub(crate) loss: Loss,
-    /// Gradient steps of a restart.
-    pub(crate) steps: usize,
-    /// Random starts.
-    pub(crate) restarts: usize,
-    pub(crate) seed: u64,
-}
-
-impl Pgd {
-    /// Attacks the `standing` examples.
-    pub(crate) fn run(
-        self,
-        oracle: &Oracle<'_>,
-        examples: &Examples,
-        standing: &[usize],
-        ball: Ball,
-    ) -> Result<Outcome, AttackError> {
-        Ok(self.run_counted(oracle, examples, standing, ball)?.1)
-    }
-
-    /// Like [`Self::run`], and how many stood after the first restart.
-    pub(crate) fn run_counted(
-        self,
-        oracle: &Oracle<'_>,
-        examples: &Examples,
-        standing: &[usize],
-        ball: Ball,
-    ) -> Result<(usize, Outcome), AttackError> {
-        let mut outcome = Outcome { standing: standing.to_vec(), ..Outcome::default() };
-        let mut after_first = standing.len();
-        for restart in 0..self.restarts {
-            self.restart(oracle, examples, ball, restart as u64, &mut outcome)?;
-            if restart == 0 {
-                after_first = outcome.standing.len();
+    /// Predicts one point for each standing example as it would be returned, and moves the fooled ones over.
+    pub(crate) fn judge(&mut self, field: &Field<'_>, points: &[f32]) -> Result<(), AttackError> {
+        if self.standing.is_empty() {
+            return Ok(());
+        }
+        let width = field.examples.width();
+        let mut points = points.to_vec();
+        for (place, point) in self.standing.iter().zip(points.chunks_exact_mut(width)) {
+            field.ball.seal(field.clean(*place), point);
+        }
+        let predicted = field.oracle.predict(&points)?;
+        self.queries += self.standing.len() as u64;
+        let mut still = Vec::with_capacity(self.standing.len());
+        for ((place, point), predicted) in self.standing.iter().zip(points.chunks_exact(width)).zip(predicted) {
+            if field.won(*place, predicted) && field.ball.contains(field.clean(*place), point) {
+                self.fooled.push((*place, point.to_vec()));
+            } else {
+                still.push(*place);
             }
         }
-        outcome.fooled.sort_by_key(|(place, _)| *place);
-        Ok((after_first, outcome))
+        self.standing = still;
+        Ok(())
     }
 
-    /// One random start, `steps` steps. Each step's gradient also tells the prediction at the point it was taken at, so
-    /// success is noticed without extra queries; the last point needs one of its own.
-    fn restart(
-        self,
-        oracle: &Oracle<'_>,
-        examples: &Examples,
-        ball: Ball,
-        restart: u64,
-        outcome: &mut Outcome,
-    ) -> Result<(), AttackError> {
-        let mut points: Vec<f32> = outcome
-            .standing
-            .iter()
-            .flat_map(|place| {
-                let mut random = stream(self.seed, &[PGD_STREAM, restart, *place as u64]);
-                ball.random_point(examples.row(*place), &mut random)
-            })
-            .collect();
-        let width = examples.width();
-        for taken in 0..self.steps {
-            if outcome.standing.is_empty() {
-                return Ok(());
-            }
-            let labels: Vec<usize> = outcome.standing.iter().map(|place| examples.labels()[*place]).collect();
-            let slope = oracle.slope(&points, &labels, self.loss)?;
-            outcome.queries += slope.queries;
-            let step = ball.eps * self.step_share(taken);
-            let mut still = Vec::with_capacity(outcome.standing.len());
-            let mut moved = Vec::with_capacity(points.len());
-            for (row, place) in outcome.standing.iter().enumerate() {
-                let span = row * width..(row + 1) * width;
-                let mut point = points[span.clone()].to_vec();
-                if slope.predicted[row] == Some(labels[row]) {
-                    ball.ascend(examples.row(*place), &mut point, &slope.gradient[span], step);
-                    still.push(*place);
-                    moved.extend(point);
-                } else {
-                    outcome.fooled.push((*place, point));
+    /// Whatever moves (a climber and where it is now) and was seen to fool is confirmed and taken out; those that go on are
+    /// given back.
+    pub(crate) fn settle<T>(
+        &mut self,
+        field: &Field<'_>,
+        moving: Vec<T>,
+        seen: &[bool],
+        at: impl Fn(&T) -> (usize, &[f32]),
+    ) -> Result<Vec<T>, AttackError> {
+        let owned = |mover: &T| {
+            let (place, point) = at(mover);
+            (place, point.to_vec())
+        };
+        let candidates = moving.iter().zip(seen).filter(|(_, seen)| **seen).map(|(mover, _)| owned(mover)).collect();
+        let mut confirmed = field.confirm(candidates, &mut self.queries)?.into_iter();
+        let mut still = Vec::with_capacity(moving.len());
+        for (mover, seen) in moving.into_iter().zip(seen) {
+            match (*seen).then(|| confirmed.next().flatten()).flatten() {
+                Some(point) => {
+                    let place = at(&mover).0;
+                    if let Ok(found) = self.standing.binary_search(&place) {
+                        self.standing.remove(found);
+                    }
+                    self.fooled.push((place, point));
                 }
+                None => still.push(mover),
             }
-            (outcome.standing, points) = (still, moved);
         }
-        judge(oracle, examples, outcome, &points)
-    }
-
-    /// Step length as a share of the radius: [`STEP_SPAN`] over the number of steps, as Madry et al. take it, and half
-    /// of that in the last quarter, where finding the rim's exact spot matters more than getting there.
-    fn step_share(self, taken: usize) -> f32 {
-        let share = STEP_SPAN / self.steps.max(1) as f32;
-        if taken * 4 >= self.steps * 3 { share / 2.0 } else { share.min(1.0) }
+        Ok(still)
     }
 }
 
-/// Predicts `points`, one for each standing example, and moves the fooled ones over.
-fn judge(oracle: &Oracle<'_>, examples: &Examples, outcome: &mut Outcome, points: &[f32]) -> Result<(), AttackError> {
-    if outcome.standing.is_empty() {
-        return Ok(());
-    }
-    let predicted = oracle.predict(points)?;
-    outcome.queries += outcome.standing.len() as u64;
-    let mut still = Vec::with_capacity(outcome.standing.len());
-    for ((place, point), predicted) in outcome.standing.iter().zip(points.chunks_exact(examples.width())).zip(predicted)
-    {
-        if predicted == Some(examples.labels()[*place]) {
-            still.push(*place);
-        } else {
-            outcome.fooled.push((*place, point.to_vec()));
-        }
-    }
-    outcome.standing = still;
-    Ok(())
+/// Points of all movers after one another.
+pub(crate) fn joined<'p>(points: impl Iterator<Item = &'p [f32]>) -> Vec<f32> {
+    points.flatten().copied().collect()
 }
-
-/// All steps of a restart together span this many radii (Madry's challenge attack: 40 × 0.01 for 0.3 is 1.3; later
-/// practice takes 2.5, so that a start on the wrong rim still reaches the other).
-const STEP_SPAN: f32 = 2.5;
-const NOISE_STREAM: u64 = 2;
-const PGD_STREAM: u64 = 3;

@@ -1,12 +1,8 @@
 //! The gradient itself, for those who want to check it elsewhere.
 
-use ringfence_nn::{Model, Tensor};
+use ringfence_nn::Tensor;
 
-use crate::{
-    error::AttackError,
-    examples::Examples,
-    oracle::{Loss, Oracle},
-};
+use crate::{error::AttackError, examples::Examples, loss::Loss, oracle::Oracle, source::Predict};
 
 /// The slope of the mean loss over some examples.
 #[derive(Debug, Clone)]
@@ -19,7 +15,7 @@ pub struct InputGradient {
 
 /// The gradient of the mean cross-entropy with respect to the input. The output is read as scores, log-probabilities or
 /// probabilities as the graph's last operator says.
-pub fn gradient(model: &Model, examples: &Examples) -> Result<InputGradient, AttackError> {
+pub fn gradient(model: &dyn Predict, examples: &Examples) -> Result<InputGradient, AttackError> {
     let oracle = Oracle::new(model, examples)?;
     let slope = oracle.slope(&examples.inputs().data, examples.labels(), Loss::CrossEntropy)?;
     let count = examples.count() as f32;
@@ -32,12 +28,12 @@ pub fn gradient(model: &Model, examples: &Examples) -> Result<InputGradient, Att
 }
 
 /// Predicted class of each example; `None` where the model's answer is not a number.
-pub fn predict(model: &Model, examples: &Examples) -> Result<Vec<Option<usize>>, AttackError> {
+pub fn predict(model: &dyn Predict, examples: &Examples) -> Result<Vec<Option<usize>>, AttackError> {
     Oracle::new(model, examples)?.predict(&examples.inputs().data)
 }
 
 /// Share of the examples that `model` gets right, 0..1.
-pub fn accuracy(model: &Model, examples: &Examples) -> Result<f64, AttackError> {
+pub fn accuracy(model: &dyn Predict, examples: &Examples) -> Result<f64, AttackError> {
     let predicted = predict(model, examples)?;
     let right = predicted.iter().zip(examples.labels()).filter(|(found, label)| **found == Some(**label)).count();
     Ok(right as f64 / examples.count() as f64)

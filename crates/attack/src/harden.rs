@@ -20,9 +20,10 @@ use crate::{
     augment::Shift,
     ball::{Ball, Norm, Range},
     error::AttackError,
-    evasion::Pgd,
+    evasion::{Attack as _, Field, pgd::Pgd},
     examples::Examples,
-    oracle::{Loss, Oracle},
+    loss::Loss,
+    oracle::Oracle,
     plan::bounded,
     random::stream,
     schedule::Schedule,
@@ -273,7 +274,7 @@ impl<'a> Trainer<'a> {
         if eps <= 0.0 || attacked.is_empty() {
             return Ok(clean);
         }
-        let ball = Ball { norm: Norm::Linf, eps, range: self.plan.range };
+        let ball = Ball::new(Norm::Linf, eps, self.plan.range);
         let oracle = Oracle::new(model, &clean)?;
         let width = clean.width();
         let labels: Vec<usize> = attacked.iter().map(|row| clean.labels()[*row]).collect();
@@ -308,10 +309,11 @@ impl<'a> Trainer<'a> {
         if self.plan.eps <= 0.0 {
             return Ok(Seen { clean: share(right.len()), robust: share(right.len()), broken });
         }
-        let ball = Ball { norm: Norm::Linf, eps: self.plan.eps, range: self.plan.range };
+        let ball = Ball::new(Norm::Linf, self.plan.eps, self.plan.range);
         let steps = self.plan.watch_steps;
-        let pgd = Pgd { loss: Loss::CrossEntropy, steps, restarts: 1, seed: self.plan.seed };
-        let standing = pgd.run(&oracle, &watching, &right, ball)?.standing.len();
+        let pgd = Pgd { loss: Loss::CrossEntropy, steps, restarts: 1, shift: 0 };
+        let field = Field { oracle: &oracle, examples: &watching, ball, seed: self.plan.seed, target: None };
+        let standing = pgd.run(&field, &right)?.standing.len();
         Ok(Seen { clean: share(right.len()), robust: share(standing), broken })
     }
 

@@ -1,14 +1,17 @@
 //! Attacks on models, hardening, and the robustness card.
 //!
-//! * [`attack()`] runs the battery over a [`Plan`] and answers with a card ([`ringfence_schema::report::AttackReport`]) that
-//!   is `unsound` when any sanity check fails; [`self_check`] checks a model without data.
+//! * [`attack()`] runs a [`Battery`] over a [`Plan`] and answers with a card ([`ringfence_schema::report::AttackReport`]) that
+//!   is `unsound` when any sanity check fails, and whose [`ringfence_schema::report::WorstCase`] is the figure that counts;
+//!   [`self_check`] checks a model without data.
+//! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`]; a [`Method`] names the
+//!   [`Capability`] that it needs.
 //! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
 //! * [`loss_threshold`] tests for membership; [`backdoor_success`] for a stamp that switches the answer.
 //! * [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
-//! batches. Absent on purpose: files, clocks, black-box attacks, and any judgement of what accuracy is enough (that is a
-//! gate's).
+//! batches. Absent on purpose: files, clocks, the network (an endpoint is a [`Predict`] that others make), and any judgement of
+//! what accuracy is enough (that is a gate's).
 
 #![forbid(unsafe_code)]
 
@@ -23,15 +26,20 @@ mod evasion;
 mod examples;
 mod gradient;
 mod harden;
+mod loss;
 mod membership;
 mod oracle;
 mod plan;
 mod random;
+mod scene;
 mod schedule;
+mod source;
 mod stats;
+mod surrogate;
 
 pub use backdoor::{BackdoorSuccess, Patch, backdoor_success};
-pub use ball::{Norm, Range};
+pub use ball::{Column, Norm, Range};
+pub use battery::Method;
 pub use card::{attack, self_check};
 pub use error::AttackError;
 pub use examples::Examples;
@@ -40,5 +48,6 @@ pub use harden::{
     ATTACK_STEPS_MAX, BATCH_MAX, EPOCHS_MAX, HardenPlan, Optimiser, SHIFT_MAX, Start, WATCH_STEPS_MAX, harden,
 };
 pub use membership::loss_threshold;
-pub use plan::{NOISE_TRIES_MAX, Plan, Progress, RADII_MAX, RESTARTS_MAX, STEPS_MAX};
+pub use plan::{Battery, NOISE_TRIES_MAX, Plan, Progress, RADII_MAX, RESTARTS_MAX, STEPS_MAX};
+pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};

@@ -1,18 +1,16 @@
 //! Does the model give away what it was trained on? The simplest test: members have lower loss.
 
-use ringfence_nn::Model;
 use ringfence_schema::report::{Membership, TprAtFpr};
 
-use crate::{
-    error::AttackError,
-    examples::Examples,
-    oracle::{Loss, Oracle},
-    stats::Roc,
-};
+use crate::{error::AttackError, examples::Examples, loss::Loss, oracle::Oracle, source::Predict, stats::Roc};
 
 /// Membership inference by a global loss threshold (Yeom et al. 2018, section 4.1): `members` were trained on,
 /// `non_members` come from the same source and were not.
-pub fn loss_threshold(model: &Model, members: &Examples, non_members: &Examples) -> Result<Membership, AttackError> {
+pub fn loss_threshold(
+    model: &dyn Predict,
+    members: &Examples,
+    non_members: &Examples,
+) -> Result<Membership, AttackError> {
     let scores = |examples: &Examples| -> Result<Vec<f64>, AttackError> {
         let oracle = Oracle::new(model, examples)?;
         let slope = oracle.slope(&examples.inputs().data, examples.labels(), Loss::CrossEntropy)?;

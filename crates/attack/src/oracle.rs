@@ -1,35 +1,38 @@
-//! The only door to the network: predictions and slopes in bounded batches, with what they cost.
+//! The only door to what is attacked: predictions and slopes in bounded batches, and the ledger of what they cost.
 
-use ringfence_nn::{Model, Tensor, Want};
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use crate::{error::AttackError, examples::Examples};
+use ringfence_nn::{OutputKind, Tensor};
 
-/// What an attacker climbs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Loss {
-    /// Cross-entropy of the label.
-    CrossEntropy,
-    /// The best other class's score less the label's: does not saturate where cross-entropy does
-    /// (Carlini and Wagner 2017, objective f6).
-    Margin,
-}
+use crate::{
+    error::AttackError,
+    examples::Examples,
+    loss::{Goal, Loss, winner},
+    source::{Capability, Gradient, Predict},
+};
 
-/// A model and the shape of the examples put to it.
+/// A source and the shape of the examples put to it.
 pub(crate) struct Oracle<'m> {
-    model: &'m Model,
+    source: &'m dyn Predict,
     /// Shape of one example.
     shape: Vec<usize>,
     classes: usize,
-    /// The batch that the file demands.
+    /// The batch that the source demands.
     fixed_batch: Option<usize>,
+    /// Rows asked for so far, and the most that may be.
+    asked: AtomicU64,
+    budget: u64,
 }
 
 /// Slopes of a loss at some points.
+#[derive(Default)]
 pub(crate) struct Slope {
     /// Gradient of each row's own loss with respect to the row, all rows after one another.
     pub(crate) gradient: Vec<f32>,
     /// The loss of each row.
     pub(crate) loss: Vec<f32>,
+    /// Scores of each row, all rows after one another.
+    pub(crate) scores: Vec<f32>,
     /// Predicted class of each row.
     pub(crate) predicted: Vec<Option<usize>>,
     /// What it cost: one for each row and gradient.
@@ -37,22 +40,28 @@ pub(crate) struct Slope {
 }
 
 impl<'m> Oracle<'m> {
-    /// Checks that `examples` suit `model`: shape, and labels against the number of classes (told by a prediction).
-    pub(crate) fn new(model: &'m Model, examples: &Examples) -> Result<Self, AttackError> {
-        let (name, expected) = model.input();
+    /// Checks that `examples` suit `source`: shape, and labels against the number of classes (told by a prediction).
+    pub(crate) fn new(source: &'m dyn Predict, examples: &Examples) -> Result<Self, AttackError> {
+        Self::with_budget(source, examples, u64::MAX)
+    }
+
+    /// The same with a limit on the rows that may be asked for.
+    pub(crate) fn with_budget(source: &'m dyn Predict, examples: &Examples, budget: u64) -> Result<Self, AttackError> {
+        let expected = source.shape();
         let found = &examples.inputs().shape;
         let fits = expected.len() == found.len()
             && expected.iter().zip(found).skip(1).all(|(dim, found)| dim.is_none_or(|dim| dim == *found));
         if !fits {
             return Err(AttackError::Shape {
-                input: name.to_owned(),
+                input: source.name().to_owned(),
                 expected: expected.to_vec(),
                 found: found.clone(),
             });
         }
         let fixed_batch = expected.first().copied().flatten().filter(|rows| *rows > 0);
-        let mut oracle = Self { model, shape: examples.shape_of(1).split_off(1), classes: 0, fixed_batch };
-        oracle.classes = oracle.scores(examples.row(0))?.shape[1];
+        let shape = examples.shape_of(1).split_off(1);
+        let mut oracle = Self { source, shape, classes: 0, fixed_batch, asked: AtomicU64::new(0), budget };
+        oracle.classes = oracle.answer(examples.row(0))?.shape[1];
         match examples.labels().iter().position(|label| *label >= oracle.classes) {
             None => Ok(oracle),
             Some(example) => {
@@ -66,61 +75,114 @@ impl<'m> Oracle<'m> {
         self.classes
     }
 
-    /// The class with the highest score for each row of `points`; `None` where a score is not a number.
-    pub(crate) fn predict(&self, points: &[f32]) -> Result<Vec<Option<usize>>, AttackError> {
-        let mut predicted = Vec::with_capacity(points.len() / self.width());
-        for part in points.chunks(BATCH * self.width()) {
-            predicted.extend(self.scores(part)?.data.chunks_exact(self.classes).map(winner));
-        }
-        Ok(predicted)
+    /// Shape of one example.
+    pub(crate) fn shape(&self) -> &[usize] {
+        &self.shape
     }
 
-    /// Slopes of `loss` at each row of `points`.
+    /// Refuses an attack that needs more than the source has.
+    pub(crate) fn allow(&self, attack: &str, needs: Capability) -> Result<(), AttackError> {
+        let has = self.source.capability();
+        if needs <= has {
+            return Ok(());
+        }
+        Err(AttackError::Capability { attack: attack.to_owned(), needs, model: self.source.name().to_owned(), has })
+    }
+
+    /// Whether there are slopes.
+    pub(crate) fn has_gradient(&self) -> bool {
+        self.source.gradient().is_some()
+    }
+
+    /// The class with the highest score for each row of `points`; `None` where a score is not a number.
+    pub(crate) fn predict(&self, points: &[f32]) -> Result<Vec<Option<usize>>, AttackError> {
+        Ok(self.scores(points)?.chunks_exact(self.classes).map(winner).collect())
+    }
+
+    /// Scores of each row of `points`, unbounded: logarithms where the model answers probabilities.
+    pub(crate) fn scores(&self, points: &[f32]) -> Result<Vec<f32>, AttackError> {
+        let mut scores = Vec::with_capacity(points.len() / self.width() * self.classes);
+        for part in points.chunks(BATCH * self.width()) {
+            scores.extend(self.answer(part)?.data);
+        }
+        if self.source.scale() == OutputKind::Probabilities {
+            scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
+        }
+        Ok(scores)
+    }
+
+    /// Slopes of `loss` away from the labels at each row of `points`.
     pub(crate) fn slope(&self, points: &[f32], labels: &[usize], loss: Loss) -> Result<Slope, AttackError> {
-        let mut slope =
-            Slope { gradient: Vec::with_capacity(points.len()), loss: vec![], predicted: vec![], queries: 0 };
-        for (part, labels) in points.chunks(BATCH * self.width()).zip(labels.chunks(BATCH)) {
-            self.slope_of_batch(part, labels, loss, &mut slope)?;
+        let goals: Vec<Goal> = labels.iter().map(|label| Goal::away(*label)).collect();
+        self.slope_to(points, &goals, loss)
+    }
+
+    /// Slopes of `loss` with a goal for each row.
+    pub(crate) fn slope_to(&self, points: &[f32], goals: &[Goal], loss: Loss) -> Result<Slope, AttackError> {
+        let mut slope = Slope { gradient: Vec::with_capacity(points.len()), ..Slope::default() };
+        for (part, goals) in points.chunks(BATCH * self.width()).zip(goals.chunks(BATCH)) {
+            self.slope_of_batch(part, goals, loss, &mut slope)?;
         }
         Ok(slope)
     }
 
-    fn slope_of_batch(&self, part: &[f32], labels: &[usize], loss: Loss, to: &mut Slope) -> Result<(), AttackError> {
+    fn slope_of_batch(&self, part: &[f32], goals: &[Goal], loss: Loss, to: &mut Slope) -> Result<(), AttackError> {
+        let source = self.differentiable()?;
+        self.count(goals.len())?;
         let x = self.padded(part);
-        let label = |row: usize| labels.get(row).copied().unwrap_or_default();
-        let found = match loss {
-            Loss::CrossEntropy => {
-                let labels: Vec<usize> = (0..x.shape[0]).map(label).collect();
-                self.model.gradients(&x, &labels, Want::Input)?
-            }
-            Loss::Margin => self.model.pullback(&x, Want::Input, &|row, scores: &[f32], seed: &mut [f32]| {
-                let (label, rival) = (label(row), rival(scores, label(row)));
-                seed[rival] += 1.0;
-                seed[label] -= 1.0;
-                scores[rival] - scores[label]
-            })?,
+        let goal = |row: usize| goals.get(row).copied().unwrap_or(Goal::away(0));
+        let found = if loss == Loss::CrossEntropy && goals.iter().all(|goal| goal.target.is_none()) {
+            let labels: Vec<usize> = (0..x.shape[0]).map(|row| goal(row).label).collect();
+            source.cross_entropy(&x, &labels)?
+        } else {
+            source.pullback(&x, &|row, scores, seed| loss.of(goal(row), scores, seed))?
         };
-        let scores = self.checked(found.logits, x.shape[0])?;
-        to.predicted.extend(scores.data.chunks_exact(self.classes).take(labels.len()).map(winner));
-        to.loss.extend(found.loss_per_example.iter().take(labels.len()));
-        to.gradient.extend(found.input.iter().flat_map(|input| &input.data).take(part.len()));
-        to.queries += labels.len() as u64;
+        let scores = self.checked(found.scores, x.shape[0])?;
+        to.scores.extend(&scores.data[..goals.len() * self.classes]);
+        to.predicted.extend(scores.data.chunks_exact(self.classes).take(goals.len()).map(winner));
+        to.loss.extend(found.loss.iter().take(goals.len()));
+        to.gradient.extend(found.input.data.iter().take(part.len()));
+        to.queries += goals.len() as u64;
         Ok(())
     }
 
-    fn scores(&self, part: &[f32]) -> Result<Tensor<f32>, AttackError> {
+    fn differentiable(&self) -> Result<&dyn Gradient, AttackError> {
+        self.source.gradient().ok_or_else(|| AttackError::Capability {
+            attack: "a slope".into(),
+            needs: Capability::Gradient,
+            model: self.source.name().to_owned(),
+            has: self.source.capability(),
+        })
+    }
+
+    fn answer(&self, part: &[f32]) -> Result<Tensor<f32>, AttackError> {
         let rows = part.len() / self.width();
+        self.count(rows)?;
         let x = self.padded(part);
-        let mut scores = self.checked(self.model.forward(&x)?, x.shape[0])?;
+        let mut scores = self.checked(self.source.scores(&x)?, x.shape[0])?;
         scores.data.truncate(rows * scores.shape[1]);
         scores.shape[0] = rows;
         Ok(scores)
     }
 
+    /// Enters rows into the ledger before they are asked for.
+    fn count(&self, rows: usize) -> Result<(), AttackError> {
+        let before = self.asked.fetch_add(rows as u64, Ordering::Relaxed);
+        if before.saturating_add(rows as u64) <= self.budget {
+            return Ok(());
+        }
+        Err(AttackError::Budget { budget: self.budget })
+    }
+
     /// Refuses an output that is not `[rows, classes]`.
     fn checked(&self, scores: Tensor<f32>, rows: usize) -> Result<Tensor<f32>, AttackError> {
         match scores.shape[..] {
-            [found, classes] if found == rows && classes > 0 && (self.classes == 0 || self.classes == classes) => {
+            [found, classes]
+                if found == rows
+                    && classes > 0
+                    && (self.classes == 0 || self.classes == classes)
+                    && scores.data.len() == rows * classes =>
+            {
                 Ok(scores)
             }
             _ => Err(AttackError::Output { rows, found: scores.shape }),
@@ -128,11 +190,13 @@ impl<'m> Oracle<'m> {
     }
 
     /// `part` with its last row repeated up to a size that the engine has seen before: it plans each batch size anew, and
-    /// an attack asks for a smaller one after each success. Where the file fixes the batch, up to a multiple of that.
+    /// an attack asks for a smaller one after each success. Where the source fixes the batch, up to a multiple of that. Other
+    /// sources get no row that was not asked for.
     fn padded(&self, part: &[f32]) -> Tensor<f32> {
         let (rows, width) = (part.len() / self.width(), self.width());
         let size = match self.fixed_batch {
             Some(fixed) => rows.next_multiple_of(fixed),
+            None if self.source.parameters().is_none() => rows,
             None if rows <= GRANULE => rows.next_power_of_two(),
             None => rows.next_multiple_of(GRANULE),
         };
@@ -146,22 +210,6 @@ impl<'m> Oracle<'m> {
     fn width(&self) -> usize {
         self.shape.iter().product::<usize>().max(1)
     }
-}
-
-/// The class with the highest score, the first of equals; `None` where any score is not a number: such an answer is
-/// never right.
-fn winner(row: &[f32]) -> Option<usize> {
-    if row.iter().any(|score| score.is_nan()) {
-        return None;
-    }
-    let best = row.iter().enumerate().reduce(|best, next| if next.1 > best.1 { next } else { best });
-    best.map(|(class, _)| class)
-}
-
-/// The class other than `label` with the highest score; `label` itself where there is no other.
-fn rival(row: &[f32], label: usize) -> usize {
-    let others = row.iter().enumerate().filter(|(class, _)| *class != label);
-    others.reduce(|best, next| if next.1 > best.1 { next } else { best }).map_or(label, |(class, _)| class)
 }
 
 /// Examples put to the network at once: enough to fill the cores, little enough to bound memory.

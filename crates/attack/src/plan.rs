@@ -1,9 +1,11 @@
 //! What an attack is told: where, how hard, and how often.
 
 use crate::{
-    ball::{Norm, Range},
+    ball::{Column, Norm, Range},
+    battery::Method,
     error::AttackError,
     examples::Examples,
+    oracle::Oracle,
 };
 
 /// Settings of [`crate::attack`].
@@ -30,8 +32,29 @@ pub struct Plan {
     pub levels: Option<u32>,
     /// Seed of all random choices.
     pub seed: u64,
+    /// Which attacks run one after another.
+    pub battery: Battery,
+    /// Attacks besides, each on all examples.
+    pub attacks: Vec<Method>,
+    /// The class that inputs shall be taken for; accuracy is then the share that is not. `None`: any wrong class.
+    pub target: Option<usize>,
+    /// What the attacker may do to each value of an example (a table's columns); none for no limits.
+    pub columns: Vec<Column>,
+    /// Rows of predictions and gradients that may be asked for in all; an attack that needs more is no result.
+    pub query_budget: u64,
     /// Examples that the model was trained on, for the membership test. The attacked examples are the non-members.
     pub members: Option<Examples>,
+}
+
+/// Which attacks run one after another, each on what the ones before it left.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Battery {
+    /// Noise, FGSM and PGD with cross-entropy and margin: quick, and easily too kind by ten points and more.
+    #[default]
+    Quick,
+    /// These, and AutoAttack's standard composition: APGD on cross-entropy, APGD and FAB towards nine classes each, 5,000
+    /// queries of Square (Croce and Hein 2020).
+    Standard,
 }
 
 impl Default for Plan {
@@ -48,6 +71,11 @@ impl Default for Plan {
             noise_tries: 10,
             levels: None,
             seed: 0,
+            battery: Battery::Quick,
+            attacks: Vec::new(),
+            target: None,
+            columns: Vec::new(),
+            query_budget: u64::MAX,
             members: None,
         }
     }
@@ -76,6 +104,29 @@ impl Plan {
             Ok((radii, at))
         } else {
             Err(AttackError::plan("at", at.to_string(), "one of `eps`"))
+        }
+    }
+}
+
+impl Plan {
+    /// Refuses examples outside the range, and columns or a target that do not fit them.
+    pub(crate) fn suits(&self, examples: &Examples) -> Result<(), AttackError> {
+        examples.within(self.range)?;
+        if self.columns.is_empty() || self.columns.len() == examples.width() {
+            return Ok(());
+        }
+        let allowed = format!("none or {}, one for each value of an example", examples.width());
+        Err(AttackError::plan("columns", self.columns.len().to_string(), allowed))
+    }
+
+    /// Refuses methods that the source or the norm does not allow, and a target that is no class, before anything runs.
+    pub(crate) fn allowed(&self, oracle: &Oracle<'_>) -> Result<(), AttackError> {
+        self.attacks.iter().try_for_each(|method| method.allowed(self, oracle))?;
+        match self.target {
+            Some(target) if target >= oracle.classes() => {
+                Err(AttackError::plan("target", target.to_string(), format!("below {}", oracle.classes())))
+            }
+            _ => Ok(()),
         }
     }
 }

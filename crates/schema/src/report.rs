@@ -251,6 +251,23 @@ pub struct AttackResult {
     pub queries: u64,
 }
 
+/// The figure of a radius that counts: what stands against every attack together. Gates name this one, never a single attack's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct WorstCase {
+    /// `linf`, `l2`, …
+    pub norm: String,
+    /// Radius in the unit of the model's input.
+    pub eps: f64,
+    /// Accuracy against all attacks together, 0..1.
+    pub accuracy: f64,
+    /// Wilson 95 % interval of `accuracy`.
+    pub ci95: [f64; 2],
+    /// Which battery ran: `quick` or `standard`.
+    pub battery: String,
+    /// Gradient or prediction queries of all attacks, over all examples.
+    pub queries: u64,
+}
+
 /// One sanity check of an attack report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -306,6 +323,9 @@ pub struct AttackReport {
     pub seed: u64,
     /// Attacks in the order in which they ran.
     pub results: Vec<AttackResult>,
+    /// What stands against all attacks together, one entry for each radius, rising.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub worst_case: Vec<WorstCase>,
     /// Sanity checks.
     pub checks: Vec<Check>,
     /// Membership inference, where members were given.
