@@ -31,6 +31,15 @@ impl Norm {
         }
     }
 
+    /// The norm of this name.
+    pub fn named(name: &str) -> Result<Self, AttackError> {
+        let norms = [Self::Linf, Self::L2, Self::L1, Self::L0];
+        norms
+            .into_iter()
+            .find(|norm| norm.name() == name)
+            .ok_or_else(|| AttackError::plan("norm", name, "one of linf, l2, l1, l0"))
+    }
+
     /// The radius at which a ball holds every valid input of `values` values in a range of width `range`.
     pub(crate) fn whole(self, values: usize, range: f32) -> f32 {
         match self {
@@ -114,7 +123,7 @@ impl Ball<'static> {
     }
 }
 
-impl<'c> Ball<'c> {
+impl Ball<'_> {
     /// The same with another radius.
     pub(crate) const fn with_eps(self, eps: f32) -> Self {
         Self { eps, ..self }
@@ -163,7 +172,9 @@ impl<'c> Ball<'c> {
     /// Into the bounds alone.
     pub(crate) fn clip(&self, clean: &[f32], x: &mut [f32]) {
         if self.columns.is_empty() {
-            x.iter_mut().for_each(|value| *value = value.clamp(self.range.low, self.range.high));
+            for value in x {
+                *value = value.clamp(self.range.low, self.range.high);
+            }
             return;
         }
         for (index, (value, clean)) in x.iter_mut().zip(clean).enumerate() {
@@ -221,7 +232,7 @@ impl<'c> Ball<'c> {
             .iter()
             .zip(clean)
             .enumerate()
-            .filter(|(_, (value, clean))| value != clean)
+            .filter(|(_, (value, clean))| differ(**value, **clean))
             .map(|(index, (value, clean))| {
                 let (low, high) = self.bounds(index, *clean);
                 let (change, missed) = (value - clean, value - value.clamp(low, high));
@@ -296,7 +307,7 @@ impl<'c> Ball<'c> {
                 along_random_direction(clean, radius, random)
             }
             Norm::L1 => self.spread(clean, random),
-            Norm::L0 => self.scatter(clean, random, |random, low, high| random.uniform_in(low, high)),
+            Norm::L0 => self.scatter(clean, random, Random::uniform_in),
         };
         self.project(clean, &mut x);
         x
@@ -391,7 +402,7 @@ impl<'c> Ball<'c> {
         let allowed = |(index, (value, clean)): (usize, (&f32, &f32))| {
             let (low, high) = self.bounds(index, *clean);
             let whole = !self.columns.get(index).is_some_and(|column| column.integer);
-            (low..=high).contains(value) && (whole || value == clean || value.fract() == 0.0)
+            (low..=high).contains(value) && (whole || !differ(*value, *clean) || value.fract() == 0.0)
         };
         x.iter().zip(clean).enumerate().all(allowed) && self.length(clean, x) <= f64::from(self.eps) + slack
     }
@@ -445,6 +456,11 @@ pub(crate) fn sign(value: f32) -> f32 {
 #[expect(clippy::cast_possible_truncation, reason = "rounding to the nearest f32 is what is wanted")]
 pub(crate) const fn narrow(value: f64) -> f32 {
     value as f32
+}
+
+/// Whether a value was changed at all.
+pub(crate) fn differ(value: f32, clean: f32) -> bool {
+    value.to_bits() != clean.to_bits() && (value - clean).abs() > 0.0
 }
 
 /// A number of values out of a radius.

@@ -10,6 +10,7 @@ use crate::{
     ball::{Ball, narrow},
     battery::{Struck, rows_of},
     checks,
+    corruption::corrupted,
     error::AttackError,
     evasion::Field,
     examples::Examples,
@@ -52,7 +53,10 @@ pub fn attack(
         Some(_) => right.into_iter().filter(|place| predicted[*place] == Some(examples.labels()[*place])).collect(),
     };
 
-    let total = radii.len() * rows_of(plan, plan.norm, oracle.has_gradient()) + 1 + usize::from(plan.members.is_some());
+    let total = radii.len() * rows_of(plan, plan.norm, oracle.has_gradient())
+        + 1
+        + usize::from(plan.members.is_some())
+        + usize::from(plan.corruptions);
     let mut done = 0;
     let mut told = |what: String| {
         done += 1;
@@ -76,9 +80,14 @@ pub fn attack(
         checks.extend(engine_checks(model, plan.seed)?);
     }
     checks.push(checks::finite_outputs(predicted.iter().filter(|class| class.is_none()).count(), count));
-    let mut scene = Scene { field, right: &right, plan, surrogate: &copy, checks };
+    let mut scene = Scene { field, right: &right, plan, predicted: &predicted, surrogate: &copy, checks };
     results.extend(scene.look(&rows, checked.as_ref(), source.parameters().is_none())?);
     told("checks".into());
+    let mut corruptions = Vec::new();
+    if plan.corruptions {
+        corruptions = corrupted(&oracle, examples, plan)?;
+        told("corruptions".into());
+    }
     let mut membership = Vec::new();
     if let Some(members) = &plan.members {
         membership.push(loss_threshold(source, members, examples)?);
@@ -93,6 +102,7 @@ pub fn attack(
         seed: plan.seed,
         results,
         worst_case,
+        corruptions,
         checks: scene.checks,
         membership,
     })
@@ -115,6 +125,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         seed,
         results: Vec::new(),
         worst_case: Vec::new(),
+        corruptions: Vec::new(),
         checks,
         membership: Vec::new(),
     })

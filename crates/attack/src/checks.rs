@@ -62,12 +62,28 @@ pub(crate) fn finite_outputs(not_numbers: usize, examples: usize) -> Check {
     check("finite-outputs", not_numbers == 0, format!("{not_numbers} of {examples} clean outputs are not numbers"))
 }
 
-/// The same inputs get the same answers: `spread` is the largest difference over all repetitions, as a share of the scores' size.
-pub(crate) fn repeatable(spread: f64, repetitions: usize) -> Check {
-    let passed = spread <= REPEAT_SPREAD_MAX;
+/// The same inputs get the same answers: `spread` is the largest difference over all repetitions, as a share of the scores'
+/// size; `changed` counts classes that are not what they were before the attacks.
+pub(crate) fn repeatable(spread: f64, repetitions: usize, changed: usize) -> Check {
+    let passed = spread <= REPEAT_SPREAD_MAX && changed == 0;
     let advice =
-        if passed { "" } else { ": a random or remembering model must be attacked in expectation over its answers" };
-    check("repeatable", passed, format!("{repetitions} answers to the same inputs differ by {spread:.1e}{advice}"))
+        if passed { "" } else { "; a random or remembering model must be attacked in expectation over its answers" };
+    check(
+        "repeatable",
+        passed,
+        format!(
+            "{repetitions} answers to the same inputs differ by {spread:.1e}, {changed} classes by the end{advice}"
+        ),
+    )
+}
+
+/// Attacks without the gradient fool little that those with it left: where they do, the gradient leads astray.
+pub(crate) fn little_beyond_gradients(beyond: usize, examples: usize) -> Check {
+    check(
+        "little-beyond-gradients",
+        beyond <= share(examples, BEYOND_SHARE_MAX),
+        format!("{beyond} of {examples} fall to noise or random search alone, to no attack that follows the gradient"),
+    )
 }
 
 /// An example's scores do not depend on its neighbours: measured on sources whose arithmetic lies elsewhere.
@@ -251,6 +267,8 @@ const OFF_SHARE_MAX: f64 = 0.4;
 const SATURATED_SHARE_MAX: f64 = 0.05;
 /// Share of examples by which an attack that sees less may be better.
 const BLACK_SHARE_MAX: f64 = 0.02;
+/// Share of examples that only attacks without the gradient fool.
+const BEYOND_SHARE_MAX: f64 = 0.03;
 /// Share of examples that storing may put right.
 const STORED_SHARE_MAX: f64 = 0.05;
 /// Limit for the outputs in f32.
@@ -297,7 +315,9 @@ mod tests {
                 larger_eps_is_worse(&healthy, 100),
                 larger_eps_is_worse(&[radius(0.1, 99, 50, 40, 40), radius(0.2, 99, 50, 42, 42)], 100),
             ),
-            (repeatable(1e-6, 4), repeatable(f64::NAN, 4)),
+            (repeatable(1e-6, 4, 0), repeatable(f64::NAN, 4, 0)),
+            (repeatable(1e-6, 4, 0), repeatable(0.0, 4, 1)),
+            (little_beyond_gradients(3, 100), little_beyond_gradients(4, 100)),
             (independent_answers(0.0), independent_answers(0.1)),
             (gradient_predicts_loss(4, 10), gradient_predicts_loss(5, 10)),
             (scale_hides_nothing(55, 50, 100), scale_hides_nothing(56, 50, 100)),

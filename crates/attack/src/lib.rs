@@ -21,6 +21,7 @@ mod ball;
 mod battery;
 mod card;
 mod checks;
+mod corruption;
 mod error;
 mod evasion;
 mod examples;

@@ -124,7 +124,9 @@ fn quotient(
 }
 
 fn negated(value: f32, seed: &mut [f32]) -> f32 {
-    seed.iter_mut().for_each(|slope| *slope = -*slope);
+    for slope in seed {
+        *slope = -*slope;
+    }
     -value
 }
 

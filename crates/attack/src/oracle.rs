@@ -106,7 +106,9 @@ impl<'m> Oracle<'m> {
             scores.extend(self.answer(part)?.data);
         }
         if self.source.scale() == OutputKind::Probabilities {
-            scores.iter_mut().for_each(|score| *score = score.max(f32::MIN_POSITIVE).ln());
+            for score in &mut scores {
+                *score = score.max(f32::MIN_POSITIVE).ln();
+            }
         }
         Ok(scores)
     }

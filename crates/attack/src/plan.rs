@@ -40,6 +40,8 @@ pub struct Plan {
     pub target: Option<usize>,
     /// What the attacker may do to each value of an example (a table's columns); none for no limits.
     pub columns: Vec<Column>,
+    /// Whether accuracy is measured on corrupted pictures too (noise, blur, weather's like): a baseline, no attack.
+    pub corruptions: bool,
     /// Rows of predictions and gradients that may be asked for in all; an attack that needs more is no result.
     pub query_budget: u64,
     /// Examples that the model was trained on, for the membership test. The attacked examples are the non-members.
@@ -75,6 +77,7 @@ impl Default for Plan {
             attacks: Vec::new(),
             target: None,
             columns: Vec::new(),
+            corruptions: false,
             query_budget: u64::MAX,
             members: None,
         }

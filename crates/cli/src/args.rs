@@ -182,7 +182,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --eps 0.15 --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --eps 0.5,1 --attack carlini-wagner,deepfool\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3 --integer 1,2\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
     )]
     Attack(AttackArgs),
     /// Train a model adversarially
@@ -681,6 +681,40 @@ pub(crate) enum Precision {
     F64,
 }
 
+/// `--norm`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum NormName {
+    /// The largest change of any value
+    Linf,
+    /// The Euclidean length of the change
+    L2,
+    /// The sum of all changes
+    L1,
+    /// The number of values changed
+    L0,
+}
+
+impl NormName {
+    /// As the engine knows it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Linf => "linf",
+            Self::L2 => "l2",
+            Self::L1 => "l1",
+            Self::L0 => "l0",
+        }
+    }
+}
+
+/// `--battery`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum BatteryName {
+    /// Noise, FGSM and PGD: quick, and easily too kind by ten points
+    Quick,
+    /// These and AutoAttack's: APGD, targeted APGD, targeted FAB, Square
+    Standard,
+}
+
 /// `attack`.
 #[derive(Debug, Args)]
 pub(crate) struct AttackArgs {
@@ -692,9 +726,37 @@ pub(crate) struct AttackArgs {
     /// How it is read
     #[command(flatten)]
     pub(crate) read: DataArgs,
-    /// Radii (Linf) in units of the model's input
+    /// Radii in units of the model's input; with --norm l0 numbers of values
     #[arg(long, value_delimiter = ',', default_value = "0.1", value_name = "X,…")]
     pub(crate) eps: Vec<f64>,
+    /// How a change is measured
+    #[arg(long, value_enum, default_value_t = NormName::Linf)]
+    pub(crate) norm: NormName,
+    /// Which attacks run one after another
+    #[arg(long, value_enum, default_value_t = BatteryName::Quick)]
+    pub(crate) battery: BatteryName,
+    /// Attacks besides, each on all examples: pgd, pgd-margin, pgd-dlr, apgd-ce, apgd-dlr, apgd-t, fab-t, deepfool,
+    /// carlini-wagner, patch, square, hopskipjump, nes, spsa, transfer
+    #[arg(long, value_delimiter = ',', value_name = "NAME,…")]
+    pub(crate) attack: Vec<String>,
+    /// Count only inputs that are taken for this class
+    #[arg(long, value_name = "CLASS")]
+    pub(crate) target: Option<usize>,
+    /// Try what fools also as it would be stored in so many levels (256 for pictures of 8 bits)
+    #[arg(long, value_name = "N")]
+    pub(crate) levels: Option<u32>,
+    /// Columns that the attacker cannot change, by their place among the inputs, from 0
+    #[arg(long, value_delimiter = ',', value_name = "I,…")]
+    pub(crate) immutable: Vec<usize>,
+    /// Columns of whole numbers, by their place among the inputs, from 0
+    #[arg(long, value_delimiter = ',', value_name = "I,…")]
+    pub(crate) integer: Vec<usize>,
+    /// Measure accuracy on corrupted pictures too: noise, blur, contrast and others
+    #[arg(long)]
+    pub(crate) corruptions: bool,
+    /// Ask for at most so many predictions and gradients; with fewer than an attack needs nothing is stated
+    #[arg(long, value_name = "N")]
+    pub(crate) queries: Option<u64>,
     /// PGD steps
     #[arg(long, default_value_t = 40)]
     pub(crate) steps: usize,

@@ -283,6 +283,10 @@ fn cards(before: Option<&AttackReport>, after: &AttackReport) -> Markup {
 
 /// Worst accuracy over all attacks, by rising radius.
 pub(crate) fn worst(card: &AttackReport) -> Vec<(f64, f64)> {
+    if !card.worst_case.is_empty() {
+        return card.worst_case.iter().map(|worst| (worst.eps, worst.accuracy)).collect();
+    }
+    // Cards of before name no worst case.
     let mut points: Vec<(f64, f64)> = Vec::new();
     for result in &card.results {
         match points.iter_mut().find(|point| (point.0 - result.eps).abs() < 1e-9) {

@@ -13,7 +13,7 @@ use std::{
     time::Duration,
 };
 
-use ringfence_attack::{Examples, HardenPlan, Plan as AttackPlan, Range};
+use ringfence_attack::{AttackError, Battery, Column, Examples, HardenPlan, Method, Norm, Plan as AttackPlan, Range};
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
 use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
@@ -125,7 +125,7 @@ pub(crate) enum Job {
 }
 
 /// The part of an attack plan that travels.
-#[derive(Debug, Clone, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub struct AttackJob {
     /// Radii in units of the model's input.
     pub eps: Vec<f64>,
@@ -141,6 +141,24 @@ pub struct AttackJob {
     pub range: [f32; 2],
     /// Seed of all random choices.
     pub seed: u64,
+    /// How a change is measured: `linf` unless given.
+    pub norm: Option<String>,
+    /// Whether AutoAttack's standard battery runs too.
+    pub standard: bool,
+    /// Attacks besides, by name.
+    pub attacks: Vec<String>,
+    /// The class that inputs shall be taken for.
+    pub target: Option<usize>,
+    /// Values that a stored input can take.
+    pub levels: Option<u32>,
+    /// Places of whole numbers among the values of an example, and of those that cannot be changed.
+    pub integer: Vec<usize>,
+    /// See `integer`.
+    pub immutable: Vec<usize>,
+    /// Whether accuracy is measured on corrupted pictures too.
+    pub corruptions: bool,
+    /// Rows of predictions and gradients that may be asked for.
+    pub queries: Option<u64>,
 }
 
 /// A record as grey values.
@@ -423,6 +441,14 @@ fn attack(
     let plan = AttackPlan {
         eps: job.eps.clone(),
         at: job.at,
+        norm: job.norm.as_deref().map_or(Ok(Norm::Linf), Norm::named).map_err(|error| error.to_string())?,
+        battery: if job.standard { Battery::Standard } else { Battery::Quick },
+        attacks: named(&job.attacks).map_err(|error| error.to_string())?,
+        target: job.target,
+        levels: job.levels,
+        columns: columns(job, examples.width())?,
+        corruptions: job.corruptions,
+        query_budget: job.queries.unwrap_or(u64::MAX),
         range: Range::new(job.range[0], job.range[1]).map_err(|error| error.to_string())?,
         steps: job.steps,
         restarts: job.restarts,
@@ -436,6 +462,27 @@ fn attack(
     let report: AttackReport =
         ringfence_attack::attack(&model, &examples, &plan, &mut tell).map_err(|error| error.to_string())?;
     json(&report)
+}
+
+fn named(names: &[String]) -> Result<Vec<Method>, AttackError> {
+    names.iter().map(|name| Method::named(name)).collect()
+}
+
+/// One column for each value where any is limited; none otherwise.
+fn columns(job: &AttackJob, width: usize) -> Result<Vec<Column>, String> {
+    let mut places = job.integer.iter().chain(&job.immutable);
+    if let Some(place) = places.find(|place| **place >= width) {
+        return Err(format!("there is no column {place}: an example has {width} values, counted from 0"));
+    }
+    if job.integer.is_empty() && job.immutable.is_empty() {
+        return Ok(Vec::new());
+    }
+    let column = |place: usize| Column {
+        integer: job.integer.contains(&place),
+        immutable: job.immutable.contains(&place),
+        ..Column::FREE
+    };
+    Ok((0..width).map(column).collect())
 }
 
 fn gradient(files: &mut Files, reference: bool) -> Result<Vec<u8>, String> {

@@ -268,6 +268,19 @@ pub struct WorstCase {
     pub queries: u64,
 }
 
+/// Accuracy on inputs that nobody chose to harm: a common corruption of pictures.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct CorruptionResult {
+    /// Such as `gaussian-noise`.
+    pub corruption: String,
+    /// 1 (mild) to 5.
+    pub severity: u32,
+    /// Accuracy, 0..1.
+    pub accuracy: f64,
+    /// Wilson 95 % interval of `accuracy`.
+    pub ci95: [f64; 2],
+}
+
 /// One sanity check of an attack report.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Check {
@@ -326,6 +339,9 @@ pub struct AttackReport {
     /// What stands against all attacks together, one entry for each radius, rising.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub worst_case: Vec<WorstCase>,
+    /// Accuracy under common corruptions, where they were asked for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub corruptions: Vec<CorruptionResult>,
     /// Sanity checks.
     pub checks: Vec<Check>,
     /// Membership inference, where members were given.

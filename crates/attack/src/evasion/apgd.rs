@@ -5,7 +5,7 @@
 use rayon::prelude::*;
 
 use crate::{
-    ball::{Ball, Norm, narrow, sign},
+    ball::{Ball, Norm, differ, narrow, sign},
     error::AttackError,
     evasion::{Attack, Field, Outcome, joined},
     loss::{Goal, Loss},
@@ -247,7 +247,7 @@ impl Climber {
         self.step = stage.ball.eps * if stage.ball.norm == Norm::L1 { 1.0 } else { FIRST_STEP };
         self.halved = true;
         self.rises = 0;
-        let moved = self.x.iter().zip(clean).filter(|(x, clean)| x != clean).count() as f64;
+        let moved = self.x.iter().zip(clean).filter(|(x, clean)| differ(**x, **clean)).count() as f64;
         let values = clean.len() as f64;
         (self.share, self.moved) = if stage.first { (FIRST_SHARE, values) } else { (moved / values / SPARSER, moved) };
     }
@@ -322,7 +322,7 @@ impl Climber {
     /// Steps become as sparse as the best change is; while that still becomes sparser, steps stay long and begin again at the
     /// best point.
     fn check_l1(&mut self, ball: Ball<'_>, clean: &[f32]) {
-        let moved = self.best.iter().zip(clean).filter(|(x, clean)| x != clean).count() as f64;
+        let moved = self.best.iter().zip(clean).filter(|(x, clean)| differ(**x, **clean)).count() as f64;
         self.share = moved / clean.len() as f64 / SPARSER;
         if moved / self.moved.max(1.0) < SPARSER_STILL {
             self.step = ball.eps;

@@ -148,7 +148,9 @@ impl Hop<'_> {
                 _ => (0..width).map(|_| narrow(self.random.normal())).collect(),
             };
             let size = way.iter().map(|part| f64::from(*part).powi(2)).sum::<f64>().sqrt().max(1e-12);
-            way.iter_mut().for_each(|part| *part = narrow(f64::from(*part) / size));
+            for part in &mut way {
+                *part = narrow(f64::from(*part) / size);
+            }
             let mut point: Vec<f32> = x.iter().zip(&way).map(|(x, way)| x + narrow(radius) * way).collect();
             self.field.ball.clip(self.clean, &mut point);
             ways.extend(point.iter().zip(x).map(|(point, x)| (point - x) / narrow(radius)));

@@ -242,7 +242,7 @@ impl Search {
             .enumerate()
             .map(|(index, (w, clean))| {
                 let (low, high) = field.ball.bounds(index, *clean);
-                (low + (w.tanh() + 1.0) / 2.0 * (high - low)).clamp(low, high)
+                (low + f32::midpoint(w.tanh(), 1.0) * (high - low)).clamp(low, high)
             })
             .collect();
     }

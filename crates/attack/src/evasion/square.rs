@@ -162,14 +162,15 @@ impl Plane {
                 x
             }
             Norm::L2 | Norm::L1 => self.next_bump(ball, clean, best, share, random),
-            Norm::L0 => self.next_sparse(ball, clean, best, share, random),
+            Norm::L0 => next_sparse(ball, clean, best, share, random),
         }
     }
 
     /// Moves what one window has to another, as a fresh two-sided bump on top of what is there (algorithm 3).
     fn next_bump(&self, ball: Ball<'_>, clean: &[f32], best: &[f32], share: f64, random: &mut Random) -> Vec<f32> {
         let mut change: Vec<f32> = best.iter().zip(clean).map(|(x, clean)| x - clean).collect();
-        let to = self.window(share, 3, random);
+        // Two-sided bumps need room; in a single row a lone value will do.
+        let to = self.window(share, if self.height == 1 { 1 } else { 3 }, random);
         let from = self.place(to, random);
         let square = |values: &[f32]| values.iter().map(|value| f64::from(*value).powi(2)).sum::<f64>();
         let unused = (f64::from(ball.eps).powi(2) - square(&change)).max(0.0) / self.channels as f64;
@@ -188,30 +189,13 @@ impl Plane {
             let length = narrow(square(&old).sqrt()) + f32::MIN_POSITIVE;
             let mut new: Vec<f32> = bump.iter().zip(&old).map(|(bump, old)| bump * way + old / length).collect();
             let size = narrow((unused + held / self.channels as f64).sqrt() / (square(&new).sqrt() + 1e-12));
-            new.iter_mut().for_each(|value| *value *= size);
+            for value in &mut new {
+                *value *= size;
+            }
             self.each(channel, from, |at, _| change[at] = 0.0);
             self.each(channel, to, |at, inside| change[at] = new[inside]);
         }
         scaled(ball, clean, &change)
-    }
-
-    /// Puts back a share of the changed values and sets as many others to an extreme (Sparse-RS, algorithm 2).
-    fn next_sparse(&self, ball: Ball<'_>, clean: &[f32], best: &[f32], share: f64, random: &mut Random) -> Vec<f32> {
-        let mut x = best.to_vec();
-        let mut changed: Vec<usize> = (0..x.len()).filter(|at| best[*at].to_bits() != clean[*at].to_bits()).collect();
-        random.shuffle(&mut changed);
-        let swapped = count(narrow(share * f64::from(ball.eps))).max(1);
-        for at in changed.iter().take(swapped) {
-            x[*at] = clean[*at];
-        }
-        let room = count(ball.eps).saturating_sub(changed.len().saturating_sub(swapped));
-        for _ in 0..room.min(swapped) {
-            let at = random.below(x.len());
-            let (low, high) = ball.bounds(at, clean[at]);
-            x[at] = if random.below(2) == 0 { low } else { high };
-        }
-        ball.project(clean, &mut x);
-        x
     }
 
     /// A window at a random place whose area is a `share` of the picture, its side at least `least`.
@@ -245,6 +229,25 @@ impl Plane {
     }
 }
 
+/// Puts back a share of the changed values and sets as many others to an extreme (Sparse-RS, algorithm 2).
+fn next_sparse(ball: Ball<'_>, clean: &[f32], best: &[f32], share: f64, random: &mut Random) -> Vec<f32> {
+    let mut x = best.to_vec();
+    let mut changed: Vec<usize> = (0..x.len()).filter(|at| best[*at].to_bits() != clean[*at].to_bits()).collect();
+    random.shuffle(&mut changed);
+    let swapped = count(narrow(share * f64::from(ball.eps))).max(1);
+    for at in changed.iter().take(swapped) {
+        x[*at] = clean[*at];
+    }
+    let room = count(ball.eps).saturating_sub(changed.len().saturating_sub(swapped));
+    for _ in 0..room.min(swapped) {
+        let at = random.below(x.len());
+        let (low, high) = ball.bounds(at, clean[at]);
+        x[at] = if random.below(2) == 0 { low } else { high };
+    }
+    ball.project(clean, &mut x);
+    x
+}
+
 /// The change stretched to the radius and put into the ball.
 fn scaled(ball: Ball<'_>, clean: &[f32], change: &[f32]) -> Vec<f32> {
     let length = ball.length(&vec![0.0; change.len()], change).max(1e-12);
@@ -274,7 +277,9 @@ fn bump(window: Window, random: &mut Random) -> Vec<f32> {
         }
     }
     let length = values.iter().map(|value| value * value).sum::<f32>().sqrt().max(f32::MIN_POSITIVE);
-    values.iter_mut().for_each(|value| *value /= length);
+    for value in &mut values {
+        *value /= length;
+    }
     values
 }
 

@@ -78,3 +78,20 @@ fn a_model_checks_itself_without_data() {
     assert_eq!(report.verdict, Soundness::Sound, "{:?}", report.checks);
     assert_eq!((report.clean_accuracy, report.examples), (None, 0));
 }
+
+#[test]
+fn corruptions_are_a_baseline_that_grows_worse_and_repeats_itself() {
+    let (train, test) = digits(600, 100);
+    let model = crate::models::trained(&train, 6);
+    let plan = Plan { eps: vec![0.05], steps: 5, restarts: 1, corruptions: true, ..Plan::default() };
+    let report = attack(&model, &test, &plan, &mut |_| {}).unwrap();
+    assert_eq!(report.corruptions.len(), 40);
+    for kind in report.corruptions.chunks(5) {
+        assert!(kind[4].accuracy <= kind[0].accuracy + 0.05 && kind[0].accuracy > 0.5, "{kind:?}");
+    }
+    let again = attack(&model, &test, &plan, &mut |_| {}).unwrap();
+    assert_eq!(report, again);
+    let flat = flattened(&test);
+    let table = linear(64, 10, &numbers(3, 640, -1.0, 1.0), &[0.0; 10]);
+    assert!(attack(&table, &flat, &plan, &mut |_| {}).is_err());
+}

@@ -8,5 +8,7 @@ mod evasion;
 mod harden;
 mod inputs;
 mod membership;
+mod methods;
 mod models;
+mod planted;
 mod stats;

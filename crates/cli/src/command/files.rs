@@ -17,7 +17,7 @@ use ringfence_engine::{
 };
 
 use crate::{
-    args::{AttackArgs, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs},
+    args::{AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs},
     command::supply::source,
     output::{Printer, Style, table},
 };
@@ -238,6 +238,15 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         examples: args.examples,
         range: [low, high],
         seed: args.seed,
+        norm: Some(args.norm.name().to_owned()),
+        standard: args.battery == BatteryName::Standard,
+        attacks: args.attack.clone(),
+        target: args.target,
+        levels: args.levels,
+        integer: args.integer.clone(),
+        immutable: args.immutable.clone(),
+        corruptions: args.corruptions,
+        queries: args.queries,
     };
     let input = ModelData { model: args.model.clone(), data: dataset(data, &args.read) };
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
@@ -262,6 +271,22 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
         }));
         if rows.len() > 1 {
             printer.raw(table(&rows).as_bytes())?;
+        }
+        for worst in &report.worst_case {
+            printer.line(format!(
+                "worst case {} {:.4}: {} ({} – {}) against the {} battery",
+                worst.norm,
+                worst.eps,
+                percent(worst.accuracy),
+                percent(worst.ci95[0]),
+                percent(worst.ci95[1]),
+                worst.battery
+            ))?;
+        }
+        for kind in report.corruptions.chunk_by(|a, b| a.corruption == b.corruption) {
+            let shares: Vec<String> = kind.iter().map(|result| percent(result.accuracy)).collect();
+            let name = kind.first().map_or("", |result| result.corruption.as_str());
+            printer.line(format!("corruption {name}, severity 1 to {}: {}", kind.len(), shares.join(", ")))?;
         }
         for test in &report.membership {
             printer.line(format!("membership {}: AUC {:.3}. {}", test.attack, test.auc, test.note))?;

@@ -122,6 +122,7 @@ impl Vault<'_> {
                 examples: test.examples,
                 range: test.range,
                 seed: test.seed,
+                ..AttackJob::default()
             },
             reading: readings.next().unwrap_or_default(),
             members: readings.next(),

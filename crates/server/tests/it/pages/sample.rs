@@ -534,6 +534,7 @@ fn cards(text: Text<'_>) -> attacks::AttacksView {
                 result("square", 0.2, f64::NAN),
             ],
             worst_case: Vec::new(),
+            corruptions: Vec::new(),
             checks: vec![Check { name: text("gradient-check"), passed: number == 0, detail: text("max error 3e-7") }],
             membership: vec![Membership {
                 attack: text("loss-threshold"),
