@@ -42,11 +42,19 @@ const BENCHES: &[Bench] = &[
     },
     Bench {
         name: "attack",
-        what: "PGD-40 images per CPU-second on the same network",
+        what: "PGD-40 images per CPU-second on the same network; the standard battery beside AutoAttack's on two trained networks",
         examples: ("ringfence-attack", &["attack_bench"]),
-        arguments: &[],
+        // Attacks what its peer trains on MNIST; `PYTHON` names the interpreter that has torch.
+        arguments: &["../shared/data/mnist"],
         peer: None,
-        ratios: &[],
+        ratios: &[
+            (
+                "/pgd40_images_per_cpu_second",
+                "/peer/pgd40_images_per_cpu_second/torch",
+                "PGD-40 on one core, ours / torch",
+            ),
+            ("/pgd40_images_per_cpu_second", "/peer/pgd40_images_per_cpu_second/art", "PGD-40 on one core, ours / ART"),
+        ],
     },
     Bench {
         name: "scan",

@@ -37,7 +37,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     };
     if let Some(folder) = nets {
         for name in ["standard", "hardened"] {
-            figures[format!("{name}_network")] = battery(&folder, name)?;
+            figures["robust_accuracy"][name] = battery(&folder, name)?;
         }
     }
     if !peer.is_null() {

@@ -68,9 +68,10 @@ impl Scene<'_> {
         self.returned(struck)
     }
 
-    /// The first rightly classified examples.
-    fn some(&self, most: usize) -> &[usize] {
-        &self.right[..self.right.len().min(most)]
+    /// The first rightly classified examples that can be won at all: none whose label is the target.
+    fn some(&self, most: usize) -> Vec<usize> {
+        let open = self.right.iter().filter(|place| Some(self.field.label(**place)) != self.plan.target);
+        open.take(most).copied().collect()
     }
 
     fn inputs(&self, places: &[usize]) -> Vec<f32> {
@@ -107,7 +108,7 @@ impl Scene<'_> {
 
     /// Is there a slope to follow at clean inputs, and does the loss follow it?
     fn slopes(&mut self) -> Result<(), AttackError> {
-        let tried = self.some(CHECKED_EXAMPLES_MAX).to_vec();
+        let tried = self.some(CHECKED_EXAMPLES_MAX);
         let inputs = self.inputs(&tried);
         let labels: Vec<usize> = tried.iter().map(|place| self.field.label(*place)).collect();
         let width = self.field.examples.width();
@@ -142,8 +143,8 @@ impl Scene<'_> {
     /// Does the cross-entropy hide what its exact form shows?
     fn saturation(&mut self) -> Result<(), AttackError> {
         let tried = self.some(CHECKED_EXAMPLES_MAX);
-        let plain = pgd(Loss::CrossEntropy, self.plan.steps, 1).run(&self.field, tried)?.standing.len();
-        let exact = pgd(Loss::LogOdds, self.plan.steps, 1).run(&self.field, tried)?.standing.len();
+        let plain = pgd(Loss::CrossEntropy, self.plan.steps, 1).run(&self.field, &tried)?.standing.len();
+        let exact = pgd(Loss::LogOdds, self.plan.steps, 1).run(&self.field, &tried)?.standing.len();
         let check = checks::scale_hides_nothing(plain, exact, tried.len());
         self.checks.push(check);
         Ok(())
@@ -156,9 +157,9 @@ impl Scene<'_> {
         let field = self.field.within(Ball::new(self.plan.norm, eps, self.plan.range));
         let tried = self.some(CHECKED_EXAMPLES_MAX);
         let outcome = if field.oracle.has_gradient() {
-            pgd(Loss::CrossEntropy, self.plan.steps, self.plan.restarts).run(&field, tried)?
+            pgd(Loss::CrossEntropy, self.plan.steps, self.plan.restarts).run(&field, &tried)?
         } else {
-            Square { queries: BLACK_QUERIES }.run(&field, tried)?
+            Square { queries: BLACK_QUERIES }.run(&field, &tried)?
         };
         // Towards a target nobody gets by chance.
         let classes = if self.plan.target.is_some() { usize::MAX } else { field.oracle.classes() };
@@ -169,7 +170,7 @@ impl Scene<'_> {
 
     /// Attacks that see scores alone, or only an imitation of the model, against those that follow the gradient.
     fn less_is_weaker(&mut self, struck: &Struck) -> Result<(), AttackError> {
-        let tried = self.some(BLACK_EXAMPLES).to_vec();
+        let tried = self.some(BLACK_EXAMPLES);
         let white = tried.iter().filter(|place| struck.white.binary_search(place).is_ok()).count();
         let square = Square { queries: BLACK_QUERIES }.run(&self.field, &tried)?;
         let estimated = Estimated { draw: Draw::Normal, steps: NES_STEPS, directions: NES_DIRECTIONS };

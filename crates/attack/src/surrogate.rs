@@ -40,8 +40,8 @@ fn network(shape: &[usize], classes: usize, seed: u64) -> Result<Vec<u8>, NnErro
     let input = Builder::new("surrogate", seed).input("input", shape);
     let flat = match shape {
         [_, height, width] if *height >= 4 && *width >= 4 => {
-            // Large pictures are looked at with larger windows, so that what follows stays small.
-            let side = (height.max(width) / SIDE).max(2);
+            // Large pictures are looked at through larger windows, so that what follows stays small.
+            let side = (height.min(width) / SIDE).max(2);
             let first = input.conv(16, [side + 2, side + 2], [side, side], [1, 1]).relu();
             first.conv(32, [3, 3], [2, 2], [1, 1]).relu().flatten()
         }
