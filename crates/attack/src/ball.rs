@@ -152,7 +152,8 @@ impl Ball<'_> {
         match self.norm {
             Norm::Linf => {
                 for (value, clean) in x.iter_mut().zip(clean) {
-                    *value = value.clamp(clean - self.eps, clean + self.eps);
+                    // Not `clamp`, whose check of its bounds keeps the loop from being vectorised.
+                    *value = value.max(clean - self.eps).min(clean + self.eps);
                 }
             }
             Norm::L2 => {
@@ -173,7 +174,7 @@ impl Ball<'_> {
     pub(crate) fn clip(&self, clean: &[f32], x: &mut [f32]) {
         if self.columns.is_empty() {
             for value in x {
-                *value = value.clamp(self.range.low, self.range.high);
+                *value = value.max(self.range.low).min(self.range.high);
             }
             return;
         }

@@ -182,7 +182,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --eps 0.15 --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --eps 0.5,1 --attack carlini-wagner,deepfool\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3 --integer 1,2\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
     )]
     Attack(AttackArgs),
     /// Train a model adversarially
