@@ -5,7 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use ringfence_attack::{Callback, Examples, HardenPlan, Plan, Predict, Start, attack, harden};
+use ringfence_attack::{Callback, Examples, HardenPlan, Norm, Plan, Predict, Start, attack, harden};
 use ringfence_nn::{Model, Tensor, Want, builder::Builder, random::Random};
 use ringfence_schema::{
     Digest,
@@ -284,4 +284,17 @@ fn honest_networks_are_sound() {
     sound("small data", &small, &part(&test, 0..40));
     let honest = trained(&train, 8);
     sound("behind a callback", &around(&honest, Data::clone, |_, g| g), &test);
+}
+
+#[test]
+fn an_honest_network_is_sound_in_every_norm_and_towards_a_target() {
+    let (train, test) = digits(600, 100);
+    let model = trained(&train, 6);
+    let cases = [(Norm::L2, 0.4, None), (Norm::L1, 1.5, None), (Norm::L0, 3.0, None), (Norm::Linf, 0.15, Some(3))];
+    for (norm, eps, target) in cases {
+        let plan = Plan { norm, eps: vec![eps], target, levels: Some(256), ..plan() };
+        let report = attack(&model, &test, &plan, &mut |_| {}).unwrap();
+        assert_eq!(report.verdict, Soundness::Sound, "{norm:?} {target:?}: {:?}", report.checks);
+        assert!(report.worst_case[0].accuracy < 0.95, "{norm:?}: {:?}", report.results);
+    }
 }
