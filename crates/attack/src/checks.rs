@@ -114,16 +114,54 @@ pub(crate) fn scale_hides_nothing(plain: usize, rescaled: usize, tried: usize) -
     )
 }
 
-/// Attacks that see less fool no more than those that follow the gradient.
-pub(crate) fn weaker(name: &str, what: &str, standing_black: usize, standing_white: usize, tried: usize) -> Check {
-    let slack = share(tried, BLACK_SHARE_MAX);
-    check(
-        name,
-        standing_white <= standing_black + slack,
-        format!(
-            "of {tried} {standing_black} stand against {what}, {standing_white} against all that follow the gradient"
-        ),
-    )
+/// What another attack does to a sample of the examples that stand.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Retried {
+    /// Examples that fell.
+    pub(crate) fell: usize,
+    /// Examples of the sample.
+    pub(crate) tried: usize,
+    /// Examples that stand, of which the sample was taken.
+    pub(crate) standing: usize,
+    /// All examples.
+    pub(crate) examples: usize,
+}
+
+impl Retried {
+    /// By how much the accuracy is too high, if the sample is like the rest.
+    fn overstated(&self) -> f64 {
+        self.fell as f64 / self.tried.max(1) as f64 * (self.standing as f64 / self.examples.max(1) as f64)
+    }
+
+    fn check(&self, name: &str, what: &str, limit: f64) -> Check {
+        let overstated = self.overstated();
+        check(
+            name,
+            self.fell <= FEW || overstated <= limit,
+            format!(
+                "of {} that stand {} fall to {what}: {:.1} points of accuracy (limit {:.0})",
+                self.tried,
+                self.fell,
+                overstated * 100.0,
+                limit * 100.0
+            ),
+        )
+    }
+}
+
+/// Attacks that see less fool hardly any of those that withstand all that follow the gradient.
+pub(crate) fn weaker(name: &str, what: &str, found: Retried) -> Check {
+    found.check(name, what, BLACK_SHARE_MAX)
+}
+
+/// PGD got enough steps to go anywhere.
+pub(crate) fn enough_steps(steps: usize) -> Check {
+    check("enough-steps", steps >= STEPS_LEAST, format!("{steps} steps of PGD, at least {STEPS_LEAST}"))
+}
+
+/// A stronger attack does not find the figure far too kind.
+pub(crate) fn strong_enough(found: Retried) -> Check {
+    found.check("strong-enough", "APGD", TOO_KIND_SHARE_MAX)
 }
 
 /// APGD leaves no more than PGD.
@@ -265,8 +303,14 @@ const REPEAT_SPREAD_MAX: f64 = 1e-4;
 const OFF_SHARE_MAX: f64 = 0.4;
 /// Share of examples by which the rescaled loss may be better.
 const SATURATED_SHARE_MAX: f64 = 0.05;
-/// Share of examples by which an attack that sees less may be better.
-const BLACK_SHARE_MAX: f64 = 0.02;
+/// Share of all examples by which an attack that sees less may find the figure too high.
+const BLACK_SHARE_MAX: f64 = 0.05;
+/// Share of all examples by which a stronger attack may find the figure too high.
+const TOO_KIND_SHARE_MAX: f64 = 0.1;
+/// Fewer steps than this are a single step in all but name.
+const STEPS_LEAST: usize = 5;
+/// So few examples fall by luck.
+const FEW: usize = 2;
 /// Share of examples that only attacks without the gradient fool.
 const BEYOND_SHARE_MAX: f64 = 0.03;
 /// Share of examples that storing may put right.
@@ -290,6 +334,11 @@ mod tests {
 
     fn radius(eps: f64, noise: usize, fgsm: usize, pgd: usize, worst: usize) -> Radius {
         Radius { eps, noise, fgsm, pgd, worst }
+    }
+
+    /// Half of all examples stand.
+    fn retried(fell: usize) -> Retried {
+        Retried { fell, tried: 100, standing: 500, examples: 1_000 }
     }
 
     #[test]
@@ -321,7 +370,9 @@ mod tests {
             (independent_answers(0.0), independent_answers(0.1)),
             (gradient_predicts_loss(4, 10), gradient_predicts_loss(5, 10)),
             (scale_hides_nothing(55, 50, 100), scale_hides_nothing(56, 50, 100)),
-            (weaker("black-box-is-weaker", "", 50, 52, 100), weaker("black-box-is-weaker", "", 50, 53, 100)),
+            (weaker("black-box-is-weaker", "", retried(10)), weaker("black-box-is-weaker", "", retried(11))),
+            (enough_steps(5), enough_steps(4)),
+            (strong_enough(retried(20)), strong_enough(retried(21))),
             (apgd_beats_pgd(41, 40, 100), apgd_beats_pgd(42, 40, 100)),
             (stored_inputs(40, 45, 100), stored_inputs(40, 46, 100)),
             (restarts_help_attacker(50, 50), restarts_help_attacker(50, 51)),

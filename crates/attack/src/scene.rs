@@ -8,10 +8,11 @@ use ringfence_schema::report::{AttackResult, Check};
 use crate::{
     ball::Ball,
     battery::{Radius, Struck, result},
-    checks,
+    checks::{self, Retried},
     error::AttackError,
     evasion::{
         Attack as _, Field, Outcome,
+        apgd::{Aim, Apgd},
         estimate::{Draw, Estimated},
         pgd::Pgd,
         square::Square,
@@ -50,6 +51,7 @@ impl Scene<'_> {
         self.repetitions()?;
         let count = self.field.examples.count();
         if self.field.oracle.has_gradient() {
+            self.checks.push(checks::enough_steps(self.plan.steps));
             self.slopes()?;
             self.saturation()?;
             self.checks.push(checks::iterative_beats_single_step(rows, count));
@@ -61,6 +63,7 @@ impl Scene<'_> {
         if self.field.oracle.has_gradient() {
             self.less_is_weaker(struck)?;
             self.convergence(struck)?;
+            self.strength(struck)?;
             if let Some(after) = struck.after_apgd {
                 self.checks.push(checks::apgd_beats_pgd(after, struck.radius.pgd, count));
             }
@@ -70,7 +73,15 @@ impl Scene<'_> {
 
     /// The first rightly classified examples that can be won at all: none whose label is the target.
     fn some(&self, most: usize) -> Vec<usize> {
-        let open = self.right.iter().filter(|place| Some(self.field.label(**place)) != self.plan.target);
+        self.open(self.right, most)
+    }
+
+    fn retried(&self, fell: usize, tried: usize, standing: &[usize]) -> Retried {
+        Retried { fell, tried, standing: standing.len(), examples: self.field.examples.count() }
+    }
+
+    fn open(&self, places: &[usize], most: usize) -> Vec<usize> {
+        let open = places.iter().filter(|place| Some(self.field.label(**place)) != self.plan.target);
         open.take(most).copied().collect()
     }
 
@@ -168,19 +179,35 @@ impl Scene<'_> {
         Ok(())
     }
 
-    /// Attacks that see scores alone, or only an imitation of the model, against those that follow the gradient.
+    /// Attacks that see scores alone, or only an imitation of the model, on examples that withstand the gradient.
     fn less_is_weaker(&mut self, struck: &Struck) -> Result<(), AttackError> {
-        let tried = self.some(BLACK_EXAMPLES);
-        let white = tried.iter().filter(|place| struck.white.binary_search(place).is_ok()).count();
+        let tried = self.open(&struck.white, BLACK_EXAMPLES);
         let square = Square { queries: BLACK_QUERIES }.run(&self.field, &tried)?;
         let estimated = Estimated { draw: Draw::Normal, steps: NES_STEPS, directions: NES_DIRECTIONS };
-        let black = square.clone().joined(estimated.run(&self.field, &square.standing)?).standing.len();
+        let black = square.clone().joined(estimated.run(&self.field, &square.standing)?).fooled.len();
         let transfer = Transfer { surrogate: self.surrogate, steps: TRANSFER_STEPS };
-        let transferred = transfer.run(&self.field, &tried)?.standing.len();
-        self.checks.push(checks::weaker("black-box-is-weaker", "random search and NES", black, white, tried.len()));
+        let transferred = transfer.run(&self.field, &tried)?.fooled.len();
+        let found = |fell: usize| self.retried(fell, tried.len(), &struck.white);
+        let (black, transferred) = (found(black), found(transferred));
+        self.checks.push(checks::weaker("black-box-is-weaker", "random search and NES", black));
+        self.checks.push(checks::weaker("transfer-is-weaker", "a surrogate's inputs", transferred));
         let beyond = struck.white.iter().filter(|place| struck.worst.standing.binary_search(place).is_err()).count();
         self.checks.push(checks::little_beyond_gradients(beyond, self.field.examples.count()));
-        self.checks.push(checks::weaker("transfer-is-weaker", "a surrogate's inputs", transferred, white, tried.len()));
+        Ok(())
+    }
+
+    /// Where the standard battery did not run: would its gradient parts have fooled many more?
+    fn strength(&mut self, struck: &Struck) -> Result<(), AttackError> {
+        let apgd = |loss, aim| Apgd { loss, aim, steps: APGD_STEPS, restarts: 1 };
+        let plain = apgd(Loss::LogOdds, Aim::Away);
+        if struck.after_apgd.is_some() || !plain.norms().contains(&self.field.ball.norm) {
+            return Ok(());
+        }
+        let tried = self.open(&struck.worst.standing, BLACK_EXAMPLES);
+        let left = plain.run(&self.field, &tried)?.standing;
+        let left = apgd(Loss::Dlr, Aim::Ranked(APGD_TARGETS)).run(&self.field, &left)?.standing.len();
+        let found = self.retried(tried.len() - left, tried.len(), &struck.worst.standing);
+        self.checks.push(checks::strong_enough(found));
         Ok(())
     }
 
@@ -283,7 +310,9 @@ fn larger(a: f64, b: f64) -> f64 {
 const CHECKED_EXAMPLES_MAX: usize = 256;
 /// Examples on which attacks that see less are tried, and what they may ask for each.
 const BLACK_EXAMPLES: usize = 100;
-const BLACK_QUERIES: usize = 500;
+const BLACK_QUERIES: usize = 1_000;
+const APGD_STEPS: usize = 50;
+const APGD_TARGETS: usize = 3;
 const NES_STEPS: usize = 20;
 const NES_DIRECTIONS: usize = 10;
 const TRANSFER_STEPS: usize = 20;
