@@ -44,7 +44,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<SelfCheck, NnError> {
     // Numbers that `f32` holds exactly, so that both precisions see the same input.
     x.data.iter_mut().for_each(|number| *number = f64::from(random.uniform_in(0.0, 1.0)));
     let weights = model.weights::<f64>();
-    let reference = model.forward_with(&weights, &x)?;
+    let reference = model.forward_with(&weights, &model.feeds(&x)?)?;
     let single = model.forward(&x.cast::<f32>())?.cast::<f64>();
     let forward_error = relative(single.data.iter().copied().zip(reference.data.iter().copied()));
     let batch_error = if dims.first().copied().flatten().is_some() { 0.0 } else { one_by_one(model, &x, &reference)? };
@@ -170,11 +170,13 @@ mod tests {
     use std::borrow::Cow;
 
     use super::*;
-    use crate::plan::{Plan, Purpose};
+    use crate::plan::{Order, Plan, Purpose};
     use crate::run::{Pass, Pools};
 
     /// The bound that every operator is held to.
     const TOLERANCE: f64 = 1e-4;
+
+    const ORDER: Order = Order { purpose: Purpose::Gradients(Want::Both), through: false, memory_limit: usize::MAX };
 
     /// One model with a fixed input and a random linear function of its output as the loss.
     struct Probe<'m> {
@@ -186,7 +188,8 @@ mod tests {
 
     impl Probe<'_> {
         fn loss(&self, weights: &Weights<'_, f64>, x: &[f64]) -> f64 {
-            let mut pass = Pass::forward(&self.plan, weights, x, &self.pools);
+            let inputs = [x];
+            let mut pass = Pass::forward(&self.plan, weights, &inputs, &self.pools).unwrap();
             let loss = pass.seed().0.iter().zip(&self.direction).map(|(y, d)| y * d).sum();
             pass.finish();
             loss
@@ -195,7 +198,8 @@ mod tests {
         /// Analytic gradients in `f32`: of the input, and of every constant.
         fn gradients(&self, x: &[f32]) -> (Vec<f32>, Vec<Vec<f32>>) {
             let weights = self.model.weights::<f32>();
-            let mut pass = Pass::forward(&self.plan, &weights, x, &self.pools);
+            let inputs = [x];
+            let mut pass = Pass::forward(&self.plan, &weights, &inputs, &self.pools).unwrap();
             pass.seed().1.iter_mut().zip(&self.direction).for_each(|(seed, d)| *seed = crate::real::Real::of(*d));
             let mut input = vec![0.0; x.len()];
             let mut floats: Vec<Vec<f32>> = weights.iter().map(|numbers| vec![0.0; numbers.len()]).collect();
@@ -216,9 +220,9 @@ mod tests {
     #[test]
     fn every_operator_has_the_gradients_of_its_differences() {
         let (mut failures, mut worst, mut tensors) = (Vec::new(), (0.0, String::new()), 0);
-        for case in cases::cases() {
+        for case in cases::cases().into_iter().filter(|case| !case.is_flat()) {
             let model = Model::parse(&case.model).unwrap();
-            let plan = Plan::new(&model.graph, &case.input.shape, Purpose::Gradients(Want::Both), usize::MAX).unwrap();
+            let plan = Plan::new(&model.graph, std::slice::from_ref(&case.input.shape), ORDER).unwrap();
             let mut random = Random::new(case.name.len() as u64);
             let length = plan.steps[plan.head].length;
             let direction = (0..length).map(|_| f64::from(random.uniform_in(-1.0, 1.0))).collect();

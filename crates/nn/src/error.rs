@@ -59,6 +59,23 @@ pub enum NnError {
         /// The type's name in the ONNX specification.
         data_type: &'static str,
     },
+    /// The output has no gradient with respect to the input: a step function lies on every way, or the input is of
+    /// integers. Zeros would look like a robust model.
+    #[error("there is no gradient with respect to `{input}`: {reason}")]
+    NoGradient {
+        /// The input.
+        input: String,
+        /// What stands in the way.
+        reason: String,
+    },
+    /// The model has inputs beside the one that was given, and nothing was bound to them.
+    #[error("input `{input}` has no value; {wanted}")]
+    Unbound {
+        /// The input.
+        input: String,
+        /// What it wants.
+        wanted: String,
+    },
     /// A node reads a value that no earlier node made: it is missing, or the graph has a cycle.
     #[error("node `{node}` reads `{value}`, which nothing before it makes")]
     Undefined {

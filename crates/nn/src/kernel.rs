@@ -1,47 +1,86 @@
 //! The arithmetic, one kernel a family of operators, each with its exact gradients.
 //!
 //! A [`Kernel`] knows every shape; buffers come from outside and have the right length. [`Kernel::backward`] *adds* the
-//! gradient with respect to one input, so a value that is read in several places collects all of them.
+//! gradient with respect to one input, so a value that is read in several places collects all of them. [`Kernel::flow`]
+//! says which inputs have a gradient at all. Integers and truth values are numbers of the pass like all others.
 //!
 //! * [`linear`]: matrix products; [`conv`]: convolutions over them; [`gemm`]: the checked door to the
 //!   SIMD product, [`simd`].
-//! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`]: functions of one or two numbers, with broadcasting.
-//! * [`layout`]: everything that only moves numbers.
+//! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
+//!   broadcasting; [`order`]: along an axis.
+//! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
+//! * [`trees`]: decision trees.
 
 pub(crate) mod conv;
+pub(crate) mod elementary;
 pub(crate) mod gemm;
+pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod linear;
 pub(crate) mod norm;
+pub(crate) mod order;
 pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
+pub(crate) mod trees;
 
 use crate::real::Real;
+use pointwise::Unary;
 
 /// One step of a plan.
 #[derive(Debug, Clone)]
 pub(crate) enum Kernel {
     Conv(conv::Conv),
+    TransposedConv(conv::Conv),
     Linear(linear::Linear),
     MaxPool(pool::Pool),
     AveragePool(pool::Pool),
     Affine(norm::Affine),
     Normalise(norm::Normalise),
-    Unary(pointwise::Unary),
+    Unary(Unary),
     Binary(pointwise::Binary),
     Softmax(reduce::Softmax),
     Reduce(reduce::Reduce),
     Move(layout::Move),
     Concat(layout::Concat),
+    Part(layout::Part),
+    Gather(index::Gather),
+    Scatter(index::Scatter),
+    Select(index::Select),
+    Extreme(order::Extreme),
+    First(order::First),
+    Running(order::Running),
+    Winner(order::Winner),
+    Blend(order::Blend),
+    Trees(trees::Trees),
+}
+
+/// What a small change of an input does to the output.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Flow {
+    /// It changes by the gradient.
+    Smooth,
+    /// Nothing, almost everywhere: the gradient is 0 and says nothing about larger changes.
+    Flat,
+    /// There is a gradient, which is not implemented (statistics and the like).
+    Missing,
 }
 
 impl Kernel {
     /// Computes the output from the inputs; every number of `output` is written.
-    pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) {
+    ///
+    /// # Errors
+    /// What is wrong with the numbers: an index that is out of range.
+    pub(crate) fn forward<T: Real>(
+        &self,
+        inputs: &[&[T]],
+        output: &mut [T],
+        scratch: &mut [T],
+    ) -> Result<(), &'static str> {
         match self {
             Self::Conv(kernel) => kernel.forward(inputs, output, scratch),
+            Self::TransposedConv(kernel) => kernel.transposed_forward(inputs, output, scratch),
             Self::Linear(kernel) => kernel.forward(inputs, output),
             Self::MaxPool(kernel) => kernel.max_forward(inputs[0], output),
             Self::AveragePool(kernel) => kernel.average_forward(inputs[0], output),
@@ -53,10 +92,22 @@ impl Kernel {
             Self::Reduce(kernel) => kernel.forward(inputs[0], output),
             Self::Move(kernel) => kernel.forward(inputs[0], output),
             Self::Concat(kernel) => kernel.forward(inputs, output),
+            Self::Part(kernel) => kernel.forward(inputs[0], output),
+            Self::Gather(kernel) => return kernel.forward(inputs, output),
+            Self::Scatter(kernel) => return kernel.forward(inputs, output),
+            Self::Select(kernel) => kernel.forward(inputs, output),
+            Self::Extreme(kernel) => kernel.forward(inputs[0], output),
+            Self::First(kernel) => kernel.forward(inputs[0], output),
+            Self::Running(kernel) => kernel.forward(inputs[0], output),
+            Self::Winner(kernel) => kernel.forward(inputs[0], output),
+            Self::Blend(kernel) => kernel.forward(inputs[0], output),
+            Self::Trees(kernel) => kernel.forward(inputs[0], output),
         }
+        Ok(())
     }
 
-    /// Adds to `gradient` the gradient with respect to input `which`, given the gradient of the output.
+    /// Adds to `gradient` the gradient with respect to input `which`, given the gradient of the output. Only for inputs
+    /// whose [`Self::flow`] is smooth.
     pub(crate) fn backward<T: Real>(
         &self,
         which: usize,
@@ -68,6 +119,7 @@ impl Kernel {
     ) {
         match self {
             Self::Conv(kernel) => kernel.backward(which, inputs, upstream, gradient, scratch),
+            Self::TransposedConv(kernel) => kernel.transposed_backward(which, inputs, upstream, gradient, scratch),
             Self::Linear(kernel) => kernel.backward(which, inputs, upstream, gradient),
             Self::MaxPool(kernel) => kernel.max_backward(inputs[0], upstream, gradient),
             Self::AveragePool(kernel) => kernel.average_backward(upstream, gradient),
@@ -79,21 +131,37 @@ impl Kernel {
             Self::Reduce(kernel) => kernel.backward(inputs[0], output, upstream, gradient),
             Self::Move(kernel) => kernel.backward(upstream, gradient),
             Self::Concat(kernel) => kernel.backward(which, upstream, gradient),
+            Self::Part(kernel) => kernel.backward(upstream, gradient),
+            Self::Gather(kernel) => kernel.backward(inputs, upstream, gradient),
+            Self::Scatter(kernel) => kernel.backward(which, inputs, upstream, gradient),
+            Self::Select(kernel) => kernel.backward(which, inputs, upstream, gradient),
+            Self::Running(kernel) => kernel.backward(upstream, gradient),
+            Self::Blend(kernel) => kernel.backward(upstream, gradient),
+            Self::Extreme(_) | Self::First(_) | Self::Winner(_) | Self::Trees(_) => {}
         }
     }
 
-    /// Whether the gradient with respect to input `which` is implemented (statistics and limits are constants).
-    pub(crate) fn differentiable(&self, which: usize) -> bool {
+    /// What input `which` does to the output.
+    pub(crate) fn flow(&self, which: usize) -> Flow {
         match self {
-            Self::Affine(_) => which < 3,
-            _ => true,
+            Self::Affine(_) if which > 2 => Flow::Missing,
+            Self::Unary(Unary::Step(_)) | Self::Extreme(_) | Self::First(_) | Self::Winner(_) | Self::Trees(_) => {
+                Flow::Flat
+            }
+            Self::Binary(kernel) if kernel.function.is_step() => Flow::Flat,
+            Self::Gather(_) | Self::Scatter(_) if which == 1 => Flow::Flat,
+            Self::Scatter(kernel) if !matches!(kernel.meeting, index::Meeting::Replace | index::Meeting::Add) => {
+                Flow::Missing
+            }
+            Self::Select(_) if which == 0 => Flow::Flat,
+            _ => Flow::Smooth,
         }
     }
 
     /// Numbers of scratch space that the kernel takes.
     pub(crate) fn scratch(&self) -> usize {
         match self {
-            Self::Conv(kernel) => kernel.scratch_len(),
+            Self::Conv(kernel) | Self::TransposedConv(kernel) => kernel.scratch_len(),
             _ => 0,
         }
     }

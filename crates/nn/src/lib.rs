@@ -11,8 +11,14 @@
 //! plan forward and backward; `kernel` does the arithmetic. The batch is cut into chunks whose number does not depend on
 //! the machine, so results are the same on any number of cores.
 //!
-//! Absent on purpose: control flow (`If`, `Loop`), several inputs or outputs, element types other than `FLOAT`, batch
-//! statistics in training mode (normalisation uses the stored ones), external data, and anything approximate.
+//! A gradient that does not exist is refused, never 0: where every way from the output to the input ends at a step that
+//! is constant between its jumps ([`NnError::NoGradient`]). Where only some ways do, [`Model::gradient_stops`] names them.
+//!
+//! Conditions and loop counts are settled while planning, from shapes and constants; what depends on the input's numbers
+//! there is refused. Integers that depend on the input are computed in the pass's own number type, up to 2^24.
+//!
+//! Absent on purpose: text, half precision in the arithmetic (weights may be stored so), batch statistics in training
+//! mode (normalisation uses the stored ones), external data, and anything approximate.
 
 mod check;
 mod error;
@@ -33,6 +39,6 @@ pub mod random;
 pub use check::{SelfCheck, self_check};
 pub use error::NnError;
 pub use loss::OutputKind;
-pub use model::{Gradients, Model, Parameter, ParameterMut, Seed, Want};
+pub use model::{Element, GradientStop, Gradients, InputInfo, Model, Parameter, ParameterMut, Seed, Want};
 pub use real::Real;
 pub use tensor::Tensor;

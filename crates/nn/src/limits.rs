@@ -16,6 +16,24 @@ pub const ELEMENTS_MAX: usize = 0x7fff_ffff;
 /// The oldest and the newest version of the standard operators that is read.
 pub const OPSETS: std::ops::RangeInclusive<i64> = 7..=22;
 
+/// Nodes of a model, those in branches, bodies and called functions included.
+pub const NODES_MAX: usize = 1 << 18;
+
+/// How deep functions of the file may call each other.
+pub const FUNCTION_DEPTH_MAX: usize = 16;
+
+/// Steps that a plan may have: loops are unrolled, and each round has steps of its own.
+pub const STEPS_MAX: usize = 1 << 18;
+
+/// Rounds of one loop.
+pub const LOOP_ROUNDS_MAX: usize = 1 << 12;
+
+/// Elements of a constant that is computed while planning; larger ones are computed in every pass.
+pub const FOLD_ELEMENTS_MAX: usize = 1 << 22;
+
+/// The largest integer up to which `f32` holds every one: integers that depend on the input are computed in it.
+pub const INTEGER_MAX: f64 = 16_777_216.0;
+
 /// Plans that a model keeps, one for each input shape and purpose seen.
 pub(crate) const PLANS_KEPT: usize = 16;
 

@@ -7,7 +7,7 @@ use std::ops::{Add, AddAssign, Div, DivAssign, Mul, MulAssign, Neg, Sub, SubAssi
 use std::sync::Mutex;
 
 use crate::kernel::simd::{self, Operands};
-use crate::run::{Pools, Workspace};
+use crate::run::{Literals, Pools, Workspace};
 
 /// A number that a model can be computed in. Implemented by `f32` and `f64`; nobody else can.
 pub trait Real:
@@ -80,7 +80,7 @@ pub trait Real:
 }
 
 pub(crate) mod sealed {
-    use super::{Cow, Mutex, Pools, Workspace};
+    use super::{Cow, Literals, Mutex, Pools, Workspace};
 
     /// What a number type needs of the crate's inside; naming it here keeps [`super::Real`] closed.
     pub trait Gemm: Sized {
@@ -101,17 +101,19 @@ pub(crate) mod sealed {
             beta: Self,
             c: (*mut Self, usize),
         );
-        /// Weights, which are stored as `f32`.
-        fn weights(stored: &[f32]) -> Cow<'_, [Self]>
+        /// Weights, which are stored as `f32` and, where that is not exact, as `f64` too.
+        fn weights<'s>(stored: &'s [f32], exact: Option<&'s [f64]>) -> Cow<'s, [Self]>
         where
             [Self]: ToOwned<Owned = Vec<Self>>;
+        /// A plan's literals.
+        fn literals(literals: &Literals) -> &[Vec<Self>];
         /// The workspaces of this type.
         fn pool(pools: &Pools) -> &Mutex<Vec<Workspace<Self>>>;
     }
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $pool:ident, $of:expr, $wide:expr, $weights:expr) => {
+    ($type:ident, $gemm:path, $pool:ident, $of:expr, $wide:expr, $weights:expr, $literals:expr) => {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -161,8 +163,11 @@ macro_rules! real {
                 // SAFETY: the caller's promise is exactly what the product asks for.
                 unsafe { $gemm(m, k, n, alpha, a, b, beta, c) }
             }
-            fn weights(stored: &[f32]) -> Cow<'_, [Self]> {
-                $weights(stored)
+            fn weights<'s>(stored: &'s [f32], exact: Option<&'s [f64]>) -> Cow<'s, [Self]> {
+                $weights(stored, exact)
+            }
+            fn literals(literals: &Literals) -> &[Vec<Self>] {
+                $literals(literals)
             }
             fn pool(pools: &Pools) -> &Mutex<Vec<Workspace<Self>>> {
                 &pools.$pool
@@ -171,10 +176,16 @@ macro_rules! real {
     };
 }
 
-real!(f32, single_product, single, narrow, f64::from, Cow::Borrowed);
-real!(f64, double_product, double, std::convert::identity, std::convert::identity, |stored: &[f32]| {
-    Cow::Owned(stored.iter().copied().map(f64::from).collect())
-});
+real!(f32, single_product, single, narrow, f64::from, narrow_weights, Literals::narrow);
+real!(f64, double_product, double, std::convert::identity, std::convert::identity, wide_weights, Literals::wide);
+
+fn narrow_weights<'s>(stored: &'s [f32], _: Option<&'s [f64]>) -> Cow<'s, [f32]> {
+    Cow::Borrowed(stored)
+}
+
+fn wide_weights<'s>(stored: &'s [f32], exact: Option<&'s [f64]>) -> Cow<'s, [f64]> {
+    exact.map_or_else(|| Cow::Owned(stored.iter().copied().map(f64::from).collect()), Cow::Borrowed)
+}
 
 /// The product by our own kernels where they fit, by `matrixmultiply` elsewhere.
 ///

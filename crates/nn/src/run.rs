@@ -1,8 +1,9 @@
 //! Walking a plan forward and backward over buffers that are kept between calls.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 
+use crate::error::NnError;
 use crate::plan::{Plan, Source, Target};
 use crate::real::Real;
 
@@ -13,12 +14,36 @@ pub struct Pools {
     pub(crate) double: Mutex<Vec<Workspace<f64>>>,
 }
 
+/// A plan's constants that it computed itself.
+#[derive(Debug, Default)]
+pub struct Literals {
+    wide: Vec<Vec<f64>>,
+    /// In single precision, made when first asked for.
+    narrow: OnceLock<Vec<Vec<f32>>>,
+}
+
+impl Literals {
+    pub(crate) fn new(wide: Vec<Vec<f64>>) -> Self {
+        Self { wide, narrow: OnceLock::new() }
+    }
+
+    pub(crate) fn wide(&self) -> &[Vec<f64>] {
+        &self.wide
+    }
+
+    pub(crate) fn narrow(&self) -> &[Vec<f32>] {
+        self.narrow.get_or_init(|| {
+            let narrow = |numbers: &Vec<f64>| numbers.iter().copied().map(f32::of).collect();
+            self.wide.iter().map(narrow).collect()
+        })
+    }
+}
+
 /// The buffers of one pass; they only ever grow.
 #[derive(Debug, Default)]
 pub struct Workspace<T> {
     values: Vec<Vec<T>>,
     gradients: Vec<Vec<T>>,
-    literals: Vec<Vec<T>>,
     scratch: Vec<T>,
 }
 
@@ -29,37 +54,45 @@ pub(crate) type Weights<'m, T> = Vec<Cow<'m, [T]>>;
 pub(crate) struct Pass<'p, T: Real> {
     plan: &'p Plan,
     weights: &'p Weights<'p, T>,
-    input: &'p [T],
+    literals: &'p [Vec<T>],
+    /// One for each input of the graph.
+    inputs: &'p [&'p [T]],
     pools: &'p Pools,
     workspace: Workspace<T>,
 }
 
 impl<'p, T: Real> Pass<'p, T> {
     /// Takes a workspace and runs the plan forward.
-    pub(crate) fn forward(plan: &'p Plan, weights: &'p Weights<'p, T>, input: &'p [T], pools: &'p Pools) -> Self {
+    ///
+    /// # Errors
+    /// Numbers that a step cannot work with, such as an index that is out of range.
+    pub(crate) fn forward(
+        plan: &'p Plan,
+        weights: &'p Weights<'p, T>,
+        inputs: &'p [&'p [T]],
+        pools: &'p Pools,
+    ) -> Result<Self, NnError> {
         let waiting = T::pool(pools).lock().unwrap_or_else(PoisonError::into_inner).pop();
         let mut workspace = waiting.unwrap_or_default();
         grow(&mut workspace.values, &plan.slots);
         grow(&mut workspace.gradients, &plan.gradient_slots);
         let scratch = workspace.scratch.len().max(plan.scratch);
         workspace.scratch.resize(scratch, T::ZERO);
-        workspace.literals.clear();
-        let literals = plan.literals.iter().map(|numbers| numbers.iter().map(|number| T::of(*number)).collect());
-        workspace.literals.extend(literals);
-        let mut pass = Self { plan, weights, input, pools, workspace };
-        pass.run();
-        pass
+        let mut pass = Self { plan, weights, literals: T::literals(&plan.literals), inputs, pools, workspace };
+        pass.run().map(|()| pass)
     }
 
-    fn run(&mut self) {
+    fn run(&mut self) -> Result<(), NnError> {
         let mut scratch = std::mem::take(&mut self.workspace.scratch);
         for step in &self.plan.steps {
             let mut output = std::mem::take(&mut self.workspace.values[step.slot]);
             let inputs = self.inputs(step.inputs.iter().zip(&step.input_lengths));
-            step.kernel.forward(&inputs, &mut output[..step.length], &mut scratch);
+            let done = step.kernel.forward(&inputs, &mut output[..step.length], &mut scratch);
             self.workspace.values[step.slot] = output;
+            done.map_err(|problem| step.place.problem(problem))?;
         }
         self.workspace.scratch = scratch;
+        Ok(())
     }
 
     fn inputs<'s>(&'s self, sources: impl Iterator<Item = (&'s Source, &'s usize)>) -> Vec<&'s [T]> {
@@ -68,9 +101,9 @@ impl<'p, T: Real> Pass<'p, T> {
 
     fn buffer(&self, source: Source) -> &[T] {
         match source {
-            Source::Input => self.input,
+            Source::Input(index) => self.inputs[index],
             Source::Float(index) => &self.weights[index],
-            Source::Literal(index) => &self.workspace.literals[index],
+            Source::Literal(index) => &self.literals[index],
             Source::Step(index) => &self.workspace.values[self.plan.steps[index].slot],
         }
     }

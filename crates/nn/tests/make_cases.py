@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
-"""Makes tests/data/cases.bin: small ONNX models with an input and what onnxruntime answers to it.
+"""Makes tests/data/cases.bin and more.bin: small ONNX models with an input and what onnxruntime answers to it.
 
     python3 -m venv /tmp/cases && /tmp/cases/bin/pip install onnx onnxruntime numpy
-    /tmp/cases/bin/python crates/nn/tests/make_cases.py crates/nn/tests/data/cases.bin
+    /tmp/cases/bin/python crates/nn/tests/make_cases.py crates/nn/tests/data/cases.bin crates/nn/tests/data/more.bin
 
 The file is a sequence of records; a record is four fields (name, model, input, output), a field is a little-endian u32 length and
 that many bytes. An array is a u32 rank, the dimensions as u32, and the numbers as f32.
@@ -11,6 +11,7 @@ that many bytes. An array is a u32 rank, the dimensions as u32, and the numbers 
 import struct
 import sys
 
+import more_cases
 import numpy as np
 import onnx
 import onnxruntime
@@ -326,8 +327,11 @@ def array(values):
     return field(header + np.ascontiguousarray(values, dtype="<f4").tobytes())
 
 
+first = len(cases)
+more_cases.define(case, node, normal, i64, f32, line, positive, helper, numpy_helper, TensorProto, np, onnx)
 assert len({name for name, *_ in cases}) == len(cases)
-with open(sys.argv[1], "wb") as out:
-    for name, data, x, y in cases:
-        out.write(field(name.encode()) + field(data) + array(x) + array(y))
+for path, part in zip(sys.argv[1:3], [cases[:first], cases[first:]]):
+    with open(path, "wb") as out:
+        for name, data, x, y in part:
+            out.write(field(name.encode()) + field(data) + array(x) + array(y))
 print(len(cases), "cases")

@@ -140,6 +140,39 @@ impl Conv {
         }
     }
 
+    /// The transposed convolution: its input takes the place of this one's upstream gradient. Inputs: x, weights, bias.
+    pub(crate) fn transposed_forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) {
+        output.fill(T::ZERO);
+        if let Some(bias) = inputs.get(2) {
+            let planes = output.chunks_exact_mut(self.plane_in().max(1)).zip(bias.iter().cycle());
+            planes.for_each(|(plane, bias)| plane.fill(*bias));
+        }
+        self.backward_input(inputs[1], inputs[0], output, scratch);
+    }
+
+    pub(crate) fn transposed_backward<T: Real>(
+        &self,
+        which: usize,
+        inputs: &[&[T]],
+        upstream: &[T],
+        gradient: &mut [T],
+        scratch: &mut [T],
+    ) {
+        match which {
+            0 => {
+                let mut made = vec![T::ZERO; gradient.len()];
+                self.forward(&[upstream, inputs[1]], &mut made, scratch);
+                gradient.iter_mut().zip(&made).for_each(|(to, from)| *to += *from);
+            }
+            1 => self.backward_weights(upstream, inputs[0], gradient, scratch),
+            _ => {
+                for (index, plane) in upstream.chunks_exact(self.plane_in().max(1)).enumerate() {
+                    gradient[index % (self.groups * self.in_channels)] += plane.iter().copied().sum();
+                }
+            }
+        }
+    }
+
     fn backward_input<T: Real>(&self, weights: &[T], upstream: &[T], gradient: &mut [T], scratch: &mut [T]) {
         let (patch, plane) = (self.patch(), self.plane_out());
         let (image_len, weight_len) = (self.in_channels * self.plane_in(), self.out_channels * patch);

@@ -88,6 +88,32 @@ impl Concat {
     }
 }
 
+/// Some of the numbers along an axis, without a table: the opposite of [`Concat`]. Lengths count the axis and all inside it.
+#[derive(Debug, Clone)]
+pub(crate) struct Part {
+    pub(crate) outer: usize,
+    pub(crate) row: usize,
+    pub(crate) start: usize,
+    pub(crate) length: usize,
+}
+
+impl Part {
+    pub(crate) fn forward<T: Real>(&self, input: &[T], output: &mut [T]) {
+        for outer in 0..self.outer {
+            let from = &input[outer * self.row + self.start..][..self.length];
+            output[outer * self.length..][..self.length].copy_from_slice(from);
+        }
+    }
+
+    pub(crate) fn backward<T: Real>(&self, upstream: &[T], gradient: &mut [T]) {
+        for outer in 0..self.outer {
+            let to = &mut gradient[outer * self.row + self.start..][..self.length];
+            let from = &upstream[outer * self.length..][..self.length];
+            to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+        }
+    }
+}
+
 /// Two operands walked over one outer shape, each with stride 0 where it repeats.
 #[derive(Debug, Clone)]
 pub(crate) struct Broadcast {

@@ -53,6 +53,8 @@ pub(crate) enum Share {
     Column,
     /// Instance normalisation: whole rows, which repeat every so many.
     Row(usize),
+    /// Group normalisation: a row is one of `groups`, and holds so many channels of `plane` numbers.
+    Channel { groups: usize, channels: usize, plane: usize },
 }
 
 /// Each row of `[rows, length]` is brought to mean 0 and variance 1, then scaled and shifted. Inputs: x, scale, bias or none.
@@ -75,6 +77,7 @@ impl Normalise {
         match self.share {
             Share::Column => column,
             Share::Row(period) => row % period,
+            Share::Channel { groups, channels, plane } => row % groups * channels + column / plane,
         }
     }
 

@@ -2,6 +2,7 @@
 //!
 //! At kinks the derivative is the one that PyTorch takes: 0 at the corner of `Relu`, 1 on the closed interval of `Clip`.
 
+use super::elementary::{Elementary, Step};
 use super::layout::Broadcast;
 use crate::real::Real;
 
@@ -9,12 +10,24 @@ use crate::real::Real;
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(crate) enum Unary {
     Relu,
-    LeakyRelu { slope: f64 },
-    Elu { alpha: f64 },
-    Selu { alpha: f64, gamma: f64 },
-    Celu { alpha: f64 },
+    LeakyRelu {
+        slope: f64,
+    },
+    Elu {
+        alpha: f64,
+    },
+    Selu {
+        alpha: f64,
+        gamma: f64,
+    },
+    Celu {
+        alpha: f64,
+    },
     Sigmoid,
-    HardSigmoid { alpha: f64, beta: f64 },
+    HardSigmoid {
+        alpha: f64,
+        beta: f64,
+    },
     HardSwish,
     Tanh,
     Softplus,
@@ -22,13 +35,29 @@ pub(crate) enum Unary {
     Gelu,
     GeluTanh,
     Erf,
-    Clip { low: f64, high: f64 },
+    Clip {
+        low: f64,
+        high: f64,
+    },
     Exp,
     Log,
     Sqrt,
     Abs,
     Neg,
     Reciprocal,
+    Mish,
+    ThresholdedRelu {
+        alpha: f64,
+    },
+    /// Towards 0 by `bias` outside of ±`limit`, 0 inside.
+    Shrink {
+        limit: f64,
+        bias: f64,
+    },
+    Elementary(Elementary),
+    Step(Step),
+    /// A step to which the user gave the identity's derivative.
+    Through(Step),
 }
 
 impl Unary {
@@ -60,7 +89,7 @@ impl Unary {
                 map.for_each(|(y, x)| *y = *x * (sixth * *x + half).larger(zero).smaller(one));
             }
             Self::Tanh => map.for_each(|(y, x)| *y = x.tanh()),
-            Self::Softplus => map.for_each(|(y, x)| *y = x.larger(zero) + (-x.abs()).exp().ln_1p()),
+            Self::Softplus => map.for_each(|(y, x)| *y = softplus(*x)),
             Self::Softsign => map.for_each(|(y, x)| *y = *x / (one + x.abs())),
             Self::Gelu => map.for_each(|(y, x)| *y = *x * normal_cdf(*x)),
             Self::GeluTanh => map.for_each(|(y, x)| *y = c(0.5) * *x * (one + gelu_inner(*x).tanh())),
@@ -75,6 +104,21 @@ impl Unary {
             Self::Abs => map.for_each(|(y, x)| *y = x.abs()),
             Self::Neg => map.for_each(|(y, x)| *y = -*x),
             Self::Reciprocal => map.for_each(|(y, x)| *y = one / *x),
+            rare => map.for_each(|(y, x)| *y = rare.rare(*x)),
+        }
+    }
+
+    /// The value of a function that is not worth a loop of its own.
+    fn rare<T: Real>(self, x: T) -> T {
+        let c = |value: f64| T::of(value);
+        match self {
+            Self::Mish => x * softplus(x).tanh(),
+            Self::ThresholdedRelu { alpha } if x > c(alpha) => x,
+            Self::Shrink { limit, bias } if x < -c(limit) => x + c(bias),
+            Self::Shrink { limit, bias } if x > c(limit) => x - c(bias),
+            Self::Elementary(function) => function.value(x),
+            Self::Step(step) | Self::Through(step) => step.value(x),
+            _ => T::ZERO,
         }
     }
 
@@ -168,6 +212,15 @@ impl Unary {
             }
             Self::Neg => -one,
             Self::Reciprocal => -y * y,
+            Self::Mish => {
+                let t = softplus(x).tanh();
+                t + x * (one - t * t) * sigmoid(x)
+            }
+            Self::ThresholdedRelu { alpha } => step(x > c(alpha)),
+            Self::Shrink { limit, .. } => step(x < -c(limit) || x > c(limit)),
+            Self::Elementary(function) => function.derivative(x),
+            Self::Step(_) => zero,
+            Self::Through(_) => one,
         }
     }
 }
@@ -186,6 +239,42 @@ pub(crate) enum Function {
     Min,
     /// `x` where it is not negative, `slope · x` below.
     PRelu,
+    /// The remainder with the sign of the divisor.
+    Modulo,
+    /// The remainder with the sign of the dividend.
+    Remainder,
+    /// The quotient without its fraction: the division of integers.
+    Quotient,
+    Equal,
+    Less,
+    LessOrEqual,
+    Greater,
+    GreaterOrEqual,
+    And,
+    Or,
+    Xor,
+}
+
+impl Function {
+    /// Whether the function is constant between its jumps.
+    pub(crate) fn is_step(self) -> bool {
+        self == Self::Quotient || self.is_truth()
+    }
+
+    /// Whether the function answers 0 or 1.
+    pub(crate) fn is_truth(self) -> bool {
+        matches!(
+            self,
+            Self::Equal
+                | Self::Less
+                | Self::LessOrEqual
+                | Self::Greater
+                | Self::GreaterOrEqual
+                | Self::And
+                | Self::Or
+                | Self::Xor
+        )
+    }
 }
 
 /// A function of two operands, broadcast.
@@ -207,6 +296,7 @@ impl Binary {
             Function::Max => self.fill(a, b, output, T::larger),
             Function::Min => self.fill(a, b, output, T::smaller),
             Function::PRelu => self.fill(a, b, output, |x, slope| if x < T::ZERO { slope * x } else { x }),
+            rare => self.fill(a, b, output, |x, y| T::of(uncommon(rare, x.wide(), y.wide()))),
         }
     }
 
@@ -267,6 +357,12 @@ impl Binary {
             (Function::Min, _) => self.add(1, upstream, gradient, |_, x, y| pick(b[y] < a[x])),
             (Function::PRelu, 0) => self.add(0, upstream, gradient, |_, x, y| if a[x] < zero { b[y] } else { one }),
             (Function::PRelu, _) => self.add(1, upstream, gradient, |_, x, _| if a[x] < zero { a[x] } else { zero }),
+            (Function::Modulo | Function::Remainder, 0) => self.add(0, upstream, gradient, |_, _, _| one),
+            (Function::Modulo | Function::Remainder, _) => {
+                self.add(1, upstream, gradient, |out, x, y| (output[out] - a[x]) / b[y]);
+            }
+            // Steps: the plan never asks.
+            _ => {}
         }
     }
 
@@ -291,6 +387,30 @@ impl Binary {
             }
         });
     }
+}
+
+/// The functions that are rare in networks, in `f64`.
+fn uncommon(function: Function, x: f64, y: f64) -> f64 {
+    let truth = |yes: bool| if yes { 1.0 } else { 0.0 };
+    match function {
+        Function::Modulo => x - y * (x / y).floor(),
+        Function::Remainder => x % y,
+        Function::Quotient => (x / y).trunc(),
+        #[expect(clippy::float_cmp, reason = "that is what the operator asks")]
+        Function::Equal => truth(x == y),
+        Function::Less => truth(x < y),
+        Function::LessOrEqual => truth(x <= y),
+        Function::Greater => truth(x > y),
+        Function::GreaterOrEqual => truth(x >= y),
+        Function::And => truth(x != 0.0 && y != 0.0),
+        Function::Or => truth(x != 0.0 || y != 0.0),
+        Function::Xor => truth((x != 0.0) != (y != 0.0)),
+        _ => f64::NAN,
+    }
+}
+
+fn softplus<T: Real>(x: T) -> T {
+    x.larger(T::ZERO) + (-x.abs()).exp().ln_1p()
 }
 
 fn power<T: Real>(base: T, exponent: T) -> T {

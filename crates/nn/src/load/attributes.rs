@@ -2,6 +2,7 @@
 
 use ringfence_format::onnx::{AttributeValue, Node};
 
+use super::nice;
 use crate::error::NnError;
 
 /// Where an operator stands, for messages.
@@ -58,6 +59,10 @@ impl<'m, 'a> Attributes<'m, 'a> {
         self.node.op_type
     }
 
+    pub(super) fn domain(&self) -> &'m str {
+        self.node.domain
+    }
+
     pub(super) fn opset(&self) -> i64 {
         self.place.opset
     }
@@ -100,7 +105,7 @@ impl<'m, 'a> Attributes<'m, 'a> {
     pub(super) fn float(&mut self, name: &'static str, default: f64) -> Result<f64, NnError> {
         match self.value(name) {
             None => Ok(default),
-            Some(AttributeValue::Float(value)) => Ok(f64::from(*value)),
+            Some(AttributeValue::Float(value)) => Ok(nice::nice(*value)),
             Some(_) => Err(self.wrong(name)),
         }
     }
@@ -132,16 +137,46 @@ impl<'m, 'a> Attributes<'m, 'a> {
         }
     }
 
-    /// A one-element tensor of integers, as `ConstantOfShape` has.
-    pub(super) fn integer_tensor(&mut self, name: &'static str) -> Result<Option<i64>, NnError> {
+    /// A one-element tensor, as `ConstantOfShape` has: its number, and whether that is an integer.
+    pub(super) fn number(&mut self, name: &'static str) -> Result<Option<(f64, bool)>, NnError> {
+        let tensor = match self.value(name) {
+            None => return Ok(None),
+            Some(AttributeValue::Tensor(tensor)) => tensor,
+            Some(_) => return Err(self.wrong(name)),
+        };
+        let number = match tensor.floats() {
+            Ok(numbers) => <[f64; 1]>::try_from(numbers).ok().map(|[number]| (number, false)),
+            Err(_) => <[i64; 1]>::try_from(tensor.integers()?).ok().map(|[number]| (number as f64, true)),
+        };
+        number.map(Some).ok_or_else(|| self.wrong(name))
+    }
+
+    /// A tensor of floating-point numbers.
+    pub(super) fn tensor_floats(&mut self, name: &'static str) -> Result<Option<Vec<f64>>, NnError> {
         match self.value(name) {
             None => Ok(None),
-            Some(AttributeValue::Tensor(tensor)) => match tensor.integers()?.as_slice() {
-                [value] => Ok(Some(*value)),
-                _ => Err(self.wrong(name)),
-            },
+            Some(AttributeValue::Tensor(tensor)) => Ok(Some(tensor.floats()?)),
             Some(_) => Err(self.wrong(name)),
         }
+    }
+
+    /// A list of texts.
+    pub(super) fn text_list(&mut self, name: &'static str) -> Result<Vec<&'a [u8]>, NnError> {
+        match self.value(name) {
+            None => Ok(Vec::new()),
+            Some(AttributeValue::Strings(texts)) => Ok(texts.clone()),
+            Some(_) => Err(self.wrong(name)),
+        }
+    }
+
+    /// How many texts a list has.
+    pub(super) fn texts(&mut self, name: &'static str) -> Result<usize, NnError> {
+        self.text_list(name).map(|texts| texts.len())
+    }
+
+    /// Accepts an attribute that has no say.
+    pub(super) fn skip(&mut self, name: &'static str) {
+        self.asked.push(name);
     }
 
     /// Refuses an attribute that has a value other than the one that is implemented.

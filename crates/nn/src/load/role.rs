@@ -5,6 +5,8 @@
 //! has two elements or more. Operands of `Sub`, `Div`, `Pow`, `Min` and `Max`, scalars and constant nodes stay what they
 //! are: they are preprocessing and arithmetic, not knowledge. Reshaped and transposed initialisers are followed.
 
+use ringfence_format::onnx::DataType;
+
 use super::{Graph, Known, Operator, Value};
 use crate::kernel::pointwise::Function;
 
@@ -54,7 +56,7 @@ pub(super) fn assign(graph: &mut Graph) {
         })
         .collect();
     let mut roles = Vec::new();
-    for node in &graph.nodes {
+    for node in graph.all_nodes() {
         let origin = |index: usize| -> Option<Origin> {
             let value: Value = (*node.inputs.get(index)?)?;
             *origins.get(value)?
@@ -75,13 +77,15 @@ pub(super) fn assign(graph: &mut Graph) {
                 None
             }
         };
-        if let (Some(_), Some(slot)) = (passed, node.outputs.first().and_then(|output| origins.get_mut(*output))) {
+        let output = node.outputs.first().copied().flatten();
+        if let (Some(_), Some(slot)) = (passed, output.and_then(|output| origins.get_mut(output))) {
             *slot = passed;
         }
     }
     for (float, role) in roles {
         if let Some(float) = graph.floats.get_mut(float)
             && float.role == Role::Fixed
+            && matches!(float.stored, DataType::Float | DataType::Double)
         {
             float.role = role;
         }
@@ -97,14 +101,17 @@ fn role(operator: &Operator, index: usize, shape: &[usize], transposed: bool) ->
         Fresh::Weight { fan_in: axis.and_then(|axis| shape.get(axis)).or(shape.first()).copied().unwrap_or(1) }
     };
     let fresh = match (operator, index) {
-        (Operator::Conv { .. }, 1) => Fresh::Weight { fan_in: shape.iter().skip(1).product() },
+        (Operator::Conv { .. } | Operator::ConvTranspose { .. }, 1) => {
+            Fresh::Weight { fan_in: shape.iter().skip(1).product() }
+        }
         (Operator::Gemm { transpose_b, .. }, 1) => matrix(*transpose_b),
         (Operator::Gemm { transpose_a, .. }, 0) => matrix(!*transpose_a),
         (Operator::MatMul, 0) => matrix(true),
-        (Operator::MatMul, 1) => matrix(false),
+        (Operator::MatMul | Operator::Einsum { .. }, 1) => matrix(false),
         (
             Operator::BatchNormalization { .. }
             | Operator::InstanceNormalization { .. }
+            | Operator::GroupNormalization { .. }
             | Operator::LayerNormalization { .. },
             1,
         ) => Fresh::One,
@@ -112,12 +119,20 @@ fn role(operator: &Operator, index: usize, shape: &[usize], transposed: bool) ->
             Operator::BatchNormalization { .. }
             | Operator::InstanceNormalization { .. }
             | Operator::LayerNormalization { .. }
+            | Operator::GroupNormalization { .. }
+            | Operator::ConvTranspose { .. }
             | Operator::Conv { .. }
             | Operator::Gemm { .. },
             2,
-        ) => Fresh::Zero,
+        )
+        | (Operator::Recurrent(_), 3) => Fresh::Zero,
         (Operator::BatchNormalization { .. }, 3) => return Some(Role::Statistic(Fresh::Zero)),
         (Operator::BatchNormalization { .. }, 4) => return Some(Role::Statistic(Fresh::One)),
+        // Rows of a table of embeddings, and the matrices of a recurrence: what each output sums over is the last axis.
+        (Operator::Gather { axis: 0 }, 0) if shape.len() == 2 => {
+            Fresh::Weight { fan_in: shape.last().copied().unwrap_or(1) }
+        }
+        (Operator::Recurrent(_), 1 | 2) => Fresh::Weight { fan_in: shape.last().copied().unwrap_or(1) },
         (Operator::Binary(Function::PRelu), 1) => Fresh::Quarter,
         (Operator::Binary(Function::Add), _) if count >= 2 => Fresh::Zero,
         (Operator::Binary(Function::Mul), _) if count >= 2 => Fresh::One,

@@ -2,6 +2,9 @@
 
 use super::{Backward, Source, Step, Target};
 use crate::error::NnError;
+use crate::kernel::Flow;
+use crate::load::{Input, Place};
+use crate::model::Element;
 
 /// Lengths of the buffers, and where the gradient of the logits goes.
 #[derive(Debug, Default)]
@@ -76,9 +79,15 @@ pub(super) fn gradients(steps: &mut [Step], head: usize, wanted: impl Fn(Source)
             Source::Step(made) => active[*made],
             other => wanted(*other),
         };
-        active[index] = steps[index].inputs.iter().any(is_active);
+        let step = &steps[index];
+        let flows = |(which, source)| is_active(source) && step.kernel.flow(which) != Flow::Flat;
+        active[index] = step.inputs.iter().enumerate().any(flows);
         steps[index].slot = index;
     }
+    let is_wanted = |source: &Source, active: &[bool]| match source {
+        Source::Step(made) => active[*made],
+        other => wanted(*other),
+    };
     let slots = steps.iter().map(|step| step.length).collect();
     let mut pool = Pool::default();
     let mut born: Vec<Option<usize>> = vec![None; steps.len()];
@@ -88,6 +97,13 @@ pub(super) fn gradients(steps: &mut [Step], head: usize, wanted: impl Fn(Source)
         let (Some(upstream), true) = (born[index], active[index]) else { continue };
         let mut backward = Backward { upstream, births: Vec::new(), targets: Vec::new() };
         for (which, source) in steps[index].inputs.iter().enumerate() {
+            match steps[index].kernel.flow(which) {
+                Flow::Flat => continue,
+                Flow::Missing if is_wanted(source, &active) => {
+                    return Err(steps[index].place.problem("has no gradient with respect to one of its inputs"));
+                }
+                _ => {}
+            }
             let target = match *source {
                 Source::Step(made) if active[made] => {
                     let length = steps[made].length;
@@ -98,17 +114,88 @@ pub(super) fn gradients(steps: &mut [Step], head: usize, wanted: impl Fn(Source)
                     });
                     Target::Slot(slot)
                 }
-                Source::Input if wanted(*source) => Target::Input,
+                Source::Input(_) if wanted(*source) => Target::Input,
                 Source::Float(float) if wanted(*source) => Target::Float(float),
                 _ => continue,
             };
-            if !steps[index].kernel.differentiable(which) {
-                return Err(steps[index].place.problem("has no gradient with respect to one of its inputs"));
-            }
             backward.targets.push((which, target));
         }
         pool.give(upstream);
         steps[index].backward = Some(backward);
     }
     Ok(Buffers { slots, gradient_slots: pool.lengths, head_gradient })
+}
+
+/// What of a plan depends on the input, and by which ways a gradient gets back to it.
+pub(super) struct Paths {
+    input: Source,
+    /// Steps whose output changes smoothly with the input.
+    smooth: Vec<bool>,
+}
+
+impl Paths {
+    pub(super) fn new(steps: &[Step], input: Source) -> Self {
+        let mut smooth: Vec<bool> = Vec::with_capacity(steps.len());
+        for step in steps {
+            let flows = |(which, source): (usize, &Source)| {
+                let moves = match source {
+                    Source::Step(made) => smooth[*made],
+                    other => *other == input,
+                };
+                moves && step.kernel.flow(which) != Flow::Flat
+            };
+            let moves = step.inputs.iter().enumerate().any(flows);
+            smooth.push(moves);
+        }
+        Self { input, smooth }
+    }
+
+    fn moves(&self, source: &Source) -> bool {
+        match source {
+            Source::Step(made) => self.smooth[*made],
+            other => *other == self.input,
+        }
+    }
+
+    /// The steps before `head`, on ways to it, at which a way of the gradient ends.
+    pub(super) fn stops(&self, steps: &[Step], head: usize) -> Vec<Place> {
+        let mut read = vec![false; steps.len()];
+        read[head] = true;
+        let mut found = Vec::new();
+        for index in (0..=head).rev().filter(|index| *index < steps.len()) {
+            if !read[index] {
+                continue;
+            }
+            let step = &steps[index];
+            let mut inputs = step.inputs.iter().enumerate();
+            if inputs.any(|(which, source)| self.moves(source) && step.kernel.flow(which) == Flow::Flat) {
+                found.push(step.place.clone());
+            }
+            for source in &step.inputs {
+                if let Source::Step(made) = source {
+                    read[*made] = true;
+                }
+            }
+        }
+        found.reverse();
+        found
+    }
+
+    /// Refuses where no gradient gets from `head` to the input: it would be zeros that say nothing.
+    pub(super) fn reach(&self, steps: &[Step], head: usize, input: &Input) -> Result<(), NnError> {
+        if input.element != Element::Float {
+            return Err(NnError::NoGradient { input: input.name.clone(), reason: "it holds integers".to_owned() });
+        }
+        if self.smooth[head] {
+            return Ok(());
+        }
+        let reason = match self.stops(steps, head).first() {
+            Some(stop) => {
+                let Place { node, operator, opset } = stop;
+                format!("node `{node}`: `{operator}` (opset {opset}) is constant between its jumps")
+            }
+            None => "the output does not depend on it".to_owned(),
+        };
+        Err(NnError::NoGradient { input: input.name.clone(), reason })
+    }
 }

@@ -3,9 +3,12 @@
 use super::{Fact, Floats, Lowering};
 use crate::error::NnError;
 use crate::kernel::Kernel;
-use crate::kernel::layout::{Broadcast, Concat, Move};
-use crate::limits::SHAPE_ELEMENTS_MAX;
-use crate::load::{Bounds, CastTo, Node, Operator, PadMode};
+use crate::kernel::elementary::Step;
+use crate::kernel::layout::{Broadcast, Move};
+use crate::kernel::pointwise::Unary;
+use crate::limits::{ELEMENTS_MAX, SHAPE_ELEMENTS_MAX};
+use crate::load::{Bounds, CastTo, Node, Operator, PadMode, Shuffle};
+use crate::model::Element;
 use crate::tensor::{elements, strides};
 
 /// For each index of an output axis the index of the input axis, or `None` for padding; and the input axis's stride.
@@ -28,13 +31,30 @@ impl Lowering<'_> {
             Operator::Gather { axis } => self.gather(node, *axis),
             Operator::Pad { mode, pads, value } => self.pad(node, *mode, pads.clone(), *value),
             Operator::Expand => self.expand(node),
-            Operator::Resize { scales } => self.resize(node, scales.as_deref()),
+            Operator::Resize(mode) => self.resize(node, mode),
+            Operator::Tile => self.tile(node),
+            Operator::Shuffle(shuffle) => self.shuffle(node, *shuffle),
+            Operator::Trilu { upper } => self.triangle(node, *upper),
+            Operator::Range => self.range(node),
+            Operator::EyeLike { offset } => self.eye(node, *offset),
+            Operator::Size => {
+                let count = shape_of(&self.fact(node, 0)?).iter().product::<usize>();
+                Ok(Fact::Integers { shape: vec![], numbers: vec![i64::try_from(count).unwrap_or(i64::MAX)] })
+            }
             Operator::Shape { start, end } => {
                 let shape = shape_of(&self.fact(node, 0)?).to_vec();
                 Ok(Self::shape(&shape, *start, *end))
             }
-            Operator::ConstantOfShape { value } => self.constant_of_shape(node, *value),
+            Operator::ConstantOfShape { value, integer } => self.constant_of_shape(node, *value, *integer),
             Operator::Cast { to } => self.cast(node, *to),
+            Operator::CastLike => {
+                let to = match self.fact(node, 1)? {
+                    Fact::Floats(Floats { element: Element::Float, .. }) => CastTo::Float,
+                    Fact::Floats(Floats { element: Element::Truth, .. }) => CastTo::Truth,
+                    _ => CastTo::Integer,
+                };
+                self.cast(node, to)
+            }
             _ => Err(node.place.unknown()),
         }
     }
@@ -51,7 +71,7 @@ impl Lowering<'_> {
 
     fn view(fact: Fact, shape: Vec<usize>) -> Fact {
         match fact {
-            Fact::Floats { source, .. } => Fact::Floats { shape, source },
+            Fact::Floats(floats) => Fact::Floats(Floats { shape, ..floats }),
             Fact::Integers { numbers, .. } => Fact::Integers { shape, numbers },
         }
     }
@@ -141,7 +161,7 @@ impl Lowering<'_> {
     }
 
     /// Emits a move, or carries it out where the numbers are known.
-    fn moved(
+    pub(super) fn moved(
         &mut self,
         node: &Node,
         fact: Fact,
@@ -153,15 +173,13 @@ impl Lowering<'_> {
         let count = elements(&lengths).ok_or_else(|| node.place.problem("makes a tensor beyond the limits"))?;
         self.afford_table::<u32>(count)?;
         match fact {
-            Fact::Integers { numbers, .. } => {
-                if count > SHAPE_ELEMENTS_MAX {
-                    return Err(node.place.problem("computes more integers than shapes need"));
-                }
+            Fact::Integers { numbers, .. } if count <= SHAPE_ELEMENTS_MAX => {
                 Ok(Fact::Integers { shape, numbers: Move::new(tables, fill).apply(&numbers) })
             }
-            Fact::Floats { shape: old, source } => {
-                let kernel = Move::new(tables, fill);
-                self.emit(&node.place, Kernel::Move(kernel), &[&Floats { shape: old, source }], shape)
+            fact => {
+                let floats = self.numbers_of(fact);
+                let kernel = Kernel::Move(Move::new(tables, fill));
+                self.emit_as(floats.element, &node.place, kernel, &[&floats], shape).map(Fact::Floats)
             }
         }
     }
@@ -185,7 +203,7 @@ impl Lowering<'_> {
     }
 
     /// A move that treats every axis by itself.
-    fn per_axis(
+    pub(super) fn per_axis(
         &mut self,
         node: &Node,
         fact: Fact,
@@ -216,13 +234,24 @@ impl Lowering<'_> {
         if elements(&shape).is_none() {
             return Err(node.place.problem("makes a tensor beyond the limits"));
         }
-        if matches!(first, Fact::Integers { .. }) {
-            return concat_integers(node, &facts, shape);
+        if shape.len() == 1
+            && let Some(numbers) = joined_integers(&facts)
+        {
+            return Ok(Fact::Integers { shape, numbers });
         }
-        let inputs = (0..facts.len()).map(|index| self.floats(node, index)).collect::<Result<Vec<_>, _>>()?;
-        let lengths = inputs.iter().map(|input| input.shape[axis..].iter().product()).collect();
-        let kernel = Kernel::Concat(Concat { outer: shape[..axis].iter().product(), lengths });
-        self.emit(&node.place, kernel, &inputs.iter().collect::<Vec<_>>(), shape)
+        let mut inputs = Vec::with_capacity(facts.len());
+        for fact in facts {
+            let floats = self.numbers_of(fact);
+            // Nothing is joined to nothing.
+            if !floats.shape.contains(&0) {
+                inputs.push(floats);
+            }
+        }
+        let whole = inputs.iter().filter(|input| input.element != Element::Float).count();
+        if whole > 0 && whole < inputs.len() {
+            return Err(node.place.problem("mixes integers and floating-point numbers"));
+        }
+        self.apply_concat(&node.place, &inputs.iter().collect::<Vec<_>>(), axis).map(Fact::Floats)
     }
 
     pub(super) fn split(&mut self, node: &Node, axis: i64, sizes: Option<&[i64]>) -> Result<Vec<Fact>, NnError> {
@@ -284,7 +313,7 @@ impl Lowering<'_> {
     fn gather(&mut self, node: &Node, axis: i64) -> Result<Fact, NnError> {
         let fact = self.fact(node, 0)?;
         let Some(Fact::Integers { shape: places, numbers }) = self.optional_fact(node, 1) else {
-            return Err(node.place.problem("needs indices that do not depend on the input's numbers"));
+            return self.gather_computed(node, axis);
         };
         let old = shape_of(&fact).to_vec();
         let axis = Self::axis(node, axis, old.len())?;
@@ -351,43 +380,6 @@ impl Lowering<'_> {
         self.moved(node, fact, &tables, shape, 0.0)
     }
 
-    fn resize(&mut self, node: &Node, attribute: Option<&[f32]>) -> Result<Fact, NnError> {
-        let fact = self.fact(node, 0)?;
-        let old = shape_of(&fact).to_vec();
-        let at = if node.place.opset < 11 { 1 } else { 2 };
-        let scales: Option<Vec<f64>> = match attribute {
-            Some(scales) => Some(scales.iter().copied().map(f64::from).collect()),
-            None => self.constants(node, at)?.filter(|scales| !scales.is_empty()),
-        };
-        let sizes = if at == 2 { self.integers(node, 3)? } else { None };
-        let factor = |axis: usize| -> Option<usize> {
-            match (&scales, &sizes) {
-                (Some(scales), None) => {
-                    let scale = *scales.get(axis)?;
-                    (1..=FACTOR_MAX)
-                        .find(|factor| f64::from(*factor).total_cmp(&scale).is_eq())
-                        .map(|factor| factor as usize)
-                }
-                (None, Some(sizes)) => {
-                    let size = usize::try_from(*sizes.get(axis)?).ok()?;
-                    (old[axis] > 0 && size % old[axis] == 0 && size > 0).then(|| size / old[axis])
-                }
-                _ => None,
-            }
-        };
-        let factors: Option<Vec<usize>> = (0..old.len()).map(factor).collect();
-        let factors = factors.ok_or_else(|| node.place.problem("resizes by a factor that is not implemented"))?;
-        let shape: Option<Vec<usize>> =
-            old.iter().zip(&factors).map(|(dim, factor)| dim.checked_mul(*factor)).collect();
-        let Some(count) = shape.as_deref().and_then(elements) else {
-            return Err(node.place.problem("makes a tensor beyond the limits"));
-        };
-        self.afford_table::<Option<usize>>(count)?;
-        let table = |(dim, factor): (&usize, &usize)| (0..dim * factor).map(|index| Some(index / factor)).collect();
-        let tables = old.iter().zip(&factors).map(table).collect();
-        self.per_axis(node, fact, tables, 0.0)
-    }
-
     fn shape(shape: &[usize], start: i64, end: Option<i64>) -> Fact {
         let rank = i64::try_from(shape.len()).unwrap_or(0);
         let clamp =
@@ -398,49 +390,166 @@ impl Lowering<'_> {
         Fact::Integers { shape: vec![numbers.len()], numbers }
     }
 
-    fn constant_of_shape(&self, node: &Node, value: i64) -> Result<Fact, NnError> {
+    fn constant_of_shape(&mut self, node: &Node, value: f64, integer: bool) -> Result<Fact, NnError> {
         let shape = self.integers(node, 0)?.ok_or_else(|| node.place.problem("lacks its shape"))?;
         let shape: Option<Vec<usize>> = shape.iter().map(|dim| usize::try_from(*dim).ok()).collect();
         let shape = shape.ok_or_else(|| node.place.problem("has an impossible shape"))?;
-        match elements(&shape).filter(|count| *count <= SHAPE_ELEMENTS_MAX) {
-            Some(count) => Ok(Fact::Integers { shape, numbers: vec![value; count] }),
-            None => Err(node.place.problem("computes more integers than shapes need")),
+        let count = elements(&shape).ok_or_else(|| node.place.problem("makes a tensor beyond the limits"))?;
+        if integer && count == 0 {
+            return Ok(Fact::Integers { shape, numbers: Vec::new() });
         }
+        self.afford_table::<f64>(count)?;
+        let element = if integer { Element::Integer } else { Element::Float };
+        Ok(Fact::Floats(self.literal_of(element, shape, vec![value; count])))
     }
 
     fn cast(&mut self, node: &Node, to: CastTo) -> Result<Fact, NnError> {
-        match (self.fact(node, 0)?, to) {
-            (fact @ Fact::Floats { .. }, CastTo::Float) | (fact @ Fact::Integers { .. }, CastTo::Integer) => Ok(fact),
-            (Fact::Integers { shape, numbers }, CastTo::Float) => {
-                let Floats { shape, source } =
-                    self.literal(shape, numbers.iter().map(|number| *number as f64).collect());
-                Ok(Fact::Floats { shape, source })
-            }
-            (Fact::Floats { .. }, CastTo::Integer) => {
-                Err(node.place.problem("makes integers of numbers that depend on the input"))
+        let fact = self.fact(node, 0)?;
+        let from = match &fact {
+            Fact::Floats(floats) => floats.element,
+            Fact::Integers { .. } if to == CastTo::Integer => return Ok(fact),
+            Fact::Integers { .. } => Element::Integer,
+        };
+        let mut x = self.numbers_of(fact);
+        let (element, step) = match to {
+            CastTo::Float => (Element::Float, None),
+            CastTo::Integer => (Element::Integer, (from == Element::Float).then_some(Step::Truncate)),
+            CastTo::Truth => (Element::Truth, (from != Element::Truth).then_some(Step::Truth)),
+        };
+        let Some(step) = step else {
+            x.element = element;
+            return Ok(Fact::Floats(x));
+        };
+        let kernel = if self.order.through && step.rounds() { Unary::Through(step) } else { Unary::Step(step) };
+        self.emit_as(element, &node.place, Kernel::Unary(kernel), &[&x], x.shape.clone()).map(Fact::Floats)
+    }
+
+    fn tile(&mut self, node: &Node) -> Result<Fact, NnError> {
+        let fact = self.fact(node, 0)?;
+        let repeats = self.integers(node, 1)?.ok_or_else(|| node.place.problem("lacks its repeats"))?;
+        let old = shape_of(&fact).to_vec();
+        let repeats: Vec<usize> = repeats.iter().filter_map(|count| usize::try_from(*count).ok()).collect();
+        let shape: Option<Vec<usize>> = old.iter().zip(&repeats).map(|(dim, count)| dim.checked_mul(*count)).collect();
+        let shape = shape.filter(|shape| repeats.len() == old.len() && elements(shape).is_some());
+        let shape = shape.ok_or_else(|| node.place.problem("has repeats that do not fit its input"))?;
+        self.afford_table::<Option<usize>>(shape.iter().fold(0, |sum, dim| sum.saturating_add(*dim)))?;
+        let tables = shape.iter().zip(&old).map(|(new, old)| (0..*new).map(|at| at.checked_rem(*old)).collect());
+        self.per_axis(node, fact, tables.collect(), 0.0)
+    }
+
+    fn shuffle(&mut self, node: &Node, shuffle: Shuffle) -> Result<Fact, NnError> {
+        let x = self.floats(node, 0)?;
+        let [batch, channels, height, width] = x.shape[..] else {
+            return Err(node.place.problem("has an input that is not of rank 4"));
+        };
+        let (Shuffle::DepthFirst { block } | Shuffle::ColumnFirst { block } | Shuffle::SpaceToDepth { block }) =
+            shuffle;
+        let bad = || node.place.attribute("blocksize", "does not divide the input");
+        let side = usize::try_from(block).ok().filter(|side| (1..=BLOCK_MAX).contains(side)).ok_or_else(bad)?;
+        let fits = match shuffle {
+            Shuffle::SpaceToDepth { .. } => height % side == 0 && width % side == 0,
+            _ => channels % (side * side) == 0,
+        };
+        if !fits {
+            return Err(bad());
+        }
+        let depth = channels / (side * side);
+        let (split, order, shape) = match shuffle {
+            Shuffle::DepthFirst { .. } => (
+                vec![batch, side, side, depth, height, width],
+                [0, 3, 4, 1, 5, 2],
+                vec![batch, depth, height * side, width * side],
+            ),
+            Shuffle::ColumnFirst { .. } => (
+                vec![batch, depth, side, side, height, width],
+                [0, 1, 4, 2, 5, 3],
+                vec![batch, depth, height * side, width * side],
+            ),
+            Shuffle::SpaceToDepth { .. } => (
+                vec![batch, channels, height / side, side, width / side, side],
+                [0, 3, 5, 1, 2, 4],
+                vec![batch, channels * side * side, height / side, width / side],
+            ),
+        };
+        let moved = self.apply_transpose(&node.place, &Self::shaped(&x, split), &order)?;
+        Ok(Fact::Floats(Self::shaped(&moved, shape)))
+    }
+
+    /// The upper or lower triangle of each matrix: a product with zeros and ones would turn infinities into NaN, so
+    /// the rest is chosen to be 0.
+    fn triangle(&mut self, node: &Node, upper: bool) -> Result<Fact, NnError> {
+        let x = self.numbers(node, 0)?;
+        let offset = match self.integers(node, 1)?.as_deref() {
+            None | Some([]) => 0,
+            Some([offset, ..]) => *offset,
+        };
+        let [.., rows, columns] = x.shape[..] else {
+            return Err(node.place.problem("has an input of too low rank"));
+        };
+        self.afford_table::<f64>(rows.saturating_mul(columns).saturating_mul(2))?;
+        let inside = |row: usize, column: usize| {
+            let (row, column) = (i64::try_from(row).unwrap_or(0), i64::try_from(column).unwrap_or(0));
+            let diagonal = row.saturating_add(offset);
+            if upper { column >= diagonal } else { column <= diagonal }
+        };
+        let cells = (0..rows * columns).map(|at| if inside(at / columns, at % columns) { 1.0 } else { 0.0 });
+        let mask = cells.collect();
+        let mask = self.literal_of(Element::Truth, vec![rows, columns], mask);
+        let zero = self.literal_of(x.element, vec![], vec![0.0]);
+        self.apply_select(&node.place, &mask, &x, &zero).map(Fact::Floats)
+    }
+
+    fn range(&mut self, node: &Node) -> Result<Fact, NnError> {
+        let mut bounds = [0.0; 3];
+        for (index, bound) in bounds.iter_mut().enumerate() {
+            match self.constants(node, index)?.as_deref() {
+                Some([number]) => *bound = *number,
+                _ => return Err(node.place.problem("has a bound that is not a scalar")),
             }
         }
+        let [start, limit, step] = bounds;
+        let count = ((limit - start) / step).ceil().max(0.0);
+        if step == 0.0 || !count.is_finite() || count > ELEMENTS_MAX as f64 {
+            return Err(node.place.problem("has a range without end"));
+        }
+        #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "held to the limits just above")]
+        let count = count as usize;
+        self.afford_table::<f64>(count)?;
+        let element = match self.fact(node, 0)? {
+            Fact::Floats(floats) => floats.element,
+            Fact::Integers { .. } => Element::Integer,
+        };
+        let numbers: Vec<f64> = (0..count).map(|at| start + at as f64 * step).collect();
+        Ok(Fact::Floats(self.literal_of(element, vec![count], numbers)))
+    }
+
+    fn eye(&mut self, node: &Node, offset: i64) -> Result<Fact, NnError> {
+        let fact = self.fact(node, 0)?;
+        let [rows, columns] = *shape_of(&fact) else {
+            return Err(node.place.problem("has an input that is not a matrix"));
+        };
+        self.afford_table::<f64>(rows * columns)?;
+        let on = |at: usize| i64::try_from(at / columns).ok()?.checked_add(offset)?.try_into().ok();
+        let numbers = (0..rows * columns).map(|at| if on(at) == Some(at % columns) { 1.0 } else { 0.0 }).collect();
+        Ok(Fact::Floats(self.literal(vec![rows, columns], numbers)))
     }
 }
 
-fn shape_of(fact: &Fact) -> &[usize] {
+pub(super) fn shape_of(fact: &Fact) -> &[usize] {
     match fact {
-        Fact::Floats { shape, .. } | Fact::Integers { shape, .. } => shape,
+        Fact::Floats(Floats { shape, .. }) | Fact::Integers { shape, .. } => shape,
     }
 }
 
-fn concat_integers(node: &Node, facts: &[Fact], shape: Vec<usize>) -> Result<Fact, NnError> {
-    if shape.len() != 1 {
-        return Err(node.place.problem("joins integers of more than one axis, which is not implemented"));
-    }
+fn joined_integers(facts: &[Fact]) -> Option<Vec<i64>> {
     let mut joined = Vec::new();
     for fact in facts {
-        let Fact::Integers { numbers, .. } = fact else {
-            return Err(node.place.problem("mixes integers and floating-point numbers"));
-        };
-        joined.extend(numbers);
+        match fact {
+            Fact::Integers { numbers, .. } => joined.extend(numbers),
+            Fact::Floats(_) => return None,
+        }
     }
-    Ok(Fact::Integers { shape, numbers: joined })
+    Some(joined)
 }
 
 /// The indices that a slice picks, by the rules of numpy; `None` for a step of 0.
@@ -471,6 +580,7 @@ fn padded(length: usize, before: i64, after: i64, mode: PadMode) -> Option<Vec<O
         match mode {
             PadMode::Constant => Some(None),
             PadMode::Edge => (length > 0).then(|| Some(at.clamp(0, length - 1))),
+            PadMode::Wrap => (length > 0).then(|| Some(at.rem_euclid(length))),
             PadMode::Reflect => {
                 let mirrored = if at < 0 { -at } else { 2 * (length - 1) - at };
                 (0..length).contains(&mirrored).then_some(Some(mirrored))
@@ -481,5 +591,5 @@ fn padded(length: usize, before: i64, after: i64, mode: PadMode) -> Option<Vec<O
     Some(cells.into_iter().map(|cell| cell.and_then(|at| usize::try_from(at).ok())).collect())
 }
 
-/// The largest factor of a nearest-neighbour resize.
-const FACTOR_MAX: u32 = 64;
+/// The longest side of a block of a shuffle.
+const BLOCK_MAX: usize = 1 << 10;

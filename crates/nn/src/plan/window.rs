@@ -47,6 +47,60 @@ pub(super) fn window(
     Ok(window)
 }
 
+/// The window of a convolution whose transpose makes `spatial` larger: its input is the transpose's output.
+pub(super) fn transposed_window(
+    attributes: &WindowAttributes,
+    spatial: &[usize],
+    kernel: &[usize],
+    more: Option<&[i64]>,
+    sizes: Option<&[i64]>,
+    place: &Place,
+) -> Result<Window, NnError> {
+    let rank = spatial.len();
+    // The checks of the attributes are those of a convolution; its places are found here.
+    let free = WindowAttributes { pads: AutoPad::SameUpper, ceil: false, ..attributes.clone() };
+    let mut window = window(&free, spatial, Some(kernel), place)?;
+    let bad = || place.problem("has an impossible window");
+    let number = |list: Option<&[i64]>, axis: usize| match list {
+        None => Ok(None),
+        Some(list) if list.len() == rank => usize::try_from(list[axis]).map(Some).map_err(|_| bad()),
+        Some(_) => Err(bad()),
+    };
+    for (axis, length) in spatial.iter().copied().enumerate() {
+        let at = axis + 2 - rank;
+        let more = number(more, axis)?.unwrap_or(0);
+        let far = (length.max(1) - 1).checked_mul(window.stride[at]).and_then(|far| far.checked_add(more));
+        let whole = far.and_then(|far| far.checked_add(window.reach(at))).filter(|whole| *whole <= SIDE_MAX);
+        let whole = whole.ok_or_else(bad)?;
+        let size = match (number(sizes, axis)?, &attributes.pads) {
+            (None, AutoPad::SameUpper | AutoPad::SameLower) => length.checked_mul(window.stride[at]),
+            (size, _) => size,
+        };
+        let pads = match (size, &attributes.pads) {
+            (Some(size), pads) => {
+                let total = whole.checked_sub(size).ok_or_else(bad)?;
+                let less = total / 2;
+                if *pads == AutoPad::SameUpper { (less, total - less) } else { (total - less, less) }
+            }
+            (None, AutoPad::Explicit(Some(pads))) => {
+                let pad = |at: usize| pads.get(at).and_then(|pad| usize::try_from(*pad).ok());
+                match (pads.len() == 2 * rank, pad(axis), pad(axis + rank)) {
+                    (true, Some(before), Some(after)) if before.max(after) <= SIDE_MAX => (before, after),
+                    _ => return Err(place.attribute("pads", "has a wrong length or value")),
+                }
+            }
+            (None, _) => (0, 0),
+        };
+        window.pads[at] = pads;
+        window.output[at] = length;
+        window.input[at] = whole.checked_sub(pads.0 + pads.1).filter(|length| *length > 0).ok_or_else(bad)?;
+    }
+    if rank == 1 {
+        (window.input[0], window.output[0], window.pads[0]) = (1, 1, (0, 0));
+    }
+    Ok(window)
+}
+
 /// One axis of a window: how far it reaches, over what, in which steps.
 struct Line {
     length: usize,

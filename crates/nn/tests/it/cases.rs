@@ -1,4 +1,4 @@
-//! The records of `tests/data/cases.bin`; the format is described in `make_cases.py`.
+//! The records of `tests/data/cases.bin` and `more.bin`; the format is described in `make_cases.py`.
 
 use super::Tensor;
 
@@ -11,15 +11,24 @@ pub(super) struct Case {
 }
 
 pub(super) fn cases() -> Vec<Case> {
-    let mut rest: &[u8] = include_bytes!("../data/cases.bin");
+    let files: [&[u8]; 2] = [include_bytes!("../data/cases.bin"), include_bytes!("../data/more.bin")];
     let mut found = Vec::new();
-    while !rest.is_empty() {
-        let name = String::from_utf8(field(&mut rest).to_vec()).unwrap();
-        let model = field(&mut rest).to_vec();
-        let (input, output) = (array(field(&mut rest)), array(field(&mut rest)));
-        found.push(Case { name, model, input, output });
+    for mut rest in files {
+        while !rest.is_empty() {
+            let name = String::from_utf8(field(&mut rest).to_vec()).unwrap();
+            let model = field(&mut rest).to_vec();
+            let (input, output) = (array(field(&mut rest)), array(field(&mut rest)));
+            found.push(Case { name, model, input, output });
+        }
     }
     found
+}
+
+impl Case {
+    /// Whether every way from the input to the output is constant between its jumps.
+    pub(super) fn is_flat(&self) -> bool {
+        self.name.starts_with("flat_")
+    }
 }
 
 fn field<'a>(rest: &mut &'a [u8]) -> &'a [u8] {

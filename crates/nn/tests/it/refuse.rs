@@ -8,7 +8,7 @@ use ringfence_format::protobuf::Writer;
 use ringfence_nn::builder::Builder;
 use ringfence_nn::{Model, NnError, Tensor, Want};
 
-use crate::cases::cases;
+use crate::cases::{Case, cases};
 
 /// A model from `x` `[2, 3]` to `y`, opset 13, its nodes and initialisers made by `build`.
 fn model(build: impl FnOnce(&mut Writer)) -> Vec<u8> {
@@ -125,6 +125,27 @@ fn memory_is_bounded_before_it_is_taken() {
     model.forward(&x).unwrap();
     model.set_memory_limit(100_000);
     assert!(matches!(model.forward(&x), Err(NnError::Memory { limit: 100_000, .. })));
+}
+
+#[test]
+fn a_gradient_that_does_not_exist_is_refused() {
+    let sum = |_: usize, _: &[f32], cotangent: &mut [f32]| {
+        cotangent.fill(1.0);
+        0.0
+    };
+    let mut seen = 0;
+    for case in cases().into_iter().filter(Case::is_flat) {
+        let mut model = Model::parse(&case.model).unwrap();
+        let refused = model.pullback(&case.input, Want::Input, &sum);
+        assert!(matches!(refused, Err(NnError::NoGradient { .. })), "{}: {refused:?}", case.name);
+        assert!(!model.gradient_stops(&case.input).unwrap().is_empty(), "{}", case.name);
+        // Rounding can be passed straight through where the user says so; a choice cannot.
+        model.set_straight_through(true);
+        let rounds = ["flat_floor", "flat_ceil", "flat_round", "flat_quantised"].contains(&case.name.as_str());
+        assert_eq!(model.pullback(&case.input, Want::Input, &sum).is_ok(), rounds, "{}", case.name);
+        seen += 1;
+    }
+    assert!(seen > 8, "{seen}");
 }
 
 proptest! {
