@@ -2,7 +2,7 @@
 //!
 //! For each `NAME.onnx` in the directory, `NAME.npz` holds `x`, labels `y`, and that framework's answers in double precision:
 //! `gx64`, the gradient of the mean cross-entropy with respect to `x`, or, without one, `out64`, the output.
-//! `xtask/peers/nn.py` makes such a directory. One line of JSON a model.
+//! `xtask/peers/nn_models.py` makes such a directory. One line of JSON a model.
 #![expect(clippy::print_stdout, clippy::unwrap_used, reason = "a measuring tool for developers")]
 
 use std::fs;
