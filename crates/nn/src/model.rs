@@ -555,7 +555,7 @@ impl Model {
         for (index, (declared, bound)) in self.graph.inputs.iter().zip(&self.bound).enumerate() {
             tensors.push(match bound {
                 _ if index == self.graph.primary => Cow::Borrowed(input),
-                Some(bound) => Cow::Owned(repeated(bound.cast(), declared, batch)),
+                Some(bound) => Cow::Owned(repeated(bound.cast(), &declared.dims, self.input().1, batch)),
                 None if !declared.used => Cow::Owned(Tensor { shape: vec![0], data: Vec::new() }),
                 None => {
                     let wanted = format!("{:?} of shape {}", declared.element, described(&declared.dims));
@@ -666,10 +666,19 @@ fn described(declared: &[Option<usize>]) -> String {
     format!("[{}]", dims.join(", "))
 }
 
-/// One row for each example, where there is one for all and the input has the batch in front.
-fn repeated<T: Real>(mut tensor: Tensor<T>, declared: &Input, batch: usize) -> Tensor<T> {
-    if declared.dims.first() == Some(&None) && tensor.shape.first() == Some(&1) && batch > 1 {
-        tensor.data = tensor.data.repeat(batch);
+/// The same rows for every example, or every batch of the file's size, where the input has the batch in front as the
+/// primary one has.
+fn repeated<T: Real>(
+    mut tensor: Tensor<T>,
+    declared: &[Option<usize>],
+    primary: &[Option<usize>],
+    batch: usize,
+) -> Tensor<T> {
+    let rows = tensor.shape.first().copied().unwrap_or(0);
+    let times = batch.checked_div(rows).unwrap_or(0);
+    let whole = rows * times == batch && (rows == 1 || primary.first() == Some(&Some(rows)));
+    if declared.first() == primary.first() && whole && times > 1 {
+        tensor.data = tensor.data.repeat(times);
         tensor.shape[0] = batch;
     }
     tensor

@@ -215,6 +215,9 @@ impl<'g> Lowering<'g> {
         if length == 0 {
             return Err(place.problem("makes an empty tensor"));
         }
+        if inputs.iter().any(|input| input.shape.contains(&0)) {
+            return Err(place.problem("has an empty input"));
+        }
         let constant = inputs.iter().all(|input| self.constant(input.source).is_some());
         if constant && length <= FOLD_ELEMENTS_MAX {
             return self.fold(element, place, &kernel, inputs, shape);

@@ -46,7 +46,10 @@ def case(name, opset, nodes, x, **initialisers):
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, None)],
         constants,
     )
-    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
+    imports = [helper.make_opsetid("", opset)]
+    if any(node.domain for node in graph.node):
+        imports.append(helper.make_opsetid("ai.onnx.ml", 3))
+    model = helper.make_model(graph, opset_imports=imports, ir_version=8)
     model.producer_name = ""
     data = model.SerializeToString()
     options = onnxruntime.SessionOptions()

@@ -152,3 +152,22 @@ def define(case, node, normal, i64, f32, line, positive, helper, numpy_helper, T
          m=np.array(3), t=np.array(True), k=i64(0))
     step = graph("step", [node("Add", "h e", "u"), node("Tanh", "u", "n"), node("Identity", "n", "q")], [("h", F, None), ("e", F, None)], [("n", F, None), ("q", F, None)])
     case("scan", 11, [node("Scan", "h x", "last all", body=step, num_scan_inputs=1), node("Mul", "all w")], normal(4, 3), h=normal(3), w=normal(4, 3))
+
+    # Classical machine learning. The output that counts is the one called `y`.
+    def learned(op, inputs="x", outputs="y", **attributes):
+        return helper.make_node(op, inputs.split(), outputs.split(), domain="ai.onnx.ml", **attributes)
+
+    weights = normal(3, 4)
+    case("ml_scaler", 15, [learned("Scaler", offset=[0.5, 1, 2, 3], scale=[2.0, 1, 0.5, 3], outputs="z"), node("Mul", "z z")], normal(3, 4))
+    for norm in ["L1", "L2"]:
+        case(f"ml_normalizer_{norm.lower()}", 15, learned("Normalizer", norm=norm), normal(3, 4))
+    case("flat_ml_binarizer", 15, learned("Binarizer", threshold=0.1), normal(3, 4))
+    case("ml_vectorizer", 15, [node("Mul", "x x", "s"), learned("FeatureVectorizer", "x s", inputdimensions=[4, 4])], normal(3, 4))
+    case("ml_extractor", 15, [learned("ArrayFeatureExtractor", "x i", "z"), node("Mul", "z z")], normal(3, 4), i=i64(2, 0))
+    case("ml_regressor", 15, learned("LinearRegressor", coefficients=weights[:2].ravel().tolist(), intercepts=[0.1, -0.2], targets=2), normal(3, 4))
+    case("ml_svr", 15, learned("SVMRegressor", kernel_type="RBF", kernel_params=[0.3, 0.0, 3.0], support_vectors=weights.ravel().tolist(), coefficients=[1.0, -2, 0.5],
+                               rho=[0.25], n_supports=3, post_transform="NONE"), normal(3, 4))
+    trees = dict(nodes_treeids=[0, 0, 0, 1, 1, 1], nodes_nodeids=[0, 1, 2, 0, 1, 2], nodes_featureids=[1, 0, 0, 3, 0, 0], nodes_values=[0.1, 0, 0, -0.2, 0, 0],
+                 nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * 2, nodes_truenodeids=[1, 0, 0] * 2, nodes_falsenodeids=[2, 0, 0] * 2)
+    case("flat_ml_trees", 15, learned("TreeEnsembleRegressor", n_targets=1, target_treeids=[0, 0, 1, 1], target_nodeids=[1, 2, 1, 2], target_ids=[0] * 4,
+                                      target_weights=[1.0, 2.5, -1, 3], **trees), normal(5, 4))

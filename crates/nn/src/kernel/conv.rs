@@ -1,8 +1,8 @@
 //! Convolution in one or two dimensions: patches become the columns of a matrix, the rest is a matrix product.
 //!
 //! A 1-D convolution is a 2-D one of height 1. The columns live in scratch space for one image and group at a time, and
-//! are made again in the backward pass: cheaper than keeping them. Which number goes where is the same for every channel,
-//! so it is tabulated once a plan; padding is a border of zeros around a copy of the plane, not a case in the loop.
+//! are made again in the backward pass: cheaper than keeping them. Where each row begins is the same for every channel, so
+//! it is tabulated once a plan; padding is a border of zeros around a copy of the plane, not a case in the loop.
 
 use super::gemm::{Into, Matrix, gemm};
 use super::pool::Window;
@@ -19,8 +19,9 @@ pub(crate) struct Conv {
     /// Channels of one group.
     out_channels: usize,
     window: Window,
-    /// For each cell of the kernel, and within it each place of the window: the number of the padded plane under it.
-    cells: Vec<u32>,
+    /// For each cell of the kernel, and within it each row of places of the window: where in the padded plane the first
+    /// place of the row lies. The others follow at the stride.
+    rows: Vec<u32>,
 }
 
 impl Conv {
@@ -35,7 +36,7 @@ impl Conv {
         let [rows, columns] = [0, 1].map(|axis| window.padded(axis));
         elements(&[rows, columns])?;
         elements(&[in_channels, window.size(), window.output[0], window.output[1]])?;
-        let mut conv = Self { batch, groups, in_channels, out_channels, window, cells: Vec::new() };
+        let mut conv = Self { batch, groups, in_channels, out_channels, window, rows: Vec::new() };
         if conv.pointwise() {
             return Some(conv);
         }
@@ -44,10 +45,8 @@ impl Conv {
         for cell in 0..window.size() {
             let (ky, kx) = (cell / window.kernel[1], cell % window.kernel[1]);
             for y in 0..window.output[0] {
-                let row = place(0, ky, y) * columns;
                 // INVARIANT: the padded plane has fewer than 2^31 numbers, so every place fits.
-                let cell = |x| u32::try_from(row + place(1, kx, x)).unwrap_or(0);
-                conv.cells.extend((0..window.output[1]).map(cell));
+                conv.rows.push(u32::try_from(place(0, ky, y) * columns + place(1, kx, 0)).unwrap_or(0));
             }
         }
         Some(conv)
@@ -228,24 +227,36 @@ impl Conv {
     /// Row `(channel, ky, kx)` holds, for every place of the window, the number under that cell of the kernel.
     fn image_to_columns<T: Real>(&self, image: &[T], columns: &mut [T], padded: &mut [T]) {
         padded.fill(T::ZERO);
-        let planes = image.chunks_exact(self.plane_in()).zip(columns.chunks_exact_mut(self.cells.len()));
+        let (width, stride) = (self.window.output[1], self.window.stride[1]);
+        let planes = image.chunks_exact(self.plane_in()).zip(columns.chunks_exact_mut(self.rows.len() * width));
         for (plane, columns) in planes {
             for (from, to) in plane.chunks_exact(self.window.input[1]).zip(self.inner_rows(padded)) {
                 to.copy_from_slice(from);
             }
-            for (column, cell) in columns.iter_mut().zip(&self.cells) {
-                *column = padded[*cell as usize];
+            for (to, start) in columns.chunks_exact_mut(width).zip(&self.rows) {
+                let from = &padded[*start as usize..];
+                if stride == 1 {
+                    to.copy_from_slice(&from[..width]);
+                } else {
+                    to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from);
+                }
             }
         }
     }
 
     /// The transpose of [`Self::image_to_columns`]: adds every number back to where it came from.
     fn columns_to_image<T: Real>(&self, columns: &[T], image: &mut [T], padded: &mut [T]) {
-        let planes = image.chunks_exact_mut(self.plane_in()).zip(columns.chunks_exact(self.cells.len()));
+        let (width, stride) = (self.window.output[1], self.window.stride[1]);
+        let planes = image.chunks_exact_mut(self.plane_in()).zip(columns.chunks_exact(self.rows.len() * width));
         for (plane, columns) in planes {
             padded.fill(T::ZERO);
-            for (column, cell) in columns.iter().zip(&self.cells) {
-                padded[*cell as usize] += *column;
+            for (from, start) in columns.chunks_exact(width).zip(&self.rows) {
+                let to = &mut padded[*start as usize..];
+                if stride == 1 {
+                    to[..width].iter_mut().zip(from).for_each(|(to, from)| *to += *from);
+                } else {
+                    to.iter_mut().step_by(stride).zip(from).for_each(|(to, from)| *to += *from);
+                }
             }
             for (to, from) in plane.chunks_exact_mut(self.window.input[1]).zip(self.inner_rows(padded)) {
                 to.iter_mut().zip(from).for_each(|(to, from)| *to += *from);

@@ -114,10 +114,8 @@ impl<'m, 'a> Builder<'m, 'a> {
                 let numbers: Vec<f32> = wide.iter().copied().map(f32::of).collect();
                 let exact = match (tensor.data_type, wide.as_slice(), numbers.as_slice()) {
                     (DataType::Double, ..) => Some(wide),
-                    // A named weight is what it is; a scalar of the program is looked at.
-                    (DataType::Float, [_], [number]) if !initialiser || shape.is_empty() => {
-                        Some(vec![nice::nice(*number)])
-                    }
+                    // A scalar of the program is looked at; of an initialiser it must first be known whether it is one.
+                    (DataType::Float, [_], [number]) if !initialiser => Some(vec![nice::nice(*number)]),
                     _ => None,
                 };
                 self.float(tensor.name, shape, numbers, exact, tensor.data_type, initialiser)

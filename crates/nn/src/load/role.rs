@@ -7,7 +7,7 @@
 
 use ringfence_format::onnx::DataType;
 
-use super::{Graph, Known, Operator, Value};
+use super::{Graph, Known, Operator, Value, nice};
 use crate::kernel::pointwise::Function;
 
 /// What a constant is for.
@@ -88,6 +88,16 @@ pub(super) fn assign(graph: &mut Graph) {
             && matches!(float.stored, DataType::Float | DataType::Double)
         {
             float.role = role;
+        }
+    }
+    read_scalars(graph);
+}
+
+/// Scalars that are not trained are the program's own: they stand for what the program says.
+fn read_scalars(graph: &mut Graph) {
+    for float in graph.floats.iter_mut().filter(|float| float.role == Role::Fixed && float.exact.is_none()) {
+        if let (DataType::Float, [number]) = (float.stored, &float.numbers[..]) {
+            float.exact = Some(vec![nice::nice(*number)]);
         }
     }
 }

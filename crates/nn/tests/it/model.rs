@@ -235,6 +235,61 @@ fn optimisers_take_the_steps_of_their_papers() {
     close(run(&mut |model, gradients| adam.step(model, gradients).unwrap()), 0.8);
 }
 
+/// Two inputs, the second one row for all: `y = x · x + m`.
+fn two_inputs() -> Model {
+    let file = write::model(8, 13, "", |graph| {
+        write::node(graph, "Mul", "", &["x", "x"], &["s"], &[]);
+        write::node(graph, "Add", "", &["s", "m"], &["y"], &[]);
+        write::input(graph, "x", &[None, Some(3)]);
+        write::input(graph, "m", &[None, Some(3)]);
+        write::output(graph, "y", &[None, Some(3)]);
+    });
+    Model::parse(&file).unwrap()
+}
+
+#[test]
+fn further_inputs_are_bound_or_given() {
+    let mut model = two_inputs();
+    assert_eq!(model.inputs().map(|input| input.name.to_owned()).collect::<Vec<_>>(), ["x", "m"]);
+    let x = Tensor::new(vec![2, 3], vec![1f32, 2.0, 3.0, 4.0, 5.0, 6.0]).unwrap();
+    assert!(matches!(model.forward(&x), Err(NnError::Unbound { input, .. }) if input == "m"));
+    let one = Tensor::new(vec![1, 3], vec![10f32, 20.0, 30.0]).unwrap();
+    assert!(model.bind("x", &one).is_err() && model.bind("z", &one).is_err());
+    assert!(model.bind("m", &Tensor::<f32>::zeros(&[1, 4]).unwrap()).is_err());
+    model.bind("m", &one).unwrap();
+    assert_eq!(model.forward(&x).unwrap().data, [11.0, 24.0, 39.0, 26.0, 45.0, 66.0]);
+    let gradients = model.gradients(&x, &[0, 1], Want::Input).unwrap();
+    assert_eq!(gradients.input.unwrap().shape, [2, 3]);
+    let each = Tensor::new(vec![2, 3], vec![0f32, 0.0, 0.0, 1.0, 1.0, 1.0]).unwrap();
+    assert_eq!(model.forward_all(&[x.clone(), each]).unwrap().data, [1.0, 4.0, 9.0, 17.0, 26.0, 37.0]);
+    assert!(model.forward_all(&[x]).is_err());
+}
+
+#[test]
+fn many_examples_keep_their_own_rows_of_every_input() {
+    let model = two_inputs();
+    let (x, m) = (noise(&[100, 3], 1), noise(&[100, 3], 2));
+    let y = model.forward_all(&[x.clone(), m.clone()]).unwrap();
+    let close = |((x, m), y): ((&f32, &f32), &f32)| (x * x + m - y).abs() < 1e-6;
+    assert!(x.data.iter().zip(&m.data).zip(&y.data).all(close));
+}
+
+#[test]
+fn the_wanted_output_is_chosen_by_name() {
+    let file = write::model(8, 13, "", |graph| {
+        write::node(graph, "Relu", "", &["x"], &["a"], &[]);
+        write::node(graph, "Frobnicate", "", &["x"], &["b"], &[]);
+        write::input(graph, "x", &[None, Some(2)]);
+        write::output(graph, "a", &[None, Some(2)]);
+        write::output(graph, "b", &[None, Some(2)]);
+    });
+    let model = Model::parse(&file).unwrap();
+    let (name, others) = model.outputs();
+    assert_eq!((name, others.collect::<Vec<_>>()), ("a", vec!["b"]));
+    assert!(matches!(Model::parse_output(&file, "b"), Err(NnError::Operator { .. })));
+    assert!(matches!(Model::parse_output(&file, "c"), Err(NnError::Interface { .. })));
+}
+
 #[test]
 fn a_gradient_of_other_shape_is_refused() {
     let mut model = digits("");
