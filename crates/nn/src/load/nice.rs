@@ -11,7 +11,10 @@ pub(crate) fn nice(stored: f32) -> f64 {
     if !stored.is_finite() || stored == 0.0 || stored.fract() == 0.0 {
         return wide;
     }
-    short_decimal(stored).or_else(|| fraction(stored)).or_else(|| root(stored)).unwrap_or(wide)
+    // A root may happen to round to six digits, but hardly to four.
+    let decimal = |digits: usize| short_decimal(stored, digits);
+    let found = decimal(FEW_DIGITS).or_else(|| fraction(stored)).or_else(|| root(stored));
+    found.or_else(|| decimal(DIGITS_MAX)).unwrap_or(wide)
 }
 
 #[expect(clippy::cast_possible_truncation, reason = "rounding is what is asked about")]
@@ -19,10 +22,10 @@ fn rounds_to(candidate: f64, stored: f32) -> bool {
     (candidate as f32).to_bits() == stored.to_bits()
 }
 
-fn short_decimal(stored: f32) -> Option<f64> {
+fn short_decimal(stored: f32, most: usize) -> Option<f64> {
     let text = format!("{stored:e}");
     let digits = text.split('e').next()?.bytes().filter(u8::is_ascii_digit).count();
-    if digits > DIGITS_MAX {
+    if digits > most {
         return None;
     }
     text.parse().ok().filter(|candidate| rounds_to(*candidate, stored))
@@ -55,6 +58,7 @@ pub(super) const SELU_GAMMA: f64 = 1.050_700_987_355_480_5;
 
 /// Single precision holds 7 digits and a bit: a number of few digits was written by a person.
 const DIGITS_MAX: usize = 6;
+const FEW_DIGITS: usize = 4;
 const DENOMINATOR_MAX: i32 = 12;
 const NUMERATOR_MAX: f64 = 100.0;
 const RADICAND_MAX: f64 = 16_384.0;
@@ -74,6 +78,7 @@ mod tests {
         assert_eq!(nice(-0.353_553_38), -(8f64.powf(-0.5)));
         assert_eq!(nice(0.797_884_6), (2.0 / std::f64::consts::PI).sqrt());
         assert_eq!(nice(0.123_456_79), f64::from(0.123_456_79_f32));
+        assert_eq!(nice(0.537_285), 12f64.powf(-0.25));
         assert_eq!(nice(0.5), 0.5);
     }
 }
