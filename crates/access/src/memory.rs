@@ -143,12 +143,16 @@ fn field(name: &str, node: &Node, steps: &Steps, to: &mut Vec<u8>) {
         Node::Set(nodes) => {
             to.push(3);
             to.extend(nodes.len().to_le_bytes());
-            nodes.iter().for_each(|node| field("", node, steps, to));
+            for node in nodes.iter() {
+                field("", node, steps, to);
+            }
         }
         Node::Record(fields) => {
             to.push(4);
             to.extend(fields.len().to_le_bytes());
-            fields.iter().for_each(|(name, node)| field(name, node, steps, to));
+            for (name, node) in fields.iter() {
+                field(name, node, steps, to);
+            }
         }
     }
 }

@@ -339,9 +339,10 @@ impl Policies {
             // INVARIANT: a group holds permits or forbids, so what is satisfied in it is what the response names.
             if group.forbids() { &mut forbids } else { &mut permits }.extend_from_slice(&satisfied);
         }
-        Ok(match forbids.is_empty() {
-            true => Found { allow: !permits.is_empty(), deciding: permits, outweighed: Vec::new() },
-            false => Found { allow: false, deciding: forbids, outweighed: permits },
+        Ok(if forbids.is_empty() {
+            Found { allow: !permits.is_empty(), deciding: permits, outweighed: Vec::new() }
+        } else {
+            Found { allow: false, deciding: forbids, outweighed: permits }
         })
     }
 

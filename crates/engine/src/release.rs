@@ -11,11 +11,11 @@ use std::{collections::BTreeMap, path::Path};
 use ringfence_access::{Action, Facts, NamespaceState};
 use ringfence_schema::{
     ArtifactKind, ArtifactName, Digest,
-    evidence::{EvidenceKind, Statement, Subject},
+    evidence::{Evidence, EvidenceKind, Statement, Subject},
     report::{AttackReport, HardenReport},
 };
 use ringfence_store::Manifest;
-use ringfence_trust::keys::Namespace;
+use ringfence_trust::{keys::Namespace, statement};
 use serde_json::json;
 
 use crate::{
@@ -167,6 +167,10 @@ impl Vault<'_> {
         name: &str,
         folder: &Path,
     ) -> Result<Released, EngineError> {
+        let reasons = self.evidence_of_another_policy(&version, showing.inputs)?;
+        if !reasons.is_empty() {
+            return Err(EngineError::Refused { gate: "release", subject: version.reference().to_string(), reasons });
+        }
         let facts = self.gate_facts(&version)?;
         let name = ArtifactName::new(ArtifactKind::Model, name)
             .map_err(|error| EngineError::Usage { what: error.to_string() })?;
@@ -183,6 +187,35 @@ impl Vault<'_> {
         let (mut released, index) = self.act(act, || self.make_release(&version, &name, number, showing, folder))?;
         fill_index(&mut released, index);
         Ok(Released { version: released })
+    }
+
+    /// What the policy of the release does not stand behind: nobody could verify a bundle with it.
+    fn evidence_of_another_policy(
+        &self,
+        version: &Version,
+        inputs: &[(String, Version)],
+    ) -> Result<Vec<String>, EngineError> {
+        let ours = self.policies.digest();
+        let mut reasons = Vec::new();
+        for (role, row) in evidence_of(version, inputs) {
+            let bytes = self.blob("evidence", row.envelope)?;
+            // What does not open, or is of another kind, is the gate's to judge.
+            let Ok(signed) = statement::open(&bytes, &self.root, row.index) else { continue };
+            let Ok(evidence) = serde_json::from_value::<Evidence>(signed.statement().predicate.clone()) else {
+                continue;
+            };
+            if evidence.policy != ours {
+                let remedy =
+                    if role == "result" { "run the plan again" } else { "bring it in again, and run the plan" };
+                reasons.push(format!(
+                    "the {} evidence of `{role}` was made under policy {}, and {} is in force: {remedy}",
+                    row.kind.name(),
+                    evidence.policy.short(),
+                    ours.short()
+                ));
+            }
+        }
+        Ok(reasons)
     }
 
     /// Seals the artifact again, renders the report and signs the list of files.
@@ -241,19 +274,7 @@ impl Vault<'_> {
     ) -> Result<(Files, ReleasePredicate), EngineError> {
         let mut files = Files::default();
         let mut evidence = Vec::new();
-        let own = |role: &str, version: &Version| -> Vec<(String, EvidenceRow)> {
-            version
-                .evidence
-                .iter()
-                .filter(|row| row.subject == version.tree)
-                .map(|row| (role.to_owned(), row.clone()))
-                .collect()
-        };
-        let mut rows = own("result", released);
-        for (role, version) in showing.inputs {
-            rows.extend(own(role, version));
-        }
-        for (role, row) in newest_of_kind(rows) {
+        for (role, row) in evidence_of(released, showing.inputs) {
             let file = format!("{EVIDENCE_FOLDER}/{role}-{}.dsse.json", row.kind.name());
             files.add(&file, self.blob("evidence", row.envelope)?)?;
             let mut report = None;
@@ -364,6 +385,19 @@ pub(crate) fn bundle_leaves(version: &Version) -> Act {
         subject: version.reference().to_string(),
         reach: Reach::Outside,
     }
+}
+
+/// The evidence that goes with a release, by role: of the result, and of what it was made from.
+fn evidence_of(result: &Version, inputs: &[(String, Version)]) -> Vec<(String, EvidenceRow)> {
+    let own = |role: &str, version: &Version| -> Vec<(String, EvidenceRow)> {
+        let rows = version.evidence.iter().filter(|row| row.subject == version.tree);
+        rows.map(|row| (role.to_owned(), row.clone())).collect()
+    };
+    let mut rows = own("result", result);
+    for (role, version) in inputs {
+        rows.extend(own(role, version));
+    }
+    newest_of_kind(rows)
 }
 
 /// Of several statements of one kind on one subject, the newest by index decides.

@@ -1,13 +1,12 @@
 //! What is released after its run, in another machine's vault: the built binary at both ends.
 
 use std::{
+    collections::BTreeMap,
     fs,
     io::{BufRead as _, BufReader},
-    path::Path,
+    path::{Path, PathBuf},
     process::Stdio,
 };
-
-use serde_json::Value;
 
 use crate::{
     consent::{ANA, BEN, Desk, EVA, OTHERS},
@@ -46,63 +45,26 @@ fn tested_candidate(site: &Site) -> String {
     over["end"]["artifact"].as_str().unwrap().to_owned()
 }
 
-fn bytes_of(folder: &Path) -> u64 {
-    contents(folder).values().map(|bytes| bytes.len() as u64).sum()
-}
-
 #[test]
 fn a_queued_run_is_released_later_and_its_bundle_fetched() {
     let site = Site::with(&OTHERS, |_, _| {});
     site.login();
+    let [ana, ben, eva] = [ANA, BEN, EVA].map(|number| Desk::of(&site, number));
+    let policy = |text: &str| {
+        ben.home.write("policy.toml", text);
+        let id = ben.asks(&["policy", "policy.toml"]);
+        ana.approves_by_passkey(&id);
+        eva.approves_by_passkey(&id);
+        ben.run(&["request", "carry-out", &id]).exits(0);
+    };
+    policy(TWO_RELEASE);
     let candidate = tested_candidate(&site);
-    let out = site.here.work().join("net");
-    let release = |what: &str, out: &str| site.run(&["release", what, "--out", out, "--format", "json"]);
 
-    // Where it could not be written, nothing is released.
-    site.here.write("taken/notes.txt", "mine");
-    release(&candidate, "taken").exits(2);
-    assert!(!site.run(&["ls"]).exits(0).out().contains("model/digits-robust@"), "it was released");
-
-    let done = release(&candidate, "net").exits(0).json();
-    assert_eq!((&done["schema"], &done["verdict"]), (&"ringfence.release/1".into(), &"released".into()));
-    assert_eq!(done["artifact"], "model/digits-robust@1");
-    for file in ["release.dsse.json", "trail.json", "report.html"] {
-        assert!(out.join(file).is_file(), "{file}");
-    }
-    // It holds under the root that was pinned at the login, without the server.
-    let verified = site.here.run(&["verify", "net", "--format", "json"]).exits(0).json();
-    assert_eq!(verified["facts"]["released"], "model/digits-robust@1");
-
-    // What is released is only fetched again, over a line that breaks, in the place of the bundle that was there.
-    let first = contents(&out);
-    site.line().cut(3, bytes_of(&out) / 5);
-    let again = release("model/digits-robust@released", "net").exits(0).json();
-    assert_eq!((site.line().cuts(), &again["artifact"]), (3, &done["artifact"]));
-    let second = contents(&out);
-    assert_eq!(first.len(), second.len());
-    for (path, bytes) in &first {
-        assert!(path.ends_with("trail.json") || second[path] == *bytes, "{} came back otherwise", path.display());
-    }
-    site.here.run(&["verify", "net"]).exits(0);
-    let left: Vec<_> = fs::read_dir(site.here.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
-    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
-
-    a_second_one_needs_two_others(&site, &candidate);
-    what_was_not_tested_stays(&site);
-    site.run(&["trail", "verify"]).exits(0);
-    site.run(&["verify", "--all"]).exits(0);
-}
-
-/// Where the vault's policy says so, releasing needs two others, and is done by the same command once they have approved.
-fn a_second_one_needs_two_others(site: &Site, candidate: &str) {
-    let [ana, ben, eva] = [ANA, BEN, EVA].map(|number| Desk::of(site, number));
-    ben.home.write("policy.toml", TWO_RELEASE);
-    let id = ben.asks(&["policy", "policy.toml"]);
-    ana.approves_by_passkey(&id);
-    eva.approves_by_passkey(&id);
-    ben.run(&["request", "carry-out", &id]).exits(0);
-
-    let words = ["release", candidate, "--out", "net"];
+    // Where it could not be written, nothing is asked for and nothing released.
+    ben.home.write("taken/notes.txt", "mine");
+    ben.run(&["release", &candidate, "--out", "taken"]).exits(2);
+    // Where the vault's policy says so, releasing needs two others, and is done by the same command once they have approved.
+    let words = ["release", &candidate, "--out", "net"];
     let asked = ben.run(&words).exits(4).err();
     assert!(asked.contains("waits for the approval of 2 other people"), "{asked}");
     assert_eq!(ben.run(&words).exits(4).err(), asked, "they are asked once");
@@ -113,11 +75,49 @@ fn a_second_one_needs_two_others(site: &Site, candidate: &str) {
     ana.approves_by_passkey(id);
     ben.run(&words).exits(4);
     eva.approves_by_passkey(id);
-    let done = ben.run(&words).exits(0).out();
-    assert!(done.contains("model/digits-robust@2"), "{done}");
-    // Who approved is in the bundle's proof.
-    let report: Value = ben.home.run(&["verify", "net", "--format", "json"]).exits(0).json();
-    assert_eq!(report["facts"]["released"], "model/digits-robust@2");
+    assert!(!site.run(&["ls"]).exits(0).out().contains("model/digits-robust@"), "it was released");
+    let done = ben.run(&["release", &candidate, "--out", "net", "--format", "json"]).exits(0).json();
+    assert_eq!((&done["schema"], &done["verdict"]), (&"ringfence.release/1".into(), &"released".into()));
+    assert_eq!(done["artifact"], "model/digits-robust@1");
+    let first = within(&ben.home.work().join("net"));
+    for file in ["release.dsse.json", "trail.json", "report.html"] {
+        assert!(first.contains_key(Path::new(file)), "{file}");
+    }
+    // It holds under the root that was pinned at the login, without the server.
+    let report = ben.home.run(&["verify", "net", "--format", "json"]).exits(0).json();
+    assert_eq!(report["facts"]["released"], "model/digits-robust@1");
+
+    what_is_released_is_only_fetched(&site, &first);
+    what_was_not_tested_stays(&site);
+    // What was tested under a policy that is not in force any more would verify nowhere.
+    policy(&TWO_RELEASE.replace("two-people-release", "two-people-release-again"));
+    let refused = ben.run(&["release", &candidate, "--out", "late"]).exits(1).err();
+    assert!(refused.contains("was made under policy") && refused.contains("run the plan again"), "{refused}");
+    site.run(&["trail", "verify"]).exits(0);
+    site.run(&["verify", "--all"]).exits(0);
+}
+
+/// A folder's files, by their paths within it.
+fn within(folder: &Path) -> BTreeMap<PathBuf, Vec<u8>> {
+    contents(folder).into_iter().map(|(path, bytes)| (path.strip_prefix(folder).unwrap().to_owned(), bytes)).collect()
+}
+
+/// Over a line that breaks, in the place of a bundle that was there.
+fn what_is_released_is_only_fetched(site: &Site, first: &BTreeMap<PathBuf, Vec<u8>>) {
+    let fetch = || site.run(&["release", "model/digits-robust@released", "--out", "net", "--format", "json"]).exits(0);
+    fetch();
+    let bytes: u64 = first.values().map(|bytes| bytes.len() as u64).sum();
+    site.line().cut(3, bytes / 5);
+    assert_eq!(fetch().json()["artifact"], "model/digits-robust@1");
+    assert_eq!(site.line().cuts(), 3);
+    let second = within(&site.here.work().join("net"));
+    assert_eq!(first.len(), second.len());
+    for (path, bytes) in first {
+        assert!(path.ends_with("trail.json") || second[path] == *bytes, "{} came back otherwise", path.display());
+    }
+    site.here.run(&["verify", "net"]).exits(0);
+    let left: Vec<_> = fs::read_dir(site.here.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    assert!(left.iter().all(|name| !name.to_string_lossy().starts_with('.')), "{left:?}");
 }
 
 /// The gate is the one that a vault on this machine has.

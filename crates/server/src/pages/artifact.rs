@@ -197,6 +197,9 @@ fn evidence(view: &ArtifactView) -> Markup {
 
 /// The form that asks the release gate, and what fetches what it let through.
 fn release(view: &ArtifactView) -> Markup {
+    if view.line.destroyed.is_some() {
+        return html! {};
+    }
     let reference = view.line.reference();
     let fetch = format!("ringfence release {reference} --out ./{} --server URL", view.line.name);
     html! {

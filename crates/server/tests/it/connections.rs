@@ -122,7 +122,7 @@ async fn a_refusal_before_the_body_has_come_does_not_cost_the_connection() {
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
         let reply = send(&mut stream, &[b'x'; 100_000]).await.unwrap();
-        assert_eq!((reply.status, reply.headers.get("connection")), (401, None));
+        assert_eq!((reply.status, reply.headers.get("connection")), (403, None));
     }
     let head = format!("GET /open HTTP/1.1\r\n{host}\r\n");
     assert_eq!(send(&mut stream, head.as_bytes()).await.unwrap().status, 200);
@@ -135,7 +135,7 @@ async fn a_refusal_of_more_than_anybody_reads_is_told_and_ends_in_good_order() {
         let mut stream = site.connect().await;
         let head = format!("PUT /upload HTTP/1.1\r\nHost: localhost:{}\r\n{more}\r\n\r\n", site.address.port());
         let reply = send(&mut stream, head.as_bytes()).await.unwrap();
-        assert_eq!((reply.status, reply.headers["connection"].as_str()), (401, "close"));
+        assert_eq!((reply.status, reply.headers["connection"].as_str()), (403, "close"));
         // Who goes on sending is not cut off in the middle.
         stream.write_all(&[b'x'; 1_000]).await.unwrap();
         stream.flush().await.unwrap();
