@@ -152,6 +152,8 @@ pub(crate) enum Content<'a> {
     Nothing,
     /// A JSON document.
     Json(&'a [u8]),
+    /// A signed JSON document (RFC 7515), for a certificate authority.
+    Jose(&'a [u8]),
     /// So many bytes of what is read.
     Bytes(&'a mut dyn Read, u64),
 }
@@ -462,10 +464,11 @@ impl Client {
     pub(crate) fn listen(&self, said: Said<'_>) -> Result<Answer, ReachError> {
         let Said { method, url, token, content, range, answer_ms } = said;
         self.egress.admit(url)?;
+        let accept = if matches!(content, Content::Jose(_)) { "*/*" } else { "application/json" };
         let mut head = Request::builder()
             .method(method)
             .uri(url.to_text())
-            .header("accept", "application/json")
+            .header("accept", accept)
             .header("accept-encoding", "identity")
             .header("origin", url.origin());
         if let Some(token) = token {
@@ -482,8 +485,9 @@ impl Client {
                 self.run(head.body(&[][..]).map_err(wrong)?, answer_ms, 0)
             }
             Content::Nothing => self.run(head.body(()).map_err(wrong)?, answer_ms, 0),
-            Content::Json(document) => {
-                let head = head.header("content-type", "application/json");
+            Content::Json(document) | Content::Jose(document) => {
+                let kind = if accept == "*/*" { "application/jose+json" } else { "application/json" };
+                let head = head.header("content-type", kind);
                 self.run(head.body(document).map_err(wrong)?, answer_ms, document.len() as u64)
             }
             Content::Bytes(bytes, length) => {

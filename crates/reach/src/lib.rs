@@ -41,6 +41,7 @@
 #![forbid(unsafe_code)]
 #![deny(clippy::indexing_slicing)]
 
+pub mod acme;
 mod client;
 mod error;
 mod fetch;

@@ -6,6 +6,7 @@
 use std::{
     net::SocketAddr,
     path::{Path, PathBuf},
+    pin::Pin,
     sync::Arc,
     time::Duration,
 };
@@ -17,8 +18,13 @@ use ringfence_engine::{
     schema::Timestamp,
     team::{Invitation, passkey::RelyingParty},
 };
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::{
+    signal::unix::{SignalKind, signal},
+    sync::mpsc,
+};
 
+#[cfg(feature = "acme")]
+use crate::serve::acme::{Acme, AcmeError, Certified};
 use crate::{
     api,
     app::App,
@@ -32,7 +38,7 @@ use crate::{
     scim,
     serve::{
         Channel, Drained, Exposure, ExposureError, Limits, ListenError, Listener, Stop,
-        authority::{Authority, AuthorityError},
+        authority::{self, Authority, AuthorityError},
         files::{self, FileError},
         tls::{Clients, Identity, Tls, TlsError},
     },
@@ -49,6 +55,8 @@ const SCHEDULES: Duration = Duration::from_secs(30);
 const HOUSEKEEPING: Duration = Duration::from_secs(5);
 /// Every so many of these, the trail is shown to the witnesses.
 const WITNESS_BEATS: u32 = 12;
+/// What may wait to be told.
+const TOLD_MAX: usize = 16;
 /// The folder of the embedded authority within the configuration.
 const TLS_FOLDER: &str = "tls";
 
@@ -61,6 +69,21 @@ pub struct Options {
     pub hosts: Vec<String>,
     /// An own certificate chain and its key, as PEM files; `None`: the embedded authority makes one.
     pub certificate: Option<(PathBuf, PathBuf)>,
+    /// An authority that speaks ACME, for certificates of `hosts`.
+    #[cfg(feature = "acme")]
+    pub acme: Option<AcmeOptions>,
+}
+
+/// Which authority is asked for certificates.
+#[cfg(feature = "acme")]
+#[derive(Debug, Clone)]
+pub struct AcmeOptions {
+    /// Where its directory is.
+    pub directory: String,
+    /// Where it sends warnings: an address of mail.
+    pub contact: Option<String>,
+    /// A PEM file with the roots of its own certificate, where Mozilla's do not hold them.
+    pub roots: Option<PathBuf>,
 }
 
 /// What the operator hears.
@@ -78,6 +101,15 @@ pub enum Told {
     },
     /// There is no administrator yet; this lets the first one in.
     Setup(Invitation),
+    /// A certificate from the authority that was asked is served, until then.
+    Certified(Timestamp),
+    /// It gave none; the embedded authority's serves, or the last one while it is good.
+    Uncertified {
+        /// Why.
+        why: String,
+        /// Seconds until it is asked again.
+        again_s: u64,
+    },
     /// It stops.
     Stopping,
     /// So many requests were cut off when the time was up.
@@ -108,6 +140,10 @@ pub enum ServeError {
     /// The given certificate or key.
     #[error(transparent)]
     File(#[from] FileError),
+    /// The authority that speaks ACME.
+    #[cfg(feature = "acme")]
+    #[error(transparent)]
+    Acme(#[from] AcmeError),
     /// TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -163,6 +199,7 @@ async fn listen(
     let shown =
         authority.map(|authority| (authority.certificate_path().to_owned(), authority.fingerprint().to_string()));
     let tls = Tls::new(identity, Clients::Unasked, now())?;
+    let (tls, certifying, mut certified) = certifying(config, options, &hosts, tls, now)?;
     let shared = vault.is_shared();
     let ready = || {
         let missing = "no administrator has enrolled yet; do that on this machine first".to_owned();
@@ -196,10 +233,15 @@ async fn listen(
     let house = tokio::spawn(keep_house(app.clone()));
     let schedules = tokio::spawn(keep_schedules(app.clone()));
     let serving = tokio::spawn(listener.serve(service, stop));
-    tokio::select! {
-        _ = end.recv() => {}
-        _ = interrupt.recv() => {}
+    let certifying = tokio::spawn(certifying);
+    loop {
+        tokio::select! {
+            _ = end.recv() => break,
+            _ = interrupt.recv() => break,
+            Some(told) = certified.recv() => tell(told),
+        }
     }
+    certifying.abort();
     tell(Told::Stopping);
     app.stop();
     stopped.stop();
@@ -209,6 +251,39 @@ async fn listen(
         tell(Told::Cut(count));
     }
     Ok(())
+}
+
+/// The work of keeping a certificate from outside, and where it is heard of.
+type Certifying = (Tls, Pin<Box<dyn Future<Output = ()> + Send>>, mpsc::Receiver<Told>);
+
+/// Asks an authority for certificates where that is wanted, and else does nothing.
+fn certifying(
+    config: &Path,
+    options: &Options,
+    hosts: &[HostName],
+    tls: Tls,
+    now: fn() -> Timestamp,
+) -> Result<Certifying, ServeError> {
+    let (told, heard) = mpsc::channel(TOLD_MAX);
+    #[cfg(not(feature = "acme"))]
+    let _ = (config, options, hosts, now, told);
+    #[cfg(feature = "acme")]
+    if let Some(asked) = &options.acme {
+        let roots = asked.roots.as_deref().map(authority::read).transpose()?;
+        let folder = config.join(TLS_FOLDER);
+        let acme = Acme::new(&asked.directory, roots.as_deref(), asked.contact.as_deref(), hosts, &folder)?;
+        let tls = tls.proving();
+        let tell = move |outcome| {
+            let line = match outcome {
+                Certified::Until(until) => Told::Certified(until),
+                Certified::Refused(why, again) => Told::Uncertified { why: why.to_string(), again_s: again.as_secs() },
+            };
+            // Nobody hears it any more: the server stops.
+            let _ = told.try_send(line);
+        };
+        return Ok((tls.clone(), Box::pin(acme.keep(tls, now, tell)), heard));
+    }
+    Ok((tls, Box::pin(std::future::pending()), heard))
 }
 
 /// What nobody asks for: people's accesses are watched, alerts go out to the sinks, and the trail is shown to the witnesses.

@@ -2,12 +2,14 @@
 //!
 //! * [`Listener::bind`] takes an [`Exposure`], so nothing listens where it may not ([`exposure`]).
 //! * [`Listener::serve`] accepts until its [`Stop`] says so, then lets what is being answered finish, up to a limit.
-//! * [`tls`], [`authority`], [`files`]: TLS 1.3 and the certificates for it. `line`: one connection against the clock.
+//! * [`tls`], [`authority`], [`files`], `acme`: TLS 1.3 and the certificates for it. `line`: one connection against the clock.
 //!   `rest`: what is left when an answer comes before the end of its request.
 //!
 //! What must stay true: a connection costs at most one place of [`Limits`], a bounded buffer and a bounded time in each
 //! of its states; bytes that are not HTTP are answered with a 4xx or not at all.
 
+#[cfg(feature = "acme")]
+pub mod acme;
 pub mod authority;
 mod crowd;
 pub mod exposure;
@@ -53,6 +55,7 @@ use self::{
     crowd::{Crowd, Place},
     line::{Answering, Line, Pulse},
     rest::Rest,
+    tls::was_proof,
 };
 pub use self::{
     exposure::{Channel, Exposure, ExposureError},
@@ -289,6 +292,9 @@ impl Connection {
                     () = self.stop.stopped() => return,
                 };
                 let Ok(Ok(stream)) = stream else { return };
+                if was_proof(stream.get_ref().1.alpn_protocol()) {
+                    return;
+                }
                 let certificates = stream.get_ref().1.peer_certificates();
                 let certificate = certificates.and_then(<[_]>::first).map(Fingerprint::of);
                 self.speak(stream, certificate).await;

@@ -2,6 +2,8 @@
 
 use ringfence_engine::{EngineError, ExitClass, Protection, Settings, Vault};
 use ringfence_server::run::{self, Options, ServeError, Told};
+#[cfg(feature = "acme")]
+use ringfence_server::{run::AcmeOptions, serve::acme::AcmeError};
 use serde_json::json;
 
 use crate::{
@@ -22,6 +24,12 @@ pub(crate) fn serve(
         listen: args.listen,
         hosts: args.hosts.clone(),
         certificate: args.certificate.clone().zip(args.key.clone()),
+        #[cfg(feature = "acme")]
+        acme: args.acme.clone().map(|directory| AcmeOptions {
+            directory,
+            contact: args.acme_contact.clone(),
+            roots: args.acme_roots.clone(),
+        }),
     };
     run::serve(settings, &options, place::now, &mut |told| tell(printer, &told)).map_err(error)?;
     Ok(ExitClass::Done)
@@ -60,6 +68,18 @@ fn tell(printer: Printer, told: &Told) {
                  It is good once, until {until}; start again for another one."
             ))
         }
+        (Format::Json, Told::Certified(until)) => {
+            printer.document("ringfence.serve/1", &json!({"certified_until": until}))
+        }
+        (_, Told::Certified(until)) => printer.line(format!("Certificate of the authority: good until {until}")),
+        (_, Told::Uncertified { why, again_s }) => {
+            let minutes = again_s / 60;
+            printer.say(format!(
+                "no certificate from the authority: {why}; asked again in {minutes} minutes, and the one before is served \
+                 until it runs out, then the embedded authority's"
+            ));
+            Ok(())
+        }
         (_, Told::Stopping) => {
             printer.say("stopping; what is under way may finish");
             Ok(())
@@ -76,6 +96,8 @@ fn error(error: ServeError) -> EngineError {
     match error {
         ServeError::Engine(error) => error,
         ServeError::Exposure(why) => EngineError::NotPermitted { what: why.to_string() },
+        #[cfg(feature = "acme")]
+        ServeError::Acme(AcmeError::Name { .. }) => EngineError::Usage { what: error.to_string() },
         ServeError::Host(_) | ServeError::Party { .. } => EngineError::Usage { what: error.to_string() },
         other => EngineError::incomplete("serve", other),
     }

@@ -371,7 +371,7 @@ fn io_at(path: &Path) -> impl FnOnce(io::Error) -> AuthorityError {
 }
 
 /// A whole file under its name, or none, and on the disk.
-fn write(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), AuthorityError> {
+pub(super) fn write(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), AuthorityError> {
     let path = folder.join(name);
     let unfinished = folder.join(format!(".{name}.new"));
     let written = || -> io::Result<()> {
@@ -388,7 +388,7 @@ fn write(folder: &Path, name: &str, bytes: &[u8], mode: u32) -> Result<(), Autho
     written().map_err(io_at(&path))
 }
 
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
+pub(crate) fn read(path: &Path) -> Result<Vec<u8>, AuthorityError> {
     let mut bytes = Vec::new();
     let opened = File::open(path).and_then(|file| file.take(PEM_BYTES_MAX + 1).read_to_end(&mut bytes));
     opened.map_err(io_at(path))?;

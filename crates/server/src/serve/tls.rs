@@ -5,6 +5,7 @@
 //! has none). Resumption is by tickets, and not where clients have certificates: those are checked every time.
 
 use std::{
+    collections::BTreeMap,
     fmt,
     sync::{Arc, PoisonError, RwLock},
 };
@@ -27,6 +28,8 @@ const TICKETS: usize = 1;
 
 /// The one protocol above TLS.
 const ALPN: &[u8] = b"http/1.1";
+/// What a certificate authority asks for when it looks whether a name leads here (RFC 8737).
+const PROOF_ALPN: &[u8] = b"acme-tls/1";
 
 /// AWS-LC with the suites of TLS 1.3, X25519MLKEM768 (FIPS 203 beside X25519) first.
 pub fn provider() -> CryptoProvider {
@@ -128,12 +131,43 @@ impl Tls {
     pub fn renew(&self, now: Timestamp) -> Result<bool, AuthorityError> {
         self.current.renew(now)
     }
+
+    /// The same, with the proofs of [`Self::prove`] for whoever asks for them.
+    #[must_use]
+    pub fn proving(&self) -> Self {
+        let mut config = ServerConfig::clone(&self.config);
+        config.alpn_protocols.push(PROOF_ALPN.to_vec());
+        Self { config: Arc::new(config), current: Arc::clone(&self.current) }
+    }
+
+    /// Presents `key` from now on; from `until` on, the embedded authority's certificate again.
+    pub fn install(&self, key: CertifiedKey, until: Timestamp) {
+        *self.current.leaf.write().unwrap_or_else(PoisonError::into_inner) = (Arc::new(key), until);
+    }
+
+    /// Proves `name` with this certificate where an authority asks.
+    pub fn prove(&self, name: &str, proof: CertifiedKey) {
+        let mut proofs = self.current.proofs.write().unwrap_or_else(PoisonError::into_inner);
+        proofs.insert(name.to_owned(), Arc::new(proof));
+    }
+
+    /// Nothing is proven any more.
+    pub fn forget_proofs(&self) {
+        self.current.proofs.write().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+}
+
+/// Whether a handshake was made for the proof alone, after which there is nothing to say.
+pub(super) fn was_proof(protocol: Option<&[u8]>) -> bool {
+    protocol == Some(PROOF_ALPN)
 }
 
 /// The certificate of now.
 struct Current {
     authority: Option<Arc<Authority>>,
     leaf: RwLock<(Arc<CertifiedKey>, Timestamp)>,
+    /// By name in lower case.
+    proofs: RwLock<BTreeMap<String, Arc<CertifiedKey>>>,
 }
 
 impl fmt::Debug for Current {
@@ -144,13 +178,14 @@ impl fmt::Debug for Current {
 
 impl Current {
     fn new(identity: Identity, now: Timestamp) -> Result<Self, AuthorityError> {
-        Ok(match identity {
-            Identity::Files(key) => Self { authority: None, leaf: RwLock::new((Arc::new(key), Timestamp::MAX)) },
+        let (authority, leaf) = match identity {
+            Identity::Files(key) => (None, (Arc::new(key), Timestamp::MAX)),
             Identity::Embedded(authority) => {
                 let leaf = authority.leaf(now)?;
-                Self { authority: Some(authority), leaf: RwLock::new((Arc::new(leaf.key), leaf.renew)) }
+                (Some(authority), (Arc::new(leaf.key), leaf.renew))
             }
-        })
+        };
+        Ok(Self { authority, leaf: RwLock::new(leaf), proofs: RwLock::default() })
     }
 
     fn key(&self) -> Arc<CertifiedKey> {
@@ -169,7 +204,11 @@ impl Current {
 }
 
 impl ResolvesServerCert for Current {
-    fn resolve(&self, _: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        if hello.alpn().is_some_and(|mut offered| offered.all(|protocol| protocol == PROOF_ALPN)) {
+            let name = hello.server_name()?.to_ascii_lowercase();
+            return self.proofs.read().unwrap_or_else(PoisonError::into_inner).get(&name).cloned();
+        }
         Some(self.key())
     }
 }
