@@ -143,14 +143,14 @@ fn field(name: &str, node: &Node, steps: &Steps, to: &mut Vec<u8>) {
         Node::Set(nodes) => {
             to.push(3);
             to.extend(nodes.len().to_le_bytes());
-            for node in nodes.iter() {
+            for node in nodes {
                 field("", node, steps, to);
             }
         }
         Node::Record(fields) => {
             to.push(4);
             to.extend(fields.len().to_le_bytes());
-            for (name, node) in fields.iter() {
+            for (name, node) in fields {
                 field(name, node, steps, to);
             }
         }

@@ -233,11 +233,10 @@ fn detail(note: &str) -> String {
 fn of_reach(error: &ringfence_reach::ReachError) -> ExitClass {
     use ringfence_reach::ReachError;
     match error {
-        ReachError::Denied(_) | ReachError::Untrusted(_) => ExitClass::No,
+        // Last: what was destroyed.
+        ReachError::Denied(_) | ReachError::Untrusted(_) | ReachError::Problem { status: 410, .. } => ExitClass::No,
         // A gate gives its reasons.
         ReachError::Problem { status: 403, reasons, .. } if !reasons.is_empty() => ExitClass::No,
-        // What was destroyed.
-        ReachError::Problem { status: 410, .. } => ExitClass::No,
         ReachError::Problem { status: 401 | 403, .. } => ExitClass::NotPermitted,
         ReachError::Problem { status: 408 | 429 | 500.., .. } => ExitClass::Incomplete,
         ReachError::Problem { .. } | ReachError::Source(_) | ReachError::Setting { .. } => ExitClass::Usage,

@@ -268,7 +268,7 @@ pub fn attack(
         descriptors.extend(members.descriptors()?);
     }
     let job = Job::Attack {
-        plan: job.clone(),
+        plan: Box::new(job.clone()),
         reading: input.data.reading.clone(),
         members: members.map(|members| members.reading.clone()),
     };

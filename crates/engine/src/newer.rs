@@ -96,7 +96,7 @@ impl Vault<'_> {
     /// The newest fetched version of each artifact.
     fn newest_fetched(&self) -> Result<Vec<Version>, EngineError> {
         let mut newest: Vec<Version> = Vec::new();
-        for version in self.versions()?.into_iter().filter(|version| version.has_bytes()) {
+        for version in self.versions()?.into_iter().filter(Version::has_bytes) {
             newest.retain(|other| other.artifact != version.artifact);
             newest.push(version);
         }

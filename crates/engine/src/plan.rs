@@ -13,7 +13,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
-use ringfence_attack::HardenPlan;
+use ringfence_attack::{HardenPlan, Method, Norm};
 use ringfence_schema::{ArtifactKind, ArtifactName, Digest, Reference};
 use serde::{Deserialize, Deserializer, Serialize, de};
 
@@ -283,6 +283,21 @@ pub struct TestTable {
     /// PGD restarts.
     #[serde(default = "three")]
     pub restarts: usize,
+    /// Which attacks run one after another.
+    #[serde(default)]
+    pub battery: TestBattery,
+    /// How a change is measured: `linf` (unless given), `l2`, `l1` or `l0`.
+    #[serde(default)]
+    pub norm: Option<String>,
+    /// Attacks besides those of the battery, by name.
+    #[serde(default)]
+    pub attacks: Vec<String>,
+    /// Values that a stored input can take: 256 for pictures of 8 bits.
+    #[serde(default)]
+    pub levels: Option<u32>,
+    /// Whether accuracy is measured on corrupted pictures too.
+    #[serde(default)]
+    pub corruptions: bool,
     /// Least and greatest valid input of the model.
     #[serde(default = "unit")]
     pub range: [f32; 2],
@@ -298,6 +313,17 @@ pub struct TestTable {
     /// What the result must reach.
     #[serde(default)]
     pub require: RequireTable,
+}
+
+/// Which attacks run one after another.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum TestBattery {
+    /// Noise, FGSM and PGD: quick, and easily too kind.
+    #[default]
+    Quick,
+    /// These and AutoAttack's.
+    Standard,
 }
 
 fn forty() -> usize {
@@ -527,6 +553,11 @@ impl TestTable {
         if self.steps == 0 || self.restarts == 0 || self.examples == Some(0) {
             return Err("`test.steps`, `test.restarts` and `test.examples` must be 1 or more".into());
         }
+        // Not after the training.
+        self.norm.as_deref().map_or(Ok(Norm::Linf), Norm::named).map_err(|error| format!("`test.norm`: {error}"))?;
+        for name in &self.attacks {
+            Method::named(name).map_err(|error| format!("`test.attacks`: {error}"))?;
+        }
         Ok(())
     }
 }
@@ -543,6 +574,23 @@ mod tests {
 
     fn parse(inputs: &str) -> Result<Plan, EngineError> {
         Plan::parse(format!("[run]\nname = \"x\"\ncommand = [\"true\"]\n{inputs}"), Path::new("plan.toml"))
+    }
+
+    #[test]
+    fn a_test_that_cannot_be_made_is_refused_before_the_training() {
+        let test = |more: &str| parse(&format!("[data.test]\npath = \"a.csv\"\n[test]\neps = [0.1]\n{more}\n"));
+        let plan = test("battery = \"standard\"\nnorm = \"l2\"\nattacks = [\"carlini-wagner\"]\nlevels = 256");
+        let table = plan.expect("a plan").content.test.expect("a test");
+        assert_eq!(
+            (table.battery, table.norm.as_deref(), table.levels),
+            (TestBattery::Standard, Some("l2"), Some(256))
+        );
+        assert_eq!(test("").expect("a plan").content.test.map(|test| test.battery), Some(TestBattery::Quick));
+        for wrong in
+            ["battery = \"best\"", "norm = \"l7\"", "attacks = [\"pgd\", \"guess\"]", "levels = -1", "steps = 0"]
+        {
+            assert!(matches!(test(wrong), Err(EngineError::Plan { .. })), "{wrong}");
+        }
     }
 
     #[test]

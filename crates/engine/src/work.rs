@@ -97,7 +97,7 @@ pub(crate) enum Job {
     /// Attack the model (first) with the data (second, then labels), perhaps with members (then their labels).
     Attack {
         /// How hard.
-        plan: AttackJob,
+        plan: Box<AttackJob>,
         /// How the data is read.
         reading: Reading,
         /// How members are read, if there are any.

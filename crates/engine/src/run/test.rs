@@ -17,7 +17,7 @@ use crate::{
     bundle::canonical,
     error::EngineError,
     page::worst,
-    plan::{Plan, TestTable},
+    plan::{Plan, TestBattery, TestTable},
     record::Version,
     stage::{Candidate, Tested},
     vault::Vault,
@@ -114,7 +114,7 @@ impl Vault<'_> {
         }
         let mut readings = readings.into_iter();
         let job = Job::Attack {
-            plan: AttackJob {
+            plan: Box::new(AttackJob {
                 eps: test.eps.clone(),
                 at: Some(test.at()),
                 steps: test.steps,
@@ -122,8 +122,13 @@ impl Vault<'_> {
                 examples: test.examples,
                 range: test.range,
                 seed: test.seed,
+                norm: test.norm.clone(),
+                standard: test.battery == TestBattery::Standard,
+                attacks: test.attacks.clone(),
+                levels: test.levels,
+                corruptions: test.corruptions,
                 ..AttackJob::default()
-            },
+            }),
             reading: readings.next().unwrap_or_default(),
             members: readings.next(),
         };

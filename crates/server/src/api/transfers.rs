@@ -248,18 +248,18 @@ async fn abandon(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<Stri
 }
 
 async fn take(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
-    offered(seat, app, which, |vault, version| vault.begin_download(version)).await
+    offered(seat, app, which, Vault::begin_download).await
 }
 
 async fn take_bundle(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
-    offered(seat, app, which, |vault, version| vault.begin_bundle(version)).await
+    offered(seat, app, which, Vault::begin_bundle).await
 }
 
 async fn offered(
     seat: Seat<Caller>,
     app: App,
     which: Which,
-    begin: fn(&Vault<'_>, &Version) -> Result<DownloadView, EngineError>,
+    begin: fn(&Vault<'static>, &Version) -> Result<DownloadView, EngineError>,
 ) -> Answer {
     let which = reference(which)?;
     let asked = app.look(seat.into_principal(), which.to_string(), move |vault| {

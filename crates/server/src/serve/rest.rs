@@ -113,7 +113,7 @@ async fn thrown_away(mut body: Shared) -> bool {
 pub(super) async fn leave(mut line: impl AsyncRead + AsyncWrite + Unpin) {
     let left = async {
         line.shutdown().await?;
-        let (mut piece, mut taken) = ([0; PIECE_BYTES], 0);
+        let (mut piece, mut taken) = (vec![0; PIECE_BYTES], 0);
         while taken < LEAVE_BYTES_MAX {
             match line.read(&mut piece).await? {
                 0 => break,

@@ -8,7 +8,10 @@ use std::{
     net::{SocketAddr, TcpListener},
     path::Path,
     process::{Child, Command, Stdio},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
     time::Duration,
 };
 
@@ -190,6 +193,13 @@ fn pebble(folder: &Path, proven: u16) -> Option<(String, String, [Program; 2])> 
     Some((format!("https://localhost:{listens}/dir"), certificate.pem(), [names, authority]))
 }
 
+/// How much later than now [`later`] is.
+static LATER_MS: AtomicU64 = AtomicU64::new(0);
+
+fn later() -> Timestamp {
+    now().plus_millis(LATER_MS.load(Ordering::Relaxed))
+}
+
 fn hear(acme: Acme, tls: &Tls, now: fn() -> Timestamp) -> (JoinHandle<()>, mpsc::UnboundedReceiver<Certified>) {
     let (told, heard) = mpsc::unbounded_channel();
     let kept = acme.keep(tls.clone(), now, move |outcome| drop(told.send(outcome)));
@@ -236,18 +246,12 @@ async fn an_authority_signs_what_is_proven_and_it_is_kept_for_the_next_start() {
     assert!(matches!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Certified::Until(same)) if same == until));
     keeping.abort();
     // With a third of its life left, the next is obtained, with the account of before.
-    fn late() -> Timestamp {
-        now().plus_millis(5 * 365 * 86_400_000 * 3 / 4)
-    }
-    if late() < until {
-        let (keeping, mut heard) = hear(ask(), &served.tls, late);
-        assert!(
-            matches!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Certified::Until(same)) if same == until)
-        );
-        let next = timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
-        assert!(matches!(next, Certified::Until(next) if next >= until), "{next:?}");
-        keeping.abort();
-    }
+    LATER_MS.store((until.millis() - now().millis()) / 4 * 3, Ordering::Relaxed);
+    let (keeping, mut heard) = hear(ask(), &served.tls, later);
+    assert!(matches!(timeout(PATIENCE, heard.recv()).await.unwrap(), Some(Certified::Until(same)) if same == until));
+    let next = timeout(PATIENCE, heard.recv()).await.unwrap().unwrap();
+    assert!(matches!(next, Certified::Until(next) if next >= until), "{next:?}");
+    keeping.abort();
     served.end().await;
 }
 

@@ -121,7 +121,7 @@ async fn a_refusal_before_the_body_has_come_does_not_cost_the_connection() {
         let head = format!("PUT /upload HTTP/1.1\r\n{host}Content-Length: 100000\r\n\r\n");
         stream.write_all(head.as_bytes()).await.unwrap();
         stream.flush().await.unwrap();
-        let reply = send(&mut stream, &[b'x'; 100_000]).await.unwrap();
+        let reply = send(&mut stream, &vec![b'x'; 100_000]).await.unwrap();
         assert_eq!((reply.status, reply.headers.get("connection")), (403, None));
     }
     let head = format!("GET /open HTTP/1.1\r\n{host}\r\n");
