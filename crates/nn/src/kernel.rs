@@ -4,8 +4,8 @@
 //! gradient with respect to one input, so a value that is read in several places collects all of them. [`Kernel::flow`]
 //! says which inputs have a gradient at all. Integers and truth values are numbers of the pass like all others.
 //!
-//! * [`linear`]: matrix products; [`conv`]: convolutions over them; [`gemm`]: the checked door to the
-//!   SIMD product, [`simd`].
+//! * [`linear`]: matrix products; [`conv`]: convolutions over them, and [`slide`] in single precision; [`gemm`]: the
+//!   checked door to the SIMD products, [`simd`].
 //! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
 //!   broadcasting; [`order`]: along an axis.
 //! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
@@ -23,9 +23,12 @@ pub(crate) mod pointwise;
 pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
+pub(crate) mod slide;
 pub(crate) mod trees;
 
 use crate::real::Real;
+use gemm::Into;
+use linear::Side;
 use pointwise::Unary;
 
 /// One step of a plan.
@@ -67,7 +70,66 @@ pub(crate) enum Flow {
     Missing,
 }
 
+/// Which gradient is wanted of a kernel, and what is ready for it.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Way<'w> {
+    /// The input with respect to which the gradient is.
+    pub(crate) which: usize,
+    /// Whether it overwrites: only where [`Kernel::overwrites`].
+    pub(crate) into: Into,
+    /// What [`Kernel::prepare`] made of the weights.
+    pub(crate) prepared: Option<&'w [f32]>,
+}
+
+/// What tells what a kernel makes of its weights from what others make of the same.
+pub(crate) type Key = (Side, [usize; 10]);
+
 impl Kernel {
+    /// The key of what [`Self::prepare`] makes for this product, where it makes anything.
+    pub(crate) fn prepares(&self, side: Side) -> Option<Key> {
+        match self {
+            Self::Conv(kernel) if side == Side::Backward => kernel.turned().map(|(key, _)| (side, key)),
+            Self::Linear(kernel) => kernel.panelled(side).map(|[depth, columns]| {
+                let mut key = [0; 10];
+                (key[0], key[1]) = (depth, columns);
+                (side, key)
+            }),
+            _ => None,
+        }
+    }
+
+    /// The weights, the kernel's second input, in the layout in which its single-precision product reads them best.
+    pub(crate) fn prepare(&self, side: Side, weights: &[f32]) -> Vec<f32> {
+        match self {
+            Self::Conv(kernel) => kernel.turned().map_or_else(Vec::new, |(_, slides)| slides.turned(weights)),
+            Self::Linear(kernel) => kernel.panels(side, weights),
+            _ => Vec::new(),
+        }
+    }
+
+    /// Whether the gradient with respect to this input can be written over what its buffer holds.
+    pub(crate) fn overwrites(&self, which: usize) -> bool {
+        which == 0 && matches!(self, Self::Conv(_) | Self::Linear(_))
+    }
+
+    /// The mark that a `Relu` is part of this kernel, where it can have one.
+    pub(crate) fn rectify(&mut self) -> Option<&mut bool> {
+        match self {
+            Self::Conv(kernel) => Some(&mut kernel.rectify),
+            Self::Linear(kernel) => Some(&mut kernel.rectify),
+            _ => None,
+        }
+    }
+
+    /// Whether a `Relu` is part of this kernel: the gradient of its output is then masked before [`Self::backward`].
+    pub(crate) fn rectifies(&self) -> bool {
+        match self {
+            Self::Conv(kernel) => kernel.rectify,
+            Self::Linear(kernel) => kernel.rectify,
+            _ => false,
+        }
+    }
+
     /// Computes the output from the inputs; every number of `output` is written.
     ///
     /// # Errors
@@ -77,11 +139,12 @@ impl Kernel {
         inputs: &[&[T]],
         output: &mut [T],
         scratch: &mut [T],
+        prepared: Option<&[f32]>,
     ) -> Result<(), &'static str> {
         match self {
             Self::Conv(kernel) => kernel.forward(inputs, output, scratch),
             Self::TransposedConv(kernel) => kernel.transposed_forward(inputs, output, scratch),
-            Self::Linear(kernel) => kernel.forward(inputs, output),
+            Self::Linear(kernel) => kernel.forward(inputs, output, prepared),
             Self::MaxPool(kernel) => kernel.max_forward(inputs[0], output),
             Self::AveragePool(kernel) => kernel.average_forward(inputs[0], output),
             Self::Affine(kernel) => kernel.forward(inputs, output),
@@ -106,21 +169,22 @@ impl Kernel {
         Ok(())
     }
 
-    /// Adds to `gradient` the gradient with respect to input `which`, given the gradient of the output. Only for inputs
+    /// Adds to `gradient` (or writes there, see [`Way`]) the gradient with respect to one input, given the gradient of the output. Only for inputs
     /// whose [`Self::flow`] is smooth.
     pub(crate) fn backward<T: Real>(
         &self,
-        which: usize,
+        way: &Way<'_>,
         inputs: &[&[T]],
         output: &[T],
         upstream: &[T],
         gradient: &mut [T],
         scratch: &mut [T],
     ) {
+        let which = way.which;
         match self {
-            Self::Conv(kernel) => kernel.backward(which, inputs, upstream, gradient, scratch),
+            Self::Conv(kernel) => kernel.backward(way, inputs, upstream, gradient, scratch),
             Self::TransposedConv(kernel) => kernel.transposed_backward(which, inputs, upstream, gradient, scratch),
-            Self::Linear(kernel) => kernel.backward(which, inputs, upstream, gradient),
+            Self::Linear(kernel) => kernel.backward(way, inputs, upstream, gradient),
             Self::MaxPool(kernel) => kernel.max_backward(inputs[0], upstream, gradient),
             Self::AveragePool(kernel) => kernel.average_backward(upstream, gradient),
             Self::Affine(kernel) => kernel.backward(which, inputs, upstream, gradient),

@@ -9,7 +9,8 @@
 //! The way of a model: `load` turns the file into typed operators and refuses by name what it does not know; `plan`
 //! fixes every shape and every buffer for one input shape, so that memory is bounded before it is taken; `run` walks the
 //! plan forward and backward; `kernel` does the arithmetic. The batch is cut into chunks whose number does not depend on
-//! the machine, so results are the same on any number of cores.
+//! the machine, so results are the same on any number of cores. Convolutions and layers add up an example's numbers in
+//! the same order in every batch.
 //!
 //! A gradient that does not exist is refused, never 0: where every way from the output to the input ends at a step that
 //! is constant between its jumps ([`NnError::NoGradient`]). Where only some ways do, [`Model::gradient_stops`] names them.

@@ -44,5 +44,6 @@ pub(crate) const GROUPS: usize = 16;
 pub(crate) const CHUNK_MIN: usize = 16;
 pub(crate) const CHUNK_MAX: usize = 64;
 
-/// A chunk's buffers should stay within this many bytes, so that they fit the caches.
-pub(crate) const CHUNK_BYTES: usize = 16 << 20;
+/// A chunk's buffers should stay within this many bytes: few enough for the caches where examples are small, enough examples
+/// to use each weight several times where they are large.
+pub(crate) const CHUNK_BYTES: usize = 32 << 20;

@@ -300,6 +300,7 @@ impl Model {
 
     /// The same, to be changed.
     pub fn parameters_mut(&mut self) -> impl Iterator<Item = ParameterMut<'_>> {
+        self.pools.forget_weights();
         let floats = self.graph.floats.iter_mut().filter(|float| matches!(float.role, Role::Parameter(_)));
         floats.map(|float| {
             float.exact = None;
@@ -310,6 +311,7 @@ impl Model {
     /// Gives every parameter and statistic fresh numbers: weights by He et al. 2015 (normal, variance 2 / fan-in), biases
     /// and means 0, scales and variances 1. The same seed gives the same numbers.
     pub fn reinitialise(&mut self, seed: u64) {
+        self.pools.forget_weights();
         for (index, float) in (0..).zip(&mut self.graph.floats) {
             let (Role::Parameter(fresh) | Role::Statistic(fresh)) = float.role else { continue };
             float.exact = None;
@@ -617,7 +619,8 @@ impl Model {
             rows
         } else {
             let wanted = batch.div_ceil(GROUPS).clamp(CHUNK_MIN, CHUNK_MAX);
-            wanted.min(CHUNK_BYTES / plan(1)?.bytes(size_of::<T>()).max(1)).clamp(1, batch.max(1))
+            let example = plan(1)?.example_numbers().saturating_mul(size_of::<T>());
+            wanted.min(CHUNK_BYTES / example.max(1)).clamp(1, batch.max(1))
         };
         let (full, rest) = (plan(rows)?, batch % rows);
         let rest = if rest == 0 { Arc::clone(&full) } else { plan(rest)? };

@@ -21,6 +21,7 @@ mod window;
 use crate::error::NnError;
 use crate::kernel::Kernel;
 use crate::kernel::layout::Concat;
+use crate::kernel::linear::Side;
 use crate::kernel::pointwise::Unary;
 use crate::kernel::reduce::Scale;
 use crate::limits::{FOLD_ELEMENTS_MAX, INTEGER_MAX, SHAPE_ELEMENTS_MAX, STEPS_MAX};
@@ -78,6 +79,19 @@ pub(crate) struct Step {
     pub(crate) backward: Option<Backward>,
 }
 
+impl Step {
+    /// Bytes of what the step makes of its weights for single precision, beside these.
+    fn prepared_bytes(&self) -> usize {
+        let length = match self.inputs.get(1) {
+            Some(Source::Float(_)) => self.input_lengths.get(1).copied().unwrap_or(0),
+            _ => 0,
+        };
+        let backward = self.backward.is_some() && self.kernel.prepares(Side::Backward).is_some();
+        let copies = usize::from(backward) + usize::from(self.kernel.prepares(Side::Forward).is_some());
+        length.saturating_mul(copies * size_of::<f32>())
+    }
+}
+
 /// The backward pass of a step.
 #[derive(Debug, Clone)]
 pub(crate) struct Backward {
@@ -85,8 +99,8 @@ pub(crate) struct Backward {
     pub(crate) upstream: usize,
     /// Gradient buffers that this step is the first to write, with their lengths: they are zeroed before it.
     pub(crate) births: Vec<(usize, usize)>,
-    /// Which inputs have gradients, and where they go.
-    pub(crate) targets: Vec<(usize, Target)>,
+    /// Which inputs have gradients, where they go, and whether they are added there.
+    pub(crate) targets: Vec<(usize, Target, crate::kernel::gemm::Into)>,
 }
 
 /// Everything that a pass needs to know.
@@ -126,6 +140,11 @@ impl Plan {
         let mut lowering = Lowering::new(graph, shapes, order)?;
         lowering.nodes(&graph.nodes)?;
         lowering.finish(order.purpose)
+    }
+
+    /// Numbers that grow with the batch: those of all buffers without scratch space.
+    pub(crate) fn example_numbers(&self) -> usize {
+        self.numbers.saturating_sub(self.scratch)
     }
 
     /// Bytes that a pass takes beside its input and output.
@@ -267,7 +286,7 @@ impl<'g> Lowering<'g> {
         let numbers: Vec<&[f64]> = numbers.iter().map(AsRef::as_ref).collect();
         let mut output = vec![0.0; length];
         let mut scratch = vec![0.0; kernel.scratch()];
-        kernel.forward(&numbers, &mut output, &mut scratch).map_err(|problem| place.problem(problem))?;
+        kernel.forward(&numbers, &mut output, &mut scratch, None).map_err(|problem| place.problem(problem))?;
         Ok(self.literal_of(element, shape, output))
     }
 
@@ -341,6 +360,7 @@ impl<'g> Lowering<'g> {
             Source::Step(last) => last,
             source => self.copy(&shape, source),
         };
+        let last = self.rectify(last);
         let last = self.drop_unused(last);
         let (head, head_scale) = self.head(last, shape.last().copied().unwrap_or(0));
         let primary = Source::Input(self.graph.primary);
@@ -365,6 +385,8 @@ impl<'g> Lowering<'g> {
         let sum = |lengths: &[usize]| lengths.iter().fold(0usize, |sum, length| sum.saturating_add(*length));
         let numbers = sum(&buffers.slots).saturating_add(sum(&buffers.gradient_slots));
         let numbers = numbers.saturating_add(scratch).saturating_add(self.input_len);
+        let table_bytes =
+            self.steps.iter().fold(self.table_bytes, |sum, step| sum.saturating_add(step.prepared_bytes()));
         Ok(Plan {
             steps: self.steps,
             literals: Literals::new(self.literals),
@@ -378,8 +400,44 @@ impl<'g> Lowering<'g> {
             head_scale,
             scratch,
             numbers,
-            table_bytes: self.table_bytes,
+            table_bytes,
         })
+    }
+
+    /// Lets steps take over the `Relu` that alone reads them, and answers where the output's is now: one pass over the
+    /// numbers and one buffer less, forward and backward.
+    fn rectify(&mut self, last: usize) -> usize {
+        let mut readers = vec![0usize; self.steps.len()];
+        readers[last] += 1;
+        for source in self.steps.iter().flat_map(|step| &step.inputs) {
+            if let Source::Step(made) = source {
+                readers[*made] += 1;
+            }
+        }
+        let mut places: Vec<usize> = (0..self.steps.len()).collect();
+        for index in 0..self.steps.len() {
+            for source in &mut self.steps[index].inputs {
+                if let Source::Step(made) = source {
+                    *made = places[*made];
+                }
+            }
+            let (Kernel::Unary(Unary::Relu), [Source::Step(made)]) =
+                (&self.steps[index].kernel, &self.steps[index].inputs[..])
+            else {
+                continue;
+            };
+            let made = *made;
+            if readers[made] == 1
+                && let Some(mark) = self.steps[made].kernel.rectify()
+                && !*mark
+            {
+                *mark = true;
+                places[index] = made;
+                // Its readers are now those of the `Relu`.
+                readers[made] = readers[index];
+            }
+        }
+        places[last]
     }
 
     /// Drops steps on which the output does not depend, and answers where the output's is now.

@@ -105,6 +105,14 @@ pub(crate) mod sealed {
         fn weights<'s>(stored: &'s [f32], exact: Option<&'s [f64]>) -> Cow<'s, [Self]>
         where
             [Self]: ToOwned<Owned = Vec<Self>>;
+        /// The same numbers, where they are single precision.
+        fn single(numbers: &[Self]) -> Option<&[f32]>
+        where
+            Self: Sized;
+        /// As [`Gemm::single`], to be changed.
+        fn single_mut(numbers: &mut [Self]) -> Option<&mut [f32]>
+        where
+            Self: Sized;
         /// A plan's literals.
         fn literals(literals: &Literals) -> &[Vec<Self>];
         /// The workspaces of this type.
@@ -113,7 +121,7 @@ pub(crate) mod sealed {
 }
 
 macro_rules! real {
-    ($type:ident, $gemm:path, $pool:ident, $of:expr, $wide:expr, $weights:expr, $literals:expr) => {
+    ($type:ident, $gemm:path, $pool:ident, $of:expr, $wide:expr, $weights:expr, $literals:expr, $single:expr) => {
         impl Real for $type {
             const ZERO: Self = 0.0;
             const ONE: Self = 1.0;
@@ -166,6 +174,12 @@ macro_rules! real {
             fn weights<'s>(stored: &'s [f32], exact: Option<&'s [f64]>) -> Cow<'s, [Self]> {
                 $weights(stored, exact)
             }
+            fn single(numbers: &[Self]) -> Option<&[f32]> {
+                $single(numbers)
+            }
+            fn single_mut(numbers: &mut [Self]) -> Option<&mut [f32]> {
+                $single(numbers)
+            }
             fn literals(literals: &Literals) -> &[Vec<Self>] {
                 $literals(literals)
             }
@@ -176,8 +190,13 @@ macro_rules! real {
     };
 }
 
-real!(f32, single_product, single, narrow, f64::from, narrow_weights, Literals::narrow);
-real!(f64, double_product, double, std::convert::identity, std::convert::identity, wide_weights, Literals::wide);
+real!(f32, single_product, single, narrow, f64::from, narrow_weights, Literals::narrow, Some);
+real!(f64, double_product, double, std::convert::identity, std::convert::identity, wide_weights, Literals::wide, none);
+
+/// The reference mode takes none of the ways that are made for speed.
+fn none<From, To>(_: From) -> Option<To> {
+    None
+}
 
 fn narrow_weights<'s>(stored: &'s [f32], _: Option<&'s [f64]>) -> Cow<'s, [f32]> {
     Cow::Borrowed(stored)

@@ -1,17 +1,41 @@
 //! Walking a plan forward and backward over buffers that are kept between calls.
 
 use std::borrow::Cow;
-use std::sync::{Mutex, OnceLock, PoisonError};
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 
 use crate::error::NnError;
-use crate::plan::{Plan, Source, Target};
+use crate::kernel::linear::Side;
+use crate::kernel::{Key, Way};
+use crate::plan::{Plan, Source, Step, Target};
 use crate::real::Real;
 
-/// Workspaces that wait for the next pass, by number type.
+/// Workspaces that wait for the next pass, by number type, and what single-precision kernels made of the weights.
 #[derive(Debug, Default)]
 pub struct Pools {
     pub(crate) single: Mutex<Vec<Workspace<f32>>>,
     pub(crate) double: Mutex<Vec<Workspace<f64>>>,
+    prepared: Mutex<Prepared>,
+}
+
+/// By constant and kernel.
+type Prepared = HashMap<(usize, Key), Arc<Vec<f32>>>;
+
+impl Pools {
+    /// Must be called when weights change.
+    pub(crate) fn forget_weights(&mut self) {
+        self.prepared.get_mut().unwrap_or_else(PoisonError::into_inner).clear();
+    }
+
+    /// What this step makes of its weights, made before or now; `None` where it takes them as they are.
+    fn prepared<T: Real>(&self, step: &Step, side: Side, weights: &Weights<'_, T>) -> Option<Arc<Vec<f32>>> {
+        let Some(Source::Float(index)) = step.inputs.get(1) else { return None };
+        let numbers = T::single(weights.get(*index)?)?;
+        let key = step.kernel.prepares(side)?;
+        let mut prepared = self.prepared.lock().unwrap_or_else(PoisonError::into_inner);
+        let made = prepared.entry((*index, key)).or_insert_with(|| Arc::new(step.kernel.prepare(side, numbers)));
+        Some(Arc::clone(made))
+    }
 }
 
 /// A plan's constants that it computed itself.
@@ -87,7 +111,9 @@ impl<'p, T: Real> Pass<'p, T> {
         for step in &self.plan.steps {
             let mut output = std::mem::take(&mut self.workspace.values[step.slot]);
             let inputs = self.inputs(step.inputs.iter().zip(&step.input_lengths));
-            let done = step.kernel.forward(&inputs, &mut output[..step.length], &mut scratch);
+            let prepared = self.pools.prepared(step, Side::Forward, self.weights);
+            let prepared = prepared.as_ref().map(|numbers| numbers.as_slice());
+            let done = step.kernel.forward(&inputs, &mut output[..step.length], &mut scratch, prepared);
             self.workspace.values[step.slot] = output;
             done.map_err(|problem| step.place.problem(problem))?;
         }
@@ -128,7 +154,12 @@ impl<'p, T: Real> Pass<'p, T> {
             for (slot, length) in &backward.births {
                 self.workspace.gradients[*slot][..*length].fill(T::ZERO);
             }
-            for (which, target) in &backward.targets {
+            if step.kernel.rectifies() {
+                let output = &self.workspace.values[step.slot][..step.length];
+                let upstream = self.workspace.gradients[backward.upstream][..step.length].iter_mut();
+                upstream.zip(output).for_each(|(up, y)| *up = if *y > T::ZERO { *up } else { T::ZERO });
+            }
+            for (which, target, into) in &backward.targets {
                 let mut taken = match target {
                     Target::Slot(slot) => std::mem::take(&mut self.workspace.gradients[*slot]),
                     _ => Vec::new(),
@@ -142,7 +173,10 @@ impl<'p, T: Real> Pass<'p, T> {
                 let inputs = self.inputs(step.inputs.iter().zip(&step.input_lengths));
                 let output = &self.workspace.values[step.slot][..step.length];
                 let upstream = &self.workspace.gradients[backward.upstream][..step.length];
-                step.kernel.backward(*which, &inputs, output, upstream, gradient, &mut scratch);
+                let (which, into) = (*which, *into);
+                let prepared = (which == 0).then(|| self.pools.prepared(step, Side::Backward, self.weights)).flatten();
+                let way = Way { which, into, prepared: prepared.as_ref().map(|numbers| numbers.as_slice()) };
+                step.kernel.backward(&way, &inputs, output, upstream, gradient, &mut scratch);
                 if let Target::Slot(slot) = target {
                     self.workspace.gradients[*slot] = taken;
                 }

@@ -3,9 +3,14 @@
 //! A 1-D convolution is a 2-D one of height 1. The columns live in scratch space for one image and group at a time, and
 //! are made again in the backward pass: cheaper than keeping them. Where each row begins is the same for every channel, so
 //! it is tabulated once a plan; padding is a border of zeros around a copy of the plane, not a case in the loop.
+//!
+//! In single precision, forward and the gradient of the input go by [`Slides`] where the machine has kernels for it. The
+//! reference mode never does, so that each checks the other.
 
+use super::Way;
 use super::gemm::{Into, Matrix, gemm};
 use super::pool::Window;
+use super::slide::{Sizes, Slides};
 use crate::real::Real;
 use crate::tensor::elements;
 
@@ -22,6 +27,9 @@ pub(crate) struct Conv {
     /// For each cell of the kernel, and within it each row of places of the window: where in the padded plane the first
     /// place of the row lies. The others follow at the stride.
     rows: Vec<u32>,
+    slides: Option<Box<Slides>>,
+    /// Whether a `Relu` follows, which is then part of this step.
+    pub(crate) rectify: bool,
 }
 
 impl Conv {
@@ -36,7 +44,10 @@ impl Conv {
         let [rows, columns] = [0, 1].map(|axis| window.padded(axis));
         elements(&[rows, columns])?;
         elements(&[in_channels, window.size(), window.output[0], window.output[1]])?;
-        let mut conv = Self { batch, groups, in_channels, out_channels, window, rows: Vec::new() };
+        let sizes = Sizes { batch, groups, in_channels, out_channels, window: window.clone() };
+        let slides = Slides::new(sizes).map(Box::new);
+        let rows = Vec::new();
+        let mut conv = Self { batch, groups, in_channels, out_channels, window, rows, slides, rectify: false };
         if conv.pointwise() {
             return Some(conv);
         }
@@ -82,7 +93,13 @@ impl Conv {
     pub(crate) fn scratch_len(&self) -> usize {
         let (outputs, weights) = (self.out_channels * self.plane_out(), self.out_channels * self.patch());
         let columns = self.columns_len().saturating_add(self.plane_padded()).saturating_add(outputs);
-        columns.saturating_add(weights.saturating_mul(self.groups))
+        let columns = columns.saturating_add(weights.saturating_mul(self.groups));
+        columns.max(self.slides.as_ref().map_or(0, |slides| slides.scratch_len()))
+    }
+
+    /// What [`Slides::backward`] wants of the weights, and what tells it from other convolutions' of the same weights.
+    pub(crate) fn turned(&self) -> Option<([usize; 10], &Slides)> {
+        self.slides.as_deref().map(|slides| (slides.key(), slides))
     }
 
     /// The index of each pair of image and group, and the group.
@@ -92,6 +109,9 @@ impl Conv {
     }
 
     pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) {
+        if self.slide(inputs, output, scratch) {
+            return;
+        }
         let (patch, plane) = (self.patch(), self.plane_out());
         let (image_len, weight_len) = (self.in_channels * self.plane_in(), self.out_channels * patch);
         let out_len = self.out_channels * plane;
@@ -117,18 +137,43 @@ impl Conv {
             };
             gemm(T::ONE, weights, Matrix::new(patches, patch, plane), out, into);
         }
+        if self.rectify {
+            rectify(output);
+        }
+    }
+
+    /// The forward pass in single precision, where this machine can; says whether it could.
+    fn slide<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) -> bool {
+        let [images, weights, bias @ ..] = inputs else { return false };
+        let (Some(images), Some(weights)) = (T::single(images), T::single(weights)) else { return false };
+        let (Some(output), Some(scratch)) = (T::single_mut(output), T::single_mut(scratch)) else { return false };
+        let Some(slides) = &self.slides else { return false };
+        let bias = bias.first().and_then(|bias| T::single(bias));
+        slides.forward(images, weights, bias, self.rectify, output, scratch);
+        true
     }
 
     pub(crate) fn backward<T: Real>(
         &self,
-        which: usize,
+        way: &Way<'_>,
         inputs: &[&[T]],
         upstream: &[T],
         gradient: &mut [T],
         scratch: &mut [T],
     ) {
-        match which {
-            0 => self.backward_input(inputs[1], upstream, gradient, scratch),
+        match way.which {
+            0 => {
+                let single = (T::single(upstream), self.slides.as_ref(), way.prepared);
+                if let (Some(upstream), Some(slides), Some(turned)) = single
+                    && let (Some(gradient), Some(scratch)) = (T::single_mut(gradient), T::single_mut(scratch))
+                {
+                    return slides.backward(turned, upstream, gradient, way.into, scratch);
+                }
+                if way.into == Into::Write {
+                    gradient.fill(T::ZERO);
+                }
+                self.backward_input(inputs[1], upstream, gradient, scratch);
+            }
             1 => self.backward_weights(inputs[0], upstream, gradient, scratch),
             _ => {
                 let channels = upstream.chunks_exact(self.plane_out().max(1));
@@ -269,6 +314,13 @@ impl Conv {
         let (above, left) = (self.window.pads[0].0, self.window.pads[1].0);
         let width = self.window.input[1];
         padded.chunks_exact_mut(self.window.padded(1)).skip(above).map(move |row| &mut row[left..left + width])
+    }
+}
+
+/// What is not above 0 becomes 0.
+pub(super) fn rectify<T: Real>(numbers: &mut [T]) {
+    for number in numbers {
+        *number = if *number > T::ZERO { *number } else { T::ZERO };
     }
 }
 

@@ -1,5 +1,6 @@
 //! The checked door to the SIMD matrix products.
 
+use super::simd::{self, Panel, Piece, Start};
 use crate::real::Real;
 
 /// A view of `rows × columns` numbers at any strides, row-major or transposed.
@@ -71,5 +72,115 @@ pub(crate) fn gemm<T: Real>(alpha: T, a: Matrix<'_, T>, b: Matrix<'_, T>, c: &mu
         let a = (a.data.as_ptr(), a.row_stride, a.column_stride);
         let b = (b.data.as_ptr(), b.row_stride, b.column_stride);
         T::gemm(m, k, n, alpha, a, b, beta, (c.as_mut_ptr(), n));
+    }
+}
+
+/// Numbers that a panel's rows are taken from, each at its own offset.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Offsets {
+    list: Vec<u32>,
+    largest: usize,
+}
+
+impl Offsets {
+    /// `None` where an offset is beyond 32 bits.
+    pub(crate) fn new(offsets: impl Iterator<Item = usize>) -> Option<Self> {
+        let list = offsets.map(u32::try_from).collect::<Result<Vec<u32>, _>>().ok()?;
+        let largest = list.iter().copied().max().unwrap_or(0) as usize;
+        Some(Self { list, largest })
+    }
+
+    /// How many rows there are.
+    pub(crate) fn len(&self) -> usize {
+        self.list.len()
+    }
+}
+
+/// Fills rows `first..` of a panel with the pieces at each one's offset.
+pub(crate) fn pack(
+    panel: &mut [f32],
+    source: &[f32],
+    (offsets, first, count): (&Offsets, usize, usize),
+    pieces: &[Piece],
+) {
+    let Some((width, lanes)) = simd::panel_width() else { return };
+    let rows = &offsets.list[first..first + count];
+    let furthest = pieces.iter().map(|piece| piece.place).max().unwrap_or(0);
+    assert!(furthest + offsets.largest + lanes <= source.len(), "every piece lies inside the source and its margin");
+    let inside = pieces.iter().all(|piece| piece.at < width);
+    assert!(inside && panel.len() >= count * width + lanes, "every piece lies inside the panel and its margin");
+    #[expect(unsafe_code, reason = "the interface of the SIMD copy is raw pointers")]
+    // SAFETY: the asserts hold every vector inside `source`, and inside `panel` with a vector behind its last row.
+    unsafe {
+        simd::pack(panel.as_mut_ptr(), source.as_ptr(), rows, pieces);
+    }
+}
+
+/// The left operand of a product with a panel: `rows × depth` numbers, each row contiguous, `stride` apart.
+#[derive(Clone, Copy)]
+pub(crate) struct Left<'a> {
+    pub(crate) data: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    pub(crate) stride: usize,
+}
+
+/// What becomes of a product with a panel.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ending<'a> {
+    /// Added to what is there already.
+    pub(crate) into: Into,
+    /// A number for each row, where nothing is there.
+    pub(crate) bias: Option<&'a [f32]>,
+    /// What is not above 0 becomes 0.
+    pub(crate) rectify: bool,
+}
+
+impl Ending<'_> {
+    /// The same for a row of finished sums.
+    pub(crate) fn apply(&self, row: usize, sums: &[f32], to: &mut [f32]) {
+        let bias = self.bias.map_or(0.0, |bias| bias[row]);
+        for (to, sum) in to.iter_mut().zip(sums) {
+            let value = sum + if self.into == Into::Add { *to } else { bias };
+            *to = if self.rectify && !value.gt(&0.0) { 0.0 } else { value };
+        }
+    }
+}
+
+/// `c[row · stride + column] = a · panel` for `columns` columns.
+pub(crate) fn panel_product(a: Left<'_>, panel: &[f32], columns: usize, c: (&mut [f32], usize), ending: Ending<'_>) {
+    let Some((width, _)) = simd::panel_width() else { return };
+    let Left { data, rows, depth, stride } = a;
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!(
+        (rows - 1) * stride + depth <= data.len() && panel.len() >= depth * width,
+        "operands lie inside their buffers"
+    );
+    assert!(columns <= width && (rows - 1) * c.1 + columns <= c.0.len(), "the result lies inside its buffer");
+    assert!(rows == 1 || columns <= c.1, "rows of the result do not overlap");
+    let start = match (ending.into, ending.bias) {
+        (Into::Add, _) => Start::Result,
+        (Into::Write, None) => Start::Zero,
+        (Into::Write, Some(bias)) => Start::Rows(bias[..rows].as_ptr()),
+    };
+    let (b, rectify) = (panel.as_ptr(), ending.rectify);
+    let (c, c_row) = (c.0.as_mut_ptr(), c.1);
+    #[expect(unsafe_code, reason = "the interface of the SIMD product is raw pointers")]
+    // SAFETY: the asserts and the slice of the bias hold all four operands inside their slices; `c` is borrowed uniquely.
+    unsafe {
+        simd::panel(&Panel {
+            m: rows,
+            k: depth,
+            n: columns,
+            a: data.as_ptr(),
+            a_row: stride,
+            b,
+            c,
+            c_row,
+            start,
+            rectify,
+        });
     }
 }

@@ -3,8 +3,13 @@
 //! One kernel computes a list of products `alpha · op(A) · op(B)`, each at its own place in the buffers; broadcasting over
 //! batches is a matter of that list. The usual bias of a `Gemm`, one number a column, comes with its one product; others
 //! are broadcast additions of their own.
+//!
+//! In single precision, weights that lie across the direction of the product are copied into panels once, and kept.
 
-use super::gemm::{Into, Matrix, gemm};
+use super::Way;
+use super::conv::rectify;
+use super::gemm::{Ending, Into, Left, Matrix, gemm, panel_product};
+use super::simd;
 use crate::real::Real;
 
 /// Products of `m × k` by `k × n` matrices.
@@ -20,6 +25,17 @@ pub(crate) struct Linear {
     pub(crate) alpha: f64,
     /// Which matrix of A and of B makes the next matrix of the output.
     pub(crate) products: Vec<(usize, usize)>,
+    /// Whether a `Relu` follows, which is then part of this step.
+    pub(crate) rectify: bool,
+}
+
+/// Which product of a layer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Side {
+    /// The output.
+    Forward,
+    /// The gradient of the input.
+    Backward,
 }
 
 impl Linear {
@@ -35,7 +51,56 @@ impl Linear {
         Matrix::new(&data[index * size..][..size], rows, columns).transposed_if(self.transpose_b)
     }
 
-    pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T]) {
+    /// Where the weights are worth a copy in panels: their shape as a product's right operand, `[depth, columns]`.
+    pub(crate) fn panelled(&self, side: Side) -> Option<[usize; 2]> {
+        let across = match side {
+            Side::Forward => self.transpose_b,
+            Side::Backward => !self.transpose_b,
+        };
+        #[expect(clippy::float_cmp, reason = "exactly 1")]
+        let plain = self.alpha == 1.0 && !self.transpose_a && self.products == [(0, 0)] && across;
+        let shape = if side == Side::Forward { [self.k, self.n] } else { [self.n, self.k] };
+        simd::panel_width().filter(|_| plain).map(|_| shape)
+    }
+
+    /// Weights `[columns, depth]` in panels: of each a few columns, `[depth, width]`, filled up with zeros.
+    pub(crate) fn panels(&self, side: Side, weights: &[f32]) -> Vec<f32> {
+        let (Some([depth, columns]), Some((width, _))) = (self.panelled(side), simd::panel_width()) else {
+            return Vec::new();
+        };
+        let mut panels = vec![0.0; depth * columns.next_multiple_of(width)];
+        for (panel, weights) in panels.chunks_exact_mut(depth * width).zip(weights.chunks(depth * width)) {
+            for (column, weights) in weights.chunks_exact(depth).enumerate() {
+                panel[column..].iter_mut().step_by(width).zip(weights).for_each(|(to, from)| *to = *from);
+            }
+        }
+        panels
+    }
+
+    /// `c = a · panels`, or `c += …`; `a` is `m × depth`.
+    fn by_panels(&self, [depth, columns]: [usize; 2], a: &[f32], panels: &[f32], c: &mut [f32], ending: Ending<'_>) {
+        let Some((width, _)) = simd::panel_width() else { return };
+        let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        for row in (0..self.m).step_by(ROWS) {
+            for first in (0..depth).step_by(block) {
+                let count = block.min(depth - first);
+                let left =
+                    Left { data: &a[row * depth + first..], rows: ROWS.min(self.m - row), depth: count, stride: depth };
+                let ending = Ending {
+                    into: if first > 0 { Into::Add } else { ending.into },
+                    bias: None,
+                    rectify: ending.rectify && first + count == depth,
+                };
+                for (index, panel) in panels.chunks_exact(depth * width).enumerate() {
+                    let column = index * width;
+                    let c = (&mut c[row * columns + column..], columns);
+                    panel_product(left, &panel[first * width..], width.min(columns - column), c, ending);
+                }
+            }
+        }
+    }
+
+    pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], prepared: Option<&[f32]>) {
         let size = self.m * self.n;
         let into = match inputs.get(2) {
             Some(bias) => {
@@ -44,14 +109,36 @@ impl Linear {
             }
             None => Into::Write,
         };
+        if let (Some(shape), Some(panels), Some(a)) = (self.panelled(Side::Forward), prepared, T::single(inputs[0]))
+            && let Some(output) = T::single_mut(output)
+        {
+            return self.by_panels(shape, a, panels, output, Ending { into, bias: None, rectify: self.rectify });
+        }
         for (place, (a, b)) in self.products.iter().enumerate() {
             let c = &mut output[place * size..][..size];
             gemm(T::of(self.alpha), self.a(inputs[0], *a), self.b(inputs[1], *b), c, into);
         }
+        if self.rectify {
+            rectify(output);
+        }
     }
 
-    pub(crate) fn backward<T: Real>(&self, which: usize, inputs: &[&[T]], upstream: &[T], gradient: &mut [T]) {
-        let (alpha, size) = (T::of(self.alpha), self.m * self.n);
+    pub(crate) fn backward<T: Real>(&self, way: &Way<'_>, inputs: &[&[T]], upstream: &[T], gradient: &mut [T]) {
+        let (alpha, size, which) = (T::of(self.alpha), self.m * self.n, way.which);
+        if let (0, Some(shape), Some(panels)) = (which, self.panelled(Side::Backward), way.prepared)
+            && let (Some(upstream), Some(gradient)) = (T::single(upstream), T::single_mut(gradient))
+        {
+            let ending = Ending { into: way.into, bias: None, rectify: false };
+            return self.by_panels(shape, upstream, panels, gradient, ending);
+        }
+        let into = match way.into {
+            // Of several products, two may go to the same place.
+            Into::Write if self.products.len() > 1 => {
+                gradient.fill(T::ZERO);
+                Into::Add
+            }
+            into => into,
+        };
         if which == 2 {
             for row in upstream.chunks_exact(self.n.max(1)) {
                 gradient.iter_mut().zip(row).for_each(|(bias, up)| *bias += *up);
@@ -68,7 +155,12 @@ impl Linear {
                 let (a, length) = (self.a(inputs[0], *a), self.k * self.n);
                 if self.transpose_b { (dc.transposed(), a, *b, length) } else { (a.transposed(), dc, *b, length) }
             };
-            gemm(alpha, left, right, &mut gradient[index * length..][..length], Into::Add);
+            gemm(alpha, left, right, &mut gradient[index * length..][..length], into);
         }
     }
 }
+
+/// Rows of a panel that are taken at once, and rows of the left operand: the one stays in the first-level cache, the other
+/// in the second.
+const DEPTH: usize = 256;
+const ROWS: usize = 192;

@@ -7,6 +7,9 @@
 //! * where B is transposed and A is not, both lie contiguously along k: a tile of dot products, summed across at the end.
 //!
 //! Two operands that are both transposed do not occur often enough and are left to `matrixmultiply`.
+//!
+//! Large products of trained weights go by [`Panel`]s: B is copied, a few columns at a time, so that a tile's rows of it
+//! follow one another. Convolutions copy straight from the image ([`pack`]), other layers keep the copy of their weights.
 
 #![expect(unsafe_code, reason = "vector registers over raw strided matrices; see the contracts of `Operands`")]
 
@@ -55,6 +58,92 @@ pub(crate) unsafe fn product(operands: &Operands) -> bool {
     false
 }
 
+/// Raw matrices for one panel: C (`m × n`) from A (`m × k`, contiguous rows) and `k` rows of [`panel_width`] numbers.
+#[derive(Clone, Copy)]
+pub(crate) struct Panel {
+    pub(crate) m: usize,
+    pub(crate) k: usize,
+    pub(crate) n: usize,
+    pub(crate) a: *const f32,
+    pub(crate) a_row: usize,
+    pub(crate) b: *const f32,
+    pub(crate) c: *mut f32,
+    pub(crate) c_row: usize,
+    pub(crate) start: Start,
+    /// What is below 0 becomes 0, and so does what is no number.
+    pub(crate) rectify: bool,
+}
+
+/// What the product is added to.
+#[derive(Clone, Copy)]
+pub(crate) enum Start {
+    /// Nothing: C is overwritten.
+    Zero,
+    /// What C holds.
+    Result,
+    /// One number for each row of C.
+    Rows(*const f32),
+}
+
+/// Where a few neighbouring numbers of every row of a panel come from.
+#[derive(Debug, Clone, Copy, Default)]
+pub(crate) struct Piece {
+    /// The first column that they fill. Pieces come in this order; what a vector writes too much, the next one overwrites.
+    pub(crate) at: usize,
+    /// Their place in the source, before a row's own offset.
+    pub(crate) place: usize,
+}
+
+/// Columns of a panel on this machine, and numbers in a vector; `None` where there is no kernel.
+pub(crate) fn panel_width() -> Option<(usize, usize)> {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            return Some((avx512::WIDTH, avx512::WIDTH / 2));
+        }
+        if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            return Some((avx2::WIDTH, avx2::WIDTH / 2));
+        }
+    }
+    None
+}
+
+/// Computes C from a panel; nothing where there is no kernel.
+///
+/// # Safety
+/// For all `i < m, p < k, j < n`: `a + i·a_row + p` is readable, `c + i·c_row + j` readable, writable and reachable through
+/// nothing else; `b` has `k` rows of [`panel_width`] numbers, `n` is at most that, a start has `m` numbers.
+pub(crate) unsafe fn panel(o: &Panel) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature is there; the rest is the caller's promise.
+            unsafe { avx512::panel(o) }
+        } else if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            unsafe { avx2::panel(o) }
+        }
+    }
+}
+
+/// Fills the rows of a panel: row `i` takes its pieces at `source + offsets[i]`. Nothing where there is no kernel.
+///
+/// # Safety
+/// For every offset and piece a whole vector at `source + offset + place` is readable; `panel` has room for as many rows as
+/// there are offsets, and for one vector more.
+pub(crate) unsafe fn pack(panel: *mut f32, source: *const f32, offsets: &[u32], pieces: &[Piece]) {
+    #[cfg(target_arch = "x86_64")]
+    {
+        if std::arch::is_x86_feature_detected!("avx512f") {
+            // SAFETY: the feature is there; the rest is the caller's promise.
+            unsafe { avx512::pack(panel, source, offsets, pieces) }
+        } else if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
+            // SAFETY: as above.
+            unsafe { avx2::pack(panel, source, offsets, pieces) }
+        }
+    }
+}
+
 /// How much of k one pass over the tiles takes: B's part of a tile then fits the first-level cache.
 #[cfg(target_arch = "x86_64")]
 const K_BLOCK: usize = 192;
@@ -73,7 +162,10 @@ macro_rules! kernels {
         mod $module {
             use std::arch::x86_64::*;
 
-            use super::{K_BLOCK, Operands};
+            use super::{K_BLOCK, Operands, Panel, Piece, Start};
+
+            /// Columns of a panel: two vectors.
+            pub(super) const WIDTH: usize = 2 * $lanes;
 
             $($helpers)+
 
@@ -157,6 +249,99 @@ macro_rules! kernels {
                             }
                         }
                     }
+                }
+            }
+
+            /// A tile against a panel: see [`Panel`], with `m` of `ROWS`.
+            #[target_feature(enable = $features)]
+            unsafe fn panel_tile<const ROWS: usize, const VECTORS: usize>(o: &Panel) {
+                let mut sums = [[$zero(); VECTORS]; ROWS];
+                let a: [*const f32; ROWS] = std::array::from_fn(|row| o.a.wrapping_add(row * o.a_row));
+                let mut b_at = o.b;
+                for p in 0..o.k {
+                    let mut b = [$zero(); VECTORS];
+                    for (v, b) in b.iter_mut().enumerate() {
+                        // SAFETY: a row of the panel has two vectors.
+                        *b = unsafe { $load(b_at.wrapping_add(v * $lanes)) };
+                    }
+                    b_at = b_at.wrapping_add(WIDTH);
+                    for (a, sums) in a.iter().zip(&mut sums) {
+                        // SAFETY: one of the m rows of A, at a place below k.
+                        let a = unsafe { $spread(*a.wrapping_add(p)) };
+                        for (sum, b) in sums.iter_mut().zip(&b) {
+                            *sum = $multiply_add(a, *b, *sum);
+                        }
+                    }
+                }
+                let tail = o.n - (VECTORS - 1) * $lanes;
+                let (whole, mask) = (tail == $lanes, mask(tail));
+                for (row, sums) in sums.iter().enumerate() {
+                    for (v, sum) in sums.iter().enumerate() {
+                        let full = v + 1 < VECTORS || whole;
+                        let at = o.c.wrapping_add(row * o.c_row + v * $lanes);
+                        // SAFETY: a row of C, which has n numbers; the last vector takes those that are left. A start has
+                        // one number for each row.
+                        unsafe {
+                            let sum = match o.start {
+                                Start::Zero => *sum,
+                                Start::Result => add(*sum, if full { $load(at) } else { masked_load(at, mask) }),
+                                Start::Rows(rows) => add(*sum, $spread(*rows.wrapping_add(row))),
+                            };
+                            let sum = if o.rectify { rectified(sum) } else { sum };
+                            if full { $store(at, sum) } else { masked_store(at, mask, sum) }
+                        }
+                    }
+                }
+            }
+
+            #[target_feature(enable = $features)]
+            unsafe fn panel_tile_of<const ROWS: usize>(o: &Panel) {
+                match o.n.div_ceil($lanes) {
+                    // SAFETY: the caller's promise.
+                    1 => unsafe { panel_tile::<ROWS, 1>(o) },
+                    // SAFETY: the caller's promise.
+                    2 => unsafe { panel_tile::<ROWS, 2>(o) },
+                    _ => {}
+                }
+            }
+
+            /// All rows of A against a panel.
+            ///
+            /// # Safety
+            /// As [`super::panel`]; the CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn panel(o: &Panel) {
+                for i in (0..o.m).step_by($most_rows) {
+                    let part = Panel {
+                        m: $most_rows.min(o.m - i),
+                        a: o.a.wrapping_add(i * o.a_row),
+                        c: o.c.wrapping_add(i * o.c_row),
+                        start: match o.start {
+                            Start::Rows(rows) => Start::Rows(rows.wrapping_add(i)),
+                            other => other,
+                        },
+                        ..*o
+                    };
+                    match part.m {
+                        // SAFETY: the part lies inside the whole.
+                        $($rows => unsafe { panel_tile_of::<$rows>(&part) },)+
+                        _ => {}
+                    }
+                }
+            }
+
+            /// # Safety
+            /// As [`super::pack`]; the CPU has the features.
+            #[target_feature(enable = $features)]
+            pub(super) unsafe fn pack(panel: *mut f32, source: *const f32, offsets: &[u32], pieces: &[Piece]) {
+                let mut to = panel;
+                for offset in offsets {
+                    let from = source.wrapping_add(*offset as usize);
+                    for piece in pieces {
+                        // SAFETY: the caller's promise: both have a whole vector there.
+                        unsafe { $store(to.wrapping_add(piece.at), $load(from.wrapping_add(piece.place))) }
+                    }
+                    to = to.wrapping_add(WIDTH);
                 }
             }
 
@@ -271,6 +456,12 @@ kernels! {
         _mm512_add_ps(a, b)
     }
 
+    /// 0 where a number is not above it.
+    #[target_feature(enable = "avx512f")]
+    fn rectified(vector: __m512) -> __m512 {
+        _mm512_max_ps(vector, _mm512_setzero_ps())
+    }
+
     /// The sum of all lanes.
     #[target_feature(enable = "avx512f")]
     fn across(vector: __m512) -> f32 {
@@ -313,6 +504,12 @@ kernels! {
     #[target_feature(enable = "avx2")]
     fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
+    }
+
+    /// 0 where a number is not above it.
+    #[target_feature(enable = "avx2")]
+    fn rectified(vector: __m256) -> __m256 {
+        _mm256_max_ps(vector, _mm256_setzero_ps())
     }
 
     /// The sum of all lanes.

@@ -3,6 +3,7 @@
 use super::{Backward, Source, Step, Target};
 use crate::error::NnError;
 use crate::kernel::Flow;
+use crate::kernel::gemm::Into;
 use crate::load::{Input, Place};
 use crate::model::Element;
 
@@ -118,12 +119,30 @@ pub(super) fn gradients(steps: &mut [Step], head: usize, wanted: impl Fn(Source)
                 Source::Float(float) if wanted(*source) => Target::Float(float),
                 _ => continue,
             };
-            backward.targets.push((which, target));
+            backward.targets.push((which, target, Into::Add));
         }
+        overwrite(&mut backward, &steps[index]);
         pool.give(upstream);
         steps[index].backward = Some(backward);
     }
     Ok(Buffers { slots, gradient_slots: pool.lengths, head_gradient })
+}
+
+/// A buffer that one gradient of this step is the first and only one to reach needs no zeros before it.
+fn overwrite(backward: &mut Backward, step: &Step) {
+    let Backward { births, targets, .. } = backward;
+    births.retain(|(slot, length)| {
+        let mut reached = targets.iter_mut().filter(|(_, target, _)| *target == Target::Slot(*slot));
+        match (reached.next(), reached.next()) {
+            (Some((which, _, into)), None)
+                if step.kernel.overwrites(*which) && step.input_lengths.get(*which) == Some(length) =>
+            {
+                *into = Into::Write;
+                false
+            }
+            _ => true,
+        }
+    });
 }
 
 /// What of a plan depends on the input, and by which ways a gradient gets back to it.

@@ -120,7 +120,8 @@ impl Lowering<'_> {
         }
         self.afford_table::<(usize, usize)>(count)?;
         let products = (0..count).map(|at| (at, at)).collect();
-        let linear = Linear { m, k: inner, n, transpose_a: false, transpose_b: false, alpha: 1.0, products };
+        let linear =
+            Linear { m, k: inner, n, transpose_a: false, transpose_b: false, alpha: 1.0, products, rectify: false };
         let letters = [&batch[..], &rows, &columns].concat();
         let length = |letter: &char| a.length(*letter).or_else(|| b.length(*letter)).unwrap_or(1);
         let shape = letters.iter().map(length).collect();

@@ -194,7 +194,16 @@ impl Lowering<'_> {
         if k != *features || k == 0 {
             return Err(place.problem("has coefficients that do not fit its input"));
         }
-        let linear = Linear { m, k, n, transpose_a: false, transpose_b: true, alpha: 1.0, products: vec![(0, 0)] };
+        let linear = Linear {
+            m,
+            k,
+            n,
+            transpose_a: false,
+            transpose_b: true,
+            alpha: 1.0,
+            products: vec![(0, 0)],
+            rectify: false,
+        };
         self.emit_as(Element::Float, place, Kernel::Linear(linear), &[x, weights], vec![m, n])
     }
 

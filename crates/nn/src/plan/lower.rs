@@ -294,7 +294,7 @@ impl Lowering<'_> {
         if k != inner || k == 0 {
             return Err(node.place.problem("has operands that do not fit each other"));
         }
-        let linear = Linear { m, k, n, transpose_a, transpose_b, alpha, products: vec![(0, 0)] };
+        let linear = Linear { m, k, n, transpose_a, transpose_b, alpha, products: vec![(0, 0)], rectify: false };
         #[expect(clippy::float_cmp, reason = "the attribute's default, exactly")]
         if let Some(bias) = &bias
             && beta == 1.0
@@ -349,8 +349,16 @@ impl Lowering<'_> {
             return Err(place.problem("sums over an empty axis"));
         }
         self.afford_table::<(usize, usize)>(elements(&shape).unwrap_or(usize::MAX))?;
-        let mut linear =
-            Linear { m: *m, k: *k, n: *n, transpose_a: false, transpose_b: false, alpha: 1.0, products: Vec::new() };
+        let mut linear = Linear {
+            m: *m,
+            k: *k,
+            n: *n,
+            transpose_a: false,
+            transpose_b: false,
+            alpha: 1.0,
+            products: Vec::new(),
+            rectify: false,
+        };
         if batch_b.iter().all(|dim| *dim == 1) {
             // One matrix on the right: all rows on the left make one tall matrix.
             linear.m = a.shape.iter().product::<usize>().checked_div(*k).unwrap_or(0);

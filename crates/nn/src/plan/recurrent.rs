@@ -177,7 +177,16 @@ impl Lowering<'_> {
         bias: Option<&Floats>,
     ) -> Result<Floats, NnError> {
         let (m, k, n) = (x.shape[0], x.shape[1], weights.shape[0]);
-        let linear = Linear { m, k, n, transpose_a: false, transpose_b: true, alpha: 1.0, products: vec![(0, 0)] };
+        let linear = Linear {
+            m,
+            k,
+            n,
+            transpose_a: false,
+            transpose_b: true,
+            alpha: 1.0,
+            products: vec![(0, 0)],
+            rectify: false,
+        };
         let inputs: Vec<&Floats> = [x, weights].into_iter().chain(bias).collect();
         self.emit_as(Element::Float, place, Kernel::Linear(linear), &inputs, vec![m, n])
     }

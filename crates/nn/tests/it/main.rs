@@ -7,3 +7,4 @@ mod cases;
 mod forward;
 mod model;
 mod refuse;
+mod window;
