@@ -1,56 +1,101 @@
-"""Forward speed of onnxruntime on the network that `nn_bench` writes. Needs `pip install onnxruntime numpy`."""
+"""torch and onnxruntime on the models that `nn_bench` measures, one request at a time so that their turns alternate with ours.
+
+Started with a folder, it writes each model there as ONNX and prints one line of JSON: what runs, and for each model its name, the shape of an example, the
+batch, and the floating-point operations of a forward pass and of a gradient with respect to the input. Then it reads lines `ENGINE MODEL WHAT THREADS`
+and answers each with images per second of processor time and of wall time. Needs `pip install torch torchvision onnx`; onnxruntime where it is there.
+"""
 import json
 import sys
-import tempfile
 import time
+import warnings
 
 try:
-    import numpy as np
-    import onnx
-    from onnx import TensorProto, helper
-    import onnxruntime as ort
+    import onnx  # noqa: F401 (torch's exporter wants it)
+    import torch
+    import torchvision
+    from torch import nn
+    from torch.nn import functional
+    from torch.utils.flop_counter import FlopCounterMode
 except ImportError as error:
-    print(json.dumps({"skipped": f"{error}; pip install onnx onnxruntime numpy"}))
+    print(json.dumps({"skipped": f"{error}; pip install torch torchvision onnx onnxruntime"}))
     sys.exit(0)
+try:
+    import onnxruntime
+except ImportError:
+    onnxruntime = None
 
-rng = np.random.default_rng(0)
+warnings.filterwarnings("ignore")
+FOLDER, SECONDS = sys.argv[1], 1.0
 
 
-def weight(name, *shape):
-    return helper.make_tensor(name, TensorProto.FLOAT, shape, (rng.standard_normal(shape) * 0.05).astype("f4").tobytes(), raw=True)
+def wong():
+    return nn.Sequential(nn.Conv2d(1, 16, 4, 2, 1), nn.ReLU(), nn.Conv2d(16, 32, 4, 2, 1), nn.ReLU(), nn.Flatten(), nn.Linear(1568, 100), nn.ReLU(),
+                         nn.Linear(100, 10))
 
 
-graph = helper.make_graph(
-    [
-        helper.make_node("Conv", ["x", "w1", "b1"], ["a"], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["a"], ["b"]),
-        helper.make_node("Conv", ["b", "w2", "b2"], ["c"], strides=[2, 2], pads=[1, 1, 1, 1]),
-        helper.make_node("Relu", ["c"], ["d"]),
-        helper.make_node("Flatten", ["d"], ["e"]),
-        helper.make_node("Gemm", ["e", "w3", "b3"], ["f"], transB=1),
-        helper.make_node("Relu", ["f"], ["g"]),
-        helper.make_node("Gemm", ["g", "w4", "b4"], ["y"], transB=1),
-    ],
-    "wong",
-    [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 28, 28])],
-    [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
-    [
-        weight("w1", 16, 1, 4, 4), weight("b1", 16), weight("w2", 32, 16, 4, 4), weight("b2", 32),
-        weight("w3", 100, 1568), weight("b3", 100), weight("w4", 10, 100), weight("b4", 10),
-    ],
-)
-model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)])
-model.ir_version = 8
-with tempfile.NamedTemporaryFile(suffix=".onnx") as file:
-    file.write(model.SerializeToString())
-    file.flush()
-    options = ort.SessionOptions()
-    options.intra_op_num_threads = 1
-    session = ort.InferenceSession(file.name, options, providers=["CPUExecutionProvider"])
-x = rng.random((256, 1, 28, 28), dtype="f4")
-session.run(None, {"x": x})
-start, images = time.process_time(), 0
-while time.process_time() - start < 3:
-    session.run(None, {"x": x})
-    images += len(x)
-print(json.dumps({"peer": f"onnxruntime {ort.__version__}, 1 thread", "forward_images_per_cpu_second": images / (time.process_time() - start)}))
+def cifar():
+    """ResNet-18 as it is used on 32 × 32 pictures: a stem without stride and pool."""
+    net = torchvision.models.resnet18(num_classes=10)
+    net.conv1, net.maxpool = nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.Identity()
+    return net
+
+
+MODELS = {"wong": (wong, [1, 28, 28], 256), "resnet18-32": (cifar, [3, 32, 32], 32), "resnet18-224": (torchvision.models.resnet18, [3, 224, 224], 8)}
+
+
+def forward(net, x, _):
+    with torch.no_grad():
+        net(x)
+
+
+def gradient(net, x, y):
+    x = x.clone().requires_grad_()
+    torch.autograd.grad(functional.cross_entropy(net(x), y), x)
+
+
+def flops(net, shape):
+    """Of one example. Each product of the forward pass has one of the same size on the gradient's way back to the input."""
+    with FlopCounterMode(display=False) as counter:
+        forward(net, torch.rand(1, *shape), None)
+    return {"forward": counter.get_total_flops(), "gradient": 2 * counter.get_total_flops()}
+
+
+def rate(run, images):
+    run()
+    cpu, wall, passes = time.process_time(), time.perf_counter(), 0
+    while time.process_time() - cpu < SECONDS:
+        run()
+        passes += 1
+    return [images * passes / (time.process_time() - cpu), images * passes / (time.perf_counter() - wall)]
+
+
+def session(name, threads):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    return onnxruntime.InferenceSession(f"{FOLDER}/{name}.onnx", options, providers=["CPUExecutionProvider"])
+
+
+nets, told = {}, []
+for name, (make, shape, batch) in MODELS.items():
+    torch.manual_seed(0)
+    net = make().eval()
+    net.requires_grad_(False)
+    nets[name] = net
+    torch.onnx.export(net, (torch.zeros(2, *shape),), f"{FOLDER}/{name}.onnx", input_names=["x"], output_names=["y"],
+                      dynamic_axes={"x": {0: "n"}, "y": {0: "n"}}, opset_version=17, dynamo=False)
+    told.append({"name": name, "shape": shape, "batch": batch} | flops(net, shape))
+engines = ["torch"] + (["onnxruntime"] if onnxruntime else [])
+versions = f"torch {torch.__version__}" + (f", onnxruntime {onnxruntime.__version__}" if onnxruntime else "")
+print(json.dumps({"peer": versions, "engines": engines, "models": told}), flush=True)
+for line in sys.stdin:
+    engine, name, what, threads = line.split()
+    _, shape, batch = MODELS[name]
+    x, y = torch.rand(batch, *shape), torch.arange(batch) % 10
+    if engine == "torch":
+        torch.set_num_threads(int(threads))
+        run = forward if what == "forward" else gradient
+        answer = rate(lambda: run(nets[name], x, y), batch)
+    else:
+        opened, given = session(name, int(threads)), {"x": x.numpy()}
+        answer = rate(lambda: opened.run(None, given), batch)
+    print(json.dumps(answer), flush=True)
