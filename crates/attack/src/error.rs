@@ -84,6 +84,22 @@ pub enum AttackError {
         /// Epochs tried.
         epochs: u64,
     },
+    /// A combination in which a privacy guarantee would be untrue.
+    #[error("{what} cannot be part of private training: {why}")]
+    NotPrivate {
+        /// What was asked for.
+        what: &'static str,
+        /// Why not, and what to do.
+        why: &'static str,
+    },
+    /// An accountant cannot state epsilon.
+    #[error("the {accountant} accountant states nothing: {problem}")]
+    Unaccountable {
+        /// Which one.
+        accountant: &'static str,
+        /// Why not.
+        problem: &'static str,
+    },
     /// An attack needs more than the source has.
     #[error("`{attack}` needs {needs}, `{model}` gives no more than {has}")]
     Capability {

@@ -162,6 +162,7 @@ pub fn harden(
         examples: examples.count() as u64,
         seed: plan.seed,
         epochs,
+        privacy: None,
     };
     Ok((model, report))
 }

@@ -6,7 +6,8 @@
 //! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`]; a [`Method`] names the
 //!   [`Capability`] that it needs.
 //! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
-//! * [`loss_threshold`] tests for membership; [`backdoor_success`] for a stamp that switches the answer.
+//! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
+//! * [`loss_threshold`] is the quick test for membership; [`backdoor_success`] for a stamp that switches the answer.
 //! * [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
@@ -22,6 +23,7 @@ mod battery;
 mod card;
 mod checks;
 mod corruption;
+mod dp;
 mod error;
 mod evasion;
 mod examples;
@@ -42,6 +44,9 @@ pub use backdoor::{BackdoorSuccess, Patch, backdoor_success};
 pub use ball::{Column, Norm, Range};
 pub use battery::Method;
 pub use card::{attack, self_check};
+pub use dp::{
+    Accountant, DpPlan, Guarantee, NOISE_MIN, PrivacyLoss, Renyi, Sampling, Spending, prv, rdp, train_private,
+};
 pub use error::AttackError;
 pub use examples::Examples;
 pub use gradient::{InputGradient, accuracy, gradient, predict};

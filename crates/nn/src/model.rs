@@ -308,6 +308,13 @@ impl Model {
         })
     }
 
+    /// Names of the tensors that hold means and variances of batches: normalisation that training would have to estimate from several
+    /// examples together.
+    pub fn statistics(&self) -> impl Iterator<Item = &str> {
+        let floats = self.graph.floats.iter().filter(|float| matches!(float.role, Role::Statistic(_)));
+        floats.map(|float| float.name.as_str())
+    }
+
     /// Gives every parameter and statistic fresh numbers: weights by He et al. 2015 (normal, variance 2 / fan-in), biases
     /// and means 0, scales and variances 1. The same seed gives the same numbers.
     pub fn reinitialise(&mut self, seed: u64) {

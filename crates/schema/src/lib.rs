@@ -3,6 +3,7 @@
 //! * [`digest`]: SHA-256 names of bytes; [`tree`]: the identity of an artifact.
 //! * [`reference`]: how people name artifacts, versions and digests.
 //! * [`finding`]: one problem with its place; [`report`]: what `scan`, `screen`, `attack` and `verify` answer.
+//! * [`privacy`]: what a model gives away of its training data, and what private training guarantees.
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
 //! * [`address`]: which network an address belongs to.
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
@@ -26,6 +27,7 @@ pub mod evidence;
 pub mod finding;
 pub mod junit;
 pub mod osv;
+pub mod privacy;
 pub mod reference;
 pub mod report;
 pub mod sarif;

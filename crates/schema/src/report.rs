@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     digest::Digest,
     finding::{Finding, Verdict},
+    privacy::DpGuarantee,
     weights::WeightEvidence,
 };
 
@@ -381,6 +382,9 @@ pub struct HardenReport {
     pub seed: u64,
     /// The training curve.
     pub epochs: Vec<Epoch>,
+    /// What is guaranteed, where training was differentially private.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub privacy: Option<DpGuarantee>,
 }
 
 /// What `verify` concludes.

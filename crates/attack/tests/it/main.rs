@@ -4,6 +4,7 @@
 
 mod backdoor;
 mod card;
+mod dp;
 mod evasion;
 mod harden;
 mod inputs;

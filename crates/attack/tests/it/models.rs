@@ -2,7 +2,7 @@
 
 use std::ops::Range;
 
-use ringfence_attack::{Examples, HardenPlan, harden};
+use ringfence_attack::{DpPlan, Examples, Guarantee, HardenPlan, harden, train_private};
 use ringfence_nn::{Model, Tensor, builder::Builder, random::Random};
 
 /// Scores `weights · x + bias` of flat inputs; `weights` is `[classes, inputs]`.
@@ -52,6 +52,28 @@ pub(crate) fn part(examples: &Examples, places: Range<usize>) -> Examples {
     let data = places.clone().flat_map(|place| examples.row(place)).copied().collect();
     let shape = std::iter::once(places.len()).chain(examples.inputs().shape[1..].iter().copied()).collect();
     Examples::new(Tensor { shape, data }, examples.labels()[places].to_vec()).unwrap()
+}
+
+/// Digits as rows of plain values, of which every third label is wrong, so that it can only be known by heart.
+pub(crate) fn mislabelled(count: usize) -> Examples {
+    let all = flattened(&digits(count, 1).0);
+    let labels = all.labels().iter().enumerate();
+    let labels = labels.map(|(row, label)| if row % 3 == 0 { (label + 1 + row % 9) % 10 } else { *label }).collect();
+    Examples::new(all.inputs().clone(), labels).unwrap()
+}
+
+/// `model` after so much training on `examples` that it knows them, without a best epoch being chosen.
+pub(crate) fn by_heart(model: &Model, examples: &Examples, epochs: u64) -> Model {
+    let plan = DpPlan {
+        epochs,
+        batch: 32,
+        noise: Some(0.0),
+        clip: 1e6,
+        guarantee: Guarantee::None,
+        held_out: 0.01,
+        ..DpPlan::default()
+    };
+    train_private(model.clone(), examples, &plan, &[1; 32], &mut |_| {}).unwrap().0
 }
 
 /// A tiny network after ordinary training.
