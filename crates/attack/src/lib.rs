@@ -7,6 +7,8 @@
 //!   [`Capability`] that it needs.
 //! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
 //! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
+//! * [`privacy()`] tests what a model gives away of its training data: LiRA, RMIA, labels alone, attributes, inversion;
+//!   [`privacy_of_language`] does so for language models.
 //! * [`loss_threshold`] is the quick test for membership; [`backdoor_success`] for a stamp that switches the answer.
 //! * [`gradient()`] is the slope itself, for outside checks.
 //!
@@ -33,6 +35,7 @@ mod loss;
 mod membership;
 mod oracle;
 mod plan;
+mod privacy;
 mod random;
 mod scene;
 mod schedule;
@@ -55,5 +58,10 @@ pub use harden::{
 };
 pub use membership::loss_threshold;
 pub use plan::{Battery, NOISE_TRIES_MAX, Plan, Progress, RADII_MAX, RESTARTS_MAX, STEPS_MAX};
+pub use privacy::{
+    ATTRIBUTE_VALUES_MAX, ATTRIBUTES_MAX, CANDIDATES_MAX, Canary, INVERSION_STEPS_MAX, LanguagePlan, PREFIX_DEFAULT,
+    Picture, PrivacyPlan, REFERENCES_MAX, Reference, ReferencePlan, ReferenceSignals, SEQUENCES_MAX, Side, Signals,
+    Spread, TOKENS_MAX, canary_exposure, extract, lira, membership, privacy, privacy_of_language, rmia,
+};
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};

@@ -49,6 +49,75 @@ impl Roc {
         area
     }
 
+    /// The 95 % interval of [`Self::area`] by the variance of DeLong, DeLong and Clarke-Pearson 1988 (equations 3 to 5). Where one
+    /// group lies wholly above the other, or all are tied, that variance is 0, and Wilson's interval over the smaller group stands for it. `None` with
+    /// fewer than ten on either side.
+    pub fn area_ci95(&self) -> Option<[f64; 2]> {
+        if self.positives.min(self.negatives) < GROUP_MIN {
+            return None;
+        }
+        let (area, deviation) = (self.area(), self.area_variance().sqrt());
+        if deviation <= f64::EPSILON {
+            let smaller = self.positives.min(self.negatives);
+            let won = if area > 0.75 { smaller } else { smaller / 2 * usize::from(area > 0.25) };
+            return Some(wilson95(won, smaller));
+        }
+        Some([(area - Z95 * deviation).max(0.0), (area + Z95 * deviation).min(1.0)])
+    }
+
+    /// The variances of each group's shares of the other that it beats, each over its own number.
+    fn area_variance(&self) -> f64 {
+        let (mut above, mut below) = (Vec::new(), Vec::new());
+        let (mut hits, mut false_hits) = (0_usize, 0_usize);
+        for tied in self.ranked.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()) {
+            let positives = tied.iter().filter(|(_, positive)| *positive).count();
+            let negatives = tied.len() - positives;
+            // The share of negatives below each of these positives, and of positives above each of these negatives.
+            let beaten = self.negatives as f64 - false_hits as f64 - negatives as f64 / 2.0;
+            above.extend(std::iter::repeat_n(beaten / self.negatives as f64, positives));
+            let beating = hits as f64 + positives as f64 / 2.0;
+            below.extend(std::iter::repeat_n(beating / self.positives as f64, negatives));
+            hits += positives;
+            false_hits += negatives;
+        }
+        [above, below].iter().map(|shares| variance(shares) / shares.len() as f64).sum()
+    }
+
+    /// How many positives and negatives stand above the threshold of [`Self::tpr_at`], where it can be stated.
+    pub(crate) fn counts_at(&self, fpr: f64) -> Option<(usize, usize)> {
+        self.tpr_at(fpr)?;
+        let points = self.counts().take_while(|(_, false_hits)| *false_hits as f64 <= fpr * self.negatives as f64);
+        Some(points.last().unwrap_or((0, 0)))
+    }
+
+    /// The curve, (false positive rate, true positive rate) rising, thinned to the last point of each `1 / fineness` of a
+    /// decade of false positive rates.
+    pub(crate) fn curve(&self, fineness: f64) -> Vec<[f64; 2]> {
+        if self.positives == 0 || self.negatives == 0 {
+            return Vec::new();
+        }
+        let mut kept: Vec<[f64; 2]> = Vec::new();
+        let bucket = |fpr: f64| if fpr > 0.0 { (fpr.log10() * fineness).floor() } else { f64::NEG_INFINITY };
+        for (fpr, tpr) in std::iter::once((0.0, 0.0)).chain(self.points()) {
+            match kept.last_mut() {
+                Some(last) if bucket(last[0]) >= bucket(fpr) => *last = [fpr, tpr],
+                _ => kept.push([fpr, tpr]),
+            }
+        }
+        kept
+    }
+
+    /// (positives, negatives) after each distinct score, rising.
+    fn counts(&self) -> impl Iterator<Item = (usize, usize)> {
+        let (mut hits, mut false_hits) = (0_usize, 0_usize);
+        self.ranked.chunk_by(|a, b| a.0.total_cmp(&b.0).is_eq()).map(move |tied| {
+            let positives = tied.iter().filter(|(_, positive)| *positive).count();
+            hits += positives;
+            false_hits += tied.len() - positives;
+            (hits, false_hits)
+        })
+    }
+
     /// The highest true positive rate whose false positive rate is at most `fpr`; `None` where the negatives are too few
     /// to state it: a rate of `fpr` must stand for at least ten of them.
     pub fn tpr_at(&self, fpr: f64) -> Option<f64> {
@@ -61,20 +130,24 @@ impl Roc {
 
     /// `(fpr, tpr)` after each distinct score, rising.
     fn points(&self) -> impl Iterator<Item = (f64, f64)> {
-        let (mut hits, mut false_hits) = (0_usize, 0_usize);
-        self.ranked.iter().enumerate().filter_map(move |(place, (score, positive))| {
-            if *positive {
-                hits += 1;
-            } else {
-                false_hits += 1;
-            }
-            let tie = self.ranked.get(place + 1).is_some_and(|next| next.0.total_cmp(score).is_eq());
-            (!tie).then(|| (false_hits as f64 / self.negatives as f64, hits as f64 / self.positives as f64))
-        })
+        let (positives, negatives) = (self.positives as f64, self.negatives as f64);
+        self.counts().map(move |(hits, false_hits)| (false_hits as f64 / negatives, hits as f64 / positives))
     }
+}
+
+/// The sample's variance; 0 for fewer than two.
+fn variance(values: &[f64]) -> f64 {
+    let count = values.len() as f64;
+    if count < 2.0 {
+        return 0.0;
+    }
+    let mean = values.iter().sum::<f64>() / count;
+    values.iter().map(|value| (value - mean) * (value - mean)).sum::<f64>() / (count - 1.0)
 }
 
 /// 97.5 % quantile of the standard normal distribution.
 const Z95: f64 = 1.959_963_984_540_054;
 /// False positives that a stated rate must rest on: ten, so that it is known to about a third.
 const FALSE_POSITIVES_MIN: f64 = 10.0;
+/// Examples on each side below which an area is not stated with an interval.
+const GROUP_MIN: usize = 10;

@@ -12,4 +12,6 @@ mod membership;
 mod methods;
 mod models;
 mod planted;
+mod privacy;
+mod privacy_peer;
 mod stats;
