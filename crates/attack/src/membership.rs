@@ -30,5 +30,5 @@ pub fn loss_threshold(
 /// The operating points that matter: an attacker who is nearly always right about a few (Carlini et al. 2022).
 const FALSE_POSITIVE_RATES: [f64; 2] = [0.01, 0.001];
 const NOTE: &str = "a loss threshold finds only the grossest leaks: a low figure does not show that the training data is \
-                    private; attacks with reference models (LiRA) are not part of this test; a rate without a value \
+                    private; attacks with reference models (LiRA, RMIA) are another test, `attack privacy`; a rate without a value \
                     needs at least ten non-members per false positive";

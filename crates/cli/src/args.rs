@@ -1,6 +1,7 @@
 //! What was typed: the table of commands, flags and help, from which completions are made too.
 
 pub(crate) mod people;
+pub(crate) mod privacy;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod team;
@@ -182,12 +183,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16"
     )]
     Attack(AttackArgs),
     /// Train a model adversarially
     #[command(
-        after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx"
+        after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx\n  ringfence harden base.onnx --data train.csv --label label --fresh --mode dp-sgd --epsilon 3 --delta 1e-5 --out private.onnx"
     )]
     Harden(HardenArgs),
     /// Release a tested checkpoint as a bundle that others can verify offline
@@ -717,9 +718,14 @@ pub(crate) enum BatteryName {
 
 /// `attack`.
 #[derive(Debug, Args)]
+#[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct AttackArgs {
+    /// What else to attack than robustness
+    #[command(subcommand)]
+    pub(crate) action: Option<privacy::AttackAction>,
     /// The model (ONNX)
-    pub(crate) model: PathBuf,
+    #[arg(required = true)]
+    pub(crate) model: Option<PathBuf>,
     /// Test data: CSV, IDX or NPZ with arrays `x` and `y`
     #[arg(long, value_name = "FILE", required_unless_present = "self_check")]
     pub(crate) data: Option<PathBuf>,
@@ -827,6 +833,9 @@ pub(crate) struct HardenArgs {
     /// Seed of all random choices [default: 0]
     #[arg(long)]
     pub(crate) seed: Option<u64>,
+    /// Private training
+    #[command(flatten)]
+    pub(crate) private: privacy::PrivateArgs,
 }
 
 impl HardenArgs {

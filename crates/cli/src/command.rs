@@ -21,6 +21,7 @@ mod files;
 mod glass;
 mod login;
 mod people;
+mod privacy;
 mod remote;
 mod remote_release;
 mod remote_run;

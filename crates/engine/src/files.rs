@@ -2,6 +2,8 @@
 //!
 //! The parent opens the files and writes the results; every foreign byte is parsed by keyless children (see [`crate::work`]).
 
+mod privacy;
+
 use std::{
     fs::File,
     io::{Read as _, Write as _},
@@ -20,6 +22,7 @@ use ringfence_schema::{
     report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport, WeightReport},
 };
 
+pub use self::privacy::{Drawn, PrivacyInput, harden_private, privacy, privacy_of_language};
 use crate::{
     RuleText,
     error::EngineError,

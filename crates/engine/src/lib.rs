@@ -83,7 +83,7 @@ pub use reaudit::{Rescan, stale};
 pub use record::{Destruction, EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access as access;
 pub use ringfence_access::{Exemptions, NamespaceState};
-pub use ringfence_attack::{HardenPlan, Start};
+pub use ringfence_attack::{Accountant, DpPlan, Guarantee, HardenPlan, PrivacyPlan, ReferencePlan, Sampling, Start};
 pub use ringfence_reach as reach;
 pub use ringfence_sandbox::{drill_main, supervisor_main};
 pub use ringfence_schema as schema;

@@ -4,6 +4,8 @@
 //! the child's: it gives up files, network and exec before it reads the first foreign byte. Answers are untrusted: they
 //! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
 
+mod privacy;
+
 use std::{
     collections::BTreeSet,
     fs::File,
@@ -13,7 +15,9 @@ use std::{
     time::Duration,
 };
 
-use ringfence_attack::{AttackError, Battery, Column, Examples, HardenPlan, Method, Norm, Plan as AttackPlan, Range};
+use ringfence_attack::{
+    AttackError, Battery, Column, DpPlan, Examples, HardenPlan, Method, Norm, Plan as AttackPlan, PrivacyPlan, Range,
+};
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
 use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
@@ -27,6 +31,8 @@ use crate::{
     remote::Elsewhere,
     settings::{Progress, Settings, Silent},
 };
+
+pub(crate) use self::privacy::{Audited, NoiseKey, PrivacyAnswer};
 
 /// What a child is asked to do. Descriptors follow in the order that each variant names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -112,6 +118,31 @@ pub(crate) enum Job {
     Gradient {
         /// Whether to compute in f64.
         reference: bool,
+    },
+    /// Test what the model (first) gives away of members (then their labels), non-members (then theirs) beside them, with references
+    /// (then their masks); answers a [`PrivacyAnswer`].
+    Privacy {
+        /// Settings.
+        plan: PrivacyPlan,
+        /// Least and greatest input.
+        range: [f32; 2],
+        /// Data and references.
+        audited: Audited,
+    },
+    /// Test what the language model (first) remembers of canaries and sequences (second); answers a [`PrivacyAnswer`].
+    LanguagePrivacy {
+        /// Seed of all random choices.
+        seed: u64,
+    },
+    /// Train the model (first) privately on data (second, then labels), write it to the last descriptor; answers a
+    /// [`HardenReport`].
+    HardenPrivate {
+        /// Settings.
+        plan: DpPlan,
+        /// What decides sampling and noise.
+        key: NoiseKey,
+        /// How the data is read.
+        reading: Reading,
     },
     /// Train the model (first) on data (second, then labels), write it to the last descriptor; answers a [`HardenReport`].
     Harden {
@@ -255,7 +286,13 @@ fn limits(job: &Job) -> Limits {
     let hours = Duration::from_hours;
     let base = Limits { request_bytes: 64 << 20, ..Limits::default() };
     match job {
-        Job::Attack { .. } | Job::Harden { .. } | Job::Gradient { .. } | Job::SelfCheck { .. } => {
+        Job::Attack { .. }
+        | Job::Harden { .. }
+        | Job::HardenPrivate { .. }
+        | Job::Privacy { .. }
+        | Job::LanguagePrivacy { .. }
+        | Job::Gradient { .. }
+        | Job::SelfCheck { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(24 * 64), wall: hours(24), ..base }
         }
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
@@ -372,6 +409,9 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             json(&ringfence_attack::self_check(&files.model()?, seed).map_err(|error| error.to_string())?)
         }
         Job::Gradient { reference } => gradient(&mut files, reference),
+        Job::Privacy { plan, range, audited } => privacy::privacy(&mut files, plan, range, &audited, emit),
+        Job::LanguagePrivacy { seed } => privacy::language(&mut files, seed),
+        Job::HardenPrivate { plan, key, reading } => privacy::harden_private(&mut files, &plan, &key, &reading, emit),
         Job::Harden { plan, range, reading } => harden(&mut files, plan, range, &reading, emit),
     }
 }

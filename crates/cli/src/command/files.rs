@@ -17,8 +17,11 @@ use ringfence_engine::{
 };
 
 use crate::{
-    args::{AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs},
-    command::supply::source,
+    args::{
+        AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs,
+        privacy::{AttackAction, HardenMode},
+    },
+    command::{privacy, supply::source},
     output::{Printer, Style, table},
 };
 
@@ -217,14 +220,20 @@ fn print_screen(printer: Printer, report: &ScreenReport) -> Result<(), EngineErr
 
 /// `attack`.
 pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArgs) -> Result<ExitClass, EngineError> {
+    if let Some(AttackAction::Privacy(args)) = &args.action {
+        return privacy::privacy(settings, printer, args);
+    }
+    let Some(model) = &args.model else {
+        return Err(EngineError::Usage { what: "`attack` needs a model".into() });
+    };
     if args.self_check {
-        return print_card(printer, &files::self_check(settings, &args.model, args.seed)?);
+        return print_card(printer, &files::self_check(settings, model, args.seed)?);
     }
     let Some(data) = &args.data else {
         return Err(EngineError::Usage { what: "`attack` needs `--data FILE` or `--self-check`".into() });
     };
     if let Some(out) = &args.gradient {
-        files::gradient(settings, &args.model, data, out, args.precision == Precision::F64)?;
+        files::gradient(settings, model, data, out, args.precision == Precision::F64)?;
         return Ok(ExitClass::Done);
     }
     let [low, high] = args.range[..] else {
@@ -248,7 +257,7 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         corruptions: args.corruptions,
         queries: args.queries,
     };
-    let input = ModelData { model: args.model.clone(), data: dataset(data, &args.read) };
+    let input = ModelData { model: model.clone(), data: dataset(data, &args.read) };
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
     print_card(printer, &files::attack(settings, &input, members.as_ref(), &job)?)
 }
@@ -307,19 +316,25 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
     Ok(if sound { ExitClass::Done } else { ExitClass::No })
 }
 
-fn percent(share: f64) -> String {
+pub(super) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 
 /// `harden`.
 pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArgs) -> Result<ExitClass, EngineError> {
-    let plan: HardenPlan = match &args.settings {
-        Some(file) => files::read_harden_plan(file)?,
-        None => HardenPlan::default(),
+    let report = if args.private.mode == HardenMode::DpSgd {
+        privacy::harden(settings, args)?
+    } else {
+        if let Some(name) = args.private.given() {
+            return Err(EngineError::Usage { what: format!("`{name}` goes with `--mode dp-sgd` only") });
+        }
+        let plan: HardenPlan = match &args.settings {
+            Some(file) => files::read_harden_plan(file)?,
+            None => HardenPlan::default(),
+        };
+        let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
+        files::harden(settings, &input, &args.over(plan), &args.out)?
     };
-    let plan = args.over(plan);
-    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
-    let report = files::harden(settings, &input, &plan, &args.out)?;
     if let Some(file) = &args.report {
         files::write_new(
             file,
@@ -345,5 +360,6 @@ fn print_harden(printer: Printer, report: &HardenReport) -> Result<(), EngineErr
             if epoch.rolled_back { "rolled back".into() } else { String::new() },
         ]
     }));
-    printer.raw(table(&rows).as_bytes())
+    printer.raw(table(&rows).as_bytes())?;
+    report.privacy.as_ref().map_or(Ok(()), |found| privacy::print_guarantee(printer, found))
 }
