@@ -50,6 +50,16 @@ impl Sgd {
         self
     }
 
+    /// What it remembers, one list for each parameter; nothing before the first step.
+    pub fn velocity(&self) -> &[Vec<f32>] {
+        &self.velocity
+    }
+
+    /// Goes on from what [`Sgd::velocity`] told. Where it does not suit the model, the next step begins anew.
+    pub fn resume(&mut self, velocity: Vec<Vec<f32>>) {
+        self.velocity = velocity;
+    }
+
     /// Moves the parameters one step against their gradients.
     ///
     /// # Errors
@@ -116,6 +126,16 @@ impl Adam {
         self
     }
 
+    /// Steps taken, and the first and second moments, one list for each parameter; no lists before the first step.
+    pub fn moments(&self) -> (i32, &[Vec<f32>], &[Vec<f32>]) {
+        (self.steps, &self.first, &self.second)
+    }
+
+    /// Goes on from what [`Adam::moments`] told. Where it does not suit the model, the next step begins anew.
+    pub fn resume(&mut self, steps: i32, first: Vec<Vec<f32>>, second: Vec<Vec<f32>>) {
+        (self.steps, self.first, self.second) = (steps, first, second);
+    }
+
     /// Moves the parameters one step.
     ///
     /// # Errors
@@ -155,8 +175,11 @@ fn fits(model: &Model, gradients: &[Tensor<f32>]) -> Result<(), NnError> {
     }
 }
 
+/// Fresh state where there is none, or none that suits.
 fn prepare(state: &mut Vec<Vec<f32>>, gradients: &[Tensor<f32>]) {
-    if state.is_empty() {
+    let suits = state.len() == gradients.len()
+        && state.iter().zip(gradients).all(|(state, gradient)| state.len() == gradient.data.len());
+    if !suits {
         *state = gradients.iter().map(|gradient| vec![0.0; gradient.data.len()]).collect();
     }
 }
