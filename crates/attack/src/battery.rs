@@ -97,7 +97,7 @@ impl Method {
     }
 
     /// The attack itself. Transfer needs a surrogate; without one there is none.
-    fn attack<'s>(self, plan: &Plan, surrogate: Option<&'s Model>) -> Option<Box<dyn Attack + 's>> {
+    pub(crate) fn attack<'s>(self, plan: &Plan, surrogate: Option<&'s Model>) -> Option<Box<dyn Attack + 's>> {
         let pgd = |loss| Pgd { loss, steps: plan.steps, restarts: plan.restarts, shift: 0 };
         let apgd = |loss, aim| Apgd { loss, aim, steps: STEPS, restarts: 1 };
         Some(match self {

@@ -10,6 +10,7 @@
 //! * [`privacy()`] tests what a model gives away of its training data: LiRA, RMIA, labels alone, attributes, inversion;
 //!   [`privacy_of_language`] does so for language models.
 //! * [`loss_threshold`] is the quick test for membership; [`backdoor_success`] for a stamp that switches the answer.
+//! * [`suspects`] finds records that were changed against a model; [`fooling`] hands out the inputs that fool one.
 //! * [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
@@ -25,6 +26,7 @@ mod battery;
 mod card;
 mod checks;
 mod corruption;
+mod craft;
 mod dp;
 mod error;
 mod evasion;
@@ -42,11 +44,13 @@ mod schedule;
 mod source;
 mod stats;
 mod surrogate;
+mod suspect;
 
 pub use backdoor::{BackdoorSuccess, Patch, backdoor_success};
 pub use ball::{Column, Norm, Range};
 pub use battery::Method;
 pub use card::{attack, self_check};
+pub use craft::fooling;
 pub use dp::{
     Accountant, DpPlan, Guarantee, NOISE_MIN, PrivacyLoss, Renyi, Sampling, Spending, prv, rdp, train_private,
 };
@@ -65,3 +69,4 @@ pub use privacy::{
 };
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};
+pub use suspect::{RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};

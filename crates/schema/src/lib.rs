@@ -12,6 +12,7 @@
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
 //! * [`canon`]: RFC 8785 JSON and deterministic CBOR; [`strict`]: foreign JSON.
 //! * [`sarif`] and [`junit`]: findings for code-scanning services and test reports.
+//! * [`suspect`]: records that a model finds strange.
 //!
 //! Absent on purpose: any I/O, any clock, any key.
 
@@ -32,6 +33,7 @@ pub mod reference;
 pub mod report;
 pub mod sarif;
 pub mod strict;
+pub mod suspect;
 pub mod time;
 pub mod trail;
 pub mod tree;

@@ -15,3 +15,4 @@ mod planted;
 mod privacy;
 mod privacy_peer;
 mod stats;
+mod suspect;
