@@ -1,6 +1,24 @@
-//! Does a stamp on the input switch the answer?
+//! Backdoors: does a known stamp switch the answer, which unknown one would, and how it is taken out.
+//!
+//! [`backdoor_success`] measures a stamp that is known. [`backdoors`] searches for those that are not: `trigger` finds the smallest
+//! for each class, `hunt` compares classes, `anatomy` looks at the weights alone. `unlearn` prunes what answers a trigger;
+//! [`crate::Mode::Unlearn`] trains the rest.
+
+mod anatomy;
+mod hunt;
+mod trigger;
+mod unlearn;
 
 use serde::Serialize;
+
+pub use self::{
+    hunt::{BackdoorPlan, CLASSES_MAX, SEARCH_STEPS_MAX, VICTIMS_MIN, backdoors},
+    trigger::{Trigger, TriggerKind},
+};
+pub(crate) use self::{
+    hunt::{Caught, hunt},
+    unlearn::{mean_success, prune},
+};
 
 use crate::{error::AttackError, examples::Examples, oracle::Oracle, source::Predict, stats::wilson95};
 
@@ -72,4 +90,21 @@ pub fn backdoor_success(
         ci95: wilson95(switched, tried),
         examples: tried as u64,
     })
+}
+
+/// Each value's distance from the median, in deviations (1.4826 times the median of the distances); all 0 where most are equal.
+fn robust(values: &[f64]) -> Vec<f64> {
+    let middle = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        let half = values.len() / 2;
+        match values.get(half) {
+            Some(upper) if values.len().is_multiple_of(2) => {
+                values.get(half.wrapping_sub(1)).map_or(*upper, |lower| f64::midpoint(*lower, *upper))
+            }
+            upper => upper.copied().unwrap_or_default(),
+        }
+    };
+    let median = middle(values.to_vec());
+    let width = 1.4826 * middle(values.iter().map(|value| (value - median).abs()).collect());
+    values.iter().map(|value| if width > 0.0 { (value - median) / width } else { 0.0 }).collect()
 }

@@ -166,9 +166,12 @@ pub fn train_private(
         schema: HardenSchema::One,
         base,
         model: Digest::of(&model.to_onnx()?),
+        mode: Some("dp-sgd".into()),
+        kept: None,
         eps: 0.0,
         examples: examples.count() as u64,
         seed: plan.seed,
+        triggers: Vec::new(),
         epochs,
         privacy: Some(course.guarantee(plan)?),
     };

@@ -100,6 +100,17 @@ pub enum AttackError {
         /// Why not.
         problem: &'static str,
     },
+    /// There is nothing to unlearn.
+    #[error(
+        "no class of the model has a trigger that is much smaller than those of the others: there is nothing to unlearn"
+    )]
+    NoTrigger,
+    /// The bytes of a training's state cannot be used.
+    #[error("the state of a training cannot be used: {problem}")]
+    State {
+        /// What is wrong with it.
+        problem: &'static str,
+    },
     /// An attack needs more than the source has.
     #[error("`{attack}` needs {needs}, `{model}` gives no more than {has}")]
     Capability {

@@ -5,13 +5,13 @@
 //!   [`self_check`] checks a model without data.
 //! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`]; a [`Method`] names the
 //!   [`Capability`] that it needs.
-//! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
 //! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
 //! * [`privacy()`] tests what a model gives away of its training data: LiRA, RMIA, labels alone, attributes, inversion;
 //!   [`privacy_of_language`] does so for language models.
-//! * [`loss_threshold`] is the quick test for membership; [`backdoor_success`] for a stamp that switches the answer.
-//! * [`suspects`] finds records that were changed against a model; [`fooling`] hands out the inputs that fool one.
-//! * [`gradient()`] is the slope itself, for outside checks.
+//! * [`harden()`] trains against an attacker, watched for catastrophic overfitting; [`Hardening`] is a training that can be interrupted.
+//! * [`loss_threshold`] is the quick test for membership; [`backdoors`] searches for stamps that switch the answer, [`backdoor_success`]
+//!   measures one that is known; [`suspects`] finds records that were changed against a model.
+//! * [`fooling`] hands out the inputs that fool a model; [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
 //! batches. Absent on purpose: files, clocks, the network (an endpoint is a [`Predict`] that others make), and any judgement of
@@ -46,7 +46,10 @@ mod stats;
 mod surrogate;
 mod suspect;
 
-pub use backdoor::{BackdoorSuccess, Patch, backdoor_success};
+pub use backdoor::{
+    BackdoorPlan, BackdoorSuccess, CLASSES_MAX, Patch, SEARCH_STEPS_MAX, Trigger, TriggerKind, VICTIMS_MIN,
+    backdoor_success, backdoors,
+};
 pub use ball::{Column, Norm, Range};
 pub use battery::Method;
 pub use card::{attack, self_check};
@@ -58,7 +61,8 @@ pub use error::AttackError;
 pub use examples::Examples;
 pub use gradient::{InputGradient, accuracy, gradient, predict};
 pub use harden::{
-    ATTACK_STEPS_MAX, BATCH_MAX, EPOCHS_MAX, HardenPlan, Optimiser, SHIFT_MAX, Start, WATCH_STEPS_MAX, harden,
+    ATTACK_STEPS_MAX, BATCH_MAX, EPOCHS_MAX, HardenPlan, Hardening, Mode, Optimiser, REPLAYS_MAX, SHIFT_MAX, Start,
+    WATCH_STEPS_MAX, Watch, harden,
 };
 pub use membership::loss_threshold;
 pub use plan::{Battery, NOISE_TRIES_MAX, Plan, Progress, RADII_MAX, RESTARTS_MAX, STEPS_MAX};

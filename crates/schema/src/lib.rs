@@ -12,7 +12,7 @@
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
 //! * [`canon`]: RFC 8785 JSON and deterministic CBOR; [`strict`]: foreign JSON.
 //! * [`sarif`] and [`junit`]: findings for code-scanning services and test reports.
-//! * [`suspect`]: records that a model finds strange.
+//! * [`suspect`]: records that a model finds strange; [`backdoor`]: triggers that turn a model's answers.
 //!
 //! Absent on purpose: any I/O, any clock, any key.
 
@@ -20,6 +20,7 @@
 
 pub mod address;
 pub mod alert;
+pub mod backdoor;
 pub mod canon;
 pub mod cyclonedx;
 pub mod digest;

@@ -359,7 +359,7 @@ pub struct Epoch {
     pub loss: f64,
     /// Accuracy on the held-out batch.
     pub clean_accuracy: f64,
-    /// PGD accuracy on the held-out batch.
+    /// Accuracy on the held-out batch under the watching attack.
     pub robust_accuracy: f64,
     /// Whether this epoch was undone (catastrophic overfitting).
     pub rolled_back: bool,
@@ -374,17 +374,43 @@ pub struct HardenReport {
     pub base: Digest,
     /// SHA-256 of the model that was written.
     pub model: Digest,
+    /// What was trained on, such as `adversarial` or `trades`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mode: Option<String>,
+    /// The epoch whose weights were kept, counted from 1.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub kept: Option<u64>,
     /// Radius of training in the unit of the model's input.
     pub eps: f64,
     /// Training records.
     pub examples: u64,
     /// Seed of all random choices.
     pub seed: u64,
+    /// Triggers that were unlearned.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub triggers: Vec<UnlearnedTrigger>,
     /// The training curve.
     pub epochs: Vec<Epoch>,
     /// What is guaranteed, where training was differentially private.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub privacy: Option<DpGuarantee>,
+}
+
+/// A trigger that was found in a model and unlearned.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct UnlearnedTrigger {
+    /// The class that it led to.
+    pub target: u64,
+    /// `patch` or `blend`.
+    pub kind: String,
+    /// Replaced values for a patch, Euclidean length for a blend.
+    pub size: f64,
+    /// Share of held-out inputs of other classes that it turned before, 0..1.
+    pub before: f64,
+    /// The same after.
+    pub after: f64,
+    /// Units pruned, for all triggers together.
+    pub pruned: u64,
 }
 
 /// What `verify` concludes.

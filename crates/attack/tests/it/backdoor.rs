@@ -1,9 +1,16 @@
-//! A backdoor that is known to be there is measured as such.
+//! A backdoor that is known to be there is measured as such, found where it is not known, and taken out.
 
-use ringfence_attack::{AttackError, Examples, Patch, backdoor_success};
+use ringfence_attack::{
+    AttackError, BackdoorPlan, Examples, HardenPlan, Mode, Patch, Trigger, TriggerKind, accuracy, backdoor_success,
+    backdoors, harden,
+};
 use ringfence_nn::Tensor;
+use ringfence_schema::backdoor::BackdoorVerdict;
 
-use crate::models::linear;
+use crate::{
+    models::{digits, linear, tiny_network},
+    trojans::{Planted, honest_digits, trojan},
+};
 
 #[test]
 fn success_counts_only_inputs_that_the_stamp_could_switch() {
@@ -30,4 +37,65 @@ fn stamps_and_targets_that_do_not_fit_are_refused() {
     assert!(matches!(patch.stamp(&examples, 1), Err(AttackError::Empty { .. })));
     assert!(matches!(backdoor_success(&model, &examples, 3), Err(AttackError::Plan { .. })));
     assert!(matches!(backdoor_success(&model, &examples, 1), Err(AttackError::Empty { .. })));
+}
+
+#[test]
+fn a_planted_patch_is_found_named_and_unlearned() {
+    let (train, test) = (honest_digits(1_000), digits(1, 300).1);
+    let (target, seed) = (3, 5);
+    let clean = trojan(&train, None, target, seed);
+    let bad = trojan(&train, Some(Planted::Corner), target, seed);
+    let stamped = Planted::Corner.stamped(&test, seed);
+    assert!(backdoor_success(&bad, &stamped, target).unwrap().rate > 0.9);
+
+    let plan = BackdoorPlan::default();
+    let report = backdoors(&bad, &test, Some(&clean), &plan).unwrap();
+    let worst = report.triggers.iter().max_by(|a, b| a.anomaly.total_cmp(&b.anomaly)).unwrap();
+    assert_eq!((report.verdict, worst.target), (BackdoorVerdict::Suspicious, target as u64), "{:?}", report.triggers);
+    assert!(worst.base_success.unwrap() < 0.5, "{worst:?}");
+    assert!(report.layers.iter().all(|layer| layer.change.is_some()));
+    assert_eq!(report.last_layer.len(), 10);
+    let honest = backdoors(&clean, &test, None, &plan).unwrap();
+    assert_eq!(honest.verdict, BackdoorVerdict::NothingFound, "{:?}", honest.triggers);
+    assert!(honest.score < report.score, "{} {}", honest.score, report.score);
+
+    let unlearn = HardenPlan {
+        mode: Mode::Unlearn,
+        epochs: 5,
+        batch: 32,
+        rate: 0.002,
+        clean_share: 0.7,
+        ..HardenPlan::default()
+    };
+    let (healed, told) = harden(bad.clone(), &train, &unlearn, &mut |_| {}).unwrap();
+    let left = backdoor_success(&healed, &stamped, target).unwrap().rate;
+    let lost = accuracy(&bad, &test).unwrap() - accuracy(&healed, &test).unwrap();
+    assert!(left < 0.1 && lost < 0.03, "{left} of the attack left, {lost} accuracy lost: {:?}", told.triggers);
+    assert!(told.triggers.iter().any(|trigger| trigger.target == target as u64 && trigger.after < trigger.before));
+}
+
+#[test]
+fn a_search_that_cannot_say_anything_is_refused() {
+    let (train, _) = digits(40, 1);
+    let model = tiny_network(1);
+    let few = BackdoorPlan { victims: 3, ..BackdoorPlan::default() };
+    assert!(matches!(backdoors(&model, &train, None, &few), Err(AttackError::Plan { name: "victims", .. })));
+    let none = BackdoorPlan { steps: 0, ..BackdoorPlan::default() };
+    assert!(matches!(backdoors(&model, &train, None, &none), Err(AttackError::Plan { name: "steps", .. })));
+    let (small, _) = digits(12, 1);
+    assert!(backdoors(&model, &small, None, &BackdoorPlan::default()).is_err());
+}
+
+#[test]
+fn triggers_replace_or_add_within_the_range() {
+    let range = ringfence_attack::Range::default();
+    let mut trigger =
+        Trigger { target: 0, kind: TriggerKind::Patch, mask: vec![0.0, 1.0, 0.5], pattern: vec![1.0, 1.0, 1.0] };
+    let mut input = [0.2, 0.2, 0.2];
+    trigger.apply(&mut input, range);
+    assert!(input.iter().zip([0.2, 1.0, 0.6]).all(|(found, wanted)| (found - wanted).abs() < 1e-6), "{input:?}");
+    assert!((trigger.size() - 1.5).abs() < 1e-9);
+    trigger.kind = TriggerKind::Blend;
+    trigger.apply(&mut input, range);
+    assert!(input.iter().all(|value| (value - 1.0).abs() < 1e-6), "{input:?}");
 }

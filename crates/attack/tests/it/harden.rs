@@ -1,6 +1,8 @@
 //! Training on a slice of the digits: it learns, it resists, it notices its own collapse, and it repeats itself.
 
-use ringfence_attack::{HardenPlan, Norm, Optimiser, Plan, Start, accuracy, attack, harden};
+use ringfence_attack::{
+    AttackError, HardenPlan, Hardening, Mode, Norm, Optimiser, Plan, Start, Watch, accuracy, attack, harden,
+};
 use ringfence_schema::report::AttackReport;
 
 use crate::models::{digits, tiny_network};
@@ -88,4 +90,110 @@ fn training_that_diverges_says_so() {
     let plan = HardenPlan { epochs: 2, rate: f32::MAX, ..HardenPlan::default() };
     let error = harden(tiny_network(1), &train, &plan, &mut |_| {}).err().unwrap();
     assert_eq!(error.to_string(), "training diverged: no epoch of 2 could be kept; lower `rate`");
+}
+
+/// Robust accuracy of training in this mode from fresh weights, and clean accuracy.
+fn trained_in(plan: &HardenPlan) -> (f64, f64) {
+    let (train, test) = digits(700, 150);
+    let (model, report) = harden(tiny_network(1), &train, plan, &mut |_| {}).unwrap();
+    assert_eq!(report.mode.as_deref(), Some(plan.mode.name()));
+    let attacked = Plan { eps: vec![0.12], steps: 20, ..Plan::default() };
+    (worst_case(&attack(&model, &test, &attacked, &mut |_| {}).unwrap()), accuracy(&model, &test).unwrap())
+}
+
+#[test]
+fn every_mode_buys_robustness() {
+    let plan = HardenPlan {
+        start: Start::Fresh,
+        eps: 0.12,
+        epochs: 12,
+        batch: 32,
+        rate: 0.006,
+        clean_share: 0.0,
+        ..HardenPlan::default()
+    };
+    let ordinary = trained_in(&HardenPlan { eps: 0.0, ..plan.clone() });
+    let modes = [
+        ("pgd", HardenPlan { attack_steps: 5, attack_span: 2.0, ..plan.clone() }),
+        ("free", HardenPlan { mode: Mode::Free, replays: 3, epochs: 8, rate: 0.004, ..plan.clone() }),
+        ("trades", HardenPlan { mode: Mode::Trades, attack_steps: 4, attack_span: 2.0, beta: 3.0, ..plan.clone() }),
+        ("strong watch", HardenPlan { watch: Watch::Strong, ..plan }),
+    ];
+    for (name, plan) in modes {
+        let (robust, clean) = trained_in(&plan);
+        assert!(robust > ordinary.0 + 0.15 && clean > 0.8, "{name}: {robust} {clean}, without {ordinary:?}");
+    }
+}
+
+#[test]
+fn an_interrupted_training_gives_the_same_weights() {
+    let (train, _) = digits(120, 1);
+    let base = HardenPlan { epochs: 4, batch: 32, ..HardenPlan::default() };
+    let plans = [
+        base.clone(),
+        HardenPlan { mode: Mode::Free, replays: 2, ..base.clone() },
+        HardenPlan { mode: Mode::Trades, attack_steps: 2, optimiser: Optimiser::Sgd, rate: 0.02, ..base },
+    ];
+    for plan in plans {
+        let (_, whole) = harden(tiny_network(1), &train, &plan, &mut |_| {}).unwrap();
+        let mut first = Hardening::new(tiny_network(1), &train, &plan).unwrap();
+        first.epoch().unwrap();
+        first.epoch().unwrap();
+        let state = first.state();
+        drop(first);
+        let mut second = Hardening::resume(tiny_network(1), &train, &plan, &state).unwrap();
+        while second.epoch().unwrap().is_some() {}
+        assert_eq!(second.finish().unwrap().1, whole);
+    }
+}
+
+#[test]
+fn a_state_that_is_damaged_or_belongs_elsewhere_is_refused() {
+    let (train, _) = digits(60, 1);
+    let plan = HardenPlan { epochs: 2, ..HardenPlan::default() };
+    let mut training = Hardening::new(tiny_network(1), &train, &plan).unwrap();
+    training.epoch().unwrap();
+    let state = training.state();
+    let refused = |model, plan: &HardenPlan, state: &[u8]| {
+        let error = Hardening::resume(model, &train, plan, state).err();
+        assert!(matches!(error, Some(AttackError::State { .. })), "{error:?}");
+    };
+    refused(tiny_network(2), &plan, &state);
+    refused(tiny_network(1), &HardenPlan { seed: 1, ..plan.clone() }, &state);
+    for length in [0, 20, 31, 100, state.len() - 1] {
+        refused(tiny_network(1), &plan, &state[..length]);
+    }
+    let mut changed = state.clone();
+    changed[200] ^= 1;
+    refused(tiny_network(1), &plan, &changed);
+    assert!(Hardening::resume(tiny_network(1), &train, &plan, &state).is_ok());
+}
+
+#[test]
+fn patience_ends_a_training_that_gets_no_better() {
+    let (train, _) = digits(200, 1);
+    let plan = HardenPlan { eps: 0.0, epochs: 40, rate: 0.01, patience: 3, ..HardenPlan::default() };
+    let (_, report) = harden(tiny_network(1), &train, &plan, &mut |_| {}).unwrap();
+    let kept = report.kept.unwrap();
+    assert!(report.epochs.len() < 40, "{:?}", report.epochs);
+    assert_eq!(report.epochs.len() as u64, kept + 3);
+}
+
+#[test]
+fn negative_smoothing_makes_the_label_stand_out() {
+    let (train, test) = digits(400, 150);
+    let confidence = |smoothing: f32| {
+        let plan = HardenPlan { eps: 0.0, epochs: 10, batch: 32, rate: 0.006, smoothing, ..HardenPlan::default() };
+        let model = harden(tiny_network(1), &train, &plan, &mut |_| {}).unwrap().0;
+        assert!(accuracy(&model, &test).unwrap() > 0.8);
+        let scores = model.forward(test.inputs()).unwrap();
+        let gaps = scores.rows().map(|row| {
+            let mut row = row.to_vec();
+            row.sort_by(f32::total_cmp);
+            row[9] - row[8]
+        });
+        gaps.sum::<f32>()
+    };
+    let (spread, plain, sharp) = (confidence(0.1), confidence(0.0), confidence(-0.1));
+    assert!(spread < plain && plain < sharp, "{spread} {plain} {sharp}");
 }

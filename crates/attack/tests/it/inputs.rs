@@ -64,7 +64,7 @@ fn plans_outside_their_limits_are_refused() {
         HardenPlan { rate: f32::INFINITY, ..HardenPlan::default() },
         HardenPlan { clean_share: 1.5, ..HardenPlan::default() },
         HardenPlan { held_out: 0.0, ..HardenPlan::default() },
-        HardenPlan { attack_steps: 17, ..HardenPlan::default() },
+        HardenPlan { attack_steps: 65, ..HardenPlan::default() },
         HardenPlan { shift: 8, ..HardenPlan::default() },
         HardenPlan { collapse: 0.0, ..HardenPlan::default() },
     ];

@@ -1,6 +1,7 @@
 //! Attacks, checks and training on models whose answers are known.
 
 #![expect(clippy::unwrap_used, reason = "tests")]
+#![expect(clippy::print_stderr, reason = "measurements, and tests that are skipped for want of data, say so")]
 
 mod backdoor;
 mod card;
@@ -8,11 +9,14 @@ mod dp;
 mod evasion;
 mod harden;
 mod inputs;
+mod measure;
 mod membership;
 mod methods;
+mod mnist;
 mod models;
 mod planted;
 mod privacy;
 mod privacy_peer;
 mod stats;
 mod suspect;
+mod trojans;
