@@ -220,9 +220,8 @@ impl<'a> Hardening<'a> {
         let loss = self.trainer.epoch(&mut self.model, &mut self.stepper, number)?;
         let seen = self.trainer.watch(&self.model)?;
         let fallen = self.best.as_ref().is_some_and(|best| best.seen.robust - seen.robust > self.plan.collapse);
-        // While the radius still grows, many steps at its full size say nothing of what was trained.
-        let grown = number as f32 / self.plan.epochs as f32 >= self.plan.warm_up;
-        let rolled_back = fallen || (grown && seen.overfits()) || !loss.is_finite() || seen.broken;
+        // Judged at the full radius even while it still grows: a false alarm costs an epoch and makes the attacker harder.
+        let rolled_back = fallen || seen.overfits() || !loss.is_finite() || seen.broken;
         if rolled_back {
             restore(&mut self.model, self.best.as_ref().map_or(&before, |best| &best.weights));
             self.stepper = Stepper::new(self.plan);
