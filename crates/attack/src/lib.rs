@@ -12,6 +12,11 @@
 //! * [`loss_threshold`] is the quick test for membership; [`backdoors`] searches for stamps that switch the answer, [`backdoor_success`]
 //!   measures one that is known; [`suspects`] finds records that were changed against a model.
 //! * [`fooling`] hands out the inputs that fool a model; [`gradient()`] is the slope itself, for outside checks.
+//! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
+//! * [`loss_threshold`] tests for membership; [`backdoor_success`] for a stamp that switches the answer.
+//! * [`steal`] tells what a thief gets for how many questions.
+//! * [`embed()`] marks a model before its release; [`verify()`] looks for the mark in a suspect.
+//! * [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
 //! batches. Absent on purpose: files, clocks, the network (an endpoint is a [`Predict`] that others make), and any judgement of
@@ -19,6 +24,7 @@
 
 #![forbid(unsafe_code)]
 
+mod algebra;
 mod augment;
 mod backdoor;
 mod ball;
@@ -36,6 +42,7 @@ mod harden;
 mod loss;
 mod membership;
 mod oracle;
+mod ownership;
 mod plan;
 mod privacy;
 mod random;
@@ -45,6 +52,7 @@ mod source;
 mod stats;
 mod surrogate;
 mod suspect;
+mod theft;
 
 pub use backdoor::{
     BackdoorPlan, BackdoorSuccess, CLASSES_MAX, Patch, SEARCH_STEPS_MAX, Trigger, TriggerKind, VICTIMS_MIN,
@@ -65,6 +73,10 @@ pub use harden::{
     WATCH_STEPS_MAX, Watch, harden,
 };
 pub use membership::loss_threshold;
+pub use ownership::{
+    BITS_ELEMENTS_MAX, BITS_MAX, MARK_EPOCHS_MAX, MarkPlan, THRESHOLD, TRIGGERS_MAX, TRIGGERS_MIN, WALK_STEPS_MAX,
+    WALKS, binomial_tail, commitment, dataset_inference, embed, new_secret, verify, verify_data,
+};
 pub use plan::{Battery, NOISE_TRIES_MAX, Plan, Progress, RADII_MAX, RESTARTS_MAX, STEPS_MAX};
 pub use privacy::{
     ATTRIBUTE_VALUES_MAX, ATTRIBUTES_MAX, CANDIDATES_MAX, Canary, INVERSION_STEPS_MAX, LanguagePlan, PREFIX_DEFAULT,
@@ -74,3 +86,7 @@ pub use privacy::{
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};
 pub use suspect::{RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};
+pub use theft::{
+    BUDGET_MAX, BUDGET_MIN, DECIMALS_MAX, Extraction, LEVELS_MAX, Linear, OutputLevel, QUADRIC_RANK_MAX, Single,
+    TheftPlan, TwoLayer, Width, extract_network, hidden_width, solve_equations, steal,
+};

@@ -52,6 +52,16 @@ pub trait Predict: Sync {
     /// Scores `[rows, classes]` of inputs `[rows, …]`.
     fn scores(&self, x: &Tensor<f32>) -> Result<Tensor<f32>, AttackError>;
 
+    /// The same in f64, as precise as the source is: the scores rounded to f32 unless it says otherwise.
+    fn scores_wide(&self, x: &Tensor<f64>) -> Result<Tensor<f64>, AttackError> {
+        Ok(self.scores(&x.cast())?.cast())
+    }
+
+    /// Whether [`Predict::scores_wide`] computes in f64.
+    fn is_wide(&self) -> bool {
+        false
+    }
+
     /// What the scores are.
     fn scale(&self) -> OutputKind {
         OutputKind::Logits
@@ -117,6 +127,14 @@ impl Predict for Model {
 
     fn scores(&self, x: &Tensor<f32>) -> Result<Tensor<f32>, AttackError> {
         Ok(self.forward(x)?)
+    }
+
+    fn scores_wide(&self, x: &Tensor<f64>) -> Result<Tensor<f64>, AttackError> {
+        Ok(self.forward(x)?)
+    }
+
+    fn is_wide(&self) -> bool {
+        true
     }
 
     fn scale(&self) -> OutputKind {

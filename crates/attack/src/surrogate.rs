@@ -36,7 +36,8 @@ pub(crate) fn surrogate(oracle: &Oracle<'_>, examples: &Examples, seed: u64) -> 
     Ok(model)
 }
 
-fn network(shape: &[usize], classes: usize, seed: u64) -> Result<Vec<u8>, NnError> {
+/// The file of a fresh network for examples of this shape.
+pub(crate) fn network(shape: &[usize], classes: usize, seed: u64) -> Result<Vec<u8>, NnError> {
     let input = Builder::new("surrogate", seed).input("input", shape);
     let flat = match shape {
         [_, height, width] if *height >= 4 && *width >= 4 => {

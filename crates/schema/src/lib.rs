@@ -7,6 +7,7 @@
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
 //! * [`address`]: which network an address belongs to.
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
+//! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is.
 //! * [`trail`]: the leaves of the append-only log.
 //! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
@@ -35,10 +36,12 @@ pub mod report;
 pub mod sarif;
 pub mod strict;
 pub mod suspect;
+pub mod theft;
 pub mod time;
 pub mod trail;
 pub mod tree;
 pub mod waiver;
+pub mod watermark;
 pub mod weights;
 
 pub use digest::{Digest, Hasher};
