@@ -83,8 +83,8 @@ fn a_mark_outlives_fine_tuning_and_pruning_and_is_nobody_elses() {
 #[test]
 #[ignore = "a measurement of minutes: 50 innocent models, and thieves of five marked ones"]
 fn fifty_innocent_models_carry_no_mark_and_thieves_do() {
-    let (all, test) = digits(1_400, 300);
-    let (owner, thief) = (part(&all, 0..700), part(&all, 700..1_400));
+    let (all, test) = digits(1_340, 300);
+    let (owner, thief) = (part(&all, 0..670), part(&all, 670..1_340));
     for key in 1..6 {
         let (model, secret) = marked(key, &owner);
         println!("key {key}: accuracy {:.3}", accuracy(&model, &test).unwrap());
