@@ -12,11 +12,8 @@
 //! * [`loss_threshold`] is the quick test for membership; [`backdoors`] searches for stamps that switch the answer, [`backdoor_success`]
 //!   measures one that is known; [`suspects`] finds records that were changed against a model.
 //! * [`fooling`] hands out the inputs that fool a model; [`gradient()`] is the slope itself, for outside checks.
-//! * [`harden()`] trains against an attacker, watched for catastrophic overfitting.
-//! * [`loss_threshold`] tests for membership; [`backdoor_success`] for a stamp that switches the answer.
 //! * [`steal`] tells what a thief gets for how many questions.
 //! * [`embed()`] marks a model before its release; [`verify()`] looks for the mark in a suspect.
-//! * [`gradient()`] is the slope itself, for outside checks.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
 //! batches. Absent on purpose: files, clocks, the network (an endpoint is a [`Predict`] that others make), and any judgement of

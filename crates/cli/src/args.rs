@@ -5,6 +5,7 @@ pub(crate) mod privacy;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod team;
+pub(crate) mod theft;
 pub(crate) mod trail;
 pub(crate) mod watch;
 pub(crate) mod witness;
@@ -47,7 +48,7 @@ pub(crate) struct Cli {
 const GROUPS: [(&str, &[&str]); 5] = [
     ("Store", &["init", "add", "get", "ls", "show", "verify", "rollback", "retire"]),
     ("Gate", &["scan", "screen", "review", "request", "sign", "outdated"]),
-    ("Run", &["run", "watch", "stop", "attack", "harden", "release"]),
+    ("Run", &["run", "watch", "stop", "attack", "harden", "watermark", "release"]),
     ("People", &["login", "logout", "user", "token", "key", "glass"]),
     ("Operate", &["trail", "witness", "drill", "schedule", "serve", "doctor", "completions"]),
 ];
@@ -183,7 +184,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz"
     )]
     Attack(AttackArgs),
     /// Train a model adversarially
@@ -191,6 +192,12 @@ pub(crate) enum Command {
         after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx\n  ringfence harden base.onnx --data train.csv --label label --fresh --mode dp-sgd --epsilon 3 --delta 1e-5 --out private.onnx"
     )]
     Harden(HardenArgs),
+    /// Mark a model before its release, and look for the marks in a suspect
+    Watermark {
+        /// What to do
+        #[command(subcommand)]
+        action: theft::WatermarkAction,
+    },
     /// Release a tested checkpoint as a bundle that others can verify offline
     #[command(after_help = "Examples:\n  ringfence release checkpoint/digits-robust@1 --out released")]
     Release(ReleaseArgs),
@@ -716,13 +723,28 @@ pub(crate) enum BatteryName {
     Standard,
 }
 
+/// What else to attack than robustness.
+#[derive(Debug, Subcommand)]
+pub(crate) enum AttackAction {
+    /// Test what a model gives away of the data that it was trained on
+    #[command(
+        after_help = "Examples:\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --reference a.onnx --reference b.onnx --reference-masks masks.npz\n  ringfence attack privacy loans.onnx --members train.csv --non-members test.csv --label paid --attribute 3,4+5+6\n  ringfence attack privacy faces.onnx --members train.npz --non-members test.npz --invert 0,1,2 --out pictures\n  ringfence attack privacy gpt.onnx --canaries canaries.json --format json"
+    )]
+    Privacy(Box<privacy::PrivacyArgs>),
+    /// Tell what a thief gets of a model for how many questions, at each output level
+    #[command(
+        after_help = "Examples:\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz --level full,rounded-3,label --budget 20000 --format json"
+    )]
+    Theft(theft::TheftArgs),
+}
+
 /// `attack`.
 #[derive(Debug, Args)]
 #[command(args_conflicts_with_subcommands = true, subcommand_negates_reqs = true)]
 pub(crate) struct AttackArgs {
     /// What else to attack than robustness
     #[command(subcommand)]
-    pub(crate) action: Option<privacy::AttackAction>,
+    pub(crate) action: Option<AttackAction>,
     /// The model (ONNX)
     #[arg(required = true)]
     pub(crate) model: Option<PathBuf>,

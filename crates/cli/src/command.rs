@@ -32,6 +32,7 @@ mod schedule;
 mod serve;
 mod show;
 mod supply;
+mod theft;
 mod trail;
 mod vault;
 mod watch;
@@ -82,6 +83,7 @@ pub(crate) fn execute(cli: Cli, printer: Printer) -> Result<ExitClass, EngineErr
         Command::Screen(args) => files::screen(&settings, printer, &args),
         Command::Attack(args) => files::attack(&settings, printer, &args),
         Command::Harden(args) => files::harden(&settings, printer, &args),
+        Command::Watermark { action } => theft::watermark(&settings, printer, &action),
         Command::Init(args) => vault::init(&settings, printer, &args),
         Command::Add(args) => vault::add(&settings, printer, &args),
         Command::Get(args) => vault::get(&settings, printer, &args),
@@ -169,6 +171,7 @@ impl Places {
                 Command::Screen(_)
                 | Command::Attack(_)
                 | Command::Harden(_)
+                | Command::Watermark { .. }
                 | Command::Sign { action: SignAction::Model(_) }
                 | Command::Trail { action: TrailAction::Verify { mirror: Some(_), .. } }
                 | Command::Completions { .. }

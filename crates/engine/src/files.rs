@@ -33,6 +33,10 @@ use crate::{
 };
 pub use crate::{run::read_harden_plan, work::AttackJob};
 
+mod theft;
+
+pub use theft::{MarkJob, TheftJob, mark, theft, verify_mark};
+
 /// A dataset on disk and how it is read.
 #[derive(Debug, Clone)]
 pub struct Dataset {

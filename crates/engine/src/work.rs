@@ -5,6 +5,7 @@
 //! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
 
 mod privacy;
+mod theft;
 
 use std::{
     collections::BTreeSet,
@@ -21,7 +22,10 @@ use ringfence_attack::{
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
 use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
-use ringfence_schema::report::{AttackReport, FileReport, HardenReport, ScreenReport};
+use ringfence_schema::{
+    report::{AttackReport, FileReport, HardenReport, ScreenReport},
+    watermark::WatermarkSecret,
+};
 use ringfence_screen::{ExampleOptions, Label, Options, Scale};
 use serde::{Deserialize, Serialize};
 
@@ -33,6 +37,8 @@ use crate::{
 };
 
 pub(crate) use self::privacy::{Audited, NoiseKey, PrivacyAnswer};
+pub(crate) use self::theft::Marked;
+pub use self::theft::{MarkJob, TheftJob};
 
 /// What a child is asked to do. Descriptors follow in the order that each variant names.
 #[derive(Debug, Serialize, Deserialize)]
@@ -152,6 +158,29 @@ pub(crate) enum Job {
         range: [f32; 2],
         /// How the data is read.
         reading: Reading,
+    },
+    /// Steal the model (first) with an NPZ (second), judged on another (third); answers a
+    /// [`TheftReport`](ringfence_schema::theft::TheftReport).
+    Theft {
+        /// How.
+        plan: TheftJob,
+    },
+    /// Mark the model (first) along with data (second, then labels), write it to the last descriptor; answers a [`Marked`].
+    Mark {
+        /// What the secret is made from, in hexadecimal.
+        key: String,
+        /// Settings.
+        plan: MarkJob,
+        /// How the data is read.
+        reading: Reading,
+    },
+    /// Put a secret to the suspect (first), perhaps with two datasets (each with its labels); answers a
+    /// [`WatermarkReport`](ringfence_schema::watermark::WatermarkReport).
+    VerifyMark {
+        /// The secret.
+        secret: WatermarkSecret,
+        /// How the datasets are read, if there are any.
+        data: Option<[Reading; 2]>,
     },
 }
 
@@ -292,7 +321,10 @@ fn limits(job: &Job) -> Limits {
         | Job::Privacy { .. }
         | Job::LanguagePrivacy { .. }
         | Job::Gradient { .. }
-        | Job::SelfCheck { .. } => {
+        | Job::SelfCheck { .. }
+        | Job::Theft { .. }
+        | Job::Mark { .. }
+        | Job::VerifyMark { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(24 * 64), wall: hours(24), ..base }
         }
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
@@ -413,6 +445,9 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         Job::LanguagePrivacy { seed } => privacy::language(&mut files, seed),
         Job::HardenPrivate { plan, key, reading } => privacy::harden_private(&mut files, &plan, &key, &reading, emit),
         Job::Harden { plan, range, reading } => harden(&mut files, plan, range, &reading, emit),
+        Job::Theft { plan } => theft::theft(&mut files, &plan, emit),
+        Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
+        Job::VerifyMark { secret, data } => theft::verify_mark(&mut files, &secret, data.as_ref()),
     }
 }
 
@@ -575,6 +610,10 @@ struct Files(std::vec::IntoIter<File>);
 impl Files {
     fn next(&mut self) -> Result<File, String> {
         self.0.next().ok_or_else(|| "a descriptor is missing".to_owned())
+    }
+
+    fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
+        self.next()?.write_all(bytes).map_err(|error| error.to_string())
     }
 
     fn model(&mut self) -> Result<Model, String> {

@@ -20,5 +20,5 @@ mod privacy;
 mod privacy_peer;
 mod stats;
 mod suspect;
-mod trojans;
 mod theft;
+mod trojans;

@@ -85,7 +85,7 @@ fn reference() -> Option<(PathBuf, Value)> {
     }
     let mnist = env::var_os("MNIST").map_or(root.join("../shared/data/mnist"), Into::into);
     if !mnist.is_dir() {
-        writeln!(std::io::stderr(), "skipped: {} is not there; `MNIST` names another place", mnist.display()).unwrap();
+        eprintln!("SKIPPED: {} is not there; `MNIST` names another place", mnist.display());
         return None;
     }
     let folder = env::temp_dir().join(format!("ringfence-privacy-{}", std::process::id()));

@@ -2,20 +2,10 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand, ValueEnum};
+use clap::{Args, ValueEnum};
 use ringfence_engine::{Accountant, DpPlan, Guarantee, PrivacyPlan, ReferencePlan, Sampling, Start};
 
 use super::{DataArgs, HardenArgs};
-
-/// What else to attack than robustness.
-#[derive(Debug, Subcommand)]
-pub(crate) enum AttackAction {
-    /// Test what a model gives away of the data that it was trained on
-    #[command(
-        after_help = "Examples:\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --reference a.onnx --reference b.onnx --reference-masks masks.npz\n  ringfence attack privacy loans.onnx --members train.csv --non-members test.csv --label paid --attribute 3,4+5+6\n  ringfence attack privacy faces.onnx --members train.npz --non-members test.npz --invert 0,1,2 --out pictures\n  ringfence attack privacy gpt.onnx --canaries canaries.json --format json"
-    )]
-    Privacy(Box<PrivacyArgs>),
-}
 
 /// Places of a column among the values of an example; several for one that is one-hot.
 #[derive(Debug, Clone)]

@@ -18,10 +18,10 @@ use ringfence_engine::{
 
 use crate::{
     args::{
-        AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs,
-        privacy::{AttackAction, HardenMode},
+        AttackAction, AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs,
+        privacy::HardenMode,
     },
-    command::{privacy, supply::source},
+    command::{privacy, supply::source, theft},
     output::{Printer, Style, table},
 };
 
@@ -220,8 +220,10 @@ fn print_screen(printer: Printer, report: &ScreenReport) -> Result<(), EngineErr
 
 /// `attack`.
 pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArgs) -> Result<ExitClass, EngineError> {
-    if let Some(AttackAction::Privacy(args)) = &args.action {
-        return privacy::privacy(settings, printer, args);
+    match &args.action {
+        Some(AttackAction::Privacy(args)) => return privacy::privacy(settings, printer, args),
+        Some(AttackAction::Theft(args)) => return theft::theft(settings, printer, args),
+        None => {}
     }
     let Some(model) = &args.model else {
         return Err(EngineError::Usage { what: "`attack` needs a model".into() });
@@ -316,7 +318,8 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
     Ok(if sound { ExitClass::Done } else { ExitClass::No })
 }
 
-pub(super) fn percent(share: f64) -> String {
+/// A share, to be read.
+pub(crate) fn percent(share: f64) -> String {
     format!("{:.1} %", share * 100.0)
 }
 

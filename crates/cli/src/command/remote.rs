@@ -80,6 +80,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Screen(_)
         | Command::Attack(_)
         | Command::Harden(_)
+        | Command::Watermark { .. }
         | Command::Completions { .. }
         | Command::Witness { .. }
         | Command::Drill { .. }

@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 58] = [
+    let commands: [&[&str]; 62] = [
         &[],
         &["init"],
         &["add"],
@@ -33,7 +33,11 @@ fn help_of_every_command() {
         &["glass", "break"],
         &["run"],
         &["attack"],
+        &["attack", "theft"],
         &["harden"],
+        &["watermark"],
+        &["watermark", "embed"],
+        &["watermark", "verify"],
         &["release"],
         &["user"],
         &["user", "ls"],

@@ -1,0 +1,97 @@
+//! `attack theft` and `watermark …`: what was typed.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+
+use crate::args::DataArgs;
+
+/// `attack theft`.
+#[derive(Debug, Args)]
+pub(crate) struct TheftArgs {
+    /// The model (ONNX)
+    pub(crate) model: PathBuf,
+    /// Inputs such as a thief could ask about: NPZ with array `x`
+    #[arg(long, value_name = "FILE.npz")]
+    pub(crate) queries: PathBuf,
+    /// Other natural inputs, on which copies are judged: NPZ with array `x`
+    #[arg(long, value_name = "FILE.npz")]
+    pub(crate) held_out: PathBuf,
+    /// Most questions of one theft [default: 16 times the number of input values and one]
+    #[arg(long, value_name = "N")]
+    pub(crate) budget: Option<usize>,
+    /// Output levels: full, rounded-DECIMALS, top-CLASSES, label [default: full,rounded-5,rounded-2,top-2,label]
+    #[arg(long, value_delimiter = ',', value_name = "LEVEL,…")]
+    pub(crate) level: Vec<String>,
+    /// Seed of all random choices
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// `watermark …`.
+#[derive(Debug, Subcommand)]
+pub(crate) enum WatermarkAction {
+    /// Train marks made from a new secret into a model, before it is released
+    #[command(
+        after_help = "Examples:\n  ringfence watermark embed net.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --secret net.secret --out marked.onnx"
+    )]
+    Embed(EmbedArgs),
+    /// Look for the marks of a secret in a suspect model
+    #[command(
+        after_help = "Examples:\n  ringfence watermark verify suspect.onnx --secret net.secret\n  ringfence watermark verify suspect.onnx --secret net.secret --members train.npz --others test.npz --format json"
+    )]
+    Verify(MarkArgs),
+}
+
+/// `watermark embed`.
+#[derive(Debug, Args)]
+pub(crate) struct EmbedArgs {
+    /// The model (ONNX)
+    pub(crate) model: PathBuf,
+    /// Its training data
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub(crate) read: DataArgs,
+    /// Where the new secret goes; keep it sealed, and record its commitment before the release
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret: PathBuf,
+    /// Where the marked model goes
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: PathBuf,
+    /// Trigger inputs
+    #[arg(long, default_value_t = 60)]
+    pub(crate) triggers: u64,
+    /// Bits in weights; 0 for none
+    #[arg(long, default_value_t = 64)]
+    pub(crate) bits: u64,
+    /// Passes over the data
+    #[arg(long, default_value_t = 20)]
+    pub(crate) epochs: u64,
+    /// Peak learning rate
+    #[arg(long, default_value_t = 0.003)]
+    pub(crate) rate: f32,
+    /// Seed of the order of examples
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
+}
+
+/// `watermark verify`.
+#[derive(Debug, Args)]
+pub(crate) struct MarkArgs {
+    /// The suspect (ONNX)
+    pub(crate) suspect: PathBuf,
+    /// The secret that `watermark embed` wrote
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret: PathBuf,
+    /// The owner's training data, for dataset inference
+    #[arg(long, value_name = "FILE", requires = "others")]
+    pub(crate) members: Option<PathBuf>,
+    /// Data of the same source that nobody trained on
+    #[arg(long, value_name = "FILE", requires = "members")]
+    pub(crate) others: Option<PathBuf>,
+    /// How both are read
+    #[command(flatten)]
+    pub(crate) read: DataArgs,
+}

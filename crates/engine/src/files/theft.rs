@@ -1,0 +1,83 @@
+//! Theft and ownership of models that lie on disk.
+
+use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
+
+use ringfence_schema::{
+    canon::to_canonical,
+    digest::hex,
+    strict,
+    theft::TheftReport,
+    watermark::{EmbedReport, WatermarkReport, WatermarkSecret},
+};
+use ringfence_trust::entropy::{self, SystemEntropy};
+
+pub use crate::work::{MarkJob, TheftJob};
+use crate::{
+    error::EngineError,
+    files::{Dataset, Fresh, ModelData, descriptor, read_small, through_pipes},
+    settings::Settings,
+    work::{Desk, Job, Marked},
+};
+
+/// Tells what a thief gets of a model for how many questions about `queries` (an NPZ with `x`), judged on `held_out`.
+pub fn theft(
+    settings: &Settings<'_>,
+    model: &Path,
+    [queries, held_out]: [&Path; 2],
+    job: &TheftJob,
+) -> Result<TheftReport, EngineError> {
+    let descriptors = vec![descriptor(model)?, descriptor(queries)?, descriptor(held_out)?];
+    Desk::new(settings).ask(&model.display().to_string(), &Job::Theft { plan: job.clone() }, descriptors)
+}
+
+/// Marks a model and writes it to `out`, and the secret, which only the owner may read, to `secret`.
+pub fn mark(
+    settings: &Settings<'_>,
+    input: &ModelData,
+    job: &MarkJob,
+    secret: &Path,
+    out: &Path,
+) -> Result<EmbedReport, EngineError> {
+    let key = hex(&entropy::bytes::<32>(&mut SystemEntropy::new()));
+    let fresh = Fresh::create(out)?;
+    let mut descriptors = vec![descriptor(&input.model)?];
+    descriptors.extend(input.data.descriptors()?);
+    let what = input.model.display().to_string();
+    let job = Job::Mark { key: key.clone(), plan: job.clone(), reading: input.data.reading.clone() };
+    let marked: Marked = through_pipes(&[&fresh], |pipes| {
+        descriptors.extend(pipes);
+        Desk::new(settings).ask(&what, &job, descriptors)
+    })?;
+    if marked.secret.key != key {
+        return Err(EngineError::incomplete(what, "the secret that came back is another"));
+    }
+    // The secret first: a marked model whose secret is lost cannot be claimed.
+    let bytes = to_canonical(&marked.secret).map_err(|error| EngineError::incomplete("secret", error))?;
+    let mut file =
+        OpenOptions::new().write(true).create_new(true).mode(0o600).open(secret).map_err(EngineError::io(secret))?;
+    file.write_all(&bytes).and_then(|()| file.sync_all()).map_err(EngineError::io(secret))?;
+    fresh.keep()?;
+    Ok(marked.report)
+}
+
+/// Puts the secret in a file to a suspect; with `data` (the owner's training data and other data of the same source) the
+/// report says too what the suspect makes of it.
+pub fn verify_mark(
+    settings: &Settings<'_>,
+    suspect: &Path,
+    secret: &Path,
+    data: Option<[&Dataset; 2]>,
+) -> Result<WatermarkReport, EngineError> {
+    let bytes = read_small(secret, SECRET_BYTES_MAX)?;
+    let secret: WatermarkSecret = strict::from_json(&bytes, bytes.len())
+        .map_err(|error| EngineError::incomplete(secret.display().to_string(), error))?;
+    let mut descriptors = vec![descriptor(suspect)?];
+    for set in data.into_iter().flatten() {
+        descriptors.extend(set.descriptors()?);
+    }
+    let data = data.map(|sets| sets.map(|set| set.reading.clone()));
+    Desk::new(settings).ask(&suspect.display().to_string(), &Job::VerifyMark { secret, data }, descriptors)
+}
+
+/// Largest secret that is read, in bytes.
+const SECRET_BYTES_MAX: u64 = 64 << 10;
