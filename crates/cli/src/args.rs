@@ -735,7 +735,7 @@ pub(crate) enum AttackAction {
     #[command(
         after_help = "Examples:\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz --level full,rounded-3,label --budget 20000 --format json"
     )]
-    Theft(theft::TheftArgs),
+    Theft(Box<theft::TheftArgs>),
 }
 
 /// `attack`.
