@@ -13,7 +13,7 @@ pub(crate) mod witness;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringfence_engine::{HardenPlan, Start, schema::Severity};
+use ringfence_engine::{HardenPlan, Mode, Start, schema::Severity};
 
 /// `ringfence` and its commands.
 #[derive(Debug, Parser)]
@@ -624,6 +624,12 @@ pub(crate) struct ScreenArgs {
     /// Write the dataset without its filtered records here
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
+    /// The base model (ONNX) of a fine-tune: look for records that were changed against it
+    #[arg(long, value_name = "BASE.onnx")]
+    pub(crate) model: Option<PathBuf>,
+    /// Clean data that the base model was not trained on, read like the dataset: the measure of `--model`
+    #[arg(long, value_name = "FILE", requires = "model")]
+    pub(crate) reference: Option<PathBuf>,
 }
 
 /// `review …`.
@@ -736,6 +742,36 @@ pub(crate) enum AttackAction {
         after_help = "Examples:\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz --level full,rounded-3,label --budget 20000 --format json"
     )]
     Theft(Box<theft::TheftArgs>),
+    /// Search a model's weights for backdoors
+    #[command(
+        after_help = "Examples:\n  ringfence attack backdoor net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625\n  ringfence attack backdoor tuned.onnx --data test.npz --base base.onnx --format json"
+    )]
+    Backdoor(Box<BackdoorArgs>),
+}
+
+/// `attack backdoor`.
+#[derive(Debug, Args)]
+pub(crate) struct BackdoorArgs {
+    /// The model (ONNX)
+    pub(crate) model: PathBuf,
+    /// Clean data: CSV, IDX or NPZ with arrays `x` and `y`
+    #[arg(long, value_name = "FILE")]
+    pub(crate) data: PathBuf,
+    /// How it is read
+    #[command(flatten)]
+    pub(crate) read: DataArgs,
+    /// The model that it was made from: says what came with the fine-tune
+    #[arg(long, value_name = "FILE")]
+    pub(crate) base: Option<PathBuf>,
+    /// Use at most so many examples
+    #[arg(long)]
+    pub(crate) examples: Option<usize>,
+    /// Valid range of the model's input
+    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0,1", value_name = "LOW,HIGH")]
+    pub(crate) range: Vec<f32>,
+    /// Seed of all random choices
+    #[arg(long, default_value_t = 0)]
+    pub(crate) seed: u64,
 }
 
 /// `attack`.
@@ -831,12 +867,21 @@ pub(crate) struct HardenArgs {
     /// Where the report goes as JSON, beside standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
+    /// Keep the training's state here after each epoch, and go on from what lies there
+    #[arg(long, value_name = "FILE")]
+    pub(crate) checkpoint: Option<PathBuf>,
     /// TOML file with the keys of a plan's `[run.harden]`; the flags below override it
     #[arg(long, value_name = "FILE")]
     pub(crate) settings: Option<PathBuf>,
     /// Train the architecture from fresh weights
     #[arg(long)]
     pub(crate) fresh: bool,
+    /// What is trained on [default: adversarial]
+    #[arg(long, value_enum)]
+    pub(crate) mode: Option<ModeName>,
+    /// Gradient steps of the attacker in training; 1 is FGSM [default: 1]
+    #[arg(long, value_name = "N")]
+    pub(crate) attack_steps: Option<usize>,
     /// Linf radius in units of the model's input; 0 trains without attack [default: 0.1]
     #[arg(long)]
     pub(crate) eps: Option<f32>,
@@ -860,12 +905,36 @@ pub(crate) struct HardenArgs {
     pub(crate) private: privacy::PrivateArgs,
 }
 
+/// `--mode`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum ModeName {
+    /// Attacked examples: FGSM with a random start, or PGD with `--attack-steps`
+    Adversarial,
+    /// Each batch several times, weights and inputs moved together
+    Free,
+    /// Clean examples whose answer may not change nearby
+    Trades,
+    /// Without the triggers that `attack backdoor` finds
+    Unlearn,
+    /// With differential privacy
+    DpSgd,
+}
+
 impl HardenArgs {
     /// What was typed, over `plan`.
     pub(crate) fn over(&self, mut plan: HardenPlan) -> HardenPlan {
         if self.fresh {
             plan.start = Start::Fresh;
         }
+        plan.mode = match self.mode {
+            Some(ModeName::Adversarial) => Mode::Adversarial,
+            Some(ModeName::Free) => Mode::Free,
+            Some(ModeName::Trades) => Mode::Trades,
+            Some(ModeName::Unlearn) => Mode::Unlearn,
+            // Private training has a plan of its own.
+            Some(ModeName::DpSgd) | None => plan.mode,
+        };
+        plan.attack_steps = self.attack_steps.unwrap_or(plan.attack_steps);
         plan.eps = self.eps.unwrap_or(plan.eps);
         plan.epochs = self.epochs.unwrap_or(plan.epochs);
         plan.batch = self.batch.unwrap_or(plan.batch);

@@ -29,7 +29,7 @@ use crate::{
     record::Reading,
     settings::Settings,
     source::{self, Seen},
-    work::{Desk, Job},
+    work::{Desk, Job, STATE_BYTES_MAX},
 };
 pub use crate::{run::read_harden_plan, work::AttackJob};
 
@@ -181,13 +181,13 @@ pub(crate) fn unread(path: &str, size: u64, why: &str) -> FileReport {
     }
 }
 
-fn descriptor(path: &Path) -> Result<OwnedFd, EngineError> {
+pub(crate) fn descriptor(path: &Path) -> Result<OwnedFd, EngineError> {
     // The user named it: a link is followed once, here.
     source::open_linked(path).map(OwnedFd::from)
 }
 
 impl Dataset {
-    fn descriptors(&self) -> Result<Vec<OwnedFd>, EngineError> {
+    pub(crate) fn descriptors(&self) -> Result<Vec<OwnedFd>, EngineError> {
         std::iter::once(&self.path).chain(&self.labels).map(|path| descriptor(path)).collect()
     }
 
@@ -304,23 +304,70 @@ pub fn gradient(
     fresh.keep()
 }
 
-/// Trains a model adversarially and writes it to `out`.
+/// Trains a model to withstand changed inputs and writes it to `out`. With `state`, the training's state is written there after each
+/// epoch, and a training goes on from what lies there.
 pub fn harden(
     settings: &Settings<'_>,
     input: &ModelData,
     plan: &HardenPlan,
     out: &Path,
+    state: Option<&Path>,
 ) -> Result<HardenReport, EngineError> {
     let fresh = Fresh::create(out)?;
     let mut descriptors = vec![descriptor(&input.model)?];
     descriptors.extend(input.data.descriptors()?);
-    let job = Job::Harden { plan: plan.clone(), range: [0.0, 1.0], reading: input.data.reading.clone() };
+    let earlier = state.filter(|path| path.exists());
+    if let Some(earlier) = earlier {
+        descriptors.push(descriptor(earlier)?);
+    }
+    let job = Job::Harden {
+        plan: plan.clone(),
+        range: [0.0, 1.0],
+        reading: input.data.reading.clone(),
+        resume: earlier.is_some(),
+        states: state.is_some(),
+    };
+    let ask = |descriptors| Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors);
     let report = through_pipes(&[&fresh], |pipes| {
         descriptors.extend(pipes);
-        Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)
+        let Some(state) = state else { return ask(descriptors) };
+        thread::scope(|scope| {
+            let (reader, writer) = std::io::pipe().map_err(EngineError::io("pipe"))?;
+            descriptors.push(OwnedFd::from(writer));
+            let kept = scope.spawn(move || keep_states(reader, state));
+            let report = ask(descriptors);
+            let kept = kept.join().map_err(|_| EngineError::incomplete("state", "the thread that writes it ended"))?;
+            // Where a state cannot be written, the child fails for want of a reader: that is the error to tell.
+            kept.and(report)
+        })
     })?;
     fresh.keep()?;
     Ok(report)
+}
+
+/// Writes each state that comes through the pipe to `place`, in place of the one before.
+fn keep_states(mut reader: impl std::io::Read, place: &Path) -> Result<(), EngineError> {
+    loop {
+        let mut length = [0; 8];
+        match reader.read_exact(&mut length) {
+            Ok(()) => {}
+            Err(error) if error.kind() == std::io::ErrorKind::UnexpectedEof => return Ok(()),
+            Err(error) => return Err(EngineError::io(place)(error)),
+        }
+        let length = u64::from_le_bytes(length);
+        if length > STATE_BYTES_MAX {
+            let why = format!("a state of {length} bytes, the limit is {STATE_BYTES_MAX}");
+            return Err(EngineError::incomplete("state", why));
+        }
+        let fresh = Fresh::create(place)?;
+        let copied =
+            std::io::copy(&mut (&mut reader).take(length), &mut &fresh.file).map_err(EngineError::io(place))?;
+        if copied < length {
+            // The child ended in the middle of it: the one before stays.
+            return Ok(());
+        }
+        fresh.keep()?;
+    }
 }
 
 /// A file that gets its name only when it is whole: what is there before stays until then.

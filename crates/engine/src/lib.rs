@@ -52,6 +52,7 @@ mod origin;
 mod page;
 mod plan;
 pub mod policy;
+pub mod probe;
 mod provenance;
 mod reaudit;
 mod record;
@@ -83,7 +84,9 @@ pub use reaudit::{Rescan, stale};
 pub use record::{Destruction, EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access as access;
 pub use ringfence_access::{Exemptions, NamespaceState};
-pub use ringfence_attack::{Accountant, DpPlan, Guarantee, HardenPlan, PrivacyPlan, ReferencePlan, Sampling, Start};
+pub use ringfence_attack::{
+    Accountant, DpPlan, Guarantee, HardenPlan, Mode, PrivacyPlan, ReferencePlan, Sampling, Start,
+};
 pub use ringfence_reach as reach;
 pub use ringfence_sandbox::{drill_main, supervisor_main};
 pub use ringfence_schema as schema;
@@ -141,6 +144,7 @@ pub fn rules() -> Vec<RuleText> {
             team::glass::GLASS,
             destroy::DESTROYED,
             files::UNREAD,
+            probe::SUSPECT,
             reaudit::AFFECTED,
             reaudit::POSSIBLE,
             reaudit::PACKAGE,

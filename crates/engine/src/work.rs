@@ -17,7 +17,8 @@ use std::{
 };
 
 use ringfence_attack::{
-    AttackError, Battery, Column, DpPlan, Examples, HardenPlan, Method, Norm, Plan as AttackPlan, PrivacyPlan, Range,
+    AttackError, BackdoorPlan, Battery, Column, DpPlan, Examples, HardenPlan, Hardening, Method, Norm,
+    Plan as AttackPlan, PrivacyPlan, Range, SuspectPlan,
 };
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
@@ -150,7 +151,30 @@ pub(crate) enum Job {
         /// How the data is read.
         reading: Reading,
     },
-    /// Train the model (first) on data (second, then labels), write it to the last descriptor; answers a [`HardenReport`].
+    /// Records of data (second, then labels) that the model (first) finds strange, perhaps measured against clean ones (then their
+    /// labels); answers a [`SuspectReport`](ringfence_schema::suspect::SuspectReport).
+    Suspects {
+        /// How the data is read.
+        reading: Reading,
+        /// How clean records are read, if there are any.
+        reference: Option<Reading>,
+    },
+    /// Backdoors of the model (first), sought on data (second, then labels), perhaps beside a base (last); answers a
+    /// [`BackdoorReport`](ringfence_schema::backdoor::BackdoorReport).
+    Backdoors {
+        /// How the data is read.
+        reading: Reading,
+        /// Use at most so many examples.
+        examples: Option<usize>,
+        /// Seed of all random choices.
+        seed: u64,
+        /// Least and greatest valid input.
+        range: [f32; 2],
+        /// Whether there is a base.
+        base: bool,
+    },
+    /// Train the model (first) on data (second, then labels), perhaps from a state (next), write it to the next descriptor, and the
+    /// state after each epoch to another one, each with its length in front; answers a [`HardenReport`].
     Harden {
         /// Settings.
         plan: HardenPlan,
@@ -158,6 +182,10 @@ pub(crate) enum Job {
         range: [f32; 2],
         /// How the data is read.
         reading: Reading,
+        /// Whether there is a state to go on from.
+        resume: bool,
+        /// Whether states are wanted.
+        states: bool,
     },
     /// Steal the model (first) with an NPZ (second), judged on another (third); answers a
     /// [`TheftReport`](ringfence_schema::theft::TheftReport).
@@ -316,6 +344,8 @@ fn limits(job: &Job) -> Limits {
     let base = Limits { request_bytes: 64 << 20, ..Limits::default() };
     match job {
         Job::Attack { .. }
+        | Job::Backdoors { .. }
+        | Job::Suspects { .. }
         | Job::Harden { .. }
         | Job::HardenPrivate { .. }
         | Job::Privacy { .. }
@@ -444,10 +474,22 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         Job::Privacy { plan, range, audited } => privacy::privacy(&mut files, plan, range, &audited, emit),
         Job::LanguagePrivacy { seed } => privacy::language(&mut files, seed),
         Job::HardenPrivate { plan, key, reading } => privacy::harden_private(&mut files, &plan, &key, &reading, emit),
-        Job::Harden { plan, range, reading } => harden(&mut files, plan, range, &reading, emit),
         Job::Theft { plan } => theft::theft(&mut files, &plan, emit),
         Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
         Job::VerifyMark { secret, data } => theft::verify_mark(&mut files, &secret, data.as_ref()),
+        Job::Suspects { reading, reference } => suspects(&mut files, &reading, reference.as_ref()),
+        Job::Backdoors { reading, examples, seed, range, base } => {
+            let model = files.model()?;
+            let data = files.examples(&reading)?.sample(examples.unwrap_or(0), seed);
+            let base = if base { Some(files.model()?) } else { None };
+            let range = Range::new(range[0], range[1]).map_err(|error| error.to_string())?;
+            let plan = BackdoorPlan { range, seed, ..BackdoorPlan::default() };
+            let report = ringfence_attack::backdoors(&model, &data, base.as_ref(), &plan);
+            json(&report.map_err(|error| error.to_string())?)
+        }
+        Job::Harden { plan, range, reading, resume, states } => {
+            harden(&mut files, plan, range, &reading, Resume { resume, states }, emit)
+        }
     }
 }
 
@@ -588,20 +630,48 @@ fn harden(
     mut plan: HardenPlan,
     range: [f32; 2],
     reading: &Reading,
+    states: Resume,
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
+    let text = |error: AttackError| error.to_string();
     let model = files.model()?;
     let examples = files.examples(reading)?;
     plan.range = Range::new(range[0], range[1]).map_err(|error| error.to_string())?;
     let total = plan.epochs;
-    let mut tell = |epoch: &ringfence_schema::report::Epoch| {
-        let _ = say(emit, &Record::Progress { stage: "train".into(), done: epoch.epoch, total });
+    let mut training = if states.resume {
+        let state = read_whole(&mut files.next()?, STATE_BYTES_MAX)?;
+        Hardening::resume(model, &examples, &plan, &state).map_err(text)?
+    } else {
+        Hardening::new(model, &examples, &plan).map_err(text)?
     };
-    let (model, report): (Model, HardenReport) =
-        ringfence_attack::harden(model, &examples, &plan, &mut tell).map_err(|error| error.to_string())?;
-    let written = model.to_onnx().map_err(|error| error.to_string())?;
-    files.next()?.write_all(&written).map_err(|error| error.to_string())?;
+    let mut out = files.next()?;
+    let mut kept = if states.states { Some(files.next()?) } else { None };
+    while let Some(epoch) = training.epoch().map_err(text)? {
+        let _ = say(emit, &Record::Progress { stage: "train".into(), done: epoch.epoch, total });
+        if let Some(kept) = &mut kept {
+            let state = training.state();
+            let length = (state.len() as u64).to_le_bytes();
+            kept.write_all(&length).and_then(|()| kept.write_all(&state)).map_err(|error| error.to_string())?;
+        }
+    }
+    let (model, report): (Model, HardenReport) = training.finish().map_err(text)?;
+    out.write_all(&model.to_onnx().map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
     json(&report)
+}
+
+/// What becomes of a training's state.
+#[derive(Clone, Copy)]
+struct Resume {
+    resume: bool,
+    states: bool,
+}
+
+fn suspects(files: &mut Files, reading: &Reading, reference: Option<&Reading>) -> Result<Vec<u8>, String> {
+    let model = files.model()?;
+    let records = files.examples(reading)?;
+    let clean = reference.map(|reading| files.examples(reading)).transpose()?;
+    let found = ringfence_attack::suspects(&model, &records, clean.as_ref(), &SuspectPlan::default());
+    json(&found.map_err(|error| error.to_string())?)
 }
 
 /// The descriptors of a request, in order.
@@ -705,5 +775,7 @@ fn say(emit: &mut Emit<'_>, record: &Record) -> Result<(), String> {
 
 /// Largest model that is run, in bytes (protobuf's own limit).
 const MODEL_BYTES_MAX: u64 = 2 << 30;
+/// Largest state of a training, in bytes: weights four times over, and what is carried between batches.
+pub(crate) const STATE_BYTES_MAX: u64 = 16 << 30;
 /// Largest file of labels, in bytes.
 const LABEL_BYTES_MAX: u64 = 1 << 30;

@@ -91,16 +91,6 @@ fn columns(text: &str) -> Result<Columns, String> {
     places.map(Columns).map_err(|_| "places from 0, joined by `+` where one column is one-hot".to_owned())
 }
 
-/// How `harden` trains.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, ValueEnum)]
-pub(crate) enum HardenMode {
-    /// Against an attacker
-    #[default]
-    Adversarial,
-    /// With differential privacy
-    DpSgd,
-}
-
 /// `--accountant`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
 pub(crate) enum AccountantName {
@@ -113,9 +103,6 @@ pub(crate) enum AccountantName {
 /// `harden --mode dp-sgd`.
 #[derive(Debug, Args)]
 pub(crate) struct PrivateArgs {
-    /// How it is trained
-    #[arg(long, value_enum, default_value_t)]
-    pub(crate) mode: HardenMode,
     /// dp-sgd: the privacy budget; the noise follows from it
     #[arg(long, value_name = "X", conflicts_with = "noise")]
     pub(crate) epsilon: Option<f64>,

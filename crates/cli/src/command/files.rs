@@ -5,9 +5,11 @@ use std::path::Path;
 use ringfence_engine::{
     EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
     files::{self, AttackJob, Dataset, ModelData},
+    probe::{self, BackdoorJob},
     scan_source,
     schema::{
         Finding, Place, Severity, Verdict,
+        backdoor::BackdoorVerdict,
         finding::printable,
         junit::junit,
         report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
@@ -18,8 +20,8 @@ use ringfence_engine::{
 
 use crate::{
     args::{
-        AttackAction, AttackArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, Precision, ScanArgs, ScreenArgs,
-        privacy::HardenMode,
+        AttackAction, AttackArgs, BackdoorArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, ModeName, Precision,
+        ScanArgs, ScreenArgs,
     },
     command::{privacy, supply::source, theft},
     output::{Printer, Style, table},
@@ -138,7 +140,11 @@ pub(crate) fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
 /// `screen`.
 pub(crate) fn screen(settings: &Settings<'_>, printer: Printer, args: &ScreenArgs) -> Result<ExitClass, EngineError> {
     let data = dataset(&args.path, &args.data);
-    let report = files::screen(settings, &data)?;
+    let mut report = files::screen(settings, &data)?;
+    if let Some(model) = &args.model {
+        let reference = args.reference.as_ref().map(|path| dataset(path, &args.data));
+        probe::suspects(settings, model, &data, reference.as_ref(), &mut report)?;
+    }
     if let Some(out) = &args.write {
         let left = files::filter(settings, &data, &report, out)?;
         printer.say(format!("  written    {} records to {}", left, out.display()));
@@ -223,6 +229,7 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
     match &args.action {
         Some(AttackAction::Privacy(args)) => return privacy::privacy(settings, printer, args),
         Some(AttackAction::Theft(args)) => return theft::theft(settings, printer, args),
+        Some(AttackAction::Backdoor(args)) => return backdoor(settings, printer, args),
         None => {}
     }
     let Some(model) = &args.model else {
@@ -262,6 +269,44 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
     let input = ModelData { model: model.clone(), data: dataset(data, &args.read) };
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
     print_card(printer, &files::attack(settings, &input, members.as_ref(), &job)?)
+}
+
+/// `attack backdoor`.
+fn backdoor(settings: &Settings<'_>, printer: Printer, args: &BackdoorArgs) -> Result<ExitClass, EngineError> {
+    let [low, high] = args.range[..] else {
+        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
+    };
+    let job = BackdoorJob { base: args.base.clone(), examples: args.examples, seed: args.seed, range: [low, high] };
+    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
+    let report = probe::backdoors(settings, &input, &job)?;
+    let suspicious = report.verdict == BackdoorVerdict::Suspicious;
+    if printer.for_people() {
+        let heads = ["class", "trigger", "size", "turns", "in the base", "anomaly", ""];
+        let mut rows = vec![heads.map(str::to_owned).to_vec()];
+        rows.extend(report.triggers.iter().map(|found| {
+            vec![
+                found.target.to_string(),
+                found.kind.clone(),
+                format!("{:.2}", found.size),
+                percent(found.success),
+                found.base_success.map_or_else(String::new, percent),
+                format!("{:.1}", found.anomaly),
+                if found.suspicious { "suspicious".into() } else { String::new() },
+            ]
+        }));
+        printer.raw(table(&rows).as_bytes())?;
+        for note in &report.notes {
+            printer.line(format!("note: {note}"))?;
+        }
+        printer.line(if suspicious {
+            "suspicious: a class is reached by a much smaller trigger than the others"
+        } else {
+            "nothing found of what can be seen"
+        })?;
+    } else {
+        printer.json(&report)?;
+    }
+    Ok(if suspicious { ExitClass::No } else { ExitClass::Done })
 }
 
 fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, EngineError> {
@@ -325,7 +370,7 @@ pub(crate) fn percent(share: f64) -> String {
 
 /// `harden`.
 pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArgs) -> Result<ExitClass, EngineError> {
-    let report = if args.private.mode == HardenMode::DpSgd {
+    let report = if args.mode == Some(ModeName::DpSgd) {
         privacy::harden(settings, args)?
     } else {
         if let Some(name) = args.private.given() {
@@ -336,7 +381,7 @@ pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArg
             None => HardenPlan::default(),
         };
         let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
-        files::harden(settings, &input, &args.over(plan), &args.out)?
+        files::harden(settings, &input, &args.over(plan), &args.out, args.checkpoint.as_deref())?
     };
     if let Some(file) = &args.report {
         files::write_new(

@@ -116,6 +116,8 @@ pub(crate) fn harden(settings: &Settings<'_>, args: &HardenArgs) -> Result<Harde
         ("--eps", args.eps.is_some()),
         ("--clean-share", args.clean_share.is_some()),
         ("--settings", args.settings.is_some()),
+        ("--attack-steps", args.attack_steps.is_some()),
+        ("--checkpoint", args.checkpoint.is_some()),
     ];
     if let Some((name, _)) = unfit.into_iter().find(|(_, given)| *given) {
         return Err(EngineError::Usage { what: format!("`{name}` does not go with `--mode dp-sgd`") });

@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 62] = [
+    let commands: [&[&str]; 64] = [
         &[],
         &["init"],
         &["add"],
@@ -34,6 +34,8 @@ fn help_of_every_command() {
         &["run"],
         &["attack"],
         &["attack", "theft"],
+        &["attack", "backdoor"],
+        &["attack", "privacy"],
         &["harden"],
         &["watermark"],
         &["watermark", "embed"],
