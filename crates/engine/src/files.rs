@@ -16,7 +16,7 @@ use std::{
     thread,
 };
 
-use ringfence_attack::HardenPlan;
+use ringfence_attack::{AttackError, HardenPlan};
 use ringfence_schema::{
     Finding, Place, Severity, Verdict,
     report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport, WeightReport},
@@ -262,6 +262,11 @@ fn through_pipes<T>(
 /// Largest file that a child makes, in bytes.
 const OUTPUT_BYTES_MAX: u64 = 1 << 40;
 
+/// A name that stands for nothing is a mistake of whoever typed it.
+fn unknown_name(error: AttackError) -> EngineError {
+    EngineError::Usage { what: error.to_string() }
+}
+
 /// Attacks a model.
 pub fn attack(
     settings: &Settings<'_>,
@@ -269,6 +274,7 @@ pub fn attack(
     members: Option<&Dataset>,
     job: &AttackJob,
 ) -> Result<AttackReport, EngineError> {
+    job.check().map_err(unknown_name)?;
     let mut descriptors = vec![descriptor(&input.model)?];
     descriptors.extend(input.data.descriptors()?);
     if let Some(members) = members {

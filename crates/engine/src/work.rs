@@ -249,6 +249,14 @@ pub struct AttackJob {
     pub queries: Option<u64>,
 }
 
+impl AttackJob {
+    /// Whether its names stand for anything.
+    pub(crate) fn check(&self) -> Result<(), AttackError> {
+        self.norm.as_deref().map_or(Ok(Norm::Linf), Norm::named)?;
+        named(&self.attacks).map(drop)
+    }
+}
+
 /// A record as grey values.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct GreyPicture {

@@ -20,6 +20,7 @@ mod hostile;
 mod lab;
 mod main_job;
 mod mirror;
+mod probes;
 mod proxy;
 mod remote;
 mod remote_release;

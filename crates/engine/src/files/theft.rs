@@ -2,6 +2,7 @@
 
 use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
+use ringfence_attack::OutputLevel;
 use ringfence_schema::{
     canon::to_canonical,
     digest::hex,
@@ -26,6 +27,9 @@ pub fn theft(
     [queries, held_out]: [&Path; 2],
     job: &TheftJob,
 ) -> Result<TheftReport, EngineError> {
+    for name in &job.levels {
+        OutputLevel::named(name).map_err(super::unknown_name)?;
+    }
     let descriptors = vec![descriptor(model)?, descriptor(queries)?, descriptor(held_out)?];
     Desk::new(settings).ask(&model.display().to_string(), &Job::Theft { plan: job.clone() }, descriptors)
 }

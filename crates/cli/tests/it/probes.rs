@@ -1,0 +1,137 @@
+//! What else a model is asked before its release: what it gives away, what a thief gets, backdoors, whose it is; and training that
+//! guarantees privacy. On the digits of the example.
+
+use std::{fs, path::Path};
+
+use ringfence_format::npz::{self, Values};
+
+use crate::home::Home;
+
+/// How every command here reads the digits.
+const DIGITS: [&str; 6] = ["--label", "label", "--shape", "1,8,8", "--scale", "0.0625"];
+
+/// A home with the example's model and data under short names.
+fn home() -> Home {
+    let home = Home::new();
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits");
+    for file in ["base.onnx", "train.csv", "test.csv"] {
+        fs::copy(digits.join(file), home.work().join(file)).unwrap();
+    }
+    home
+}
+
+fn with<'a>(words: &[&'a str], more: &[&'a str]) -> Vec<&'a str> {
+    [words, &DIGITS, more, &["--format", "json"]].concat()
+}
+
+/// The pixels of so many rows of a table, from `from` on, as an NPZ with array `x`.
+fn questions(home: &Home, name: &str, table: &str, from: usize, count: usize) {
+    let text = fs::read_to_string(home.work().join(table)).unwrap();
+    let rows = text.lines().skip(1 + from).take(count);
+    let pixels: Vec<f32> =
+        rows.flat_map(|row| row.split(',').take(64)).map(|cell| cell.parse::<f32>().unwrap() * 0.0625).collect();
+    let shape = [count, 1, 8, 8];
+    home.write(name, npz::write(&[("x", &shape, Values::Single(&pixels))]).unwrap());
+}
+
+#[test]
+fn what_a_model_gives_away_is_told_or_cannot_be_stated() {
+    let home = home();
+    let words = ["attack", "privacy", "base.onnx", "--members", "train.csv", "--non-members", "test.csv"];
+    let done = home.run(&with(&words, &["--references", "2", "--reference-epochs", "2"]));
+    let report = done.json();
+    assert_eq!(report["schema"], "ringfence.privacy/1");
+    // 450 others are too few for one false positive in a thousand.
+    let text = report.to_string();
+    assert!(text.contains("rmia") && text.contains("lira") && text.contains("loss-threshold"), "{text}");
+    for wrong in
+        [&["attack", "privacy", "base.onnx"][..], &["attack", "privacy", "base.onnx", "--members", "train.csv"]]
+    {
+        home.run(wrong).exits(2);
+    }
+    home.run(&with(&["attack", "privacy", "no.onnx", "--members", "train.csv", "--non-members", "test.csv"], &[]))
+        .exits(3);
+}
+
+#[test]
+fn what_a_thief_gets_is_told() {
+    let home = home();
+    questions(&home, "questions.npz", "train.csv", 0, 300);
+    questions(&home, "others.npz", "test.csv", 0, 200);
+    let words = ["attack", "theft", "base.onnx", "--queries", "questions.npz", "--held-out", "others.npz"];
+    let more = ["--budget", "300", "--level", "full,label", "--format", "json"];
+    let report = home.run(&[&words[..], &more].concat()).exits(0).json();
+    assert_eq!(report["schema"], "ringfence.theft/1");
+    let text = report.to_string();
+    assert!(text.contains("full") && text.contains("label") && !text.contains("top-2"), "{text}");
+    home.run(&[&words[..], &["--level", "everything"]].concat()).exits(2);
+    home.run(&with(&["attack", "base.onnx", "--data", "test.csv"], &["--attack", "guessing"])).exits(2);
+}
+
+#[test]
+fn a_mark_is_found_where_it_was_made_and_nowhere_else() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let home = home();
+    let made =
+        ["watermark", "embed", "base.onnx", "--data", "train.csv", "--secret", "secret.json", "--out", "marked.onnx"];
+    let made = home.run(&with(&made, &[])).exits(0).json();
+    let mode = fs::metadata(home.work().join("secret.json")).unwrap().permissions().mode();
+    assert_eq!(mode & 0o777, 0o600);
+    let verify = |model: &str, exit| {
+        home.run(&["watermark", "verify", model, "--secret", "secret.json", "--format", "json"]).exits(exit).json()
+    };
+    let found = verify("marked.onnx", 0);
+    assert_eq!((&found["schema"], &found["commitment"]), (&"ringfence.watermark/1".into(), &made["commitment"]));
+    verify("base.onnx", 1);
+    // Neither the model nor the secret of before is written over.
+    let again =
+        ["watermark", "embed", "base.onnx", "--data", "train.csv", "--secret", "secret.json", "--out", "other.onnx"];
+    assert_ne!(home.run(&with(&again, &[])).code(), Some(0));
+    assert!(!home.work().join("other.onnx").exists());
+    verify("marked.onnx", 0);
+}
+
+#[test]
+fn backdoors_are_sought_and_strange_records_found() {
+    let home = home();
+    let sought = ["attack", "backdoor", "base.onnx", "--data", "test.csv"];
+    let report = home.run(&with(&sought, &["--examples", "100"])).exits(0).json();
+    assert_eq!((&report["schema"], &report["verdict"]), (&"ringfence.backdoor/1".into(), &"nothing-found".into()));
+    let screened = home.run(&with(&["screen", "test.csv", "--model", "base.onnx"], &[]));
+    assert_eq!(screened.json()["records"], 450);
+    home.run(&with(&["screen", "test.csv", "--reference", "train.csv"], &[])).exits(2);
+}
+
+#[test]
+fn private_training_says_what_it_guarantees_and_refuses_what_it_cannot() {
+    let home = home();
+    let words = ["harden", "base.onnx", "--data", "train.csv", "--fresh", "--mode", "dp-sgd", "--epochs", "2"];
+    let more = ["--epsilon", "8", "--delta", "1e-4", "--out", "private.onnx"];
+    let report = home.run(&with(&words, &more)).exits(0).json();
+    assert_eq!(report["mode"], "dp-sgd");
+    let epsilon = report["privacy"]["epsilon"].as_f64().unwrap();
+    assert!((7.0..=8.0).contains(&epsilon), "{report}");
+    for wrong in [
+        &["--epsilon", "8", "--delta", "0.01", "--out", "a.onnx"][..],
+        &["--epsilon", "8", "--eps", "0.1", "--out", "a.onnx"],
+        &["--noise", "1", "--shuffled", "--out", "a.onnx"],
+    ] {
+        assert_ne!(home.run(&with(&words, wrong)).code(), Some(0), "{wrong:?}");
+        assert!(!home.work().join("a.onnx").exists());
+    }
+    home.run(&with(&["harden", "base.onnx", "--data", "train.csv"], &["--epsilon", "8", "--out", "a.onnx"])).exits(2);
+}
+
+#[test]
+fn a_training_goes_on_where_it_was_left() {
+    let home = home();
+    let words = ["harden", "base.onnx", "--data", "train.csv", "--epochs", "2", "--checkpoint", "state"];
+    home.run(&with(&words, &["--out", "one.onnx"])).exits(0);
+    // What is finished is only written again.
+    home.run(&with(&words, &["--out", "two.onnx"])).exits(0);
+    let read = |name: &str| fs::read(home.work().join(name)).unwrap();
+    assert_eq!(read("one.onnx"), read("two.onnx"));
+    home.write("state", "no state at all");
+    assert_ne!(home.run(&with(&words, &["--out", "three.onnx"])).code(), Some(0));
+    assert_eq!(read("state"), b"no state at all");
+}
