@@ -6,7 +6,7 @@ use ringfence_schema::backdoor::{LayerChange, LayerWeights, RowOutlier};
 
 use super::robust;
 
-/// Rows of the last dense layer whose mean, length or bias stands out among the classes (as in Peri et al. and the last-layer
+/// Rows of the last dense layer whose mean, length or bias stands out among the classes (the last-layer
 /// statistics of trojan detection contests); `None` where no parameter has a row for each class.
 pub(super) fn last_layer(model: &Model, classes: usize) -> Option<(String, Vec<RowOutlier>)> {
     let parameters: Vec<_> = model.parameters().collect();
