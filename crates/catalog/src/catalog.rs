@@ -11,14 +11,15 @@ use ringfence_trust::checkpoint::{Checkpoint, CheckpointError};
 use crate::{
     db::Db,
     error::{At as _, CatalogError},
-    queue::{CheckpointSigner, Handed, Queue},
+    queue::{CheckpointSigner, Handed, Queue, Tell},
     tx::{Record, Tx},
     verify::{self, TrailVerdict},
     view::{StoredEntry, View},
 };
 
-/// Most idle connections that are kept for reading.
-const READERS_MAX: usize = 8;
+/// Most idle connections that are kept for reading: as many as read at the same time in a busy server, because to open one
+/// costs more than what is read. Each keeps at most [`crate::db::READER_CACHE_KIB`] of pages.
+const READERS_MAX: usize = 32;
 
 /// The vault's rows and its trail. Shared by reference between threads.
 pub struct Catalog {
@@ -79,12 +80,29 @@ impl Catalog {
     /// # Errors
     /// As [`Tx::append`]; [`CatalogError::NotCommitted`] if the transaction failed; [`CatalogError::ReadOnly`].
     pub fn record(&self, record: Record) -> Result<u64, CatalogError> {
-        self.queue()?.record(Handed::One(record))
+        Ok(self.queue()?.record(Handed::One(record))?.index)
     }
 
     /// The same for an intent and the outcome that closes it; see [`Tx::append_closed`].
     pub fn record_closed(&self, intent: Record, outcome: Record) -> Result<u64, CatalogError> {
-        self.queue()?.record(Handed::Pair(intent, outcome))
+        Ok(self.queue()?.record(Handed::Pair(intent, outcome))?.index)
+    }
+
+    /// The same without waiting: `tell` is called, on whatever thread writes it, once it is on disk or cannot be. Whoever is
+    /// answered `true` has to see to it that [`Self::take_along`] is called soon, on a thread that may wait.
+    ///
+    /// # Errors
+    /// [`CatalogError::ReadOnly`]; `tell` is not called then.
+    pub fn hand_closed(&self, intent: Record, outcome: Record, tell: Tell) -> Result<bool, CatalogError> {
+        Ok(self.queue()?.hand(Handed::Pair(intent, outcome), tell))
+    }
+
+    /// Writes what was handed over and is not written yet.
+    ///
+    /// # Errors
+    /// [`CatalogError::ReadOnly`]. What becomes of the entries is told to whoever handed them over.
+    pub fn take_along(&self) -> Result<(), CatalogError> {
+        self.queue().map(Queue::take_along)
     }
 
     /// Reads in one snapshot.

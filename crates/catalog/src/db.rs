@@ -31,6 +31,8 @@ pub(crate) const VERSION_OUTBOX: u32 = 2;
 pub(crate) const VERSION_SUBTREES: u32 = 4;
 /// How long another process may keep us waiting, in milliseconds.
 pub(crate) const BUSY_MS_MAX: u64 = 10_000;
+/// Pages that a connection which only reads keeps, in KiB.
+pub(crate) const READER_CACHE_KIB: i32 = 1_024;
 /// Largest value in the file, in bytes: a blob with some room for SQLite's own record.
 const VALUE_BYTES_MAX: i32 = (64 << 20) + (64 << 10);
 /// Longest statement, in bytes.
@@ -95,6 +97,8 @@ impl Db {
             Ok(version) => (db, version),
         };
         db.check_schema(version)?;
+        // A negative number counts KiB instead of pages.
+        db.conn.pragma_update(None, "cache_size", -READER_CACHE_KIB).at(path)?;
         Ok(db)
     }
 

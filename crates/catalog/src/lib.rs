@@ -34,7 +34,7 @@ pub mod view;
 
 pub use catalog::Catalog;
 pub use error::CatalogError;
-pub use queue::{CheckpointSigner, SignerFailure};
+pub use queue::{CheckpointSigner, Recorded, SignerFailure, Tell};
 pub use tx::{Draft, Record, RowChange, Table, Tx};
 pub use verify::{Problem, TrailVerdict};
 pub use view::{LedgerKey, StoredEntry, StoredRow, View};

@@ -4,7 +4,8 @@
 //! no rows are handed over as data: whoever comes first takes the lock for all who have come by then, so that thousands of
 //! them cost one turn of the lock. Whoever finds nobody waiting behind it ends the batch for all; the others leave the
 //! transaction open and wait for that. So there is no thread to stop, a closure may borrow, and the queue is as long as
-//! there are callers.
+//! there are callers. Who must not wait at all leaves word to be told ([`Queue::hand`]); whoever is the first to do so is
+//! given the turn to take, to be taken where waiting does no harm.
 //!
 //! What must stay true: nothing is built upon a trail that does not continue the one that was built upon before, or whose
 //! end the log key did not sign; whoever waits is answered, also if somebody panics.
@@ -38,11 +39,32 @@ pub type SignerFailure = Box<dyn Error + Send + Sync>;
 /// Signs the checkpoint over so many entries with this root, and returns the note.
 pub type CheckpointSigner = Box<dyn Fn(u64, Digest) -> Result<String, SignerFailure> + Send>;
 
+/// Where an entry that changes no rows stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Recorded {
+    /// Its place in the trail; that of the first where two were written.
+    pub index: u64,
+    /// Root over the deciding rows at that place.
+    pub state: Digest,
+}
+
+/// Is told what became of entries. Called under the writer's lock: it must not wait, nor use the catalog.
+pub type Tell = Box<dyn FnOnce(Result<Recorded, CatalogError>) + Send>;
+
 /// The writing side of a catalog.
 pub(crate) struct Queue {
     waiting: AtomicUsize,
-    gathering: Mutex<Option<(Arc<Group>, Vec<Handed>)>>,
+    gathering: Mutex<Gathering>,
     writer: Mutex<Writer>,
+}
+
+/// What has been handed over since somebody was here last.
+#[derive(Default)]
+struct Gathering {
+    group: Arc<Group>,
+    handed: Vec<(Handed, Option<Tell>)>,
+    /// Somebody who waits for it takes it along.
+    has_taker: bool,
 }
 
 /// Entries that are handed over to be written together.
@@ -60,13 +82,14 @@ struct Group {
 }
 
 /// What became of what one caller handed over, until it is fetched.
-type Answer = Mutex<Option<Result<u64, CatalogError>>>;
+type Answer = Mutex<Option<Result<Recorded, CatalogError>>>;
 
 /// A group on its way. Dropped, it answers whoever waits.
 struct Taken {
     group: Arc<Group>,
-    callers: usize,
-    results: Vec<Result<u64, CatalogError>>,
+    /// Of each caller: whom to tell, if it does not wait.
+    callers: Vec<Option<Tell>>,
+    results: Vec<Result<Recorded, CatalogError>>,
 }
 
 struct Writer {
@@ -123,15 +146,16 @@ impl Queue {
         }
     }
 
-    /// Writes entries and returns the index of the first one when they are on disk.
-    pub(crate) fn record(&self, entries: Handed) -> Result<u64, CatalogError> {
-        let (group, place) = {
-            let mut gathering = self.gathering.lock().unwrap_or_else(PoisonError::into_inner);
-            let (group, handed) = gathering.get_or_insert_default();
-            handed.push(entries);
-            (group.clone(), handed.len() - 1)
+    /// Writes entries and returns where the first one stands when they are on disk.
+    pub(crate) fn record(&self, entries: Handed) -> Result<Recorded, CatalogError> {
+        let (group, place, takes) = {
+            let mut gathering = self.gathering();
+            gathering.handed.push((entries, None));
+            // Also where somebody who does not wait was first: that one's turn may be taken late.
+            let takes = !std::mem::replace(&mut gathering.has_taker, true);
+            (gathering.group.clone(), gathering.handed.len() - 1, takes)
         };
-        if place == 0 {
+        if takes {
             self.take_along();
         }
         let answer = group.done.wait().get(place);
@@ -139,23 +163,41 @@ impl Queue {
         answer.unwrap_or_else(|| Err(CatalogError::NotCommitted(Arc::new(unanswered()))))
     }
 
+    /// Has entries written and `tell` called once they are on disk, or will not be. Whoever is answered `true` has to see to
+    /// it that [`Self::take_along`] is called soon; nothing is written before somebody does.
+    pub(crate) fn hand(&self, entries: Handed, tell: Tell) -> bool {
+        let mut gathering = self.gathering();
+        gathering.handed.push((entries, Some(tell)));
+        gathering.handed.len() == 1
+    }
+
+    fn gathering(&self) -> MutexGuard<'_, Gathering> {
+        self.gathering.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Writes what has been handed over by the time that it is this thread's turn.
-    fn take_along(&self) {
+    pub(crate) fn take_along(&self) {
         let mut writer = self.turn();
-        let Some((group, handed)) = self.gathering.lock().unwrap_or_else(PoisonError::into_inner).take() else {
-            return;
-        };
-        let mut taken = Taken { group, callers: handed.len(), results: Vec::with_capacity(handed.len()) };
-        if let Err(error) = writer.join(handed.len()) {
-            taken.results = handed.iter().map(|_| Err(error.clone())).collect();
+        let Gathering { group, handed, .. } = std::mem::take(&mut *self.gathering());
+        if handed.is_empty() {
+            // Somebody else was quicker, and whoever waits behind counts on the batch being ended.
+            return self.leave(writer);
+        }
+        let (entries, callers): (Vec<_>, Vec<_>) = handed.into_iter().unzip();
+        let mut taken = Taken { group, results: Vec::with_capacity(callers.len()), callers };
+        if let Err(error) = writer.join(entries.len()) {
+            taken.results = entries.iter().map(|_| Err(error.clone())).collect();
             taken.answer(&Ok(()));
             return;
         }
         let mut panicked = None;
-        for entries in handed {
-            let written = writer.run(|tx| match entries {
-                Handed::One(record) => tx.append(record.draft, record.openings.as_deref(), Vec::new()),
-                Handed::Pair(intent, outcome) => tx.append_closed(intent, outcome),
+        for entries in entries {
+            let written = writer.run(|tx| {
+                let index = match entries {
+                    Handed::One(record) => tx.append(record.draft, record.openings.as_deref(), Vec::new()),
+                    Handed::Pair(intent, outcome) => tx.append_closed(intent, outcome),
+                }?;
+                Ok(Recorded { index, state: tx.state() })
             });
             taken.results.push(written.unwrap_or_else(|panic| {
                 panicked = Some(panic);
@@ -412,13 +454,21 @@ impl Drop for Batch {
 impl Taken {
     /// Tells every caller what became of its entries; the first time counts.
     fn answer(&mut self, outcome: &Outcome) {
-        let missing = self.callers.saturating_sub(self.results.len());
-        let own = self.results.drain(..).map(|result| {
-            let index = result?;
-            outcome.clone().map(|()| index).map_err(CatalogError::NotCommitted)
+        let mut results = self.results.drain(..).map(|result| {
+            let recorded = result?;
+            outcome.clone().map(|()| recorded).map_err(CatalogError::NotCommitted)
         });
-        let rest = (0..missing).map(|_| Err(CatalogError::NotCommitted(Arc::new(unanswered()))));
-        let _ = self.group.done.set(own.chain(rest).map(|result| Mutex::new(Some(result))).collect());
+        let answers = self.callers.drain(..).map(|caller| {
+            let result = results.next().unwrap_or_else(|| Err(CatalogError::NotCommitted(Arc::new(unanswered()))));
+            match caller {
+                Some(tell) => {
+                    tell(result);
+                    Mutex::new(None)
+                }
+                None => Mutex::new(Some(result)),
+            }
+        });
+        let _ = self.group.done.set(answers.collect());
     }
 }
 

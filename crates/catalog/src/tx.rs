@@ -182,6 +182,11 @@ impl<'w> Tx<'w> {
         self.head.frontier.size()
     }
 
+    /// Root over the deciding rows, as this commit leaves them.
+    pub(crate) fn state(&self) -> Digest {
+        self.head.fold.root()
+    }
+
     /// Appends an entry with its sealed `openings`, and changes the deciding `rows` that it lists. Returns its index.
     ///
     /// `genesis` comes first and only first; an outcome closes an intent that is open; only these two change rows.

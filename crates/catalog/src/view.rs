@@ -100,6 +100,12 @@ impl<'c> View<'c> {
         Ok(last.and_then(|last| u64::try_from(last).ok()).map_or(0, |last| last + 1))
     }
 
+    /// Root over the deciding rows, as the newest entry has it.
+    pub fn state(&self) -> Result<Option<Digest>, CatalogError> {
+        let newest = self.size()?.checked_sub(1).map(|last| self.entry(last)).transpose()?.flatten();
+        Ok(newest.map(|newest| newest.entry.state))
+    }
+
     /// Entry number `index`.
     pub fn entry(&self, index: u64) -> Result<Option<StoredEntry>, CatalogError> {
         Ok(self.entries(index..index.saturating_add(1))?.pop())

@@ -2,9 +2,9 @@
 //! through the same line, as one JSON object.
 //!
 //! The server is the built program, the client a process of its own with the client's code; both tell their peak memory. The
-//! copy is what `scp` does without its protocol: one stream that nothing cuts, written to a file that is made durable; its
-//! rate stands there once more with what hashing the copy afterwards takes, without which nobody knows that it is the same.
-//! All goes through the same relay on loopback, so that its cost is on both sides of a ratio. What the copy does not do and
+//! copy is what `scp` does without its protocol: one stream that nothing cuts, written to a file without waiting for the disk,
+//! as a pull is (a push ends durable). Its rate stands there once more with what hashing the copy afterwards takes, without
+//! which nobody knows that it is the same. All goes through the same relay on loopback, so that its cost is on both sides of a ratio. What the copy does not do and
 //! the transfers do: hashing at the receiving end, naming and sealing (push), opening and checking each segment (pull). Where
 //! processors are scarce that is most of the difference, so the seconds of a processor for each GiB stand there too.
 //!
@@ -199,7 +199,6 @@ fn tls_copy(root: &Path, source: &Path, target: &Path) -> f64 {
         let mut stream = StreamOwned::new(ServerConnection::new(Arc::new(server)).unwrap(), socket);
         let mut out = File::create(target).unwrap();
         copy(&mut stream, &mut out);
-        out.sync_all().unwrap();
     });
     let begun = Instant::now();
     let socket = TcpStream::connect(("127.0.0.1", line.port())).unwrap();

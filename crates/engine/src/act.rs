@@ -7,7 +7,7 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_access::{Action, Decision, Facts, Reason, Request, Resource, factors};
+use ringfence_access::{Action, Decision, Facts, Policies, Reason, Request, Resource, factors};
 use ringfence_catalog::{Catalog, CatalogError, Draft, Record, RowChange, StoredEntry, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
@@ -17,7 +17,7 @@ use ringfence_schema::{
 use ringfence_store::{Live, Sealed};
 use ringfence_trust::{
     VaultId,
-    entropy::{self, SystemEntropy},
+    entropy::{Entropy as _, SystemEntropy},
     ident,
     keys::{KeyId, Purpose, WrappedKey},
     root::TrustRoot,
@@ -276,29 +276,6 @@ impl Vault<'_> {
         }
     }
 
-    /// Decides whether the caller may look at `what`, and records that they did before they see any of it: names, versions,
-    /// reports, people, the trail. In a vault of one person nothing is recorded: there is nobody to tell it of.
-    pub fn look(&self, what: &str) -> Result<(), EngineError> {
-        if !self.is_shared() {
-            return Ok(());
-        }
-        let act = Act {
-            action: Action::Read,
-            resources: vec![Resource::Vault],
-            facts: Facts::default(),
-            request: json!({"what": what}),
-            subject: what.to_owned(),
-            reach: Reach::Inside,
-        };
-        let (act, decisions, _) = self.judged(act)?;
-        let openings = intent_openings(&act, &decisions)?;
-        let intent = self.draft(EntryKind::Intent, &act, None, &openings)?;
-        let done = self.draft(EntryKind::Outcome, &act, Some((0, Outcome::Done)), &BTreeMap::new())?;
-        // One transaction: what follows is reading, which cannot come between the two.
-        let index = self.catalog.record_closed(intent, done).map_err(|error| catalog_error(&error))?;
-        self.follow(index)
-    }
-
     /// Decides before anything is looked up: whoever may not do this learns nothing of what is there, and that they tried
     /// is recorded. The act itself is decided again, on the thing.
     pub(crate) fn may(&self, action: Action, about: Option<&str>, subject: &str) -> Result<(), EngineError> {
@@ -324,18 +301,27 @@ impl Vault<'_> {
 
     /// Whether the caller could do this now. Asking leaves no trace: for what goes on, and was recorded when it began.
     pub(crate) fn would(&self, mut act: Act) -> Result<bool, EngineError> {
-        self.state_caller(&mut act)?;
+        Ok(self.allowed(&mut act)?.is_some())
+    }
+
+    /// The decisions on `act`, with what the caller brings filled in, if all of them allow it. Leaves no trace.
+    pub(crate) fn allowed(&self, act: &mut Act) -> Result<Option<Vec<Decision>>, EngineError> {
+        self.state_caller(act)?;
         if self.caller.scope.as_ref().is_some_and(|scope| !scope.contains(&act.action)) {
-            return Ok(false);
+            return Ok(None);
         }
-        let policies = self.in_force()?;
-        Ok(!act.resources.is_empty()
-            && act.resources.iter().all(|resource| policies.decide(&self.question(&act, resource)).allow))
+        let decisions = self.decide(act, &*self.in_force()?);
+        let allowed = !decisions.is_empty() && decisions.iter().all(|decision| decision.allow);
+        Ok(allowed.then_some(decisions))
+    }
+
+    fn decide(&self, act: &Act, policies: &Policies) -> Vec<Decision> {
+        act.resources.iter().map(|resource| policies.decide(&self.question(act, resource))).collect()
     }
 
     /// Asks the policies, with what the caller brings filled in: also the approvals of a request that is exactly this. What
     /// is refused is recorded, and an error.
-    fn judged(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {
+    pub(crate) fn judged(&self, mut act: Act) -> Result<(Act, Vec<Decision>, Option<RequestRow>), EngineError> {
         if self.root.epoch() != self.current_root().epoch() {
             // Whoever held it alone does not go on alone once it is shared.
             let what = "the vault's trust root has changed; open it again".to_owned();
@@ -351,8 +337,7 @@ impl Vault<'_> {
             return Err(EngineError::Refused { gate: act.action.name(), subject: act.subject, reasons: vec![says] });
         }
         let policies = self.in_force()?;
-        let decide = |resource| policies.decide(&self.question(&act, resource));
-        let decisions: Vec<Decision> = act.resources.iter().map(decide).collect();
+        let decisions = self.decide(&act, &policies);
         if decisions.is_empty() || decisions.iter().any(|decision| !decision.allow) {
             let needed = self.approvals_needed(&policies, &act);
             if let (Some(needed), Approval::Ask(why)) = (needed, &self.caller.approval) {
@@ -439,9 +424,12 @@ impl Vault<'_> {
         let from = (key.is_some() || address.is_some())
             .then(|| json!({"key": key.map(|key| key.to_string()), "address": address}));
         let from = from.iter().map(|from| (FROM, from));
-        for (name, value) in openings.iter().map(|(name, value)| (name.as_str(), value)).chain(from) {
-            let put = salted.put(name, entropy::bytes(entropy), value);
-            put.map_err(|error| EngineError::incomplete("trail entry", error))?;
+        let values = openings.iter().map(|(name, value)| (name.as_str(), value)).chain(from);
+        // All salts at once: each call of the generator costs more than the bytes.
+        let mut salts = vec![[0; 32]; openings.len() + 1];
+        entropy.fill(salts.as_flattened_mut());
+        for ((name, value), salt) in values.zip(salts) {
+            salted.put(name, salt, value).map_err(|error| EngineError::incomplete("trail entry", error))?;
         }
         let opened = salted.openings().map_err(|error| EngineError::incomplete("trail entry", error))?;
         let sealed = self.seal_openings(&opened)?;
@@ -630,18 +618,6 @@ impl Vault<'_> {
         }
     }
 
-    /// Every version of every artifact, sorted by artifact and version.
-    pub fn versions(&self) -> Result<Vec<Version>, EngineError> {
-        let rows =
-            self.catalog.read(|view| view.rows(Table::Ref)).map_err(|error: CatalogError| catalog_error(&error))?;
-        let mut versions = Vec::new();
-        for row in rows {
-            versions.push(self.open_version(&row.key, &row.value)?);
-        }
-        versions.sort_by(|a, b| (&a.artifact, a.version).cmp(&(&b.artifact, b.version)));
-        Ok(versions)
-    }
-
     pub(crate) fn open_version(&self, key: &[u8], sealed: &[u8]) -> Result<Version, EngineError> {
         let tampered = |detail: String| EngineError::tampered(format!("row ref/{}", hex(key)), detail);
         let bytes = seal::open_blob(&self.keys.detail, &row_context(key), sealed)
@@ -748,7 +724,7 @@ fn row_context(key: &[u8]) -> [&[u8]; 2] {
 const OPENINGS_CONTEXT: &[&[u8]] = &[b"ringfence.openings/1"];
 
 /// What an intent or denial commits to.
-fn intent_openings(act: &Act, decisions: &[Decision]) -> Result<BTreeMap<String, Value>, EngineError> {
+pub(crate) fn intent_openings(act: &Act, decisions: &[Decision]) -> Result<BTreeMap<String, Value>, EngineError> {
     let facts = serde_json::to_value(&act.facts).map_err(|error| EngineError::incomplete("trail entry", error))?;
     let reasons: Vec<&Reason> = decisions.iter().flat_map(|decision| &decision.reasons).collect();
     let requests: Vec<Digest> = decisions.iter().map(|decision| decision.request_digest).collect();

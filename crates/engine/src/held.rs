@@ -75,6 +75,12 @@ impl Vault<'_> {
         if behind < BEHIND_MAX { Ok(()) } else { self.advance(&mut known) }
     }
 
+    /// Whether [`Self::follow`] would have something to do for entry `index`.
+    pub(crate) fn lags(&self, index: u64) -> bool {
+        let known = self.held.0.try_lock();
+        known.is_ok_and(|known| index.saturating_sub(known.as_ref().map_or(0, |known| known.size)) >= BEHIND_MAX)
+    }
+
     fn advance(&self, known: &mut Option<Checkpoint>) -> Result<(), EngineError> {
         let mut held = match known.take() {
             Some(known) => Some(known),

@@ -2,7 +2,7 @@
 //!
 //! * [`Vault`]: made, opened, recovered (`vault`); every effect passes through one door (`act`).
 //! * [`stage`]: `Untrusted → Inspected → Admitted → Candidate → Tested → Released`, each step consuming the one before:
-//!   `admit`, `look`, `run`, `release`; what people do with artifacts afterwards: `keep`, and at the end [`destroy`].
+//!   `admit`, `look`, `run`, `release`; `reading`: seeing what is there; what people do with artifacts afterwards: `keep`, and at the end [`destroy`].
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
@@ -54,6 +54,7 @@ mod plan;
 pub mod policy;
 pub mod probe;
 mod provenance;
+mod reading;
 mod reaudit;
 mod record;
 mod release;
@@ -80,6 +81,7 @@ pub use newer::Outdated;
 pub use origin::scan_source;
 pub use plan::{DemandedLevel, Plan};
 pub use provenance::Input;
+pub use reading::{Due, Glance, Looked};
 pub use reaudit::{Rescan, stale};
 pub use record::{Destruction, EvidenceRow, Flagged, OriginRow, Reading, RunRow, Version};
 pub use ringfence_access as access;

@@ -39,6 +39,7 @@ use crate::{
     error::EngineError,
     held::Held,
     numbers::Numbers,
+    reading::Listed,
     run::elsewhere::RunDesk,
     settings::{Asked, Settings},
     team::{Caller, TeamDesk},
@@ -54,7 +55,7 @@ pub struct Vault<'s> {
     /// The vault's policies from which `policies` were made, and a project's forbids on top of them.
     base: Arc<Policies>,
     forbids: Vec<String>,
-    core: Arc<Core>,
+    pub(crate) core: Arc<Core>,
 }
 
 /// What everybody who acts in a vault has in common.
@@ -68,6 +69,7 @@ pub struct Core {
     pub(crate) team: TeamDesk,
     pub(crate) transfers: TransferDesk,
     pub(crate) numbers: Numbers,
+    pub(crate) listed: Listed,
     pub(crate) courses: RunDesk,
     /// The newest epoch of the trust root, and the policies that hold now.
     current: RwLock<Current>,
@@ -235,6 +237,7 @@ impl<'s> Vault<'s> {
             team: TeamDesk::default(),
             transfers: TransferDesk::default(),
             numbers: Numbers::default(),
+            listed: Listed::default(),
             courses: RunDesk::default(),
             current: RwLock::new(Current { root: root.clone(), policies: policies.clone(), document: None }),
             root_key: Mutex::new(root_key),

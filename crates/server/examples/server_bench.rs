@@ -6,7 +6,8 @@
 //! them much; latencies are as the clients see them, and do change. All go through everything that a real request goes
 //! through: limits, guard, gate, route.
 //!
-//! `cargo run --release -p ringfence-server --example server_bench -- [seconds of each measurement]`
+//! `cargo run --release -p ringfence-server --example server_bench -- [seconds of each measurement] [reads]`; with `reads`,
+//! the recorded reads alone.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring program, not a library")]
 
@@ -70,7 +71,8 @@ type Stream = StreamOwned<ClientConnection, TcpStream>;
 fn main() {
     let seconds: u64 = std::env::args().nth(1).map_or(5, |text| text.parse().unwrap());
     let time = Duration::from_secs(seconds);
-    let mut figures = bare(time);
+    let only_reads = std::env::args().nth(2).is_some_and(|what| what == "reads");
+    let mut figures = if only_reads { Vec::new() } else { bare(time) };
     figures.extend(recorded(time));
     println!("{}", json!({"schema": "ringfence.bench/1", "figures": figures}));
 }

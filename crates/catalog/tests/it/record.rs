@@ -1,8 +1,8 @@
 //! Entries that are handed over, proofs from stored subtrees, erased openings, and a trail that changes under a writer.
 
-use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, thread};
+use std::{fs, os::unix::fs::PermissionsExt as _, path::Path, sync::mpsc, thread};
 
-use ringfence_catalog::{Catalog, CatalogError, Problem, Record, Table};
+use ringfence_catalog::{Catalog, CatalogError, Problem, Record, Recorded, Table};
 use ringfence_schema::{Digest, trail::EntryKind};
 use ringfence_trust::{
     checkpoint::{self, Checkpoint},
@@ -18,6 +18,31 @@ fn record(kind: EntryKind, action: &str) -> Record {
 
 fn closing() -> Record {
     Record { draft: outcome(0), openings: Some(b"done".to_vec()) }
+}
+
+/// Whoever was first and does not wait may come late to its turn: those who wait do not depend on it.
+#[test]
+fn who_waits_takes_along_what_others_handed_over() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::create(&dir.path().join("catalog.db"), signer()).unwrap();
+    genesis(&catalog);
+    let (tell, told) = mpsc::channel();
+    let hand = |action: &str| {
+        let tell = tell.clone();
+        let tell = Box::new(move |recorded| tell.send(recorded).unwrap());
+        catalog.hand_closed(record(EntryKind::Intent, action), closing(), tell).unwrap()
+    };
+    assert!(hand("first"), "somebody has to write it");
+    assert!(!hand("second"));
+    assert!(told.try_recv().is_err(), "nothing is told before it is written");
+    assert_eq!(catalog.record(record(EntryKind::Denial, "third")).unwrap(), 5);
+    let told: Vec<Recorded> = told.try_iter().map(Result::unwrap).collect();
+    let state = catalog.entry(0).unwrap().unwrap().entry.state;
+    assert_eq!(told, [Recorded { index: 1, state }, Recorded { index: 3, state }]);
+    assert!(hand("fourth"), "a new round begins");
+    catalog.take_along().unwrap();
+    catalog.take_along().unwrap();
+    assert_eq!(catalog.size().unwrap(), 8);
 }
 
 #[test]
@@ -54,9 +79,19 @@ fn many_callers_share_transactions_and_fail_alone() {
                 assert_eq!(catalog.entry(index).unwrap().unwrap().entry.action, action);
                 1
             }
-            _ => {
+            rest => {
                 let action = format!("read {number}");
-                let index = catalog.record_closed(record(EntryKind::Intent, &action), closing()).unwrap();
+                let intent = record(EntryKind::Intent, &action);
+                let index = if rest == 3 {
+                    catalog.record_closed(intent, closing()).unwrap()
+                } else {
+                    let (tell, told) = mpsc::channel();
+                    let tell = Box::new(move |recorded| tell.send(recorded).unwrap());
+                    if catalog.hand_closed(intent, closing(), tell).unwrap() {
+                        catalog.take_along().unwrap();
+                    }
+                    told.recv().unwrap().unwrap().index
+                };
                 let pair = catalog.entries(index..index + 2).unwrap();
                 assert_eq!((pair[0].entry.action.as_str(), pair[1].entry.of), (action.as_str(), Some(index)));
                 2

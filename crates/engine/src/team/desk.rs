@@ -155,12 +155,7 @@ impl Vault<'_> {
 
     /// Root of the deciding rows, as the newest entry has it.
     fn state_root(&self) -> Result<Option<Digest>, EngineError> {
-        let newest = self.catalog.read(|view| {
-            let size = view.size()?;
-            size.checked_sub(1).map_or(Ok(None), |last| view.entry(last))
-        });
-        let newest = newest.map_err(|error: CatalogError| catalog_error(&error))?;
-        Ok(newest.map(|stored| stored.entry.state))
+        self.catalog.read(|view| view.state()).map_err(|error: CatalogError| catalog_error(&error))
     }
 }
 

@@ -6,11 +6,12 @@ use axum::{
     response::IntoResponse as _,
 };
 use ringfence_engine::{
+    Vault, Version,
     access::Action,
     schema::Reference,
     team::{Asked, Caller},
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::json;
 
 use super::description::because;
@@ -80,8 +81,13 @@ pub(super) fn reference(Path((kind, name, version)): Which) -> Result<Reference,
 }
 
 async fn list(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let versions = app.look(seat.into_principal(), "artifacts", ringfence_engine::Vault::versions).await?;
-    Ok(Json(json!({"artifacts": versions})).into_response())
+    #[derive(Serialize)]
+    struct Listing<'a> {
+        artifacts: &'a [Version],
+    }
+    let caller = seat.into_principal();
+    let versions = app.look_first(caller, "artifacts", Vault::listed_at, Vault::listed).await?;
+    Ok(Json(Listing { artifacts: &versions }).into_response())
 }
 
 async fn one(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
@@ -117,7 +123,7 @@ async fn bill(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answe
 }
 
 async fn held(seat: Seat<Caller>, State(app): State<App>) -> Answer {
-    let held = app.look(seat.into_principal(), "what is held", ringfence_engine::Vault::held).await?;
+    let held = app.look(seat.into_principal(), "what is held", Vault::held).await?;
     Ok(Json(json!({"held": held})).into_response())
 }
 
