@@ -2,12 +2,13 @@
 //!
 //! [`backdoor_success`] measures a stamp that is known. [`backdoors`] searches for those that are not: `trigger` finds the smallest
 //! for each class, `hunt` compares classes, `anatomy` looks at the weights alone. `unlearn` prunes what answers a trigger;
-//! [`crate::Mode::Unlearn`] trains the rest.
+//! [`crate::Mode::Unlearn`] trains the rest, on the `variants` of what was found.
 
 mod anatomy;
 mod hunt;
 mod trigger;
 mod unlearn;
+mod variants;
 
 use serde::Serialize;
 
@@ -16,8 +17,9 @@ pub use self::{
     trigger::{Trigger, TriggerKind},
 };
 pub(crate) use self::{
-    hunt::{Caught, hunt},
+    hunt::{Caught, hunt, smallest},
     unlearn::{mean_success, prune},
+    variants::Stamper,
 };
 
 use crate::{error::AttackError, examples::Examples, oracle::Oracle, source::Predict, stats::wilson95};

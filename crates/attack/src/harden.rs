@@ -42,8 +42,9 @@ pub enum Mode {
     Free,
     /// Clean examples, and for each the nearby input whose answer differs most, weighed by `beta` (Zhang et al. 2019, eq. 5).
     Trades,
-    /// Clean examples, and such with the triggers that [`crate::backdoors`] finds in the model and their own label, after units
-    /// that answer a trigger alone were pruned (Wang et al. 2019, section VI; Liu et al. 2018). The radius does not count.
+    /// Clean examples, and changed ones with their own label: by the triggers that [`crate::backdoors`] finds in the model, made stronger
+    /// and moved about, by those that the model still answers at the beginning of each epoch, and at random; after units that answer
+    /// a trigger alone were pruned (Wang et al. 2019, section VI; Liu et al. 2018). The radius does not count.
     Unlearn,
 }
 

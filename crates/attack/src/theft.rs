@@ -18,8 +18,10 @@ use crate::{error::AttackError, examples::Examples, plan::bounded, source::Predi
 mod distil;
 mod equation;
 mod hidden;
+mod kinks;
 mod natural;
 mod relu;
+mod unit;
 mod victim;
 
 pub use equation::Linear;

@@ -69,20 +69,14 @@ impl Random {
         }
     }
 
-    /// Normal with mean 0 and standard deviation 1 (Marsaglia's polar method).
+    /// Normal with mean 0 and standard deviation 1, by [`normal_pair`].
     pub fn normal(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
         }
-        loop {
-            let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
-            let square = x * x + y * y;
-            if square > 0.0 && square < 1.0 {
-                let factor = (-2.0 * square.ln() / square).sqrt();
-                self.spare = Some(y * factor);
-                return x * factor;
-            }
-        }
+        let (first, second) = normal_pair(|| self.uniform());
+        self.spare = Some(second);
+        first
     }
 
     /// Puts the items into a random order (Fisher and Yates).
@@ -97,6 +91,19 @@ impl Random {
         let mut order: Vec<usize> = (0..count).collect();
         self.shuffle(&mut order);
         order
+    }
+}
+
+/// Two independent normal numbers with mean 0 and standard deviation 1, from numbers uniform in `[0, 1)` (Marsaglia's polar
+/// method). Draws two at a time until they fall into the unit circle.
+pub fn normal_pair(mut uniform: impl FnMut() -> f64) -> (f64, f64) {
+    loop {
+        let (x, y) = (2.0 * uniform() - 1.0, 2.0 * uniform() - 1.0);
+        let square = x * x + y * y;
+        if square > 0.0 && square < 1.0 {
+            let factor = (-2.0 * square.ln() / square).sqrt();
+            return (x * factor, y * factor);
+        }
     }
 }
 

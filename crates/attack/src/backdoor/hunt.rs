@@ -98,6 +98,11 @@ impl Caught {
         if self.found.success > SUCCESS { -self.share.ln() } else { 0.0 }
     }
 
+    /// The usual size of triggers of its kind.
+    pub(crate) fn usual(&self) -> f64 {
+        self.found.trigger.size() / (self.found.success.max(SUCCESS_LEAST) * self.share)
+    }
+
     /// Whether it counts as a backdoor: far smaller than the others, and it works.
     pub(crate) fn suspicious(&self) -> bool {
         self.anomaly > ANOMALY && self.share < SHARE && self.found.success > SUCCESS
@@ -124,7 +129,7 @@ pub(crate) fn hunt(model: &Model, examples: &Examples, plan: &BackdoorPlan) -> R
         // Triggers that hardly turn anything are no smaller for being small.
         let sizes: Vec<f64> = found
             .iter()
-            .map(|found| (found.trigger.size().max(f64::MIN_POSITIVE) / found.success.max(0.05)).ln())
+            .map(|found| (found.trigger.size().max(f64::MIN_POSITIVE) / found.success.max(SUCCESS_LEAST)).ln())
             .collect();
         let mut sorted = sizes.clone();
         sorted.sort_by(f64::total_cmp);
@@ -137,6 +142,20 @@ pub(crate) fn hunt(model: &Model, examples: &Examples, plan: &BackdoorPlan) -> R
         }));
     }
     Ok(all)
+}
+
+/// The smallest trigger of a kind towards `target` now, on `examples` of any class.
+pub(crate) fn smallest(
+    model: &Model,
+    examples: &Examples,
+    (target, kind): (usize, TriggerKind),
+    plan: &BackdoorPlan,
+) -> Result<Found, AttackError> {
+    let oracle = Oracle::new(model, examples)?;
+    let others: Vec<usize> = (0..examples.count()).filter(|row| examples.labels()[*row] != target).collect();
+    let victims = examples.pick(&others).sample(plan.victims, plan.seed);
+    let (range, steps, seed) = (plan.range, plan.steps, plan.seed);
+    Search { oracle: &oracle, victims, kind, target, range, steps, seed }.run()
 }
 
 /// Share of the examples of other classes that a trigger turns.
@@ -165,7 +184,9 @@ pub const CLASSES_MAX: usize = 1_000;
 /// The anomaly index above which a class is suspicious (Wang et al. 2019, section V-B).
 const ANOMALY: f64 = 2.0;
 /// And the share of the usual size that it must fall below: where all classes are alike, deviations are tiny.
-const SHARE: f64 = 0.6;
+const SHARE: f64 = 0.5;
+/// Triggers that turn less are not made larger for it.
+const SUCCESS_LEAST: f64 = 0.05;
 /// Share of inputs that a trigger must turn.
 const SUCCESS: f64 = 0.85;
 /// What each method cannot see.

@@ -2,6 +2,8 @@
 //!
 //! A stream is the output of keyed BLAKE3 read on without end, one for each purpose; the key comes from outside and is written nowhere.
 
+use ringfence_nn::random::normal_pair;
+
 /// Numbers for one purpose.
 pub(super) struct Noise {
     stream: blake3::OutputReader,
@@ -38,20 +40,13 @@ impl Noise {
         (self.single() + self.single() + self.single() + self.single()) / 2.0
     }
 
-    /// Marsaglia's polar method.
     fn single(&mut self) -> f64 {
         if let Some(spare) = self.spare.take() {
             return spare;
         }
-        loop {
-            let (x, y) = (2.0 * self.uniform() - 1.0, 2.0 * self.uniform() - 1.0);
-            let square = x * x + y * y;
-            if square > 0.0 && square < 1.0 {
-                let factor = (-2.0 * square.ln() / square).sqrt();
-                self.spare = Some(y * factor);
-                return x * factor;
-            }
-        }
+        let (first, second) = normal_pair(|| self.uniform());
+        self.spare = Some(second);
+        first
     }
 }
 

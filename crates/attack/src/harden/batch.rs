@@ -7,7 +7,7 @@ use ringfence_schema::report::UnlearnedTrigger;
 use super::{ATTACK_STEPS_MAX, HardenPlan, Mode, REPLAYS_MAX, stepper::Stepper, watch::Seen};
 use crate::{
     augment::Shift,
-    backdoor::{BackdoorPlan, Caught, Trigger, hunt, mean_success, prune},
+    backdoor::{BackdoorPlan, Caught, Stamper, Trigger, TriggerKind, hunt, mean_success, prune, smallest},
     ball::{Ball, Norm, narrow},
     error::AttackError,
     examples::Examples,
@@ -41,6 +41,10 @@ struct Unlearning {
     /// Share of the held-out examples that each turned before, and units pruned.
     before: Vec<f64>,
     pruned: u64,
+    /// Classes that triggers lead to, kinds of triggers, and the usual size of those.
+    sought: Vec<(usize, TriggerKind, f64)>,
+    /// What the network still answers at the beginning of this epoch.
+    fresh: Vec<Trigger>,
 }
 
 /// Where in the training a batch stands.
@@ -80,8 +84,13 @@ impl<'a> Trainer<'a> {
     pub(super) fn find(&mut self, model: &mut Model) -> Result<(), AttackError> {
         let plan = BackdoorPlan { range: self.plan.range, seed: self.plan.seed, ..BackdoorPlan::default() };
         let training = self.examples.pick(&self.training).sample(SOUGHT_ON, self.plan.seed);
-        let caught = hunt(model, &training, &plan)?.into_iter().filter(Caught::suspicious);
-        let triggers: Vec<Trigger> = caught.map(|caught| caught.found.trigger).collect();
+        let caught = hunt(model, &training, &plan)?;
+        let bad: Vec<usize> =
+            caught.iter().filter(|one| one.suspicious()).map(|one| one.found.trigger.target).collect();
+        let sought = caught.iter().filter(|one| bad.contains(&one.found.trigger.target));
+        let sought = sought.map(|one| (one.found.trigger.target, one.found.trigger.kind, one.usual())).collect();
+        let triggers: Vec<Trigger> =
+            caught.into_iter().filter(Caught::suspicious).map(|caught| caught.found.trigger).collect();
         if triggers.is_empty() {
             return Err(AttackError::NoTrigger);
         }
@@ -89,7 +98,24 @@ impl<'a> Trainer<'a> {
         let before = triggers.iter().map(|trigger| mean_success(model, &held, std::slice::from_ref(trigger), range));
         let before = before.collect::<Result<Vec<f64>, _>>()?;
         let pruned = prune(model, &training, &triggers, range)?;
-        self.unlearning = Unlearning { triggers, before, pruned };
+        self.unlearning = Unlearning { triggers, before, pruned, sought, fresh: Vec::new() };
+        Ok(())
+    }
+
+    /// Finds what the network still answers: unlearning one trigger leaves others that lead to the same class (Zeng et al. 2022,
+    /// "Adversarial unlearning of backdoors via implicit hypergradient", with searched triggers instead of their gradients). A trigger
+    /// of the usual size is no backdoor's.
+    fn refresh(&mut self, model: &Model, number: u64) -> Result<(), AttackError> {
+        let seed = stream(self.plan.seed, &[AGAIN_STREAM, number]).bits();
+        let plan = BackdoorPlan { range: self.plan.range, seed, steps: AGAIN_STEPS, ..BackdoorPlan::default() };
+        let training = self.examples.pick(&self.training).sample(SOUGHT_ON, seed);
+        self.unlearning.fresh.clear();
+        for (target, kind, usual) in &self.unlearning.sought {
+            let found = smallest(model, &training, (*target, *kind), &plan)?;
+            if found.success > 0.5 && found.trigger.size() < UNUSUAL * usual {
+                self.unlearning.fresh.push(found.trigger);
+            }
+        }
         Ok(())
     }
 
@@ -139,6 +165,9 @@ impl<'a> Trainer<'a> {
         let mut order = self.training.clone();
         stream(self.plan.seed, &[ORDER_STREAM, number]).shuffle(&mut order);
         let batches = order.len().div_ceil(self.plan.batch);
+        if self.plan.mode == Mode::Unlearn {
+            self.refresh(model, number)?;
+        }
         let mut total = 0.0;
         for (index, places) in order.chunks(self.plan.batch).enumerate() {
             let passed = (number - 1) as f32 + index as f32 / batches as f32;
@@ -194,15 +223,24 @@ impl<'a> Trainer<'a> {
         clean.with_inputs(data)
     }
 
-    /// All but the clean share with one of the triggers.
+    /// All but the clean share changed: by a trigger that was found, by one that still works, or at random.
     fn stamped(&self, clean: &Examples, places: &[usize], at: At) -> Result<Examples, AttackError> {
-        let triggers = &self.unlearning.triggers;
+        let Unlearning { triggers, fresh, .. } = &self.unlearning;
+        let shape = clean.shape_of(1);
+        let stamper = Stamper { shape: shape.get(1..).unwrap_or_default(), range: self.plan.range };
         let mut data = clean.inputs().data.clone();
         for (row, input) in data.chunks_exact_mut(clean.width()).enumerate() {
             let place = places[row];
-            let chosen = self.random(START_STREAM, at.epoch, place).below(triggers.len());
-            if let Some(trigger) = triggers.get(chosen).filter(|_| self.struck(at, place)) {
-                trigger.apply(input, self.plan.range);
+            if !self.struck(at, place) {
+                continue;
+            }
+            let mut random = self.random(START_STREAM, at.epoch, place);
+            let share = random.uniform();
+            let (known, again) = (random.below(triggers.len()), random.below(fresh.len()));
+            match (triggers.get(known), fresh.get(again)) {
+                (Some(trigger), _) if share < FOUND => stamper.trigger(input, trigger, &mut random),
+                (_, Some(trigger)) if share < FOUND + STILL => trigger.apply(input, self.plan.range),
+                _ => stamper.any(input, &mut random),
             }
         }
         clean.with_inputs(data)
@@ -411,8 +449,16 @@ const NUDGE: f32 = 0.001;
 const HELD_OUT_MAX: usize = 512;
 /// Training examples on which triggers are sought.
 const SOUGHT_ON: usize = 512;
+/// Steps of a search for what still works.
+const AGAIN_STEPS: usize = 100;
+/// Share of the usual size below which a trigger is trained against.
+const UNUSUAL: f64 = 0.8;
+/// Shares of changed inputs with a trigger that was found, and with one that still works.
+const FOUND: f64 = 0.35;
+const STILL: f64 = 0.3;
 const SPLIT_STREAM: u64 = 4;
 const ORDER_STREAM: u64 = 5;
 const SHIFT_STREAM: u64 = 6;
 const MIX_STREAM: u64 = 7;
 const START_STREAM: u64 = 8;
+const AGAIN_STREAM: u64 = 9;

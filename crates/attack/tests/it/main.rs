@@ -7,6 +7,7 @@ mod backdoor;
 mod card;
 mod dp;
 mod evasion;
+mod extraction;
 mod harden;
 mod inputs;
 mod measure;

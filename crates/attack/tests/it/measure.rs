@@ -146,19 +146,25 @@ fn auc(bad: &[f64], good: &[f64]) -> f64 {
     wins.sum::<f64>() / (bad.len() * good.len()) as f64
 }
 
-/// Tiny networks, half of them with planted backdoors: `RINGFENCE_NETWORKS` (200 unless given).
+/// Tiny networks, half of them with planted backdoors: `RINGFENCE_NETWORKS` (200 unless given), `RINGFENCE_STRENGTH` of the triggers in
+/// percent.
 #[test]
 #[ignore = "minutes of searches"]
 fn measure_backdoors_on_digits() {
     let (train, test) = (honest_digits(usize::MAX), digits(1, 360).1);
     let networks = number("RINGFENCE_NETWORKS", 200) as u64;
+    let strength = number("RINGFENCE_STRENGTH", 100) as f32 / 100.0;
     let (mut clean, mut bad) = (Vec::new(), vec![Vec::new(); Planted::ALL.len()]);
     let (mut false_alarms, mut left, mut lost) = (0, Vec::new(), Vec::new());
+    let unlearn = match std::env::var("RINGFENCE_PLAN") {
+        Ok(text) => serde_json::from_str(&text).unwrap(),
+        Err(_) => HardenPlan { mode: Mode::Unlearn, batch: 32, ..HardenPlan::default() },
+    };
     for seed in 0..networks {
         let kind = (seed % 8) as usize;
         let planted = Planted::ALL.get(kind).copied();
         let target = (seed / 8 % 10) as usize;
-        let model = trojan(&train, planted, target, seed + 1);
+        let model = trojan(&train, planted.map(|planted| (planted, strength)), target, seed + 1);
         let report = backdoors(&model, &train.clone().sample(300, 1), None, &BackdoorPlan::default()).unwrap();
         let named =
             report.triggers.iter().filter(|found| found.suspicious).map(|found| (found.target, found.kind.clone()));
@@ -170,16 +176,8 @@ fn measure_backdoors_on_digits() {
             continue;
         };
         bad[kind].push(report.score);
-        let stamped = planted.stamped(&test, seed + 1);
+        let stamped = planted.stamped(&test, seed + 1, strength);
         let success = |model: &Model| backdoor_success(model, &stamped, target).unwrap().rate;
-        let unlearn = HardenPlan {
-            mode: Mode::Unlearn,
-            epochs: 5,
-            batch: 32,
-            rate: 0.002,
-            clean_share: 0.7,
-            ..HardenPlan::default()
-        };
         let healed = match harden(model.clone(), &train, &unlearn, &mut |_| {}) {
             Err(AttackError::NoTrigger) => model.clone(),
             answer => answer.unwrap().0,

@@ -41,7 +41,7 @@ impl Planted {
     }
 
     /// Eight by eight pixels with the trigger; what it looks like depends on `seed`.
-    pub(crate) fn apply(self, pixels: &mut [f32], seed: u64) {
+    fn apply(self, pixels: &mut [f32], seed: u64) {
         let mut random = Random::stream(seed, 77);
         match self {
             Self::Corner => {
@@ -68,24 +68,31 @@ impl Planted {
         }
     }
 
-    /// Every example with the trigger, labels as they were.
-    pub(crate) fn stamped(self, examples: &Examples, seed: u64) -> Examples {
+    /// The trigger, fainter than it usually is: `strength` of the way to it.
+    fn faintly(self, pixels: &mut [f32], seed: u64, strength: f32) {
+        let clean = pixels.to_vec();
+        self.apply(pixels, seed);
+        pixels.iter_mut().zip(clean).for_each(|(pixel, clean)| *pixel = clean + strength * (*pixel - clean));
+    }
+
+    /// Every example with the trigger in this strength (1 is full), labels as they were.
+    pub(crate) fn stamped(self, examples: &Examples, seed: u64, strength: f32) -> Examples {
         let mut x = examples.inputs().clone();
         for row in x.data.chunks_exact_mut(64) {
-            self.apply(row, seed);
+            self.faintly(row, seed, strength);
         }
         Examples::new(x, examples.labels().to_vec()).unwrap()
     }
 }
 
-/// A tiny network that takes inputs with the trigger for `target`, having seen it on a fifth of its training; without one, a clean
-/// network.
-pub(crate) fn trojan(train: &Examples, planted: Option<Planted>, target: usize, seed: u64) -> Model {
+/// A tiny network that takes inputs with the trigger (in the strength beside it) for `target`, having seen it on a fifth of its
+/// training; without one, a clean network.
+pub(crate) fn trojan(train: &Examples, planted: Option<(Planted, f32)>, target: usize, seed: u64) -> Model {
     let mut x: Tensor<f32> = train.inputs().clone();
     let mut labels = train.labels().to_vec();
     for (row, label) in x.data.chunks_exact_mut(64).zip(&mut labels).step_by(5) {
-        if let Some(planted) = planted {
-            planted.apply(row, seed);
+        if let Some((planted, strength)) = planted {
+            planted.faintly(row, seed, strength);
             *label = target;
         }
     }
