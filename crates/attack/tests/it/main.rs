@@ -10,6 +10,7 @@ mod evasion;
 mod harden;
 mod inputs;
 mod measure;
+mod measure_suspects;
 mod membership;
 mod methods;
 mod mnist;
