@@ -1,6 +1,6 @@
-//! Small dense linear algebra in f64: least squares by QR, singular values by one-sided Jacobi.
+//! Small dense linear algebra in f64: least squares by QR, singular values by one-sided Jacobi, Cholesky's factor.
 //!
-//! Matrices are lists of columns of equal length. Sizes are bounded by the callers.
+//! Matrices are lists of columns of equal length; [`Cholesky`] takes rows. Sizes are bounded by the callers.
 
 use rayon::prelude::*;
 
@@ -80,6 +80,59 @@ fn rotate(p: &mut [f64], q: &mut [f64], floor: f64) -> bool {
     true
 }
 
+/// The lower factor L of a symmetric positive definite matrix L·Lᵀ, by rows (Golub and Van Loan, algorithm 4.2.1).
+pub(crate) struct Cholesky(Vec<Vec<f64>>);
+
+impl Cholesky {
+    /// Factors a matrix whose lower half is given: row `i` holds the columns `0..=i`. Pivots that rounding made too small, as
+    /// those of a matrix that is not positive definite, count as [`PIVOT_MIN`].
+    pub(crate) fn new(mut rows: Vec<Vec<f64>>) -> Self {
+        for place in 0..rows.len() {
+            let (done, rest) = rows.split_at_mut(place + 1);
+            let row = &mut done[place];
+            let pivot = (row[place] - dot(&row[..place], &row[..place])).max(PIVOT_MIN).sqrt();
+            row[place] = pivot;
+            let row = &done[place][..place];
+            rest.par_iter_mut().with_min_len(COLUMNS_PER_TASK).for_each(|below| {
+                let (known, open) = below.split_at_mut(place);
+                open[0] = (open[0] - dot(known, row)) / pivot;
+            });
+        }
+        Self(rows)
+    }
+
+    /// L⁻¹·`right`, whose first `zeros` values are 0.
+    pub(crate) fn forward(&self, right: &mut [f64], zeros: usize) {
+        for (place, row) in self.0.iter().enumerate().skip(zeros) {
+            right[place] = (right[place] - dot(&row[zeros..place], &right[zeros..place])) / row[place];
+        }
+    }
+
+    /// The solution of L·Lᵀ·x = `right`.
+    pub(crate) fn solve(&self, right: &mut [f64]) {
+        self.forward(right, 0);
+        for (place, row) in self.0.iter().enumerate().rev() {
+            right[place] /= row[place];
+            let (open, known) = right.split_at_mut(place);
+            for (value, factor) in open.iter_mut().zip(row) {
+                *value -= known[0] * factor;
+            }
+        }
+    }
+
+    /// The diagonal of the matrix's inverse.
+    pub(crate) fn inverse_diagonal(&self) -> Vec<f64> {
+        let count = self.0.len();
+        let column = |place: usize| {
+            let mut column = vec![0.0; count];
+            column[place] = 1.0;
+            self.forward(&mut column, place);
+            dot(&column, &column)
+        };
+        (0..count).into_par_iter().map(column).collect()
+    }
+}
+
 fn reflect(column: &mut [f64], mirror: &[f64], weight: f64) {
     let share = weight * dot(column, mirror);
     for (value, part) in column.iter_mut().zip(mirror) {
@@ -112,6 +165,8 @@ const SINGULAR: f64 = 1e-15;
 const ORTHOGONAL: f64 = 1e-15;
 /// Products of columns below this share of the squared Frobenius norm are rounding.
 const NEGLIGIBLE: f64 = 1e-32;
+/// Least square of a pivot of Cholesky's factor.
+const PIVOT_MIN: f64 = 1e-12;
 const SWEEPS_MAX: usize = 40;
 const COLUMNS_PER_TASK: usize = 32;
 
@@ -119,7 +174,7 @@ const COLUMNS_PER_TASK: usize = 32;
 mod tests {
     use ringfence_nn::random::Random;
 
-    use super::{dot, least_squares, singular};
+    use super::{Cholesky, dot, least_squares, singular};
 
     fn random(seed: u64, rows: usize, count: usize) -> Vec<Vec<f64>> {
         let mut random = Random::new(seed);
@@ -148,6 +203,25 @@ mod tests {
         assert!(least_squares(columns, random(2, 20, 1)).is_none());
         assert!(least_squares(random(1, 3, 4), random(2, 3, 1)).is_none());
         assert!(least_squares(vec![vec![f64::NAN]], vec![vec![1.0]]).is_none());
+    }
+
+    #[test]
+    fn a_factored_matrix_is_inverted() {
+        let columns = random(4, 30, 12);
+        let entry = |i: usize, j: usize| dot(&columns[i], &columns[j]) + if i == j { 0.1 } else { 0.0 };
+        let factor = Cholesky::new((0..12).map(|i| (0..=i).map(|j| entry(i, j)).collect()).collect());
+        let diagonal = factor.inverse_diagonal();
+        for place in 0..12 {
+            let mut x = vec![0.0; 12];
+            x[place] = 1.0;
+            factor.solve(&mut x);
+            assert!((x[place] - diagonal[place]).abs() < 1e-12);
+            for row in 0..12 {
+                let product: f64 = (0..12).map(|column| entry(row, column) * x[column]).sum();
+                let wanted = if row == place { 1.0 } else { 0.0 };
+                assert!((product - wanted).abs() < 1e-10, "{product}");
+            }
+        }
     }
 
     #[test]

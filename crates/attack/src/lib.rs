@@ -82,7 +82,7 @@ pub use privacy::{
 };
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};
-pub use suspect::{RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};
+pub use suspect::{Labels, RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};
 pub use theft::{
     BUDGET_MAX, BUDGET_MIN, DECIMALS_MAX, Extraction, LEVELS_MAX, Linear, OutputLevel, QUADRIC_RANK_MAX, Single,
     TheftPlan, TwoLayer, Width, extract_network, hidden_width, solve_equations, steal,

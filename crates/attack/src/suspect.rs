@@ -1,19 +1,27 @@
 //! Records that were changed against a model: what it makes of them tells them from natural ones.
 //!
 //! An input that was moved over a decision boundary stands where natural inputs seldom do: its answer does not survive
-//! rounding, smoothing or noise (Xu et al. 2018, "Feature squeezing"), the boundary is near or the scores are too good, and the
-//! label is not what the model sees. [`suspects`] takes these statistics of every record ([`Statistic`]), measures each against the
-//! records that the model puts into the same class, and orders the records by how far the worst and the sum of them lie out.
+//! rounding (Xu et al. 2018, "Feature squeezing"), the boundary is near, the records around it are of another class, it differs
+//! from them where they never differ, or its label is not what the model sees. [`suspects`] takes these statistics of every
+//! record ([`Statistic`]), asks how rare each is among natural ones, and orders the records by that.
 //!
-//! The threshold comes from clean records where some are given, and otherwise from the bulk of the data itself: medians and
-//! inner quantiles, which a minority of changed records hardly moves. What cannot be seen is said in [`SuspectReport::blind_to`].
+//! What is rare comes from clean records where some are given, and otherwise from the bulk of the data itself: inner
+//! quantiles, which a minority of changed records hardly moves, each record held against all others. What cannot be seen is said
+//! in [`SuspectReport::blind_to`].
 
+mod kin;
+mod rarity;
 mod statistic;
+
+use std::collections::HashSet;
 
 use ringfence_schema::suspect::{SuspectRecord, SuspectReport, SuspectSchema};
 
 pub use self::statistic::Statistic;
-use self::statistic::{Row, rows};
+use self::{
+    rarity::{Measure, Rarity},
+    statistic::{Row, Usual, rows},
+};
 use crate::{ball::Range, error::AttackError, examples::Examples, source::Predict};
 
 /// Settings of [`suspects`].
@@ -23,13 +31,24 @@ pub struct SuspectPlan {
     pub range: Range,
     /// Share of natural records that may be called suspect, above 0 and at most 0.5.
     pub false_positives: f64,
-    /// Seed of the noise.
+    /// Draws the records that others are held against, where there are many.
     pub seed: u64,
+    /// Whether the labels say anything.
+    pub labels: Labels,
+}
+
+/// Whether records have labels of their own.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Labels {
+    /// Those of the [`Examples`].
+    Given,
+    /// None: those of the [`Examples`] mean nothing.
+    Absent,
 }
 
 impl Default for SuspectPlan {
     fn default() -> Self {
-        Self { range: Range::default(), false_positives: 0.01, seed: 0 }
+        Self { range: Range::default(), false_positives: 0.01, seed: 0, labels: Labels::Given }
     }
 }
 
@@ -48,31 +67,30 @@ pub fn suspects(
         let given = plan.false_positives.to_string();
         return Err(AttackError::plan("false-positives", given, "above 0, at most 0.5"));
     }
-    let known = reference.map(|clean| rows(model, clean, None, plan)).transpose()?;
-    let (seen, _) = rows(model, records, known.as_ref().map(|(_, usual)| usual), plan)?;
-    let measure = known.as_ref().map_or(&seen, |(rows, _)| rows);
-    if measure.len() < RECORDS_MIN {
+    let known = held_against(model, records, reference, plan)?;
+    let (seen, _) = rows(model, records, known.as_ref().and_then(|(_, usual)| usual.as_ref()), plan)?;
+    let (measured, measure) = known.as_ref().map_or((&seen, Measure::Mixed), |(rows, _)| (rows, Measure::Clean));
+    if measured.len() < RECORDS_MIN {
         let allowed = format!("at least {RECORDS_MIN}");
-        return Err(AttackError::plan("records to measure against", measure.len().to_string(), allowed));
+        return Err(AttackError::plan("records to measure against", measured.len().to_string(), allowed));
     }
-    let scale = Scale::of(measure);
-    let natural: Vec<f64> = measure.iter().map(|row| scale.place(row).0).collect();
-    let threshold = match known {
-        Some(_) => quantile(&natural, 1.0 - plan.false_positives),
-        None => extrapolated(&natural, plan.false_positives),
-    };
+    let used = Statistic::ALL.into_iter().enumerate();
+    let used = used.filter(|(_, statistic)| *statistic != Statistic::Label || plan.labels == Labels::Given);
+    let rarity = Rarity::of(measured, used.map(|(place, _)| place), measure);
+    let natural: Vec<f64> = measured.iter().map(|row| rarity.place(row).0).collect();
+    let threshold = rarity::threshold(&natural, plan.false_positives, measure);
     let mut found: Vec<SuspectRecord> = seen
         .iter()
         .zip(records.labels())
         .enumerate()
         .filter_map(|(record, (row, label))| {
-            let (score, why) = scale.place(row);
+            let (score, why) = rarity.place(row);
             (score > threshold || row.broken).then(|| SuspectRecord {
                 record: record as u64,
                 score: if row.broken { f64::MAX } else { score },
                 statistic: why.name().into(),
                 predicted: row.class as u64,
-                label: *label as u64,
+                label: (plan.labels == Labels::Given).then_some(*label as u64),
             })
         })
         .collect();
@@ -81,12 +99,20 @@ pub fn suspects(
         schema: SuspectSchema::One,
         model: model.digest()?,
         records: records.count() as u64,
+        duplicates: duplicates(records),
         reference: reference.map(|clean| clean.count() as u64),
         false_positives: plan.false_positives,
         threshold,
         suspects: found,
         blind_to: BLIND_TO.iter().map(|text| (*text).to_owned()).collect(),
     })
+}
+
+/// Records that repeat an earlier one bit for bit.
+fn duplicates(records: &Examples) -> u64 {
+    let mut known = HashSet::with_capacity(records.count());
+    let bits = |row: usize| records.row(row).iter().map(|value| value.to_bits()).collect::<Vec<u32>>();
+    (0..records.count()).filter(|row| !known.insert(bits(*row))).count() as u64
 }
 
 /// Every statistic of every record, in the order of [`Statistic::ALL`], for those who want to look themselves; `reference` and
@@ -97,64 +123,25 @@ pub fn statistics(
     reference: Option<&Examples>,
     plan: &SuspectPlan,
 ) -> Result<Vec<[f64; Statistic::COUNT]>, AttackError> {
-    let known = reference.map(|clean| rows(model, clean, None, plan)).transpose()?;
-    let (seen, _) = rows(model, records, known.as_ref().map(|(_, usual)| usual), plan)?;
+    let known = held_against(model, records, reference, plan)?;
+    let (seen, _) = rows(model, records, known.as_ref().and_then(|(_, usual)| usual.as_ref()), plan)?;
     Ok(seen.into_iter().map(|row| row.values).collect())
 }
 
-/// Where natural records lie in each statistic: by predicted class, and over all where a class has few.
-struct Scale {
-    /// For each class, or one for all at the end.
-    classes: Vec<Option<Spreads>>,
-    all: Spreads,
-}
-
-type Spreads = [Spread; Statistic::COUNT];
-
-/// Median and inner width of a statistic.
-#[derive(Clone, Copy)]
-struct Spread {
-    median: f64,
-    /// From the median to the quantile [`INNER`].
-    width: f64,
-}
-
-impl Scale {
-    fn of(rows: &[Row]) -> Self {
-        let all = spreads(rows.iter().collect::<Vec<_>>().as_slice());
-        let count = rows.iter().map(|row| row.class + 1).max().unwrap_or(0);
-        let classes = (0..count)
-            .map(|class| {
-                let members: Vec<&Row> = rows.iter().filter(|row| row.class == class).collect();
-                (members.len() >= CLASS_MIN).then(|| spreads(&members))
-            })
-            .collect();
-        Self { classes, all }
+/// The reference's own rows, and what it says of others; refuses one whose records are of another size.
+fn held_against(
+    model: &dyn Predict,
+    records: &Examples,
+    reference: Option<&Examples>,
+    plan: &SuspectPlan,
+) -> Result<Option<(Vec<Row>, Option<Usual>)>, AttackError> {
+    let Some(clean) = reference else { return Ok(None) };
+    if clean.inputs().shape.get(1..) != records.inputs().shape.get(1..) {
+        let given = format!("{:?}", clean.inputs().shape);
+        let allowed = format!("records like those of {:?}", records.inputs().shape);
+        return Err(AttackError::plan("reference", given, allowed));
     }
-
-    /// How far out a record lies, in the terms of an exponential tail, and the statistic that says so most.
-    fn place(&self, row: &Row) -> (f64, Statistic) {
-        let spreads = self.classes.get(row.class).and_then(Option::as_ref).unwrap_or(&self.all);
-        let mut worst = (f64::MIN, Statistic::Depth);
-        let mut sum = 0.0;
-        for ((statistic, value), spread) in Statistic::ALL.into_iter().zip(&row.values).zip(spreads) {
-            let out = ((value - spread.median) / spread.width).clamp(0.0, OUT_MAX);
-            sum += out;
-            if out > worst.0 {
-                worst = (out, statistic);
-            }
-        }
-        (worst.0 + sum, worst.1)
-    }
-}
-
-fn spreads(rows: &[&Row]) -> Spreads {
-    std::array::from_fn(|index| {
-        let values: Vec<f64> = rows.iter().filter_map(|row| row.values.get(index)).copied().collect();
-        let median = quantile(&values, 0.5);
-        let width = (quantile(&values, INNER) - median).max(f64::EPSILON);
-        Spread { median, width }
-    })
+    rows(model, clean, None, plan).map(Some)
 }
 
 /// The value below which this share of `values` lies; 0 for none.
@@ -171,28 +158,14 @@ fn whole(place: f64) -> usize {
     place.max(0.0) as usize
 }
 
-/// The value that so small a share of natural records passes, from quantiles that a minority of others hardly moves: the tail
-/// goes on as it falls between them, as an exponential's does.
-fn extrapolated(values: &[f64], share: f64) -> f64 {
-    let (near, far) = (quantile(values, TAIL[0]), quantile(values, TAIL[1]));
-    let fall = ((1.0 - TAIL[0]) / (1.0 - TAIL[1])).ln();
-    near + (far - near) * ((1.0 - TAIL[0]) / share).ln().max(0.0) / fall
-}
-
 /// Records below which no threshold can be stated.
 pub const RECORDS_MIN: usize = 200;
-/// Records of a class below which it is measured against all.
-const CLASS_MIN: usize = 50;
-/// The quantile that ends the inner width.
-const INNER: f64 = 0.8;
-/// The quantiles between which the tail's fall is measured.
-const TAIL: [f64; 2] = [0.5, 0.85];
-/// No single statistic counts for more widths than this.
-const OUT_MAX: f64 = 20.0;
 /// What this screening does not see.
-const BLIND_TO: [&str; 4] = [
+const BLIND_TO: [&str; 6] = [
     "inputs made against another model that do not transfer to this one",
     "inputs made with this screening in mind: each of its statistics can be attacked like the model itself",
     "changes that move no answer, such as triggers that are yet to be learned, and clean-label poison in feature space",
-    "more than about a fifth of the records changed, where no clean reference is given: the bulk is then no longer natural",
+    "the difference between changed records and natural ones of another kind than the records measured against: both are strange",
+    "changed records whose number in the data is so large that they are no longer strange, about a tenth, where no clean reference is given",
+    "most changes, where the model errs on many natural records too: strange is then usual",
 ];

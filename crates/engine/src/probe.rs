@@ -62,8 +62,11 @@ fn add(report: &mut ScreenReport, found: &SuspectReport) {
             rule: SUSPECT.id.into(),
             score: suspect.score,
             evidence: format!(
-                "the base model takes it for {}, its label is {}; `{}` lies furthest out (threshold {:.2})",
-                suspect.predicted, suspect.label, suspect.statistic, found.threshold
+                "the base model takes it for {}, {}; `{}` is rarest (threshold {:.2})",
+                suspect.predicted,
+                suspect.label.map_or_else(|| "it has no label".to_owned(), |label| format!("its label is {label}")),
+                suspect.statistic,
+                found.threshold
             ),
         };
         match report.decisions.iter_mut().find(|decision| decision.record == suspect.record) {

@@ -22,11 +22,14 @@ pub struct SuspectReport {
     pub model: Digest,
     /// Records looked at.
     pub records: u64,
+    /// Records that repeat an earlier one exactly.
+    #[serde(default)]
+    pub duplicates: u64,
     /// Clean records that the threshold comes from; absent where it comes from the bulk of the records themselves.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reference: Option<u64>,
-    /// Share of natural records that the threshold was set for. Exact to the sample's error with a reference, extrapolated
-    /// without.
+    /// Share of natural records that the threshold was set for. With a reference at most that much
+    /// in 9 of 10 references of that size; extrapolated without.
     pub false_positives: f64,
     /// The score above which a record is suspect.
     pub threshold: f64,
@@ -41,12 +44,14 @@ pub struct SuspectReport {
 pub struct SuspectRecord {
     /// Counted from 0.
     pub record: u64,
-    /// How far out it lies, in widths of what is natural.
+    /// How rare it is: the greatest negative logarithm of the share of natural records that lie as far out in a statistic, and
+    /// the mean over all statistics.
     pub score: f64,
-    /// The statistic that lies out most.
+    /// The statistic that is rarest.
     pub statistic: String,
     /// What the model takes it for.
     pub predicted: u64,
-    /// Its own label.
-    pub label: u64,
+    /// Its own label, where records have some.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub label: Option<u64>,
 }

@@ -1,64 +1,46 @@
-//! What a model makes of one record, as numbers that are larger for stranger ones.
+//! What a model and the other records make of one record, as numbers that are larger for stranger ones.
 
-use ringfence_nn::random::Random;
-
-use super::SuspectPlan;
+use super::{
+    Labels, SuspectPlan,
+    kin::{Kin, Word},
+};
 use crate::{
-    ball::narrow,
     error::AttackError,
     examples::Examples,
     loss::{Goal, Loss, winner},
     oracle::Oracle,
-    random::stream,
     source::Predict,
 };
 
 /// A statistic of a record.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Statistic {
-    /// How far the answer moves when values are rounded to two levels (L1 distance of probabilities; Xu et al. 2018, section 3.1).
+    /// How far the answer moves when values are rounded (L1 distance of probabilities; Xu et al. 2018, section 3.1), to the fewest
+    /// levels that leave nearly all natural records their class.
     Depth,
-    /// The same for eight levels.
-    FineDepth,
-    /// The same for the median of 2 × 2 pixels (their section 3.2); 0 where inputs are no pictures.
-    Median,
-    /// The same for Gaussian noise, the mean of several draws.
-    Noise,
     /// Slope of the margin over the margin: the inverse of the distance to the boundary, to first order.
     Boundary,
-    /// Slope of the margin.
-    Slope,
-    /// How far the scores lie from what is usual for the class.
-    Scores,
-    /// Cross-entropy of the record's own label.
+    /// By how much the records around it would answer another class.
+    Opinion,
+    /// How far it lies from the records, in units of their own spread in each direction.
+    Novelty,
+    /// Cross-entropy of the record's own label; not used where there are none.
     Label,
 }
 
 impl Statistic {
     /// How many there are.
-    pub const COUNT: usize = 8;
+    pub const COUNT: usize = 5;
     /// All of them, in the order of reports.
-    pub const ALL: [Self; Self::COUNT] = [
-        Self::Depth,
-        Self::FineDepth,
-        Self::Median,
-        Self::Noise,
-        Self::Boundary,
-        Self::Slope,
-        Self::Scores,
-        Self::Label,
-    ];
+    pub const ALL: [Self; Self::COUNT] = [Self::Depth, Self::Boundary, Self::Opinion, Self::Novelty, Self::Label];
 
     /// As written in reports.
     pub const fn name(self) -> &'static str {
         match self {
             Self::Depth => "depth",
-            Self::FineDepth => "fine-depth",
-            Self::Median => "median",
-            Self::Noise => "noise",
             Self::Boundary => "boundary",
-            Self::Slope => "slope",
-            Self::Scores => "scores",
+            Self::Opinion => "opinion",
+            Self::Novelty => "novelty",
             Self::Label => "label",
         }
     }
@@ -74,65 +56,70 @@ pub(super) struct Row {
     pub(super) broken: bool,
 }
 
-/// Median and half width of each score of each predicted class.
-pub(super) struct Usual(Vec<Vec<(f64, f64)>>);
+/// What other records are held against.
+pub(super) struct Usual {
+    /// The fewest levels that leave nearly all their class.
+    levels: f32,
+    kin: Kin,
+}
 
-/// The statistics of every record, and what scores are usual among them; scores are measured against `usual` where it is given.
+/// The statistics of every record against `usual`, or against one another where that is not given, with what they are held
+/// against then.
 pub(super) fn rows(
     model: &dyn Predict,
     records: &Examples,
     usual: Option<&Usual>,
     plan: &SuspectPlan,
-) -> Result<(Vec<Row>, Usual), AttackError> {
+) -> Result<(Vec<Row>, Option<Usual>), AttackError> {
     records.within(plan.range)?;
     let oracle = Oracle::new(model, records)?;
-    let (x, width) = (&records.inputs().data, records.width());
+    let (x, width, classes) = (&records.inputs().data, records.width(), oracle.classes());
     let scores = oracle.scores(x)?;
-    let classes = oracle.classes();
     let answers: Vec<Option<usize>> = scores.chunks_exact(classes).map(winner).collect();
-    let goals: Vec<Goal> = answers.iter().map(|class| Goal::away(class.unwrap_or(0))).collect();
+    let taken: Vec<usize> = answers.iter().map(|class| class.unwrap_or(0)).collect();
+    let goals: Vec<Goal> = taken.iter().map(|class| Goal::away(*class)).collect();
     let slope = oracle.slope_to(x, &goals, Loss::Margin)?;
-    let mut moved = vec![
-        distances(&oracle, &scores, &rounded(x, plan, 2.0))?,
-        distances(&oracle, &scores, &rounded(x, plan, 8.0))?,
-    ];
-    moved.push(match oracle.shape() {
-        [.., height, columns] if height.min(columns) > &1 => {
-            distances(&oracle, &scores, &median(x, *height, *columns))?
+    let (own, said) = match usual {
+        Some(usual) => (None, usual.kin.of_others(records, &taken)),
+        None => {
+            let kin = Kin::of(records, &taken, classes, plan.seed);
+            let said = kin.of_own(records, &taken);
+            (Some(Usual { levels: levels(&oracle, x, &answers, plan)?, kin }), said)
         }
-        _ => vec![0.0; records.count()],
-    });
-    moved.push(noise(&oracle, records, &scores, plan)?);
-    let own = Usual::of(&scores, classes, &answers);
-    let far = usual.unwrap_or(&own).strangeness(&scores, classes, &answers);
-    let rows = (0..records.count())
-        .map(|row| {
-            let gradient = &slope.gradient[row * width..(row + 1) * width];
-            let length = gradient.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt() + TINY;
-            let margin = f64::from(-slope.loss[row]).max(TINY);
-            let label = probabilities(&scores[row * classes..(row + 1) * classes])
+    };
+    let levels = usual.or(own.as_ref()).map_or(LEVELS[0], |usual| usual.levels);
+    let moved = distances(&scores, &oracle.scores(&rounded(x, plan, levels))?, classes);
+    let row = |row: usize, Word { opinion, novelty }: Word| {
+        let gradient = &slope.gradient[row * width..(row + 1) * width];
+        let length = gradient.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt() + TINY;
+        let margin = f64::from(-slope.loss[row]).max(TINY);
+        let label = match plan.labels {
+            Labels::Given => probabilities(&scores[row * classes..(row + 1) * classes])
                 .get(records.labels()[row])
-                .copied()
-                .unwrap_or_default();
-            // Logarithms: natural records lie apart by factors.
-            let values = [
-                (moved[0][row] + LEAST).ln(),
-                (moved[1][row] + LEAST).ln(),
-                (moved[2][row] + LEAST).ln(),
-                (moved[3][row] + LEAST).ln(),
-                (length / margin).ln(),
-                length.ln(),
-                far[row].max(TINY).ln(),
-                (LEAST - label.max(TINY).ln()).ln(),
-            ];
-            Row {
-                class: answers[row].unwrap_or(0),
-                broken: answers[row].is_none() || values.iter().any(|value| !value.is_finite()),
-                values: values.map(|value| if value.is_finite() { value } else { 0.0 }),
-            }
-        })
-        .collect();
-    Ok((rows, own))
+                .map_or(0.0, |probability| (LEAST - probability.max(TINY).ln()).ln()),
+            Labels::Absent => 0.0,
+        };
+        // Logarithms: natural records lie apart by factors.
+        let values = [(moved[row] + LEAST).ln(), (length / margin).ln(), opinion, novelty, label];
+        Row {
+            class: taken[row],
+            broken: answers[row].is_none() || values.iter().any(|value| !value.is_finite()),
+            values: values.map(|value| if value.is_finite() { value } else { 0.0 }),
+        }
+    };
+    Ok((said.into_iter().enumerate().map(|(place, word)| row(place, word)).collect(), own))
+}
+
+/// The fewest of [`LEVELS`] at which a share of [`UNMOVED`] keeps its class; the most where none does.
+fn levels(oracle: &Oracle<'_>, x: &[f32], answers: &[Option<usize>], plan: &SuspectPlan) -> Result<f32, AttackError> {
+    for levels in LEVELS {
+        let there = oracle.predict(&rounded(x, plan, levels))?;
+        let same = there.iter().zip(answers).filter(|(there, here)| there == here).count();
+        if same as f64 >= UNMOVED * answers.len() as f64 {
+            return Ok(levels);
+        }
+    }
+    Ok(LEVELS[LEVELS.len() - 1])
 }
 
 /// Values in so many steps over the range.
@@ -141,82 +128,14 @@ fn rounded(x: &[f32], plan: &SuspectPlan, levels: f32) -> Vec<f32> {
     x.iter().map(|value| low + ((value - low) / step).round() * step).collect()
 }
 
-/// The median (the mean of the middle two) of each 2 × 2 window, the picture's last row and column repeated.
-fn median(x: &[f32], height: usize, width: usize) -> Vec<f32> {
-    let mut out = Vec::with_capacity(x.len());
-    for plane in x.chunks_exact(height * width) {
-        for row in 0..height {
-            for column in 0..width {
-                let (below, right) = ((row + 1).min(height - 1), (column + 1).min(width - 1));
-                let at = |row: usize, column: usize| plane[row * width + column];
-                let mut four = [at(row, column), at(row, right), at(below, column), at(below, right)];
-                four.sort_unstable_by(f32::total_cmp);
-                out.push(f32::midpoint(four[1], four[2]));
-            }
-        }
-    }
-    out
-}
-
-/// The mean distance over several draws of noise.
-fn noise(oracle: &Oracle<'_>, records: &Examples, scores: &[f32], plan: &SuspectPlan) -> Result<Vec<f64>, AttackError> {
-    let mut mean = vec![0.0; records.count()];
-    let (low, high) = (plan.range.low(), plan.range.high());
-    for draw in 0..DRAWS {
-        let mut points = records.inputs().data.clone();
-        for (row, point) in points.chunks_exact_mut(records.width()).enumerate() {
-            let mut random: Random = stream(plan.seed, &[NOISE_STREAM, draw, row as u64]);
-            for value in point {
-                *value = (*value + plan.range.width() * NOISE * narrow(random.normal())).clamp(low, high);
-            }
-        }
-        for (mean, far) in mean.iter_mut().zip(distances(oracle, scores, &points)?) {
-            *mean += far / DRAWS as f64;
-        }
-    }
-    Ok(mean)
-}
-
-/// L1 distance of the probabilities at `points` from those of `scores`, 0..=2.
-fn distances(oracle: &Oracle<'_>, scores: &[f32], points: &[f32]) -> Result<Vec<f64>, AttackError> {
-    let there = oracle.scores(points)?;
-    let classes = oracle.classes();
-    let pairs = scores.chunks_exact(classes).zip(there.chunks_exact(classes));
-    Ok(pairs
+/// L1 distance of the probabilities of each row, 0..=2.
+fn distances(here: &[f32], there: &[f32], classes: usize) -> Vec<f64> {
+    let pairs = here.chunks_exact(classes).zip(there.chunks_exact(classes));
+    pairs
         .map(|(here, there)| {
             probabilities(here).iter().zip(probabilities(there)).map(|(here, there)| (here - there).abs()).sum()
         })
-        .collect())
-}
-
-impl Usual {
-    fn of(scores: &[f32], classes: usize, answers: &[Option<usize>]) -> Self {
-        let usual = |class: usize| {
-            let rows = scores.chunks_exact(classes).zip(answers);
-            let members: Vec<&[f32]> = rows.filter(|(_, answer)| **answer == Some(class)).map(|(row, _)| row).collect();
-            (0..classes)
-                .map(|other| {
-                    let values: Vec<f64> = members.iter().map(|row| f64::from(row[other])).collect();
-                    let median = super::quantile(&values, 0.5);
-                    let apart: Vec<f64> = values.iter().map(|value| (value - median).abs()).collect();
-                    (median, super::quantile(&apart, 0.5).max(TINY))
-                })
-                .collect()
-        };
-        Self((0..classes).map(usual).collect())
-    }
-
-    /// How far each row of scores lies from the median of its class, in half widths: the root mean square.
-    fn strangeness(&self, scores: &[f32], classes: usize, answers: &[Option<usize>]) -> Vec<f64> {
-        let rows = scores.chunks_exact(classes).zip(answers);
-        rows.map(|(row, answer)| {
-            let usual = self.0.get(answer.unwrap_or(0)).map_or(&[][..], Vec::as_slice);
-            let apart =
-                row.iter().zip(usual).map(|(score, (median, width))| ((f64::from(*score) - median) / width).powi(2));
-            (apart.sum::<f64>() / classes as f64).sqrt()
-        })
         .collect()
-    }
 }
 
 fn probabilities(scores: &[f32]) -> Vec<f64> {
@@ -226,10 +145,9 @@ fn probabilities(scores: &[f32]) -> Vec<f64> {
     p.into_iter().map(|p| p / sum).collect()
 }
 
-/// Draws of noise, and its standard deviation as a share of the range.
-const DRAWS: u64 = 4;
-const NOISE: f32 = 0.1;
+/// Levels that are tried, and the share of natural records whose class they must leave.
+const LEVELS: [f32; 6] = [2.0, 3.0, 4.0, 8.0, 16.0, 32.0];
+const UNMOVED: f64 = 0.95;
 const TINY: f64 = 1e-12;
 /// Added to distances and losses before their logarithm is taken: less than this is nothing.
 const LEAST: f64 = 1e-6;
-const NOISE_STREAM: u64 = 40;

@@ -11,6 +11,7 @@ mod extraction;
 mod harden;
 mod inputs;
 mod measure;
+mod measure_suspects;
 mod membership;
 mod methods;
 mod mnist;

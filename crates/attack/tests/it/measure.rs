@@ -1,12 +1,10 @@
 //! Measurements that take minutes: run by hand with `cargo test --release -p ringfence-attack --test it measure -- --ignored --nocapture NAME`.
 
-use std::io::Write as _;
-
 use ringfence_attack::{
-    AttackError, BackdoorPlan, Battery, Examples, HardenPlan, Method, Mode, Norm, Plan, Start, Statistic, SuspectPlan,
-    accuracy, attack, backdoor_success, backdoors, fooling, gradient, harden, statistics, suspects,
+    AttackError, BackdoorPlan, Battery, HardenPlan, Mode, Plan, Start, accuracy, attack, backdoor_success, backdoors,
+    harden,
 };
-use ringfence_nn::{Model, Tensor};
+use ringfence_nn::Model;
 
 use crate::{
     mnist::{mnist, wong},
@@ -16,7 +14,7 @@ use crate::{
 
 /// `RINGFENCE_PLAN` holds a plan as JSON; without it, FGSM with a random start as Wong et al. 2020 train MNIST (table 1).
 /// `RINGFENCE_EXAMPLES` is how many pictures are trained on, `RINGFENCE_ATTACKED` how many are attacked.
-fn number(name: &str, or: usize) -> usize {
+pub(crate) fn number(name: &str, or: usize) -> usize {
     std::env::var(name).ok().and_then(|text| text.parse().ok()).unwrap_or(or)
 }
 
@@ -44,99 +42,6 @@ fn measure_hardening_on_mnist() {
     let report = attack(&model, &attacked, &battery, &mut |_| {}).unwrap();
     for result in report.results {
         eprintln!("{} {:.4} {:?}", result.attack, result.accuracy, result.ci95);
-    }
-}
-
-/// PGD that goes on after it has fooled the model, as somebody would who wants the model to be sure.
-fn sure(model: &Model, examples: &Examples, eps: f32) -> Examples {
-    let clean = &examples.inputs().data;
-    let mut x = examples.inputs().clone();
-    for _ in 0..40 {
-        let at = Examples::new(x.clone(), examples.labels().to_vec()).unwrap();
-        let slope = gradient(model, &at).unwrap().gx;
-        for ((value, slope), clean) in x.data.iter_mut().zip(&slope.data).zip(clean) {
-            let sign = if *slope == 0.0 { 0.0 } else { slope.signum() };
-            *value = (*value + eps / 16.0 * sign).clamp(clean - eps, clean + eps).clamp(0.0, 1.0);
-        }
-    }
-    Examples::new(x, examples.labels().to_vec()).unwrap()
-}
-
-/// The examples that fool `model`, changed by `method`, with the label that the model gives them.
-fn fooled(model: &Model, examples: &Examples, method: Method, norm: Norm, eps: f64) -> Examples {
-    let plan = Plan { eps: vec![eps], norm, ..Plan::default() };
-    let found = fooling(model, examples, method, &plan).unwrap();
-    let labels = found.iter().map(|(place, _)| examples.labels()[*place]).collect();
-    let mut shape = examples.inputs().shape.clone();
-    shape[0] = found.len();
-    let data = found.into_iter().flat_map(|(_, point)| point).collect();
-    Examples::new(Tensor { shape, data }, labels).unwrap()
-}
-
-fn joined(parts: &[&Examples]) -> Examples {
-    let mut shape = parts[0].inputs().shape.clone();
-    shape[0] = parts.iter().map(|part| part.count()).sum();
-    let data = parts.iter().flat_map(|part| part.inputs().data.clone()).collect();
-    Examples::new(Tensor { shape, data }, parts.iter().flat_map(|part| part.labels().to_vec()).collect()).unwrap()
-}
-
-/// What `screen --model` finds of inputs made against the base model. `RINGFENCE_OUT` gets the statistics as CSV.
-#[test]
-#[ignore = "minutes of attacks"]
-fn measure_suspects_on_mnist() {
-    let Some((train, test)) = mnist(number("RINGFENCE_EXAMPLES", 20_000), 10_000) else { return };
-    let plan =
-        HardenPlan { start: Start::Fresh, eps: 0.0, epochs: 4, batch: 100, rate: 0.003, ..HardenPlan::default() };
-    let (model, _) = harden(wong(1), &train, &plan, &mut |_| {}).unwrap();
-    eprintln!("clean accuracy {}", accuracy(&model, &test).unwrap());
-    let pick = |from: usize, count: usize| {
-        // Three parts that share no picture.
-        let order = test.clone();
-        let places: Vec<usize> = (0..order.count()).filter(|place| place % 5 == from).take(count).collect();
-        let data = places.iter().flat_map(|place| order.row(*place).to_vec()).collect();
-        let labels = places.iter().map(|place| order.labels()[*place]).collect();
-        Examples::new(Tensor { shape: vec![places.len(), 1, 28, 28], data }, labels).unwrap()
-    };
-    let (reference, natural, victims) =
-        (pick(0, 2_000), pick(1, 2_000), pick(2, 2_000).sample(number("RINGFENCE_VICTIMS", 100), 1));
-    let mut sets: Vec<(&str, Examples)> = vec![
-        ("pgd-0.3", sure(&model, &victims, 0.3)),
-        ("pgd-0.1", sure(&model, &victims, 0.1)),
-        ("pgd-0.3-just", fooled(&model, &victims, Method::Pgd, Norm::Linf, 0.3)),
-        ("carlini-wagner", fooled(&model, &victims, Method::CarliniWagner, Norm::L2, 3.0)),
-        ("square-0.3", fooled(&model, &victims, Method::Square, Norm::Linf, 0.3)),
-        ("square-l2-3", fooled(&model, &victims, Method::Square, Norm::L2, 3.0)),
-    ];
-    let suspicion = SuspectPlan::default();
-    let found = suspects(&model, &natural, Some(&reference), &suspicion).unwrap();
-    eprintln!("natural: {} of {} suspect", found.suspects.len(), natural.count());
-    for (name, set) in &sets {
-        let wrong = set.count() as f64 * (1.0 - accuracy(&model, set).unwrap());
-        let with = suspects(&model, set, Some(&reference), &suspicion).unwrap().suspects;
-        let mixed = joined(&[&natural, set]);
-        let without = suspects(&model, &mixed, None, &suspicion).unwrap().suspects;
-        let caught = without.iter().filter(|suspect| suspect.record >= natural.count() as u64).count();
-        eprintln!(
-            "{name}: {} inputs, {wrong:.0} fool; {} found with a reference; {caught} without, and {} natural ones",
-            set.count(),
-            with.len(),
-            without.len() - caught
-        );
-    }
-    sets.push(("natural", natural));
-    sets.push(("reference", reference.clone()));
-    if let Some(path) = std::env::var_os("RINGFENCE_OUT") {
-        let mut out = std::fs::File::create(path).unwrap();
-        let names: Vec<&str> = Statistic::ALL.iter().map(|statistic| statistic.name()).collect();
-        writeln!(out, "set,predicted,label,{}", names.join(",")).unwrap();
-        for (name, set) in &sets {
-            let predicted = ringfence_attack::predict(&model, set).unwrap();
-            let rows = statistics(&model, set, Some(&reference), &suspicion).unwrap();
-            for ((row, predicted), label) in rows.iter().zip(predicted).zip(set.labels()) {
-                let row: Vec<String> = row.iter().map(f64::to_string).collect();
-                writeln!(out, "{name},{},{label},{}", predicted.unwrap_or(99), row.join(",")).unwrap();
-            }
-        }
     }
 }
 
