@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ringfence_engine::{Accountant, DpPlan, Guarantee, PrivacyPlan, ReferencePlan, Sampling, Start};
 
-use super::{DataArgs, HardenArgs};
+use super::{DataArgs, HardenArgs, attack::InputArgs};
 
 /// Places of a column among the values of an example; several for one that is one-hot.
 #[derive(Debug, Clone)]
@@ -58,12 +58,9 @@ pub(crate) struct PrivacyArgs {
     /// A language model's canaries and training sequences, as JSON
     #[arg(long, value_name = "FILE.json", conflicts_with_all = ["members", "references", "reference", "attribute", "invert", "label_only"])]
     pub(crate) canaries: Option<PathBuf>,
-    /// Valid range of the model's input
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0,1", value_name = "LOW,HIGH")]
-    pub(crate) range: Vec<f32>,
-    /// Seed of all random choices
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// Where inputs may lie, and what random choices begin with
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
 }
 
 impl PrivacyArgs {
@@ -80,7 +77,7 @@ impl PrivacyArgs {
             attributes: self.attribute.iter().map(|columns| columns.0.clone()).collect(),
             invert: self.invert.clone(),
             label_only: self.label_only,
-            seed: self.seed,
+            seed: self.inputs.random.seed,
             ..PrivacyPlan::default()
         }
     }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::DataArgs;
+use crate::args::{DataArgs, attack::RandomArgs};
 
 /// `attack theft`.
 #[derive(Debug, Args)]
@@ -23,9 +23,9 @@ pub(crate) struct TheftArgs {
     /// Output levels: full, rounded-DECIMALS, top-CLASSES, label [default: full,rounded-5,rounded-2,top-2,label]
     #[arg(long, value_delimiter = ',', value_name = "LEVEL,…")]
     pub(crate) level: Vec<String>,
-    /// Seed of all random choices
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// What random choices begin with
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
 }
 
 /// `watermark …`.

@@ -20,8 +20,8 @@ use ringfence_engine::{
 
 use crate::{
     args::{
-        AttackAction, AttackArgs, BackdoorArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, ModeName, Precision,
-        ScanArgs, ScreenArgs,
+        DataArgs, FailOn, Format, HardenArgs, ModeName, ScanArgs, ScreenArgs,
+        attack::{AttackAction, AttackArgs, BackdoorArgs, BatteryName, Precision},
     },
     command::{privacy, supply::source, theft},
     output::{Printer, Style, table},
@@ -236,7 +236,7 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         return Err(EngineError::Usage { what: "`attack` needs a model".into() });
     };
     if args.self_check {
-        return print_card(printer, &files::self_check(settings, model, args.seed)?);
+        return print_card(printer, &files::self_check(settings, model, args.inputs.random.seed)?);
     }
     let Some(data) = &args.data else {
         return Err(EngineError::Usage { what: "`attack` needs `--data FILE` or `--self-check`".into() });
@@ -245,17 +245,14 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         files::gradient(settings, model, data, out, args.precision == Precision::F64)?;
         return Ok(ExitClass::Done);
     }
-    let [low, high] = args.range[..] else {
-        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
-    };
     let job = AttackJob {
         eps: args.eps.clone(),
         at: None,
         steps: args.steps,
         restarts: args.restarts,
         examples: args.examples,
-        range: [low, high],
-        seed: args.seed,
+        range: args.inputs.range()?,
+        seed: args.inputs.random.seed,
         norm: Some(args.norm.name().to_owned()),
         standard: args.battery == BatteryName::Standard,
         attacks: args.attack.clone(),
@@ -273,10 +270,12 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
 
 /// `attack backdoor`.
 fn backdoor(settings: &Settings<'_>, printer: Printer, args: &BackdoorArgs) -> Result<ExitClass, EngineError> {
-    let [low, high] = args.range[..] else {
-        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
+    let job = BackdoorJob {
+        base: args.base.clone(),
+        examples: args.examples,
+        seed: args.inputs.random.seed,
+        range: args.inputs.range()?,
     };
-    let job = BackdoorJob { base: args.base.clone(), examples: args.examples, seed: args.seed, range: [low, high] };
     let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
     let report = probe::backdoors(settings, &input, &job)?;
     let suspicious = report.verdict == BackdoorVerdict::Suspicious;

@@ -18,18 +18,17 @@ use crate::{
 /// `attack privacy`. A leak that is shown is an answer of no; one that cannot be stated is incomplete.
 pub(crate) fn privacy(settings: &Settings<'_>, printer: Printer, args: &PrivacyArgs) -> Result<ExitClass, EngineError> {
     let (report, pictures) = match (&args.canaries, &args.members, &args.non_members) {
-        (Some(plan), ..) => (files::privacy_of_language(settings, &args.model, plan, args.seed)?, Vec::new()),
+        (Some(plan), ..) => {
+            (files::privacy_of_language(settings, &args.model, plan, args.inputs.random.seed)?, Vec::new())
+        }
         (None, Some(members), Some(non_members)) => {
-            let [low, high] = args.range[..] else {
-                return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
-            };
             let input = PrivacyInput {
                 model: args.model.clone(),
                 members: dataset(members, &args.read),
                 non_members: dataset(non_members, &args.read),
                 references: args.reference.clone(),
                 masks: args.reference_masks.clone(),
-                range: [low, high],
+                range: args.inputs.range()?,
             };
             files::privacy(settings, &input, &args.plan())?
         }

@@ -17,7 +17,7 @@ use crate::{
 
 /// `attack theft`.
 pub(crate) fn theft(settings: &Settings<'_>, printer: Printer, args: &TheftArgs) -> Result<ExitClass, EngineError> {
-    let job = TheftJob { levels: args.level.clone(), budget: args.budget, seed: args.seed };
+    let job = TheftJob { levels: args.level.clone(), budget: args.budget, seed: args.random.seed };
     let report = files::theft(settings, &args.model, [&args.queries, &args.held_out], &job)?;
     if printer.for_people() {
         print_theft(printer, &report)?;
