@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand, ValueEnum};
-use ringfence_engine::EngineError;
+use ringfence_engine::{EngineError, Target, files};
 
 use super::{DataArgs, privacy, theft};
 
@@ -25,6 +25,47 @@ impl InputArgs {
             [low, high] => Ok([low, high]),
             _ => Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() }),
         }
+    }
+}
+
+/// What else can be attacked than a model in a file.
+#[derive(Debug, Args)]
+pub(crate) struct EndpointArgs {
+    /// Attack the model behind an HTTP endpoint instead, which this TOML file describes
+    #[arg(long, value_name = "FILE.toml")]
+    pub(crate) endpoint: Option<PathBuf>,
+}
+
+impl EndpointArgs {
+    /// What is attacked. `budget` is for endpoints: inputs that may be sent, where that is less than the file grants.
+    pub(crate) fn target(&self, model: Option<&PathBuf>, budget: Option<u64>) -> Result<Target<'static>, EngineError> {
+        match (model, &self.endpoint) {
+            (Some(model), None) => Ok(Target::Model(model.clone())),
+            (None, Some(file)) => {
+                Ok(Target::Endpoint { file: file.clone(), budget, environment: &|name| std::env::var(name).ok() })
+            }
+            _ => Err(EngineError::Usage { what: "`attack` needs a model, or `--endpoint FILE`".into() }),
+        }
+    }
+}
+
+/// The report as a page.
+#[derive(Debug, Args)]
+pub(crate) struct PageArgs {
+    /// Write the report as a page with plots here too
+    #[arg(long, value_name = "FILE.html")]
+    html: Option<PathBuf>,
+}
+
+impl PageArgs {
+    /// Whether a page is wanted.
+    pub(crate) const fn is_wanted(&self) -> bool {
+        self.html.is_some()
+    }
+
+    /// Writes the page that `draw` makes, where one is wanted.
+    pub(crate) fn write(&self, draw: impl FnOnce() -> String) -> Result<(), EngineError> {
+        self.html.as_ref().map_or(Ok(()), |path| files::write_new(path, draw().as_bytes()))
     }
 }
 
@@ -129,8 +170,11 @@ pub(crate) struct AttackArgs {
     #[command(subcommand)]
     pub(crate) action: Option<AttackAction>,
     /// The model (ONNX)
-    #[arg(required = true)]
+    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) model: Option<PathBuf>,
+    /// What else can be attacked
+    #[command(flatten)]
+    pub(crate) other: EndpointArgs,
     /// Test data: CSV, IDX or NPZ with arrays `x` and `y`
     #[arg(long, value_name = "FILE", required_unless_present = "self_check")]
     pub(crate) data: Option<PathBuf>,
@@ -184,12 +228,15 @@ pub(crate) struct AttackArgs {
     #[arg(long, value_name = "FILE")]
     pub(crate) members: Option<PathBuf>,
     /// Check the model's arithmetic instead: forward and gradients against the f64 reference
-    #[arg(long, conflicts_with_all = ["data", "gradient", "members"])]
+    #[arg(long, conflicts_with_all = ["data", "gradient", "members", "endpoint"])]
     pub(crate) self_check: bool,
     /// Write the gradient of the mean cross-entropy with respect to `x` to this NPZ instead
-    #[arg(long, value_name = "OUT.npz", conflicts_with = "members")]
+    #[arg(long, value_name = "OUT.npz", conflicts_with_all = ["members", "endpoint"])]
     pub(crate) gradient: Option<PathBuf>,
     /// Arithmetic
     #[arg(long, value_enum, default_value_t = Precision::F32)]
     pub(crate) precision: Precision,
+    /// The report as a page
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
