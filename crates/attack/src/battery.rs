@@ -134,7 +134,6 @@ pub(crate) struct Radius {
 /// What the attacks at one radius yielded.
 pub(crate) struct Struck {
     pub(crate) radius: Radius,
-    pub(crate) results: Vec<AttackResult>,
     /// The worst case: examples that any attack fooled, each with one input that did, and those that stand.
     pub(crate) worst: Outcome,
     /// Examples that stand against all attacks that follow the gradient.
@@ -148,16 +147,18 @@ pub(crate) struct Struck {
 impl Struck {
     /// Runs noise, FGSM and PGD on the rightly classified examples, each on its own, then PGD with the margin loss on
     /// those that all of them left standing; then, as the plan says, the standard battery in turn, and what was asked for by
-    /// name. `told` is called after each with the attack's name.
+    /// name. Each attack's row is added to `results` as soon as it is finished, so that what ends the run leaves it there; `told`
+    /// is called after each with the attack's name.
     pub(crate) fn run(
         field: &Field<'_>,
         right: &[usize],
         eps: f64,
         plan: &Plan,
         surrogate: Option<&Model>,
+        results: &mut Vec<AttackResult>,
         told: &mut dyn FnMut(&str),
     ) -> Result<Self, AttackError> {
-        let mut rows = Rows { results: Vec::new(), eps, count: field.examples.count(), norm: field.ball.norm, told };
+        let mut rows = Rows { results, eps, count: field.examples.count(), norm: field.ball.norm, told };
         let noise = Noise { tries: plan.noise_tries };
         let noised = noise.run(field, right)?;
         rows.add(&noise.name(), &noised);
@@ -181,7 +182,7 @@ impl Struck {
         let mut worst = white.clone().joined(noised);
         let mut after_apgd = None;
         let mut left = right.to_vec();
-        for method in plan.battery.parts(field.ball.norm, field.oracle.has_gradient()) {
+        for method in plan.battery.parts(field.ball.norm, field.oracle.capability()) {
             // The parts of a battery take what the parts before them left, as AutoAttack's do, and so do their rows.
             let Some(attack) = method.attack(plan, surrogate) else { continue };
             let struck = attack.run(field, &left)?;
@@ -206,7 +207,7 @@ impl Struck {
         }
         rows.add(WORST, &worst);
         radius.worst = worst.standing.len();
-        Ok(Self { radius, results: rows.results, worst, white: white.standing, after_first_restart, after_apgd })
+        Ok(Self { radius, worst, white: white.standing, after_first_restart, after_apgd })
     }
 
     /// The figure that counts at this radius.
@@ -225,7 +226,7 @@ impl Struck {
 
 /// The rows of a report as they grow.
 struct Rows<'r> {
-    results: Vec<AttackResult>,
+    results: &'r mut Vec<AttackResult>,
     eps: f64,
     count: usize,
     norm: Norm,
@@ -240,9 +241,9 @@ impl Rows<'_> {
 }
 
 /// How many rows a radius has.
-pub(crate) fn rows_of(plan: &Plan, norm: Norm, gradient: bool) -> usize {
-    let own = if gradient { 3 } else { 1 };
-    own + plan.battery.parts(norm, gradient).len() + plan.attacks.len() + 1
+pub(crate) fn rows_of(plan: &Plan, norm: Norm, has: Capability) -> usize {
+    let own = if has >= Capability::Gradient { 3 } else { 1 };
+    own + plan.battery.parts(norm, has).len() + plan.attacks.len() + 1
 }
 
 /// The row of the report for what an attack left standing.
@@ -268,14 +269,17 @@ impl Battery {
     }
 
     /// What runs after noise, FGSM and PGD, in turn. `Standard` is AutoAttack (Croce and Hein 2020, section 5), with what fits L0
-    /// in its place there; without gradients both are what needs none.
-    pub(crate) const fn parts(self, norm: Norm, gradient: bool) -> &'static [Method] {
-        match (self, norm, gradient) {
-            (Self::Quick, _, true) => &[],
-            (Self::Quick, _, false) => &[Method::Square],
-            (Self::Standard, Norm::L0, true) => &[Method::Patch, Method::Square],
-            (Self::Standard, _, true) => &[Method::ApgdCe, Method::ApgdT, Method::FabT, Method::Square],
-            (Self::Standard, _, false) => &[Method::Square, Method::Nes, Method::Transfer],
+    /// in its place there; where only scores or labels are seen both are what needs no more.
+    pub(crate) const fn parts(self, norm: Norm, has: Capability) -> &'static [Method] {
+        match (self, norm, has) {
+            (Self::Quick, Norm::Linf | Norm::L2, Capability::Labels) => &[Method::HopSkipJump],
+            (Self::Quick, _, Capability::Predict) => &[Method::Square],
+            (Self::Quick, _, Capability::Gradient | Capability::Parameters) => &[],
+            (Self::Standard, Norm::Linf | Norm::L2, Capability::Labels) => &[Method::HopSkipJump, Method::Transfer],
+            (_, _, Capability::Labels) => &[Method::Transfer],
+            (Self::Standard, _, Capability::Predict) => &[Method::Square, Method::Nes, Method::Transfer],
+            (Self::Standard, Norm::L0, _) => &[Method::Patch, Method::Square],
+            (Self::Standard, ..) => &[Method::ApgdCe, Method::ApgdT, Method::FabT, Method::Square],
         }
     }
 }

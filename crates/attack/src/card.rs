@@ -1,13 +1,17 @@
 //! The robustness card: every attack at every radius, and whether the figures may be believed.
 
+use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
 use ringfence_nn::Model;
 use ringfence_schema::{
     Digest,
-    report::{AttackReport, AttackSchema, Check},
+    report::{
+        AdversarialPicture, AttackReport, AttackResult, AttackSchema, Check, CorruptionResult, Membership,
+        PICTURES_MAX, WorstCase,
+    },
 };
 
 use crate::{
-    ball::{Ball, narrow},
+    ball::{Ball, Range, narrow},
     battery::{Struck, rows_of},
     checks,
     corruption::corrupted,
@@ -17,6 +21,7 @@ use crate::{
     membership::loss_threshold,
     oracle::Oracle,
     plan::{Plan, Progress},
+    png::png,
     scene::Scene,
     source::Predict,
     surrogate::surrogate,
@@ -38,74 +43,166 @@ pub fn attack(
     plan: &Plan,
     progress: &mut dyn FnMut(&Progress),
 ) -> Result<AttackReport, AttackError> {
-    let (radii, at) = plan.radii()?;
-    plan.suits(examples)?;
-    let oracle = Oracle::with_budget(source, examples, plan.query_budget)?;
-    plan.allowed(&oracle)?;
-    let count = examples.count();
-    let predicted = oracle.predict(&examples.inputs().data)?;
-    let ball = Ball::new(plan.norm, narrow(at), plan.range).with_columns(&plan.columns);
-    let field = Field { oracle: &oracle, examples, ball, seed: plan.seed, target: plan.target };
-    let right: Vec<usize> = (0..count).filter(|place| !field.won(*place, predicted[*place])).collect();
-    let right: Vec<usize> = match plan.target {
-        None => right,
-        // There is nothing to win where the label is the target, and nothing to lose where the model is wrong anyway.
-        Some(_) => right.into_iter().filter(|place| predicted[*place] == Some(examples.labels()[*place])).collect(),
-    };
+    let mut card = Card::default();
+    card.fill(source, examples, plan, progress)?;
+    card.report(source, examples, plan)
+}
 
-    let total = radii.len() * rows_of(plan, plan.norm, oracle.has_gradient())
-        + 1
-        + usize::from(plan.members.is_some())
-        + usize::from(plan.corruptions);
-    let mut done = 0;
-    let mut told = |what: String| {
-        done += 1;
-        progress(&Progress { what, done, total });
-    };
-    let copy = surrogate(&oracle, examples, plan.seed)?;
-    let (mut results, mut rows, mut checked, mut worst_case) = (Vec::new(), Vec::new(), None, Vec::new());
-    for eps in &radii {
-        let field = field.within(ball.with_eps(narrow(*eps)));
-        let mut say = |attack: &str| told(format!("{attack} at {eps}"));
-        let struck = Struck::run(&field, &right, *eps, plan, Some(&copy), &mut say)?;
-        results.extend(struck.results.iter().cloned());
-        worst_case.push(struck.worst_case(plan.norm, count, plan));
-        rows.push(struck.radius);
-        if eps.total_cmp(&at).is_eq() {
-            checked = Some(struck);
+/// The same, but where queries run out after the clean accuracy was measured, the card has what was finished until then: each row is
+/// true by itself, radii without a worst case have none, and a failed check `budget` makes it unsound.
+pub fn attack_within_budget(
+    source: &dyn Predict,
+    examples: &Examples,
+    plan: &Plan,
+    progress: &mut dyn FnMut(&Progress),
+) -> Result<AttackReport, AttackError> {
+    let mut card = Card::default();
+    match card.fill(source, examples, plan, progress) {
+        Err(AttackError::Budget { budget }) if card.clean_accuracy.is_some() => {
+            card.checks.push(checks::budget(budget));
         }
+        other => other?,
     }
-    let mut checks = Vec::new();
-    if let Some(model) = source.parameters() {
-        checks.extend(engine_checks(model, plan.seed)?);
+    card.report(source, examples, plan)
+}
+
+/// What is known so far.
+#[derive(Default)]
+struct Card {
+    clean_accuracy: Option<f64>,
+    results: Vec<AttackResult>,
+    worst_case: Vec<WorstCase>,
+    corruptions: Vec<CorruptionResult>,
+    checks: Vec<Check>,
+    membership: Vec<Membership>,
+    pictures: Vec<AdversarialPicture>,
+}
+
+impl Card {
+    fn fill(
+        &mut self,
+        source: &dyn Predict,
+        examples: &Examples,
+        plan: &Plan,
+        progress: &mut dyn FnMut(&Progress),
+    ) -> Result<(), AttackError> {
+        let (radii, at) = plan.radii()?;
+        plan.suits(examples)?;
+        let oracle = Oracle::with_budget(source, examples, plan.query_budget)?;
+        plan.allowed(&oracle)?;
+        let predicted = oracle.predict(&examples.inputs().data)?;
+        let ball = Ball::new(plan.norm, narrow(at), plan.range).with_columns(&plan.columns);
+        let field = Field { oracle: &oracle, examples, ball, seed: plan.seed, target: plan.target };
+        let right = attacked(&field, &predicted);
+        self.clean_accuracy = Some(accuracy(&predicted, examples));
+        let total = radii.len() * rows_of(plan, plan.norm, oracle.capability())
+            + 1
+            + usize::from(plan.members.is_some())
+            + usize::from(plan.corruptions);
+        let mut done = 0;
+        let mut told = |what: String| {
+            done += 1;
+            progress(&Progress { what, done, total });
+        };
+        if let Some(model) = source.parameters() {
+            self.checks.extend(engine_checks(model, plan.seed)?);
+        }
+        let unread = predicted.iter().filter(|class| class.is_none()).count();
+        self.checks.push(checks::finite_outputs(unread, examples.count()));
+        let copy = surrogate(&oracle, examples, plan.seed)?;
+        let (mut rows, mut checked) = (Vec::new(), None);
+        for eps in &radii {
+            let field = field.within(ball.with_eps(narrow(*eps)));
+            let mut say = |attack: &str| told(format!("{attack} at {eps}"));
+            let struck = Struck::run(&field, &right, *eps, plan, Some(&copy), &mut self.results, &mut say)?;
+            self.worst_case.push(struck.worst_case(plan.norm, examples.count(), plan));
+            rows.push(struck.radius);
+            if eps.total_cmp(&at).is_eq() {
+                checked = Some(struck);
+            }
+        }
+        let checks = std::mem::take(&mut self.checks);
+        let mut scene = Scene { field, right: &right, plan, predicted: &predicted, surrogate: &copy, checks };
+        let looked = scene.look(&rows, checked.as_ref(), source.parameters().is_none());
+        self.checks = scene.checks;
+        self.results.extend(looked?);
+        told("checks".into());
+        if plan.corruptions {
+            self.corruptions = corrupted(&oracle, examples, plan)?;
+            told("corruptions".into());
+        }
+        if let Some(members) = &plan.members {
+            self.membership.push(loss_threshold(source, members, examples)?);
+            told("membership".into());
+        }
+        let fooled = checked.map(|struck| struck.worst.fooled).unwrap_or_default();
+        self.pictures = pictures(&field, &fooled, plan)?;
+        Ok(())
     }
-    checks.push(checks::finite_outputs(predicted.iter().filter(|class| class.is_none()).count(), count));
-    let mut scene = Scene { field, right: &right, plan, predicted: &predicted, surrogate: &copy, checks };
-    results.extend(scene.look(&rows, checked.as_ref(), source.parameters().is_none())?);
-    told("checks".into());
-    let mut corruptions = Vec::new();
-    if plan.corruptions {
-        corruptions = corrupted(&oracle, examples, plan)?;
-        told("corruptions".into());
+
+    fn report(self, source: &dyn Predict, examples: &Examples, plan: &Plan) -> Result<AttackReport, AttackError> {
+        Ok(AttackReport {
+            schema: AttackSchema::One,
+            verdict: checks::verdict(&self.checks),
+            model: source.digest()?,
+            clean_accuracy: self.clean_accuracy,
+            examples: examples.count() as u64,
+            seed: plan.seed,
+            results: self.results,
+            worst_case: self.worst_case,
+            corruptions: self.corruptions,
+            checks: self.checks,
+            membership: self.membership,
+            pictures: self.pictures,
+            ledger: None,
+        })
     }
-    let mut membership = Vec::new();
-    if let Some(members) = &plan.members {
-        membership.push(loss_threshold(source, members, examples)?);
-        told("membership".into());
+}
+
+/// The examples that there is something to win with.
+fn attacked(field: &Field<'_>, predicted: &[Option<usize>]) -> Vec<usize> {
+    let (labels, count) = (field.examples.labels(), field.examples.count());
+    let right = (0..count).filter(|place| !field.won(*place, predicted[*place]));
+    match field.target {
+        None => right.collect(),
+        // There is nothing to win where the label is the target, and nothing to lose where the model is wrong anyway.
+        Some(_) => right.filter(|place| predicted[*place] == Some(labels[*place])).collect(),
     }
-    Ok(AttackReport {
-        schema: AttackSchema::One,
-        verdict: checks::verdict(&scene.checks),
-        model: source.digest()?,
-        clean_accuracy: Some(accuracy(&predicted, examples)),
-        examples: count as u64,
-        seed: plan.seed,
-        results,
-        worst_case,
-        corruptions,
-        checks: scene.checks,
-        membership,
-    })
+}
+
+/// The first inputs that fooled, beside what they were made from; nothing where inputs are no pictures.
+fn pictures(
+    field: &Field<'_>,
+    fooled: &[(usize, Vec<f32>)],
+    plan: &Plan,
+) -> Result<Vec<AdversarialPicture>, AttackError> {
+    let some = &fooled[..fooled.len().min(plan.pictures.min(PICTURES_MAX))];
+    let shape = field.oracle.shape();
+    if some.is_empty() || png(shape, &some[0].1, plan.range).is_none() {
+        return Ok(Vec::new());
+    }
+    let points: Vec<f32> = some.iter().flat_map(|(_, point)| point).copied().collect();
+    let taken = field.oracle.predict(&points)?;
+    let drawn = |values: &[f32], range: Range| BASE64.encode(png(shape, values, range).unwrap_or_default());
+    let half = Range::new(-1.0, 1.0)?;
+    Ok(some
+        .iter()
+        .zip(taken)
+        .map(|((place, point), taken)| {
+            let clean = field.clean(*place);
+            let change: Vec<f32> = point.iter().zip(clean).map(|(x, clean)| x - clean).collect();
+            let most = change.iter().fold(f32::MIN_POSITIVE, |most, value| most.max(value.abs()));
+            let spread: Vec<f32> = change.iter().map(|value| value / most).collect();
+            AdversarialPicture {
+                example: *place as u64,
+                label: field.label(*place) as u64,
+                taken_for: taken.map(|class| class as u64),
+                original: drawn(clean, plan.range),
+                changed: drawn(point, plan.range),
+                difference: drawn(&spread, half),
+            }
+        })
+        .collect())
 }
 
 fn accuracy(predicted: &[Option<usize>], examples: &Examples) -> f64 {
@@ -128,6 +225,8 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         corruptions: Vec::new(),
         checks,
         membership: Vec::new(),
+        pictures: Vec::new(),
+        ledger: None,
     })
 }
 

@@ -62,6 +62,15 @@ pub(crate) fn finite_outputs(not_numbers: usize, examples: usize) -> Check {
     check("finite-outputs", not_numbers == 0, format!("{not_numbers} of {examples} clean outputs are not numbers"))
 }
 
+/// What was granted of questions was enough. Where it was not, what is missing is not known, so nothing is proven.
+pub(crate) fn budget(granted: u64) -> Check {
+    check(
+        "budget",
+        false,
+        format!("the {granted} queries are used up: attacks and checks that are not here were not finished"),
+    )
+}
+
 /// The same inputs get the same answers: `spread` is the largest difference over all repetitions, as a share of the scores'
 /// size; `changed` counts classes that are not what they were before the attacks.
 pub(crate) fn repeatable(spread: f64, repetitions: usize, changed: usize) -> Check {

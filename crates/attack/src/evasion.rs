@@ -7,8 +7,8 @@
 //! | capability | attacks |
 //! |---|---|
 //! | input gradients | [`single::Fgsm`], [`pgd::Pgd`], [`apgd::Apgd`], [`fab::Fab`], [`minimal::CarliniWagner`], [`minimal::DeepFool`], [`patch::Patched`] |
-//! | scores | [`single::Noise`], [`square::Square`], [`estimate::Estimated`] (NES, SPSA), [`transfer::Transfer`] |
-//! | labels alone | [`hop::HopSkipJump`] |
+//! | scores | [`square::Square`], [`estimate::Estimated`] (NES, SPSA) |
+//! | labels alone | [`single::Noise`], [`hop::HopSkipJump`], [`transfer::Transfer`] |
 //!
 //! Random numbers are named by seed, attack, restart and example, so that an example's fate does not depend on those beside it.
 

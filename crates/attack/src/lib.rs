@@ -3,8 +3,8 @@
 //! * [`attack()`] runs a [`Battery`] over a [`Plan`] and answers with a card ([`ringfence_schema::report::AttackReport`]) that
 //!   is `unsound` when any sanity check fails, and whose [`ringfence_schema::report::WorstCase`] is the figure that counts;
 //!   [`self_check`] checks a model without data.
-//! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`]; a [`Method`] names the
-//!   [`Capability`] that it needs.
+//! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`], an [`Endpoint`]; a [`Method`]
+//!   names the [`Capability`] that it needs. [`attack_within_budget`] states what was finished when questions are used up.
 //! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
 //! * [`privacy()`] tests what a model gives away of its training data: LiRA, RMIA, labels alone, attributes, inversion;
 //!   [`privacy_of_language`] does so for language models.
@@ -16,7 +16,7 @@
 //! * [`embed()`] marks a model before its release; [`verify()`] looks for the mark in a suspect.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
-//! batches. Absent on purpose: files, clocks, the network (an endpoint is a [`Predict`] that others make), and any judgement of
+//! batches. Absent on purpose: files, clocks, the network (an [`Endpoint`] is given a function that asks), and any judgement of
 //! what accuracy is enough (that is a gate's).
 
 #![forbid(unsafe_code)]
@@ -31,6 +31,7 @@ mod checks;
 mod corruption;
 mod craft;
 mod dp;
+mod endpoint;
 mod error;
 mod evasion;
 mod examples;
@@ -41,6 +42,7 @@ mod membership;
 mod oracle;
 mod ownership;
 mod plan;
+mod png;
 mod privacy;
 mod random;
 mod scene;
@@ -57,11 +59,12 @@ pub use backdoor::{
 };
 pub use ball::{Column, Norm, Range};
 pub use battery::Method;
-pub use card::{attack, self_check};
+pub use card::{attack, attack_within_budget, self_check};
 pub use craft::fooling;
 pub use dp::{
     Accountant, DpPlan, Guarantee, NOISE_MIN, PrivacyLoss, Renyi, Sampling, Spending, prv, rdp, train_private,
 };
+pub use endpoint::{Answers, Endpoint, Question, Unanswered};
 pub use error::AttackError;
 pub use examples::Examples;
 pub use gradient::{InputGradient, accuracy, gradient, predict};

@@ -2,7 +2,14 @@
 
 use ringfence_schema::report::{Membership, TprAtFpr};
 
-use crate::{error::AttackError, examples::Examples, loss::Loss, oracle::Oracle, source::Predict, stats::Roc};
+use crate::{
+    error::AttackError,
+    examples::Examples,
+    loss::{Goal, Loss},
+    oracle::Oracle,
+    source::{Capability, Predict},
+    stats::Roc,
+};
 
 /// Membership inference by a global loss threshold (Yeom et al. 2018, section 4.1): `members` were trained on,
 /// `non_members` come from the same source and were not.
@@ -13,8 +20,15 @@ pub fn loss_threshold(
 ) -> Result<Membership, AttackError> {
     let scores = |examples: &Examples| -> Result<Vec<f64>, AttackError> {
         let oracle = Oracle::new(model, examples)?;
-        let slope = oracle.slope(&examples.inputs().data, examples.labels(), Loss::CrossEntropy)?;
-        Ok(slope.loss.into_iter().map(|loss| -f64::from(loss)).collect())
+        if oracle.has_gradient() {
+            let slope = oracle.slope(&examples.inputs().data, examples.labels(), Loss::CrossEntropy)?;
+            return Ok(slope.loss.into_iter().map(|loss| -f64::from(loss)).collect());
+        }
+        oracle.allow("a loss threshold", Capability::Predict)?;
+        let scores = oracle.scores(&examples.inputs().data)?;
+        let rows = scores.chunks_exact(oracle.classes()).zip(examples.labels());
+        let mut unused = vec![0.0; oracle.classes()];
+        Ok(rows.map(|(row, label)| -f64::from(Loss::CrossEntropy.of(Goal::away(*label), row, &mut unused))).collect())
     };
     let roc = Roc::new(&scores(members)?, &scores(non_members)?);
     Ok(Membership {

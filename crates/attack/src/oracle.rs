@@ -89,6 +89,11 @@ impl<'m> Oracle<'m> {
         Err(AttackError::Capability { attack: attack.to_owned(), needs, model: self.source.name().to_owned(), has })
     }
 
+    /// The most that the source is good for.
+    pub(crate) fn capability(&self) -> Capability {
+        self.source.capability()
+    }
+
     /// Whether there are slopes.
     pub(crate) fn has_gradient(&self) -> bool {
         self.source.gradient().is_some()

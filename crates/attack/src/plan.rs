@@ -46,6 +46,8 @@ pub struct Plan {
     pub query_budget: u64,
     /// Examples that the model was trained on, for the membership test. The attacked examples are the non-members.
     pub members: Option<Examples>,
+    /// Pictures of inputs that fooled, at most [`PICTURES_MAX`](ringfence_schema::report::PICTURES_MAX); none where inputs are no pictures.
+    pub pictures: usize,
 }
 
 /// Which attacks run one after another, each on what the ones before it left.
@@ -80,6 +82,7 @@ impl Default for Plan {
             corruptions: false,
             query_budget: u64::MAX,
             members: None,
+            pictures: 0,
         }
     }
 }

@@ -14,7 +14,6 @@ mod label_only;
 mod language;
 mod likelihood;
 mod membership;
-mod png;
 mod shadow;
 mod signals;
 
@@ -96,7 +95,12 @@ pub fn privacy(
     let all = joined(members, non_members)?;
     let audit = Audit { members: members.count(), all };
     let (signals, right, facts) = audit.signals(model, references, plan, progress)?;
-    let mut tests = membership(&signals)?;
+    // Labels alone have no loss.
+    let labels = model.capability() == Capability::Labels;
+    if labels && !plan.label_only {
+        return Err(refused("a loss threshold", Capability::Predict, model));
+    }
+    let mut tests = if labels { Vec::new() } else { membership(&signals)? };
     if plan.label_only {
         let (scores, queries) = label_only::noise_distance(model, &audit.all, plan.range, plan.seed)?;
         tests.push(membership::judged("label-only-noise", &signals, &scores, queries, membership::LABEL_NOTE));
@@ -128,6 +132,7 @@ pub fn privacy(
         inversions,
         canaries: Vec::new(),
         extraction: None,
+        ledger: None,
     };
     Ok((report, pictures))
 }
@@ -168,6 +173,7 @@ pub fn privacy_of_language(model: &dyn Predict, plan: &LanguagePlan, seed: u64) 
         inversions: Vec::new(),
         canaries,
         extraction,
+        ledger: None,
     })
 }
 
@@ -266,12 +272,16 @@ impl Audit {
 
 /// What can be trained afresh.
 fn architecture(model: &dyn Predict) -> Result<&Model, AttackError> {
-    model.parameters().ok_or_else(|| AttackError::Capability {
-        attack: "training references".into(),
-        needs: Capability::Parameters,
+    model.parameters().ok_or_else(|| refused("training references", Capability::Parameters, model))
+}
+
+fn refused(attack: &str, needs: Capability, model: &dyn Predict) -> AttackError {
+    AttackError::Capability {
+        attack: attack.to_owned(),
+        needs,
         model: model.name().to_owned(),
         has: model.capability(),
-    })
+    }
 }
 
 /// Steps of an inversion.

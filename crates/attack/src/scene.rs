@@ -15,11 +15,13 @@ use crate::{
         apgd::{Aim, Apgd},
         estimate::{Draw, Estimated},
         pgd::Pgd,
+        single::Noise,
         square::Square,
         transfer::Transfer,
     },
     loss::Loss,
     plan::Plan,
+    source::Capability,
 };
 
 /// What the checks look at, and what they have found so far.
@@ -169,8 +171,11 @@ impl Scene<'_> {
         let tried = self.some(CHECKED_EXAMPLES_MAX);
         let outcome = if field.oracle.has_gradient() {
             pgd(Loss::CrossEntropy, self.plan.steps, self.plan.restarts).run(&field, &tried)?
-        } else {
+        } else if field.oracle.capability() >= Capability::Predict {
             Square { queries: BLACK_QUERIES }.run(&field, &tried)?
+        } else {
+            // Labels tell nothing of the way, and none is needed: any point is allowed.
+            Noise { tries: WHOLE_TRIES }.run(&field, &tried)?
         };
         // Towards a target nobody gets by chance.
         let classes = if self.plan.target.is_some() { usize::MAX } else { field.oracle.classes() };
@@ -311,6 +316,8 @@ const CHECKED_EXAMPLES_MAX: usize = 256;
 /// Examples on which attacks that see less are tried, and what they may ask for each.
 const BLACK_EXAMPLES: usize = 100;
 const BLACK_QUERIES: usize = 1_000;
+/// Random inputs of the whole range that are tried where only labels are seen.
+const WHOLE_TRIES: u64 = 100;
 const APGD_STEPS: usize = 50;
 const APGD_TARGETS: usize = 3;
 const NES_STEPS: usize = 20;

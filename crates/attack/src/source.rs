@@ -6,6 +6,7 @@
 //!
 //! * [`Model`], the ONNX runtime's, has all three.
 //! * [`Callback`] wraps functions of another program: scores, and, where it has them, vector-Jacobian products.
+//! * [`Endpoint`](crate::Endpoint) wraps questions that cost something and may be used up.
 //!
 //! A source may fail: an endpoint that is slow, limited or gone answers with [`AttackError::Source`], which ends the attack
 //! and is never read as an answer. How often it was asked is counted where it is asked, not by the source.
@@ -20,6 +21,8 @@ use crate::error::AttackError;
 /// What an attack needs of the model that it attacks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Capability {
+    /// The class of given inputs.
+    Labels,
     /// Scores of given inputs.
     Predict,
     /// Slopes of a loss with respect to the input.
@@ -31,7 +34,8 @@ pub enum Capability {
 impl fmt::Display for Capability {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::Predict => "predictions",
+            Self::Labels => "labels",
+            Self::Predict => "scores",
             Self::Gradient => "input gradients",
             Self::Parameters => "weights",
         })

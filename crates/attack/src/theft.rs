@@ -13,7 +13,13 @@ use ringfence_schema::theft::{
     ExtractedNetwork, HiddenSize, LevelTheft, ResidualFidelity, TheftPrice, TheftReport, TheftRun, TheftSchema,
 };
 
-use crate::{error::AttackError, examples::Examples, plan::bounded, source::Predict, stats::wilson95};
+use crate::{
+    error::AttackError,
+    examples::Examples,
+    plan::bounded,
+    source::{Capability, Predict},
+    stats::wilson95,
+};
 
 mod distil;
 mod equation;
@@ -95,6 +101,14 @@ pub fn steal(
     progress: &mut dyn FnMut(usize, usize),
 ) -> Result<TheftReport, AttackError> {
     plan.check()?;
+    if model.capability() == Capability::Labels && plan.levels.iter().any(|level| *level != OutputLevel::Label) {
+        return Err(AttackError::Capability {
+            attack: "a theft by more than labels".into(),
+            needs: Capability::Predict,
+            model: model.name().to_owned(),
+            has: Capability::Labels,
+        });
+    }
     let shape = queries.shape_of(1).split_off(1);
     if held_out.shape_of(1).split_off(1) != shape {
         return Err(AttackError::Shape {
@@ -141,6 +155,7 @@ pub fn steal(
         hidden_size,
         asked: victim.asked(),
         note: NOTE.into(),
+        ledger: None,
     })
 }
 

@@ -17,6 +17,7 @@ use std::{
 };
 
 use ringfence_attack::{AttackError, HardenPlan};
+use ringfence_reach::endpoint::Description;
 use ringfence_schema::{
     Finding, Place, Severity, Verdict,
     report::{AttackReport, FileReport, HardenReport, RecordDecision, ScanReport, ScreenReport, WeightReport},
@@ -25,6 +26,7 @@ use ringfence_schema::{
 pub use self::privacy::{Drawn, PrivacyInput, harden_private, privacy, privacy_of_language};
 use crate::{
     RuleText,
+    asked::Target,
     error::EngineError,
     record::Reading,
     settings::Settings,
@@ -270,22 +272,24 @@ fn unknown_name(error: AttackError) -> EngineError {
 /// Attacks a model.
 pub fn attack(
     settings: &Settings<'_>,
-    input: &ModelData,
+    target: &Target<'_>,
+    data: &Dataset,
     members: Option<&Dataset>,
     job: &AttackJob,
 ) -> Result<AttackReport, EngineError> {
     job.check().map_err(unknown_name)?;
-    let mut descriptors = vec![descriptor(&input.model)?];
-    descriptors.extend(input.data.descriptors()?);
+    let mut rest = data.descriptors()?;
     if let Some(members) = members {
-        descriptors.extend(members.descriptors()?);
+        rest.extend(members.descriptors()?);
     }
-    let job = Job::Attack {
+    let job = |endpoint: Option<Description>| Job::Attack {
+        endpoint: endpoint.map(Box::new),
         plan: Box::new(job.clone()),
-        reading: input.data.reading.clone(),
+        reading: data.reading.clone(),
         members: members.map(|members| members.reading.clone()),
     };
-    Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)
+    let (report, ledger) = target.attacked::<AttackReport>(settings, job, rest)?;
+    Ok(AttackReport { ledger, ..report })
 }
 
 /// Checks a model's arithmetic.

@@ -12,13 +12,13 @@
 //! * [`elsewhere`]: runs whose command runs on another machine, under a token of its own; [`told`]: what is said between the
 //!   two; [`errand`]: that machine's side; [`queue`]: runs that wait for one.
 //! * [`held`]: what a client holds of another machine's vault: its trust root, its newest checkpoint.
-//! * [`files`]: the same controls on plain files, without a vault. [`verify_bundle`]: a release, offline.
+//! * [`files`]: the same controls on plain files, without a vault; `asked`: the same attacks on a model behind an endpoint. [`verify_bundle`]: a release, offline.
 //! * [`oidc`]: logging in through another provider.
 //! * [`drill`]: known bad jobs, run on purpose. [`schedule`]: what a server does by itself.
 //! * [`trail`]: reading and verifying the log, showing it to witnesses; [`witness`]: being one for others;
 //!   [`doctor`]: what works here.
 //! * [`team`]: people, factors, sessions, and what several of them must agree on; [`policy`]: the vault's own policy.
-//! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report; [`bundle`]: what a release holds.
+//! * `work`: keyless children; [`Plan`]: `ringfence.toml`; `page`, `chart`: the report of a run; [`card`], `plot`: those of attacks; [`bundle`]: what a release holds.
 //!
 //! What must stay true: only this crate brings store, sandbox and trail together; no effect without a decision and a
 //! record; no foreign byte is parsed in a process that holds a key.
@@ -29,8 +29,10 @@ mod act;
 mod admit;
 pub mod afar;
 pub mod alerts;
+mod asked;
 mod bom;
 pub mod bundle;
+pub mod card;
 pub mod carry;
 mod chart;
 pub mod destroy;
@@ -51,6 +53,7 @@ pub mod oidc;
 mod origin;
 mod page;
 mod plan;
+mod plot;
 pub mod policy;
 pub mod probe;
 mod provenance;
@@ -75,6 +78,7 @@ pub mod witness;
 mod work;
 
 pub use admit::{Intake, Origin};
+pub use asked::Target;
 pub use dump::no_core_dumps;
 pub use error::{EngineError, ExitClass};
 pub use newer::Outdated;

@@ -5,6 +5,7 @@
 //! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
 
 mod privacy;
+mod target;
 mod theft;
 
 use std::{
@@ -22,6 +23,7 @@ use ringfence_attack::{
 };
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
+use ringfence_reach::endpoint::Description;
 use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
 use ringfence_schema::{
     report::{AttackReport, FileReport, HardenReport, ScreenReport},
@@ -38,6 +40,7 @@ use crate::{
 };
 
 pub(crate) use self::privacy::{Audited, NoiseKey, PrivacyAnswer};
+use self::target::Target;
 pub(crate) use self::theft::Marked;
 pub use self::theft::{MarkJob, TheftJob};
 
@@ -107,8 +110,11 @@ pub(crate) enum Job {
         /// Which records.
         records: Vec<u64>,
     },
-    /// Attack the model (first) with the data (second, then labels), perhaps with members (then their labels).
+    /// Attack the model (first; the way to it where it is an endpoint) with the data (second, then labels), perhaps with members (then
+    /// their labels).
     Attack {
+        /// How the endpoint is described, where it is one.
+        endpoint: Option<Box<Description>>,
         /// How hard.
         plan: Box<AttackJob>,
         /// How the data is read.
@@ -129,6 +135,8 @@ pub(crate) enum Job {
     /// Test what the model (first) gives away of members (then their labels), non-members (then theirs) beside them, with references
     /// (then their masks); answers a [`PrivacyAnswer`].
     Privacy {
+        /// How the endpoint is described, where the model is one.
+        endpoint: Option<Box<Description>>,
         /// Settings.
         plan: PrivacyPlan,
         /// Least and greatest input.
@@ -190,6 +198,8 @@ pub(crate) enum Job {
     /// Steal the model (first) with an NPZ (second), judged on another (third); answers a
     /// [`TheftReport`](ringfence_schema::theft::TheftReport).
     Theft {
+        /// How the endpoint is described, where the model is one.
+        endpoint: Option<Box<Description>>,
         /// How.
         plan: TheftJob,
     },
@@ -247,6 +257,9 @@ pub struct AttackJob {
     pub corruptions: bool,
     /// Rows of predictions and gradients that may be asked for.
     pub queries: Option<u64>,
+    /// Pictures of inputs that fooled.
+    #[serde(default)]
+    pub pictures: usize,
 }
 
 impl AttackJob {
@@ -474,15 +487,24 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         }
         Job::Filter { reading, dropped } => filter(&mut files, &reading, &dropped),
         Job::Pictures { reading, records } => pictures(&mut files, &reading, &records),
-        Job::Attack { plan, reading, members } => attack(&mut files, &plan, &reading, members.as_ref(), emit),
+        Job::Attack { endpoint, plan, reading, members } => {
+            let target = Target::next(&mut files, endpoint.map(|description| *description))?;
+            attack(&target, &mut files, &plan, &reading, members.as_ref(), emit)
+        }
         Job::SelfCheck { seed } => {
             json(&ringfence_attack::self_check(&files.model()?, seed).map_err(|error| error.to_string())?)
         }
         Job::Gradient { reference } => gradient(&mut files, reference),
-        Job::Privacy { plan, range, audited } => privacy::privacy(&mut files, plan, range, &audited, emit),
+        Job::Privacy { endpoint, plan, range, audited } => {
+            let target = Target::next(&mut files, endpoint.map(|description| *description))?;
+            privacy::privacy(&target, &mut files, plan, range, &audited, emit)
+        }
         Job::LanguagePrivacy { seed } => privacy::language(&mut files, seed),
         Job::HardenPrivate { plan, key, reading } => privacy::harden_private(&mut files, &plan, &key, &reading, emit),
-        Job::Theft { plan } => theft::theft(&mut files, &plan, emit),
+        Job::Theft { endpoint, plan } => {
+            let target = Target::next(&mut files, endpoint.map(|description| *description))?;
+            theft::theft(&target, &mut files, &plan, emit)
+        }
         Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
         Job::VerifyMark { secret, data } => theft::verify_mark(&mut files, &secret, data.as_ref()),
         Job::Suspects { reading, reference } => suspects(&mut files, &reading, reference.as_ref()),
@@ -550,13 +572,13 @@ fn picture_size(shape: &[usize]) -> Option<(usize, usize)> {
 }
 
 fn attack(
+    target: &Target,
     files: &mut Files,
     job: &AttackJob,
     reading: &Reading,
     members: Option<&Reading>,
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
-    let model = files.model()?;
     let examples = files.examples(reading)?.sample(job.examples.unwrap_or(0), job.seed);
     let members = match members {
         // As many as there are others: both sides of the ROC curve count alike.
@@ -579,14 +601,20 @@ fn attack(
         restarts: job.restarts,
         seed: job.seed,
         members,
+        pictures: job.pictures,
         ..AttackPlan::default()
     };
     let mut tell = |at: &ringfence_attack::Progress| {
         let _ = say(emit, &Record::Progress { stage: "attack".into(), done: at.done as u64, total: at.total as u64 });
     };
-    let report: AttackReport =
-        ringfence_attack::attack(&model, &examples, &plan, &mut tell).map_err(|error| error.to_string())?;
-    json(&report)
+    let report: Result<AttackReport, AttackError> = match target {
+        Target::Here(model) => ringfence_attack::attack(model.as_ref(), &examples, &plan, &mut tell),
+        // What was paid for is stated.
+        Target::Asked(endpoint) => {
+            ringfence_attack::attack_within_budget(endpoint.as_ref(), &examples, &plan, &mut tell)
+        }
+    };
+    json(&report.map_err(|error| error.to_string())?)
 }
 
 fn named(names: &[String]) -> Result<Vec<Method>, AttackError> {

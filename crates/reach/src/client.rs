@@ -6,9 +6,9 @@
 //! again a bounded number of times. [`Answer`] is the last hop with its headers and a bounded, watched body.
 //!
 //! [`Client::post`] sends something to a sink, [`Client::exchange`] to a witness, [`Client::converse`] talks to a login
-//! provider, [`Client::say`] to a Ringfence server: once, following nothing.
+//! provider, [`Client::say`] to a Ringfence server, [`Client::question`] asks a model: once, following nothing.
 //!
-//! What must stay true: `GET`, `POST` to sinks, witnesses and login providers, and other methods to a server of the user's
+//! What must stay true: `GET`, `POST` to sinks, witnesses, login providers and described models, and other methods to a server of the user's
 //! alone; at least TLS 1.2; no proxy, cookie or compression that nobody asked for; every wait
 //! and every length has a limit.
 
@@ -396,6 +396,39 @@ impl Client {
     /// Sends `post`, and whatever status comes is an answer.
     pub(crate) fn exchange(&self, post: &Post<'_>) -> Result<Answer, ReachError> {
         self.send(post, post.url)
+    }
+
+    /// Asks a model of the user's choice: posts JSON with headers of the user's own, once, following nothing. The whole exchange has
+    /// as long as an answer may take. Anything but success is an error.
+    pub(crate) fn question(
+        &self,
+        url: &Url,
+        headers: &[(String, Zeroizing<String>)],
+        body: &[u8],
+    ) -> Result<Answer, ReachError> {
+        self.egress.admit(url)?;
+        let mut head = Request::builder()
+            .method("POST")
+            .uri(url.to_text())
+            .header("accept", "application/json")
+            .header("accept-encoding", "identity")
+            .header("content-type", "application/json");
+        for (name, value) in headers {
+            head = head.header(name, value.as_str());
+        }
+        // What is wrong with a header is not told: it may be a secret.
+        let wrong = |_| ReachError::Setting { name: "headers", why: "a header cannot be sent".into() };
+        let request = self.agent.configure_request(head.body(body).map_err(wrong)?);
+        let request = request.timeout_global(Some(Duration::from_millis(self.limits.answer_ms))).build();
+        let response = self.agent.run(request).map_err(|error| translate(error, url))?;
+        let (parts, body) = response.into_parts();
+        let reader = body.into_with_config().limit(u64::MAX).reader();
+        let body = Body { reader, watch: Watch::new(&self.limits) };
+        match parts.status.as_u16() {
+            status @ 200..=299 => Ok(Answer { status, headers: parts.headers, url: url.clone(), body }),
+            status @ (408 | 425 | 429 | 502..=504) => Err(self.busy(&parts.headers, url.authority(), status)),
+            status => Err(ReachError::Status { url: url.clone(), status, said: printable(words(body).trim(), 160) }),
+        }
     }
 
     /// Sends `post`; errors name `shown`.

@@ -322,7 +322,7 @@ impl ReachError {
     pub(crate) fn from_io(error: io::Error, url: &Url) -> Self {
         match error.downcast::<Self>() {
             Ok(inner) => inner,
-            Err(error) if error.kind() == io::ErrorKind::TimedOut => {
+            Err(error) if error.kind() == io::ErrorKind::TimedOut || ran_out(&error) => {
                 Self::Slow { host: url.authority(), stage: "nothing came for too long" }
             }
             Err(error) => Self::Connection { host: url.authority(), reason: error.to_string() },
@@ -332,6 +332,12 @@ impl ReachError {
     pub(crate) const fn downgrade(host: String) -> Self {
         Self::Denied(Denied { host, rule: DenyRule::Downgrade })
     }
+}
+
+/// Whether the time for the whole exchange is over; the HTTP client says so in an error of its own.
+fn ran_out(error: &io::Error) -> bool {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref::<ureq::Error>());
+    matches!(inner, Some(ureq::Error::Timeout(_)))
 }
 
 fn problem(said: &str, reasons: &[String]) -> String {

@@ -1,4 +1,4 @@
-//! The only way out of this machine: sources of models and datasets, and sinks of alerts, under one egress policy.
+//! The only way out of this machine: sources of models and datasets, sinks of alerts, and models that are attacked where they run.
 //!
 //! * [`Source`]: what people write, `hf://org/model@rev` and the like; [`TrustedSources`]: which of them may be asked.
 //! * [`Reach`]: [`listing`](Reach::listing) pins a source and names its files with the source's own hashes;
@@ -7,6 +7,7 @@
 //! * [`sink`]: where alerts go ([`Reach::open_sink`]); [`Reach::ask_witness`]: who cosigns the trail;
 //!   [`Reach::provider_document`], [`Reach::provider_form`]: talking to a login provider.
 //! * [`server`]: another machine's vault, behind `ringfence serve`.
+//! * [`endpoint`]: a model that is attacked where it runs, asked within a budget.
 //! * [`EgressPolicy`]: hosts, and the networks that their names may stand for; [`Settings`], [`Secrets`].
 //! * [`testing`]: servers on loopback that speak the Hub's and S3's interfaces. No feature, so that programs and their tests
 //!   share one build; what no program calls is not linked.
@@ -43,6 +44,7 @@
 
 pub mod acme;
 mod client;
+pub mod endpoint;
 mod error;
 mod fetch;
 pub mod header;

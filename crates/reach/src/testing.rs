@@ -20,6 +20,30 @@ pub use mail::{MailFault, MailMode, MailServer, Received};
 pub use syslog::SyslogServer;
 pub use tls::server_tls;
 
+/// Reads the first line of `bytes` as the description of an endpoint in JSON and the rest as what that endpoint answers: for the
+/// fuzz target.
+///
+/// # Panics
+/// Where a description does not read back as it was, or an answer has another size than it must.
+pub fn read_endpoint(bytes: &[u8]) {
+    let mut parts = bytes.splitn(2, |byte| *byte == b'\n');
+    let (Some(file), Some(answer)) = (parts.next(), parts.next()) else { return };
+    let Ok(description) = serde_json::from_slice::<crate::endpoint::Description>(file) else { return };
+    let written = serde_json::to_vec(&description).unwrap_or_default();
+    let again = serde_json::from_slice::<crate::endpoint::Description>(&written);
+    assert_eq!(again.ok().map(|again| again.digest()), Some(description.digest()), "a description reads as it prints");
+    if description.width() <= 1_024 {
+        let question = description.question(&vec![0.5; description.width()]);
+        assert!(serde_json::from_slice::<serde_json::Value>(&question).is_ok(), "a question is JSON");
+    }
+    for rows in 1..=2 {
+        if let Ok(scores) = description.answer(answer, rows) {
+            assert_eq!(scores.len(), rows * description.output().classes);
+            assert!(scores.iter().all(|score| score.is_finite()));
+        }
+    }
+}
+
 /// Reads `bytes` as each kind of answer and each text that a source may send: for the fuzz target.
 ///
 /// # Panics

@@ -8,6 +8,7 @@
 //! * [`address`]: which network an address belongs to.
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
 //! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is.
+//! * [`endpoint`]: what was asked of a model over a network.
 //! * [`trail`]: the leaves of the append-only log.
 //! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
@@ -25,6 +26,7 @@ pub mod backdoor;
 pub mod canon;
 pub mod cyclonedx;
 pub mod digest;
+pub mod endpoint;
 pub mod event;
 pub mod evidence;
 pub mod finding;

@@ -4,7 +4,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, endpoint::QueryLedger};
 
 /// Tag of [`PrivacyReport`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -59,6 +59,9 @@ pub struct PrivacyReport {
     /// Memorised sequences of a language model.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub extraction: Option<Extraction>,
+    /// What was asked, where the model is behind an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<QueryLedger>,
 }
 
 /// Accuracy on what was trained on and on what was not.

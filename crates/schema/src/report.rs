@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest,
+    endpoint::QueryLedger,
     finding::{Finding, Verdict},
     privacy::DpGuarantee,
     weights::WeightEvidence,
@@ -326,7 +327,7 @@ pub struct AttackReport {
     pub schema: AttackSchema,
     /// Whether the figures may be believed.
     pub verdict: Soundness,
-    /// SHA-256 of the model file.
+    /// SHA-256 of the model file; of the description where the model is behind an endpoint.
     pub model: Digest,
     /// Accuracy without attack, 0..1; absent in a self-check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -348,7 +349,34 @@ pub struct AttackReport {
     /// Membership inference, where members were given.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub membership: Vec<Membership>,
+    /// Inputs that fooled the model at the radius of the checks, where pictures were asked for, at most [`PICTURES_MAX`] of them.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<AdversarialPicture>,
+    /// What was asked, where the model is behind an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<QueryLedger>,
 }
+
+/// An input that fooled the model, beside the one that it was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AdversarialPicture {
+    /// The example, counted from 0 among those used.
+    pub example: u64,
+    /// Its label.
+    pub label: u64,
+    /// What the changed input is taken for; absent where the answer is not a number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub taken_for: Option<u64>,
+    /// The input as it was: a PNG in base64.
+    pub original: String,
+    /// The input that fools, likewise.
+    pub changed: String,
+    /// What was changed, spread over the whole range of grey and centred at its middle, likewise.
+    pub difference: String,
+}
+
+/// Pictures of one card.
+pub const PICTURES_MAX: usize = 32;
 
 /// One epoch of hardening.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, endpoint::QueryLedger};
 
 /// Tag of [`TheftReport`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -42,6 +42,9 @@ pub struct TheftReport {
     pub asked: u64,
     /// What the figures cannot tell.
     pub note: String,
+    /// What was asked, where the model is behind an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<QueryLedger>,
 }
 
 /// What can be stolen through one output level.

@@ -21,7 +21,7 @@ impl Attack for HopSkipJump {
     }
 
     fn needs(&self) -> Capability {
-        Capability::Predict
+        Capability::Labels
     }
 
     fn norms(&self) -> &'static [Norm] {

@@ -19,7 +19,7 @@ impl Attack for Noise {
     }
 
     fn needs(&self) -> Capability {
-        Capability::Predict
+        Capability::Labels
     }
 
     fn strike(&self, field: &Field<'_>, standing: &[usize]) -> Result<Outcome, AttackError> {

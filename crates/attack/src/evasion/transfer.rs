@@ -24,7 +24,7 @@ impl Attack for Transfer<'_> {
     }
 
     fn needs(&self) -> Capability {
-        Capability::Predict
+        Capability::Labels
     }
 
     fn strike(&self, field: &Field<'_>, standing: &[usize]) -> Result<Outcome, AttackError> {

@@ -13,7 +13,7 @@ use crate::{
     examples::Examples,
     loss::Loss,
     oracle::Oracle,
-    privacy::png::png,
+    png::png,
     source::{Capability, Predict},
 };
 

@@ -6,6 +6,7 @@
 mod backdoor;
 mod card;
 mod dp;
+mod endpoint;
 mod evasion;
 mod extraction;
 mod harden;

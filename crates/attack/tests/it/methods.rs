@@ -181,7 +181,7 @@ fn pairings_that_cannot_work_are_refused_with_the_reason() {
     let refused = |plan: &Plan| attack(&remote, &examples, plan, &mut |_| {}).err().unwrap().to_string();
     assert_eq!(
         refused(&plan(Norm::Linf, Method::ApgdCe)),
-        "`apgd-ce` needs input gradients, `remote` gives no more than predictions"
+        "`apgd-ce` needs input gradients, `remote` gives no more than scores"
     );
     let wrong = attack(&model, &examples, &plan(Norm::Linf, Method::CarliniWagner), &mut |_| {}).err().unwrap();
     assert_eq!(wrong.to_string(), "`carlini-wagner` does not work in the norm linf; it knows l2");

@@ -5,7 +5,10 @@ use std::path::PathBuf;
 use clap::{Args, ValueEnum};
 use ringfence_engine::{Accountant, DpPlan, Guarantee, PrivacyPlan, ReferencePlan, Sampling, Start};
 
-use super::{DataArgs, HardenArgs};
+use super::{
+    DataArgs, HardenArgs,
+    attack::{EndpointArgs, InputArgs, PageArgs},
+};
 
 /// Places of a column among the values of an example; several for one that is one-hot.
 #[derive(Debug, Clone)]
@@ -15,7 +18,11 @@ pub(crate) struct Columns(pub(crate) Vec<usize>);
 #[derive(Debug, Args)]
 pub(crate) struct PrivacyArgs {
     /// The model (ONNX)
-    pub(crate) model: PathBuf,
+    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) model: Option<PathBuf>,
+    /// What else can be attacked
+    #[command(flatten)]
+    pub(crate) other: EndpointArgs,
     /// What it was trained on: CSV, IDX or NPZ with arrays `x` and `y`
     #[arg(long, value_name = "FILE", required_unless_present = "canaries", requires = "non_members")]
     pub(crate) members: Option<PathBuf>,
@@ -56,14 +63,14 @@ pub(crate) struct PrivacyArgs {
     #[arg(long, value_name = "DIR")]
     pub(crate) out: Option<PathBuf>,
     /// A language model's canaries and training sequences, as JSON
-    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["members", "references", "reference", "attribute", "invert", "label_only"])]
+    #[arg(long, value_name = "FILE.json", conflicts_with_all = ["members", "references", "reference", "attribute", "invert", "label_only", "endpoint"])]
     pub(crate) canaries: Option<PathBuf>,
-    /// Valid range of the model's input
-    #[arg(long, value_delimiter = ',', num_args = 1, default_value = "0,1", value_name = "LOW,HIGH")]
-    pub(crate) range: Vec<f32>,
-    /// Seed of all random choices
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// Where inputs may lie, and what random choices begin with
+    #[command(flatten)]
+    pub(crate) inputs: InputArgs,
+    /// The report as a page
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
 
 impl PrivacyArgs {
@@ -80,7 +87,7 @@ impl PrivacyArgs {
             attributes: self.attribute.iter().map(|columns| columns.0.clone()).collect(),
             invert: self.invert.clone(),
             label_only: self.label_only,
-            seed: self.seed,
+            seed: self.inputs.random.seed,
             ..PrivacyPlan::default()
         }
     }

@@ -4,13 +4,20 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 
-use crate::args::DataArgs;
+use crate::args::{
+    DataArgs,
+    attack::{EndpointArgs, PageArgs, RandomArgs},
+};
 
 /// `attack theft`.
 #[derive(Debug, Args)]
 pub(crate) struct TheftArgs {
     /// The model (ONNX)
-    pub(crate) model: PathBuf,
+    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) model: Option<PathBuf>,
+    /// What else can be attacked
+    #[command(flatten)]
+    pub(crate) other: EndpointArgs,
     /// Inputs such as a thief could ask about: NPZ with array `x`
     #[arg(long, value_name = "FILE.npz")]
     pub(crate) queries: PathBuf,
@@ -23,9 +30,12 @@ pub(crate) struct TheftArgs {
     /// Output levels: full, rounded-DECIMALS, top-CLASSES, label [default: full,rounded-5,rounded-2,top-2,label]
     #[arg(long, value_delimiter = ',', value_name = "LEVEL,…")]
     pub(crate) level: Vec<String>,
-    /// Seed of all random choices
-    #[arg(long, default_value_t = 0)]
-    pub(crate) seed: u64,
+    /// What random choices begin with
+    #[command(flatten)]
+    pub(crate) random: RandomArgs,
+    /// The report as a page
+    #[command(flatten)]
+    pub(crate) page: PageArgs,
 }
 
 /// `watermark …`.

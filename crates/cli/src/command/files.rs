@@ -3,13 +3,14 @@
 use std::path::Path;
 
 use ringfence_engine::{
-    EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings,
+    EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings, card,
     files::{self, AttackJob, Dataset, ModelData},
     probe::{self, BackdoorJob},
     scan_source,
     schema::{
         Finding, Place, Severity, Verdict,
         backdoor::BackdoorVerdict,
+        endpoint::QueryLedger,
         finding::printable,
         junit::junit,
         report::{AttackReport, HardenReport, RecordDecision, ScanReport, ScreenReport, Soundness},
@@ -20,8 +21,8 @@ use ringfence_engine::{
 
 use crate::{
     args::{
-        AttackAction, AttackArgs, BackdoorArgs, BatteryName, DataArgs, FailOn, Format, HardenArgs, ModeName, Precision,
-        ScanArgs, ScreenArgs,
+        DataArgs, FailOn, Format, HardenArgs, ModeName, ScanArgs, ScreenArgs,
+        attack::{AttackAction, AttackArgs, BackdoorArgs, BatteryName, Precision},
     },
     command::{privacy, supply::source, theft},
     output::{Printer, Style, table},
@@ -232,30 +233,28 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         Some(AttackAction::Backdoor(args)) => return backdoor(settings, printer, args),
         None => {}
     }
-    let Some(model) = &args.model else {
-        return Err(EngineError::Usage { what: "`attack` needs a model".into() });
+    let model = || {
+        let what = "this needs a model (ONNX), which an endpoint does not show";
+        args.model.as_ref().ok_or_else(|| EngineError::Usage { what: what.into() })
     };
     if args.self_check {
-        return print_card(printer, &files::self_check(settings, model, args.seed)?);
+        return print_card(printer, &files::self_check(settings, model()?, args.inputs.random.seed)?);
     }
     let Some(data) = &args.data else {
         return Err(EngineError::Usage { what: "`attack` needs `--data FILE` or `--self-check`".into() });
     };
     if let Some(out) = &args.gradient {
-        files::gradient(settings, model, data, out, args.precision == Precision::F64)?;
+        files::gradient(settings, model()?, data, out, args.precision == Precision::F64)?;
         return Ok(ExitClass::Done);
     }
-    let [low, high] = args.range[..] else {
-        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
-    };
     let job = AttackJob {
         eps: args.eps.clone(),
         at: None,
         steps: args.steps,
         restarts: args.restarts,
         examples: args.examples,
-        range: [low, high],
-        seed: args.seed,
+        range: args.inputs.range()?,
+        seed: args.inputs.random.seed,
         norm: Some(args.norm.name().to_owned()),
         standard: args.battery == BatteryName::Standard,
         attacks: args.attack.clone(),
@@ -264,19 +263,29 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         integer: args.integer.clone(),
         immutable: args.immutable.clone(),
         corruptions: args.corruptions,
-        queries: args.queries,
+        // An endpoint's questions are counted where they are sent.
+        queries: args.queries.filter(|_| args.other.endpoint.is_none()),
+        pictures: if args.page.is_wanted() { PICTURES } else { 0 },
     };
-    let input = ModelData { model: model.clone(), data: dataset(data, &args.read) };
+    let target = args.other.target(args.model.as_ref(), args.queries)?;
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
-    print_card(printer, &files::attack(settings, &input, members.as_ref(), &job)?)
+    let report = files::attack(settings, &target, &dataset(data, &args.read), members.as_ref(), &job)?;
+    let class = print_card(printer, &report)?;
+    args.page.write(|| card::attack_page(&report))?;
+    Ok(class)
 }
+
+/// Pictures on a card's page.
+const PICTURES: usize = 12;
 
 /// `attack backdoor`.
 fn backdoor(settings: &Settings<'_>, printer: Printer, args: &BackdoorArgs) -> Result<ExitClass, EngineError> {
-    let [low, high] = args.range[..] else {
-        return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
+    let job = BackdoorJob {
+        base: args.base.clone(),
+        examples: args.examples,
+        seed: args.inputs.random.seed,
+        range: args.inputs.range()?,
     };
-    let job = BackdoorJob { base: args.base.clone(), examples: args.examples, seed: args.seed, range: [low, high] };
     let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
     let report = probe::backdoors(settings, &input, &job)?;
     let suspicious = report.verdict == BackdoorVerdict::Suspicious;
@@ -352,6 +361,7 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
                 if check.passed { printer.strong("passed", Style::Good) } else { printer.strong("FAILED", Style::Bad) };
             printer.line(format!("{word}  {}: {}", check.name, check.detail))?;
         }
+        report.ledger.as_ref().map_or(Ok(()), |ledger| print_ledger(printer, ledger))?;
         printer.line(if sound {
             "sound: the figures may be believed"
         } else {
@@ -360,7 +370,26 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
     } else {
         printer.json(report)?;
     }
-    Ok(if sound { ExitClass::Done } else { ExitClass::No })
+    let unfinished = report.ledger.as_ref().is_some_and(|ledger| ledger.exhausted);
+    Ok(if sound {
+        ExitClass::Done
+    } else if unfinished {
+        ExitClass::Incomplete
+    } else {
+        ExitClass::No
+    })
+}
+
+/// What was asked of an endpoint.
+fn print_ledger(printer: Printer, ledger: &QueryLedger) -> Result<(), EngineError> {
+    printer.line(format!(
+        "asked {}: {} of {} queries in {} requests{}",
+        ledger.endpoint,
+        ledger.spent,
+        ledger.budget,
+        ledger.requests,
+        if ledger.exhausted { ", which was not enough" } else { "" }
+    ))
 }
 
 /// A share, to be read.

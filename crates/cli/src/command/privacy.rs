@@ -1,7 +1,7 @@
 //! `attack privacy`, and `harden --mode dp-sgd`.
 
 use ringfence_engine::{
-    EngineError, ExitClass, Settings,
+    EngineError, ExitClass, Settings, card,
     files::{self, Drawn, ModelData, PrivacyInput},
     schema::{
         privacy::{DpGuarantee, Leak, PrivacyReport},
@@ -18,20 +18,22 @@ use crate::{
 /// `attack privacy`. A leak that is shown is an answer of no; one that cannot be stated is incomplete.
 pub(crate) fn privacy(settings: &Settings<'_>, printer: Printer, args: &PrivacyArgs) -> Result<ExitClass, EngineError> {
     let (report, pictures) = match (&args.canaries, &args.members, &args.non_members) {
-        (Some(plan), ..) => (files::privacy_of_language(settings, &args.model, plan, args.seed)?, Vec::new()),
-        (None, Some(members), Some(non_members)) => {
-            let [low, high] = args.range[..] else {
-                return Err(EngineError::Usage { what: "`--range` takes two numbers, such as 0,1".into() });
+        (Some(plan), ..) => {
+            let Some(model) = &args.model else {
+                return Err(EngineError::Usage { what: "`--canaries` needs a model".into() });
             };
+            (files::privacy_of_language(settings, model, plan, args.inputs.random.seed)?, Vec::new())
+        }
+        (None, Some(members), Some(non_members)) => {
             let input = PrivacyInput {
-                model: args.model.clone(),
                 members: dataset(members, &args.read),
                 non_members: dataset(non_members, &args.read),
                 references: args.reference.clone(),
                 masks: args.reference_masks.clone(),
-                range: [low, high],
+                range: args.inputs.range()?,
             };
-            files::privacy(settings, &input, &args.plan())?
+            let target = args.other.target(args.model.as_ref(), None)?;
+            files::privacy(settings, &target, &input, &args.plan())?
         }
         _ => {
             let what = "`attack privacy` needs `--members` and `--non-members`, or `--canaries`";
@@ -44,6 +46,7 @@ pub(crate) fn privacy(settings: &Settings<'_>, printer: Printer, args: &PrivacyA
     } else {
         printer.json(&report)?;
     }
+    args.page.write(|| card::privacy_page(&report))?;
     Ok(match report.leak {
         Leak::Shown => ExitClass::No,
         Leak::NotShown => ExitClass::Done,

@@ -1,7 +1,7 @@
 //! What a thief gets of a model, and whose model it is.
 
 use ringfence_engine::{
-    EngineError, ExitClass, Settings,
+    EngineError, ExitClass, Settings, card,
     files::{self, MarkJob, ModelData, TheftJob},
     schema::{
         theft::{LevelTheft, TheftReport},
@@ -17,13 +17,15 @@ use crate::{
 
 /// `attack theft`.
 pub(crate) fn theft(settings: &Settings<'_>, printer: Printer, args: &TheftArgs) -> Result<ExitClass, EngineError> {
-    let job = TheftJob { levels: args.level.clone(), budget: args.budget, seed: args.seed };
-    let report = files::theft(settings, &args.model, [&args.queries, &args.held_out], &job)?;
+    let job = TheftJob { levels: args.level.clone(), budget: args.budget, seed: args.random.seed };
+    let target = args.other.target(args.model.as_ref(), None)?;
+    let report = files::theft(settings, &target, [&args.queries, &args.held_out], &job)?;
     if printer.for_people() {
         print_theft(printer, &report)?;
     } else {
         printer.json(&report)?;
     }
+    args.page.write(|| card::theft_page(&report))?;
     Ok(ExitClass::Done)
 }
 

@@ -3,11 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use ringfence_attack::{DpPlan, PrivacyPlan};
+use ringfence_reach::endpoint::Description;
 use ringfence_schema::{privacy::PrivacyReport, report::HardenReport};
 use ringfence_trust::entropy::{Entropy as _, SystemEntropy};
 
 use super::{Dataset, Fresh, ModelData, descriptor, through_pipes};
 use crate::{
+    asked::Target,
     error::EngineError,
     settings::Settings,
     work::{Audited, Desk, Job, NoiseKey, PrivacyAnswer},
@@ -16,8 +18,6 @@ use crate::{
 /// Whose privacy is tested, and with what.
 #[derive(Debug, Clone)]
 pub struct PrivacyInput {
-    /// The model.
-    pub model: PathBuf,
     /// What it was trained on.
     pub members: Dataset,
     /// Data of the same source that it was not trained on.
@@ -42,11 +42,11 @@ pub struct Drawn {
 /// Tests what a model gives away of its training data.
 pub fn privacy(
     settings: &Settings<'_>,
+    target: &Target<'_>,
     input: &PrivacyInput,
     plan: &PrivacyPlan,
 ) -> Result<(PrivacyReport, Vec<Drawn>), EngineError> {
-    let mut descriptors = vec![descriptor(&input.model)?];
-    descriptors.extend(input.members.descriptors()?);
+    let mut descriptors = input.members.descriptors()?;
     descriptors.extend(input.non_members.descriptors()?);
     for path in input.references.iter().chain(&input.masks) {
         descriptors.push(descriptor(path)?);
@@ -57,9 +57,15 @@ pub fn privacy(
         references: input.references.len(),
         masks: input.masks.is_some(),
     };
-    let job = Job::Privacy { plan: plan.clone(), range: input.range, audited };
-    let what = input.model.display().to_string();
-    let PrivacyAnswer { report, pictures } = Desk::new(settings).ask(&what, &job, descriptors)?;
+    let job = |endpoint: Option<Description>| Job::Privacy {
+        endpoint: endpoint.map(Box::new),
+        plan: plan.clone(),
+        range: input.range,
+        audited,
+    };
+    let what = target.file().display().to_string();
+    let (PrivacyAnswer { report, pictures }, ledger) = target.attacked(settings, job, descriptors)?;
+    let report = PrivacyReport { ledger, ..report };
     let drawn = pictures.into_iter().map(|(name, bytes)| Drawn { name, bytes }).collect::<Vec<_>>();
     // The child read foreign bytes: what it calls a file must be one, and in no other folder.
     match drawn.iter().find(|picture| !is_picture_name(&picture.name)) {

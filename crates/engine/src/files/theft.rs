@@ -3,6 +3,7 @@
 use std::{fs::OpenOptions, io::Write as _, os::unix::fs::OpenOptionsExt as _, path::Path};
 
 use ringfence_attack::OutputLevel;
+use ringfence_reach::endpoint::Description;
 use ringfence_schema::{
     canon::to_canonical,
     digest::hex,
@@ -14,6 +15,7 @@ use ringfence_trust::entropy::{self, SystemEntropy};
 
 pub use crate::work::{MarkJob, TheftJob};
 use crate::{
+    asked::Target,
     error::EngineError,
     files::{Dataset, Fresh, ModelData, descriptor, read_small, through_pipes},
     settings::Settings,
@@ -23,15 +25,17 @@ use crate::{
 /// Tells what a thief gets of a model for how many questions about `queries` (an NPZ with `x`), judged on `held_out`.
 pub fn theft(
     settings: &Settings<'_>,
-    model: &Path,
+    target: &Target<'_>,
     [queries, held_out]: [&Path; 2],
     job: &TheftJob,
 ) -> Result<TheftReport, EngineError> {
     for name in &job.levels {
         OutputLevel::named(name).map_err(super::unknown_name)?;
     }
-    let descriptors = vec![descriptor(model)?, descriptor(queries)?, descriptor(held_out)?];
-    Desk::new(settings).ask(&model.display().to_string(), &Job::Theft { plan: job.clone() }, descriptors)
+    let rest = vec![descriptor(queries)?, descriptor(held_out)?];
+    let job = |endpoint: Option<Description>| Job::Theft { endpoint: endpoint.map(Box::new), plan: job.clone() };
+    let (report, ledger) = target.attacked::<TheftReport>(settings, job, rest)?;
+    Ok(TheftReport { ledger, ..report })
 }
 
 /// Marks a model and writes it to `out`, and the secret, which only the owner may read, to `secret`.

@@ -114,6 +114,7 @@ impl Vault<'_> {
         }
         let mut readings = readings.into_iter();
         let job = Job::Attack {
+            endpoint: None,
             plan: Box::new(AttackJob {
                 eps: test.eps.clone(),
                 at: Some(test.at()),

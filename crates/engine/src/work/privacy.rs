@@ -9,7 +9,7 @@ use ringfence_sandbox::worker::Emit;
 use ringfence_schema::{privacy::PrivacyReport, report::Epoch};
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Record, json, read_whole, say};
+use super::{Files, Record, json, read_whole, say, target::Target};
 use crate::record::Reading;
 
 /// What a privacy test answers besides its report.
@@ -44,6 +44,7 @@ pub(crate) struct Audited {
 }
 
 pub(super) fn privacy(
+    target: &Target,
     files: &mut Files,
     mut plan: PrivacyPlan,
     range: [f32; 2],
@@ -51,7 +52,6 @@ pub(super) fn privacy(
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
     plan.range = Range::new(range[0], range[1]).map_err(|error| error.to_string())?;
-    let model = files.model()?;
     let members = files.examples(&audited.members)?;
     let non_members = files.examples(&audited.non_members)?;
     let models = (0..audited.references).map(|_| files.model()).collect::<Result<Vec<Model>, String>>()?;
@@ -66,7 +66,9 @@ pub(super) fn privacy(
         let (done, total) = (at.done as u64, at.total as u64);
         let _ = say(emit, &Record::Progress { stage: at.what.clone(), done, total });
     };
-    let (report, pictures) = ringfence_attack::privacy(&model, &members, &non_members, &references, &plan, &mut tell)
+    target.repeats_itself(&members).map_err(|error| error.to_string())?;
+    let source = target.source();
+    let (report, pictures) = ringfence_attack::privacy(source, &members, &non_members, &references, &plan, &mut tell)
         .map_err(|error| error.to_string())?;
     let pictures = pictures.into_iter().map(|picture| (picture.name, picture.bytes)).collect();
     json(&PrivacyAnswer { report, pictures })

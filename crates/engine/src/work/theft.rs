@@ -10,7 +10,7 @@ use ringfence_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Record, json, say};
+use super::{Files, Record, json, say, target::Target};
 use crate::record::Reading;
 
 /// The part of a theft plan that travels.
@@ -46,23 +46,29 @@ pub(crate) struct Marked {
     pub(crate) report: EmbedReport,
 }
 
-/// Steals the model (first), asking about an NPZ (second), judged on another (third).
-pub(super) fn theft(files: &mut Files, job: &TheftJob, emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
-    let model = files.model()?;
+/// Steals the target, asking about an NPZ (second), judged on another (third).
+pub(super) fn theft(
+    target: &Target,
+    files: &mut Files,
+    job: &TheftJob,
+    emit: &mut Emit<'_>,
+) -> Result<Vec<u8>, String> {
     let (queries, held_out) = (inputs(files)?, inputs(files)?);
     let levels: Result<Vec<OutputLevel>, _> = job.levels.iter().map(|name| OutputLevel::named(name)).collect();
-    let usual = TheftPlan::default();
     let levels = levels.map_err(|error| error.to_string())?;
-    let plan = TheftPlan {
-        levels: if levels.is_empty() { usual.levels } else { levels },
-        budget: job.budget,
-        seed: job.seed,
-        ..TheftPlan::default()
+    let levels = if !levels.is_empty() {
+        levels
+    } else if target.is_labels() {
+        vec![OutputLevel::Label]
+    } else {
+        TheftPlan::default().levels
     };
+    let plan = TheftPlan { levels, budget: job.budget, seed: job.seed, ..TheftPlan::default() };
     let mut tell = |done: usize, total: usize| {
         let _ = say(emit, &Record::Progress { stage: "theft".into(), done: done as u64, total: total as u64 });
     };
-    json(&steal(&model, &queries, &held_out, &plan, &mut tell).map_err(|error| error.to_string())?)
+    target.repeats_itself(&queries).map_err(|error| error.to_string())?;
+    json(&steal(target.source(), &queries, &held_out, &plan, &mut tell).map_err(|error| error.to_string())?)
 }
 
 /// Marks the model (first) along with its data (second, then labels) and writes it to the last descriptor.

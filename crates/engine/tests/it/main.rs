@@ -4,6 +4,7 @@
 mod agent_keys;
 mod alerts;
 mod approval;
+mod card;
 mod delivery;
 mod destroy;
 mod erase;

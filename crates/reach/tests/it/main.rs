@@ -5,6 +5,7 @@
 mod alerts;
 mod bucket;
 mod encodings;
+mod endpoint;
 mod faults;
 mod hub;
 mod names;

@@ -546,6 +546,8 @@ fn cards(text: Text<'_>) -> attacks::AttacksView {
                 non_members: 500,
                 note: text("a bound from below"),
             }],
+            pictures: Vec::new(),
+            ledger: None,
         },
     };
     attacks::AttacksView { frame: frame(text), cards: vec![card(0, 0.3), card(1, 0.0)] }
