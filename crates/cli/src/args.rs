@@ -143,7 +143,7 @@ pub(crate) enum Command {
     Scan(ScanArgs),
     /// Look for poison, label errors and other trouble in a dataset
     #[command(
-        after_help = "Examples:\n  ringfence screen train.csv --label label\n  ringfence screen train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz\n  ringfence screen train.csv --write clean.csv"
+        after_help = "Examples:\n  ringfence screen train.csv --label label\n  ringfence screen train-images-idx3-ubyte.gz --labels train-labels-idx1-ubyte.gz\n  ringfence screen train.csv --write clean.csv\n  ringfence screen fine-tune.npz --model base.onnx --reference clean.npz"
     )]
     Screen(ScreenArgs),
     /// Decide what is held in quarantine
@@ -617,7 +617,7 @@ pub(crate) struct ScanArgs {
 /// `screen`.
 #[derive(Debug, Args)]
 pub(crate) struct ScreenArgs {
-    /// Dataset: CSV, JSONL or IDX, also gzip-compressed
+    /// Dataset: CSV, JSONL or IDX, also gzip-compressed; with `--model` also NPZ with `x` and perhaps `y`
     pub(crate) path: PathBuf,
     /// How it is read
     #[command(flatten)]

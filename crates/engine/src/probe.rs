@@ -2,19 +2,24 @@
 //!
 //! No vault, no keys: like [`crate::files`], the parent opens files and keyless children read them.
 
-use std::path::{Path, PathBuf};
+use std::{
+    collections::BTreeMap,
+    fs::File,
+    io::Read as _,
+    path::{Path, PathBuf},
+};
 
 use ringfence_schema::{
     Finding, Place, Severity,
     backdoor::BackdoorReport,
-    report::{Decision, Reason, RecordDecision, ScreenReport},
+    report::{DatasetProfile, Decision, Reason, RecordDecision, ScreenReport, ScreenSchema},
     suspect::SuspectReport,
 };
 
 use crate::{
     RuleText,
     error::EngineError,
-    files::{Dataset, ModelData, descriptor},
+    files::{self, Dataset, ModelData, descriptor},
     settings::Settings,
     work::{Desk, Job},
 };
@@ -27,15 +32,16 @@ pub(crate) const SUSPECT: RuleText = RuleText {
     remedy: "look at the record beside natural ones of both classes; leave it out unless its origin is known",
 };
 
-/// Adds to `report` what `model` makes of each record: records that look changed against it are for review. `reference` is
-/// clean data that the model was not trained on, read like `data`; without it the bulk of the data is the measure.
-pub fn suspects(
+/// Screens a dataset, also by what `model` makes of each record: those that look changed against it are for review. `reference`
+/// is clean data that the model was not trained on, read like `data`; without it the bulk of the data is the measure. Labels
+/// may be absent. Of an NPZ of arrays the model alone looks at the records; the report says that nothing else did.
+pub fn screen(
     settings: &Settings<'_>,
     model: &Path,
     data: &Dataset,
     reference: Option<&Dataset>,
-    report: &mut ScreenReport,
-) -> Result<SuspectReport, EngineError> {
+) -> Result<ScreenReport, EngineError> {
+    let screened = if is_npz(data)? { None } else { Some(files::screen(settings, data)?) };
     let mut descriptors = vec![descriptor(model)?];
     descriptors.extend(data.descriptors()?);
     if let Some(reference) = reference {
@@ -47,12 +53,46 @@ pub fn suspects(
     };
     let what = model.display().to_string();
     let found: SuspectReport = Desk::new(settings).ask(&what, &job, descriptors)?;
+    let mut report = screened.unwrap_or_else(|| arrays(&found));
     if found.records != report.records || found.suspects.iter().any(|suspect| suspect.record >= report.records) {
         let why = format!("the model saw {} records, the screening {}", found.records, report.records);
         return Err(EngineError::incomplete(&what, why));
     }
-    add(report, &found);
-    Ok(found)
+    add(&mut report, &found);
+    Ok(report)
+}
+
+/// Whether a dataset is a zip, as every NPZ; nothing else is read here.
+fn is_npz(data: &Dataset) -> Result<bool, EngineError> {
+    let mut magic = [0; 4];
+    let mut file = File::from(descriptor(&data.path)?);
+    Ok(file.read_exact(&mut magic).is_ok() && magic == *b"PK\x03\x04")
+}
+
+/// What is known of a dataset that only the model looked at.
+fn arrays(found: &SuspectReport) -> ScreenReport {
+    ScreenReport {
+        schema: ScreenSchema::default(),
+        records: found.records,
+        decisions: Vec::new(),
+        candidates: Vec::new(),
+        dataset: DatasetProfile {
+            format: "npz".into(),
+            columns: Vec::new(),
+            label: None,
+            classes: BTreeMap::new(),
+            root: None,
+            exact_duplicates: found.duplicates,
+            detectors: vec![
+                "exact duplicates".into(),
+                "base model: records that look changed against it".into(),
+                "not run on NPZ: hygiene, near duplicates, label errors, drift, clusters and triggers".into(),
+            ],
+            findings: Vec::new(),
+            complete: true,
+            sketch: None,
+        },
+    }
 }
 
 /// The decisions and the one finding that a [`SuspectReport`] comes to.

@@ -18,7 +18,7 @@ use std::{
 };
 
 use ringfence_attack::{
-    AttackError, BackdoorPlan, Battery, Column, DpPlan, Examples, HardenPlan, Hardening, Method, Norm,
+    AttackError, BackdoorPlan, Battery, Column, DpPlan, Examples, HardenPlan, Hardening, Labels, Method, Norm,
     Plan as AttackPlan, PrivacyPlan, Range, SuspectPlan,
 };
 use ringfence_format::npz::{self, Values};
@@ -704,9 +704,14 @@ struct Resume {
 
 fn suspects(files: &mut Files, reading: &Reading, reference: Option<&Reading>) -> Result<Vec<u8>, String> {
     let model = files.model()?;
-    let records = files.examples(reading)?;
-    let clean = reference.map(|reading| files.examples(reading)).transpose()?;
-    let found = ringfence_attack::suspects(&model, &records, clean.as_ref(), &SuspectPlan::default());
+    let (records, mut labels) = files.records(reading, Labels::Absent)?;
+    let clean = reference.map(|reading| files.records(reading, Labels::Absent)).transpose()?;
+    // Labels are compared with the reference's: one side alone says nothing.
+    if clean.as_ref().is_some_and(|(_, labels)| *labels == Labels::Absent) {
+        labels = Labels::Absent;
+    }
+    let plan = SuspectPlan { labels, ..SuspectPlan::default() };
+    let found = ringfence_attack::suspects(&model, &records, clean.as_ref().map(|(clean, _)| clean), &plan);
     json(&found.map_err(|error| error.to_string())?)
 }
 
@@ -736,54 +741,86 @@ impl Files {
     }
 
     fn loaded(&mut self, reading: &Reading) -> Result<ringfence_screen::Examples, String> {
+        self.loaded_with(reading, Labels::Given).map(|(loaded, _)| loaded)
+    }
+
+    /// The same, where labels may be absent if `least` says so.
+    fn loaded_with(
+        &mut self,
+        reading: &Reading,
+        least: Labels,
+    ) -> Result<(ringfence_screen::Examples, Labels), String> {
         let (mut data, Options { label, header, shape, idx_labels }) = self.dataset(reading)?;
         #[expect(clippy::float_cmp, reason = "exactly 1 means: leave the values as they are")]
         let scale =
             if reading.scale == 1.0 { Scale::Raw } else { Scale::Range { low: 0.0, high: 1.0 / reading.scale } };
-        let options = ExampleOptions { label, header, shape, scale, classes: None, idx_labels };
-        ringfence_screen::examples(&mut data, &options).map_err(|error| error.to_string())
+        let mut options = ExampleOptions { label, header, shape, scale, classes: None, idx_labels };
+        let text = |error: ringfence_screen::ScreenError| error.to_string();
+        match ringfence_screen::examples(&mut data, &options) {
+            Err(ringfence_screen::ScreenError::NoLabel) if least == Labels::Absent => {
+                options.label = Label::Absent;
+                data.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
+                let mut loaded = ringfence_screen::examples(&mut data, &options).map_err(text)?;
+                let width = loaded.shape.iter().product::<usize>().max(1);
+                loaded.y = vec![0; loaded.x.len() / width];
+                Ok((loaded, Labels::Absent))
+            }
+            answer => Ok((answer.map_err(text)?, Labels::Given)),
+        }
     }
 
     fn examples(&mut self, reading: &Reading) -> Result<Examples, String> {
+        self.records(reading, Labels::Given).map(|(examples, _)| examples)
+    }
+
+    /// Examples whose labels may be absent if `least` says so; they are all 0 then.
+    fn records(&mut self, reading: &Reading, least: Labels) -> Result<(Examples, Labels), String> {
         let mut first = self.next()?;
         let mut magic = [0; 4];
         let is_zip = first.read(&mut magic).map_err(|error| error.to_string())? == 4 && magic == *b"PK\x03\x04";
         first.seek(SeekFrom::Start(0)).map_err(|error| error.to_string())?;
         if is_zip {
-            return npz_examples(&mut first);
+            return npz_records(&mut first, least);
         }
         let rest = std::mem::take(&mut self.0);
         self.0 = std::iter::once(first).chain(rest).collect::<Vec<_>>().into_iter();
-        let loaded = self.loaded(reading)?;
+        let (loaded, labels) = self.loaded_with(reading, least)?;
         let rows = loaded.y.len();
         let shape = std::iter::once(rows).chain(loaded.shape).collect();
-        Examples::new(Tensor { shape, data: loaded.x }, loaded.y).map_err(|error| error.to_string())
+        let examples = Examples::new(Tensor { shape, data: loaded.x }, loaded.y).map_err(|error| error.to_string())?;
+        Ok((examples, labels))
     }
 }
 
 /// Examples from the arrays `x` and `y` of an NPZ.
 fn npz_examples(file: &mut File) -> Result<Examples, String> {
+    npz_records(file, Labels::Given).map(|(examples, _)| examples)
+}
+
+/// The same, where `y` may be absent if `least` says so; the labels are all 0 then.
+fn npz_records(file: &mut File, least: Labels) -> Result<(Examples, Labels), String> {
     let arrays = npz::read(file).map_err(|error| error.to_string())?;
     let find =
         |name: &str| arrays.iter().find(|array| array.name == name).ok_or(format!("the NPZ has no array `{name}`"));
-    let (x, y) = (find("x")?, find("y")?);
-    let labels: Result<Vec<usize>, String> = y
-        .values
-        .iter()
-        .map(|value| {
-            #[expect(
-                clippy::cast_possible_truncation,
-                clippy::cast_sign_loss,
-                reason = "checked to be a small whole number"
-            )]
-            let label = *value as usize;
-            let whole = value.fract() == 0.0 && (0.0..1e6).contains(value);
-            if whole { Ok(label) } else { Err(format!("label `{value}` is not a class index")) }
-        })
-        .collect();
+    let x = find("x")?;
+    let label = |value: &f64| {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be a small whole number"
+        )]
+        let label = *value as usize;
+        let whole = value.fract() == 0.0 && (0.0..1e6).contains(value);
+        if whole { Ok(label) } else { Err(format!("label `{value}` is not a class index")) }
+    };
+    let (y, labels) = match (find("y"), least) {
+        (Err(_), Labels::Absent) => (vec![0; x.shape.first().copied().unwrap_or(0)], Labels::Absent),
+        (found, _) => (found?.values.iter().map(label).collect::<Result<Vec<usize>, String>>()?, Labels::Given),
+    };
     #[expect(clippy::cast_possible_truncation, reason = "models compute in f32")]
     let data = x.values.iter().map(|value| *value as f32).collect();
-    Examples::new(Tensor { shape: x.shape.clone(), data }, labels?).map_err(|error| error.to_string())
+    let examples = Examples::new(Tensor { shape: x.shape.clone(), data }, y).map_err(|error| error.to_string())?;
+    Ok((examples, labels))
 }
 
 fn options(reading: &Reading, labels: Option<Vec<u8>>) -> Options {

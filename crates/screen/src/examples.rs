@@ -61,8 +61,8 @@ pub struct Examples {
 /// Reads a dataset whose columns, the label aside, are all numeric.
 ///
 /// # Errors
-/// As [`crate::screen`]; no label column, a record without a label or with a label that is not in the given classes, a cell
-/// that is no number, or a shape that does not fit.
+/// As [`crate::screen`]; no label column (unless [`Label::Absent`] says so: then there are no labels and no classes), a record
+/// without a label or with a label that is not in the given classes, a cell that is no number, or a shape that does not fit.
 pub fn examples(reader: &mut (impl Read + Seek), options: &ExampleOptions) -> Result<Examples, ScreenError> {
     let reading = Options {
         label: options.label.clone(),
@@ -72,7 +72,8 @@ pub fn examples(reader: &mut (impl Read + Seek), options: &ExampleOptions) -> Re
     };
     let table = Table::read(reader, &reading)?;
     let data = Dataset::build(table, &reading, &mut Meter::new(&mut |_| {}))?;
-    if data.label.is_none() {
+    let labelled = options.label != Label::Absent;
+    if labelled && data.label.is_none() {
         return Err(ScreenError::NoLabel);
     }
     let columns = data.numbers.columns;
@@ -87,7 +88,7 @@ pub fn examples(reader: &mut (impl Read + Seek), options: &ExampleOptions) -> Re
         return Err(ScreenError::NotNumeric { record: (at / columns) as u64, column: data.column(column) });
     }
     let shape = shape_of(&data, options)?;
-    let (classes, y) = labels(&data, options)?;
+    let (classes, y) = if labelled { labels(&data, options)? } else { (Vec::new(), Vec::new()) };
     let (x, range) = scaled(data.numbers.data, options.scale);
     Ok(Examples { x, shape, y, classes, range })
 }

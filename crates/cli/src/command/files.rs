@@ -141,11 +141,11 @@ pub(crate) fn scan_class(report: &ScanReport, fail_on: FailOn) -> ExitClass {
 /// `screen`.
 pub(crate) fn screen(settings: &Settings<'_>, printer: Printer, args: &ScreenArgs) -> Result<ExitClass, EngineError> {
     let data = dataset(&args.path, &args.data);
-    let mut report = files::screen(settings, &data)?;
-    if let Some(model) = &args.model {
-        let reference = args.reference.as_ref().map(|path| dataset(path, &args.data));
-        probe::suspects(settings, model, &data, reference.as_ref(), &mut report)?;
-    }
+    let reference = args.reference.as_ref().map(|path| dataset(path, &args.data));
+    let report = match &args.model {
+        Some(model) => probe::screen(settings, model, &data, reference.as_ref())?,
+        None => files::screen(settings, &data)?,
+    };
     if let Some(out) = &args.write {
         let left = files::filter(settings, &data, &report, out)?;
         printer.say(format!("  written    {} records to {}", left, out.display()));

@@ -100,6 +100,15 @@ fn backdoors_are_sought_and_strange_records_found() {
     let screened = home.run(&with(&["screen", "test.csv", "--model", "base.onnx"], &[]));
     assert_eq!(screened.json()["records"], 450);
     home.run(&with(&["screen", "test.csv", "--reference", "train.csv"], &[])).exits(2);
+    // Arrays without labels, as the attacks read them: the model alone looks at them, and the report says so.
+    questions(&home, "arrays.npz", "test.csv", 0, 250);
+    questions(&home, "clean.npz", "train.csv", 0, 250);
+    let words = ["screen", "arrays.npz", "--model", "base.onnx", "--reference", "clean.npz", "--format", "json"];
+    let report = home.run(&words).exits(0).json();
+    assert_eq!((&report["records"], &report["dataset"]["format"]), (&250.into(), &"npz".into()));
+    assert!(report["dataset"]["detectors"].to_string().contains("not run on NPZ"), "{report}");
+    assert!(report["dataset"]["findings"].to_string().contains("250 clean records"), "{report}");
+    assert_ne!(home.run(&["screen", "arrays.npz"]).code(), Some(0));
 }
 
 #[test]

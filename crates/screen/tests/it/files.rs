@@ -153,6 +153,9 @@ fn examples_are_scaled_shaped_and_sorted() {
     );
     let wrong = ExampleOptions { shape: Some(vec![3]), label: Label::Column("label".to_owned()), ..options };
     assert!(matches!(examples(&mut Cursor::new(csv), &wrong), Err(ScreenError::Shape { columns: 2, .. })));
+    let bare = ExampleOptions { label: Label::Absent, scale: Scale::Raw, ..ExampleOptions::default() };
+    let found = examples(&mut Cursor::new("a,b\n0,4\n2,1\n"), &bare).unwrap();
+    assert_eq!((found.x, found.y, found.classes), (vec![0.0, 4.0, 2.0, 1.0], vec![], vec![]));
     let text = ExampleOptions { label: Label::Column("label".to_owned()), ..ExampleOptions::default() };
     assert!(matches!(examples(&mut Cursor::new("label,a\n1,x\n2,y\n"), &text), Err(ScreenError::NotNumeric { .. })));
 }
