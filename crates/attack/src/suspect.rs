@@ -20,7 +20,7 @@ use ringfence_schema::suspect::{SuspectRecord, SuspectReport, SuspectSchema};
 pub use self::statistic::Statistic;
 use self::{
     rarity::{Measure, Rarity},
-    statistic::{Row, Usual, rows},
+    statistic::{Seen, rows},
 };
 use crate::{ball::Range, error::AttackError, examples::Examples, source::Predict};
 
@@ -134,7 +134,7 @@ fn held_against(
     records: &Examples,
     reference: Option<&Examples>,
     plan: &SuspectPlan,
-) -> Result<Option<(Vec<Row>, Option<Usual>)>, AttackError> {
+) -> Result<Option<Seen>, AttackError> {
     let Some(clean) = reference else { return Ok(None) };
     if clean.inputs().shape.get(1..) != records.inputs().shape.get(1..) {
         let given = format!("{:?}", clean.inputs().shape);

@@ -63,6 +63,9 @@ pub(super) struct Usual {
     kin: Kin,
 }
 
+/// The rows of records, and what others are held against where these were held against one another.
+pub(super) type Seen = (Vec<Row>, Option<Usual>);
+
 /// The statistics of every record against `usual`, or against one another where that is not given, with what they are held
 /// against then.
 pub(super) fn rows(
@@ -70,7 +73,7 @@ pub(super) fn rows(
     records: &Examples,
     usual: Option<&Usual>,
     plan: &SuspectPlan,
-) -> Result<(Vec<Row>, Option<Usual>), AttackError> {
+) -> Result<Seen, AttackError> {
     records.within(plan.range)?;
     let oracle = Oracle::new(model, records)?;
     let (x, width, classes) = (&records.inputs().data, records.width(), oracle.classes());
@@ -79,13 +82,12 @@ pub(super) fn rows(
     let taken: Vec<usize> = answers.iter().map(|class| class.unwrap_or(0)).collect();
     let goals: Vec<Goal> = taken.iter().map(|class| Goal::away(*class)).collect();
     let slope = oracle.slope_to(x, &goals, Loss::Margin)?;
-    let (own, said) = match usual {
-        Some(usual) => (None, usual.kin.of_others(records, &taken)),
-        None => {
-            let kin = Kin::of(records, &taken, classes, plan.seed);
-            let said = kin.of_own(records, &taken);
-            (Some(Usual { levels: levels(&oracle, x, &answers, plan)?, kin }), said)
-        }
+    let (own, said) = if let Some(usual) = usual {
+        (None, usual.kin.of_others(records, &taken))
+    } else {
+        let kin = Kin::of(records, &taken, classes, plan.seed);
+        let said = kin.of_own(records, &taken);
+        (Some(Usual { levels: levels(&oracle, x, &answers, plan)?, kin }), said)
     };
     let levels = usual.or(own.as_ref()).map_or(LEVELS[0], |usual| usual.levels);
     let moved = distances(&scores, &oracle.scores(&rounded(x, plan, levels))?, classes);
