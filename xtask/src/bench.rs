@@ -226,9 +226,10 @@ pub(crate) fn run(names: &[&str]) -> Result<()> {
 impl Bench {
     fn run(&self) -> Result<()> {
         let (package, examples) = self.examples;
-        // They may start one another.
+        // They may start one another. Built as the README's commands build them, without a package's name: one package alone
+        // has other features, and would be built again with all that it stands on.
         let built = Command::new(env!("CARGO"))
-            .args(["build", "--quiet", "--release", "--locked", "--package", package, "--bins", "--examples"])
+            .args(["build", "--quiet", "--release", "--locked", "--bins", "--examples"])
             .current_dir(root())
             .status()?;
         if !built.success() {
@@ -238,7 +239,7 @@ impl Bench {
         for example in examples {
             let told = figures(
                 Command::new(env!("CARGO"))
-                    .args(["run", "--quiet", "--release", "--locked", "--package", package, "--example", example, "--"])
+                    .args(["run", "--quiet", "--release", "--locked", "--example", example, "--"])
                     .args(self.arguments)
                     .current_dir(root()),
             )?;

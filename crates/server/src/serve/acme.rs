@@ -176,8 +176,8 @@ impl Acme {
         let mut due = None;
         if let Some(kept) = self.kept(now()) {
             due = Some(kept.renew);
-            told(Certified::Until(kept.until));
             tls.install(kept.key, kept.until);
+            told(Certified::Until(kept.until));
         }
         let mut wait = RETRY_FIRST;
         loop {
@@ -189,8 +189,8 @@ impl Acme {
                 Ok(certificate) => {
                     due = Some(certificate.renew);
                     wait = RETRY_FIRST;
-                    told(Certified::Until(certificate.until));
                     tls.install(certificate.key, certificate.until);
+                    told(Certified::Until(certificate.until));
                 }
                 Err(error) => {
                     told(Certified::Refused(error, wait));
