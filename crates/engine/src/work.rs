@@ -814,7 +814,11 @@ fn npz_records(file: &mut File, least: Labels) -> Result<(Examples, Labels), Str
         if whole { Ok(label) } else { Err(format!("label `{value}` is not a class index")) }
     };
     let (y, labels) = match (find("y"), least) {
-        (Err(_), Labels::Absent) => (vec![0; x.shape.first().copied().unwrap_or(0)], Labels::Absent),
+        // No more rows than values: the shape of an array without any may say what it likes.
+        (Err(_), Labels::Absent) => {
+            let rows = x.shape.first().map_or(0, |rows| x.values.len().min(*rows));
+            (vec![0; rows], Labels::Absent)
+        }
         (found, _) => (found?.values.iter().map(label).collect::<Result<Vec<usize>, String>>()?, Labels::Given),
     };
     #[expect(clippy::cast_possible_truncation, reason = "models compute in f32")]

@@ -38,7 +38,7 @@ use crate::{
     scim,
     serve::{
         Channel, Drained, Exposure, ExposureError, Limits, ListenError, Listener, Stop,
-        authority::{self, Authority, AuthorityError},
+        authority::{Authority, AuthorityError},
         files::{self, FileError},
         tls::{Clients, Identity, Tls, TlsError},
     },
@@ -269,7 +269,7 @@ fn certifying(
     let _ = (config, options, hosts, now, told);
     #[cfg(feature = "acme")]
     if let Some(asked) = &options.acme {
-        let roots = asked.roots.as_deref().map(authority::read).transpose()?;
+        let roots = asked.roots.as_deref().map(crate::serve::authority::read).transpose()?;
         let folder = config.join(TLS_FOLDER);
         let acme = Acme::new(&asked.directory, roots.as_deref(), asked.contact.as_deref(), hosts, &folder)?;
         let tls = tls.proving();
