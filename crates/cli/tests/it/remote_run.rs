@@ -71,6 +71,14 @@ fn state(site: &Site, run: &str) -> Option<String> {
     Some(row["state"].as_str().unwrap().to_owned())
 }
 
+/// Waits until the server has heard from the kernel and from the job itself.
+fn telemetry(site: &Site, run: &str) {
+    until("telemetry", || {
+        let text = site.run(&["watch", run, "--format", "plain"]).out();
+        (text.contains("kernel  cpu") && text.contains("claim   loss")).then_some(())
+    });
+}
+
 #[test]
 fn the_example_is_trained_here_and_tested_and_released_there() {
     let site = Site::new();
@@ -117,10 +125,7 @@ fn a_run_elsewhere_is_watched_frozen_and_stopped_from_the_server() {
     site.login();
     plan(&site, COUNTS);
     let (mut child, run) = start(&site);
-    until("telemetry", || {
-        let text = site.run(&["watch", &run, "--format", "plain"]).out();
-        (text.contains("kernel  cpu") && text.contains("claim   loss")).then_some(())
-    });
+    telemetry(&site, &run);
     assert_eq!(state(&site, &run).as_deref(), Some("running"));
     site.run(&["stop", &run, "--freeze"]).exits(0);
     site.run(&["stop", &run, "--thaw"]).exits(0);
@@ -294,7 +299,8 @@ fn a_client_that_is_killed_ends_its_run() {
     site.login();
     plan(&site, COUNTS);
     let (mut child, run) = start(&site);
-    until("a sign of life", || (state(&site, &run).as_deref() == Some("running")).then_some(()));
+    telemetry(&site, &run);
+    assert_eq!(state(&site, &run).as_deref(), Some("running"));
     child.kill().unwrap();
     child.wait().unwrap();
     let killed = Instant::now();
