@@ -9,9 +9,10 @@
 //! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
 //!   broadcasting; [`order`]: along an axis.
 //! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
-//! * [`trees`]: decision trees.
+//! * [`trees`]: decision trees; [`couple`]: what machines of several classes make of the pairs of them.
 
 pub(crate) mod conv;
+pub(crate) mod couple;
 pub(crate) mod elementary;
 pub(crate) mod gemm;
 pub(crate) mod index;
@@ -57,6 +58,7 @@ pub(crate) enum Kernel {
     Winner(order::Winner),
     Blend(order::Blend),
     Trees(trees::Trees),
+    Couple(couple::Couple),
 }
 
 /// What a small change of an input does to the output.
@@ -165,6 +167,7 @@ impl Kernel {
             Self::Winner(kernel) => kernel.forward(inputs[0], output),
             Self::Blend(kernel) => kernel.forward(inputs[0], output),
             Self::Trees(kernel) => kernel.forward(inputs[0], output),
+            Self::Couple(kernel) => kernel.forward(inputs[0], output),
         }
         Ok(())
     }
@@ -201,6 +204,7 @@ impl Kernel {
             Self::Select(kernel) => kernel.backward(which, inputs, upstream, gradient),
             Self::Running(kernel) => kernel.backward(upstream, gradient),
             Self::Blend(kernel) => kernel.backward(upstream, gradient),
+            Self::Couple(kernel) => kernel.backward(inputs[0], upstream, gradient),
             Self::Extreme(_) | Self::First(_) | Self::Winner(_) | Self::Trees(_) => {}
         }
     }

@@ -31,6 +31,9 @@ pub const LOOP_ROUNDS_MAX: usize = 1 << 12;
 /// Elements of a constant that is computed while planning; larger ones are computed in every pass.
 pub const FOLD_ELEMENTS_MAX: usize = 1 << 22;
 
+/// Classes of a support-vector machine that gives probabilities: their gradient takes time with the fourth power of it.
+pub const COUPLED_CLASSES_MAX: usize = 64;
+
 /// The largest integer up to which `f32` holds every one: integers that depend on the input are computed in it.
 pub const INTEGER_MAX: f64 = 16_777_216.0;
 

@@ -17,7 +17,7 @@ mod role;
 
 pub(crate) use attributes::Place;
 pub(crate) use interface::Input;
-pub(crate) use learned::{Ensemble, Learned, Machine, MachineKernel, Norm, PostTransform, Sign};
+pub(crate) use learned::{Classifier, Ensemble, Learned, Machine, MachineKernel, Norm, PostTransform, Sign};
 pub(crate) use operator::{
     Aspect, AutoPad, Block, Bounds, CastTo, Coordinates, Direction, Gate, Interpolation, Nearest, Operator, PadMode,
     Recurrence, ResizeMode, Shuffle, WindowAttributes,

@@ -11,6 +11,7 @@ mod index;
 mod layout;
 mod learned;
 mod lower;
+mod machine;
 mod norm;
 mod order;
 mod quantise;

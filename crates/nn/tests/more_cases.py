@@ -171,3 +171,11 @@ def define(case, node, normal, i64, f32, line, positive, helper, numpy_helper, T
                  nodes_modes=["BRANCH_LEQ", "LEAF", "LEAF"] * 2, nodes_truenodeids=[1, 0, 0] * 2, nodes_falsenodeids=[2, 0, 0] * 2)
     case("flat_ml_trees", 15, learned("TreeEnsembleRegressor", n_targets=1, target_treeids=[0, 0, 1, 1], target_nodeids=[1, 2, 1, 2], target_ids=[0] * 4,
                                       target_weights=[1.0, 2.5, -1, 3], **trees), normal(5, 4))
+
+    # Machines of several classes: the scores of every pair of them, their probabilities, and the label that most pairs give.
+    machine = dict(classlabels_ints=[7, 3, 5, 1], vectors_per_class=[2, 1, 2, 3], support_vectors=normal(8, 4).ravel().tolist(), coefficients=normal(3, 8).ravel().tolist(),
+                   rho=(normal(6) / 4).tolist(), kernel_type="RBF", kernel_params=[0.2, 0.0, 3.0], post_transform="NONE")
+    platt = dict(prob_a=(-1 - np.abs(normal(6))).tolist(), prob_b=normal(6).tolist())
+    case("ml_svc_pairs", 15, learned("SVMClassifier", outputs="label y", **machine), normal(6, 4))
+    case("ml_svc_coupled", 15, learned("SVMClassifier", outputs="label y", **machine, **platt), normal(6, 4))
+    case("flat_ml_svc_label", 15, [learned("SVMClassifier", outputs="label scores", **machine), node("Cast", "label", to=TensorProto.FLOAT)], 2 * normal(12, 4))

@@ -10,7 +10,7 @@ use crate::kernel::order::Extreme;
 use crate::kernel::pointwise::{Function, Unary};
 use crate::kernel::reduce::{Reduction, Scale, Softmax};
 use crate::kernel::trees::Trees;
-use crate::load::{Ensemble, Learned, Machine, MachineKernel, Node, Norm, Place, PostTransform, Sign};
+use crate::load::{Ensemble, Learned, Node, Norm, Place, PostTransform, Sign};
 use crate::model::Element;
 
 impl Lowering<'_> {
@@ -91,7 +91,7 @@ impl Lowering<'_> {
     }
 
     /// Input 0 as floating-point numbers, whatever it holds.
-    fn rows(&mut self, node: &Node) -> Result<Floats, NnError> {
+    pub(super) fn rows(&mut self, node: &Node) -> Result<Floats, NnError> {
         let x = self.numbers(node, 0)?;
         Ok(Floats { element: Element::Float, ..x })
     }
@@ -186,7 +186,7 @@ impl Lowering<'_> {
     }
 
     /// `x · weightsᵀ` for rows of the right length.
-    fn by_rows(&mut self, place: &Place, x: &Floats, weights: &Floats) -> Result<Floats, NnError> {
+    pub(super) fn by_rows(&mut self, place: &Place, x: &Floats, weights: &Floats) -> Result<Floats, NnError> {
         let ([m, k], [n, features]) = (&x.shape[..], &weights.shape[..]) else {
             return Err(place.problem("has an input that is not a matrix"));
         };
@@ -223,7 +223,12 @@ impl Lowering<'_> {
 
     /// Scores of two classes from the score of the second. The logistic function of it and its complement are the
     /// softmax of it and 0, so that a loss can be taken of what goes in.
-    fn two_classes(&mut self, place: &Place, score: &Floats, post: PostTransform) -> Result<Floats, NnError> {
+    pub(super) fn two_classes(
+        &mut self,
+        place: &Place,
+        score: &Floats,
+        post: PostTransform,
+    ) -> Result<Floats, NnError> {
         let rows = score.shape.first().copied().unwrap_or(1);
         let other = match post {
             PostTransform::Logistic => self.literal(vec![rows, 1], vec![0.0; rows]),
@@ -234,7 +239,7 @@ impl Lowering<'_> {
     }
 
     /// Label and scores.
-    fn classified(&mut self, place: &Place, scores: Floats, labels: &[f64]) -> Result<Vec<Fact>, NnError> {
+    pub(super) fn classified(&mut self, place: &Place, scores: Floats, labels: &[f64]) -> Result<Vec<Fact>, NnError> {
         let [rows, classes] = scores.shape[..] else {
             return Err(place.problem("has an input that is not a matrix"));
         };
@@ -280,84 +285,5 @@ impl Lowering<'_> {
             None => self.posted(place, scores, ensemble.post)?,
         };
         self.classified(place, scores, &classifier.labels)
-    }
-
-    fn machine(&mut self, node: &Node, machine: &Machine) -> Result<Vec<Fact>, NnError> {
-        let x = self.rows(node)?;
-        let place = &node.place;
-        let [rows, features] = x.shape[..] else { return Err(place.problem("has an input that is not a matrix")) };
-        let bad = || place.problem("has support vectors that do not fit its input");
-        let Some(classifier) = &machine.classifier else {
-            let (similar, count) = if machine.supports == 0 {
-                (x, features)
-            } else {
-                (self.similarities(place, &x, machine)?, machine.supports)
-            };
-            let (&[rho], true) = (&machine.rho[..], machine.coefficients.len() == count) else { return Err(bad()) };
-            let coefficients = self.literal(vec![1, count], machine.coefficients.clone());
-            let sum = self.by_rows(place, &similar, &coefficients)?;
-            let rho = self.literal(vec![], vec![rho]);
-            let score = self.apply_binary(place, Function::Add, &sum, &rho)?;
-            let score =
-                if machine.one_class { self.apply_unary(place, Unary::Step(Step::Sign), &score)? } else { score };
-            return Ok(vec![Fact::Floats(score)]);
-        };
-        if machine.per_class.len() != 2 || classifier.labels.len() != 2 || machine.supports == 0 {
-            return Err(place.problem("is no machine of two classes with support vectors, which alone is implemented"));
-        }
-        let similar = self.similarities(place, &x, machine)?;
-        let (&[rho], true) = (&machine.rho[..], machine.coefficients.len() == machine.supports) else {
-            return Err(bad());
-        };
-        let coefficients = self.literal(vec![1, machine.supports], machine.coefficients.clone());
-        let sum = self.by_rows(place, &similar, &coefficients)?;
-        let rho = self.literal(vec![], vec![rho]);
-        let decision = self.apply_binary(place, Function::Add, &sum, &rho)?;
-        let scores = match (&machine.platt.0[..], &machine.platt.1[..]) {
-            ([], []) => self.two_classes(place, &decision, PostTransform::None)?,
-            // Platt's p = 1 / (1 + exp(A·d + B)) of the first class: the softmax of 0 and A·d + B.
-            ([a], [b]) => {
-                let (a, b) = (self.literal(vec![], vec![*a]), self.literal(vec![], vec![*b]));
-                let scaled = self.apply_binary(place, Function::Mul, &decision, &a)?;
-                let shifted = self.apply_binary(place, Function::Add, &scaled, &b)?;
-                self.two_classes(place, &Self::shaped(&shifted, vec![rows, 1]), PostTransform::Logistic)?
-            }
-            _ => return Err(bad()),
-        };
-        self.classified(place, scores, &classifier.labels)
-    }
-
-    /// The kernel function of each row with each support vector.
-    fn similarities(&mut self, place: &Place, x: &Floats, machine: &Machine) -> Result<Floats, NnError> {
-        let (rows, features, count) = (x.shape[0], x.shape[1], machine.supports);
-        if count.checked_mul(features) != Some(machine.vectors.len()) {
-            return Err(place.problem("has support vectors that do not fit its input"));
-        }
-        let vectors = self.literal(vec![count, features], machine.vectors.clone());
-        let (gamma, offset) = match machine.kernel {
-            MachineKernel::Linear => return self.by_rows(place, x, &vectors),
-            MachineKernel::Radial { gamma } => {
-                let spread = Self::shaped(x, vec![rows, 1, features]);
-                let gap = self.apply_binary(place, Function::Sub, &spread, &vectors)?;
-                let distance = self.apply_reduce(place, Reduction::SumSquare, &gap, Some(vec![-1]), false)?;
-                let factor = self.literal(vec![], vec![-gamma]);
-                let exponent = self.apply_binary(place, Function::Mul, &distance, &factor)?;
-                return self.apply_unary(place, Unary::Exp, &exponent);
-            }
-            MachineKernel::Polynomial { gamma, offset, .. } | MachineKernel::Sigmoid { gamma, offset } => {
-                (gamma, offset)
-            }
-        };
-        let product = self.by_rows(place, x, &vectors)?;
-        let (gamma, offset) = (self.literal(vec![], vec![gamma]), self.literal(vec![], vec![offset]));
-        let scaled = self.apply_binary(place, Function::Mul, &product, &gamma)?;
-        let shifted = self.apply_binary(place, Function::Add, &scaled, &offset)?;
-        match machine.kernel {
-            MachineKernel::Polynomial { degree, .. } => {
-                let degree = self.literal(vec![], vec![degree]);
-                self.apply_binary(place, Function::Pow, &shifted, &degree)
-            }
-            _ => self.apply_unary(place, Unary::Tanh, &shifted),
-        }
     }
 }
