@@ -7,10 +7,12 @@
 use std::{collections::BTreeMap, fs, process::Command};
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::{CargoOpt, DependencyKind, MetadataCommand, PackageId};
 use serde_json::{Value, json};
 
-use crate::tidy::root;
+use crate::{
+    metadata::{self, Metadata},
+    tidy::root,
+};
 
 /// Builds, describes and sums up.
 pub(crate) fn run() -> Result<()> {
@@ -19,10 +21,7 @@ pub(crate) fn run() -> Result<()> {
     if !status.success() {
         bail!("the release build failed");
     }
-    let metadata = MetadataCommand::new()
-        .features(CargoOpt::SomeFeatures(Vec::new()))
-        .other_options(["--locked".to_owned()])
-        .exec()?;
+    let metadata = metadata::read(&[])?;
     let folder = metadata.target_directory.join("dist");
     fs::create_dir_all(&folder)?;
     let binary = folder.join("ringfence");
@@ -34,27 +33,25 @@ pub(crate) fn run() -> Result<()> {
         bail!("`sha256sum` failed");
     }
     fs::write(folder.join("SHA256SUMS"), sums.stdout)?;
-    println!("{folder}: ringfence, ringfence.cdx.json, SHA256SUMS");
+    println!("{}: ringfence, ringfence.cdx.json, SHA256SUMS", folder.display());
     Ok(())
 }
 
-fn sbom(metadata: &cargo_metadata::Metadata) -> Result<Value> {
+fn sbom(metadata: &Metadata) -> Result<Value> {
     let resolve = metadata.resolve.as_ref().context("no dependency graph")?;
-    let nodes: BTreeMap<&PackageId, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
-    let packages: BTreeMap<&PackageId, _> = metadata.packages.iter().map(|package| (&package.id, package)).collect();
+    let nodes: BTreeMap<&String, _> = resolve.nodes.iter().map(|node| (&node.id, node)).collect();
+    let packages: BTreeMap<&String, _> = metadata.packages.iter().map(|package| (&package.id, package)).collect();
     let cli = metadata.packages.iter().find(|package| package.name == "ringfence-cli").context("no ringfence-cli")?;
     let checksums = checksums()?;
     let (mut waiting, mut linked) = (vec![&cli.id], BTreeMap::new());
     while let Some(id) = waiting.pop() {
         let node = nodes.get(id).context("a crate is missing from the graph")?;
-        let normal =
-            |edge: &&cargo_metadata::NodeDep| edge.dep_kinds.iter().any(|kind| kind.kind == DependencyKind::Normal);
-        let used: Vec<&PackageId> = node.deps.iter().filter(normal).map(|edge| &edge.pkg).collect();
+        let used: Vec<&String> = node.deps.iter().filter(|edge| edge.is_linked()).map(|edge| &edge.pkg).collect();
         if linked.insert(id, used.clone()).is_none() {
             waiting.extend(used.into_iter().filter(|id| !linked.contains_key(id)));
         }
     }
-    let reference = |id: &PackageId| {
+    let reference = |id: &String| {
         packages.get(id).map(|package| format!("pkg:cargo/{}@{}", package.name, package.version)).unwrap_or_default()
     };
     let components: Vec<Value> = linked
@@ -62,7 +59,7 @@ fn sbom(metadata: &cargo_metadata::Metadata) -> Result<Value> {
         .filter(|id| **id != &cli.id)
         .filter_map(|id| packages.get(*id))
         .map(|package| {
-            let version = package.version.to_string();
+            let version = &package.version;
             let mut component = json!({
                 "type": "library",
                 "bom-ref": reference(&package.id),
@@ -73,7 +70,7 @@ fn sbom(metadata: &cargo_metadata::Metadata) -> Result<Value> {
             if let Some(licence) = &package.license {
                 component["licenses"] = json!([{"expression": licence.replace('/', " OR ")}]);
             }
-            if let Some(sum) = checksums.get(&(package.name.to_string(), version)) {
+            if let Some(sum) = checksums.get(&(package.name.clone(), version.clone())) {
                 component["hashes"] = json!([{"alg": "SHA-256", "content": sum}]);
             }
             component
@@ -96,7 +93,7 @@ fn sbom(metadata: &cargo_metadata::Metadata) -> Result<Value> {
             "type": "application",
             "bom-ref": reference(&cli.id),
             "name": "ringfence",
-            "version": cli.version.to_string(),
+            "version": cli.version,
         }},
         "components": components,
         "dependencies": dependencies,

@@ -15,6 +15,7 @@ mod bench;
 mod digits;
 mod dist;
 mod hub;
+mod metadata;
 mod pickles;
 mod scan_sets;
 mod tidy;

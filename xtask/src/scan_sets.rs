@@ -16,10 +16,9 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::MetadataCommand;
 use serde_json::Value;
 
-use crate::{bench::write_section, tidy::root};
+use crate::{bench::write_section, metadata, tidy::root};
 
 /// Interpreter with the libraries whose output goes into the benign set.
 const MAKER: &str = "RINGFENCE_SETS_PYTHON";
@@ -142,8 +141,7 @@ fn ours(folder: &Path) -> Result<Answers> {
     if !status.success() {
         bail!("the release build failed");
     }
-    let metadata = MetadataCommand::new().no_deps().current_dir(root()).exec()?;
-    let program = metadata.target_directory.join("release/ringfence");
+    let program = metadata::read(&["--no-deps"])?.target_directory.join("release/ringfence");
     let mut answers = Answers::new();
     // Once a set, so that other files in the folder are left alone. The exit code only says that something was found.
     for kind in ["malicious", "benign"] {

@@ -16,7 +16,8 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, bail};
-use cargo_metadata::{DependencyKind, MetadataCommand};
+
+use crate::metadata;
 
 /// Which crate may use which: the table of ARCHITECTURE.md.
 const LAYERS: &[(&str, &[&str])] = &[
@@ -68,7 +69,7 @@ pub(crate) fn root() -> PathBuf {
 }
 
 fn layers(wrong: &mut Vec<String>) -> Result<()> {
-    let metadata = MetadataCommand::new().no_deps().other_options(["--locked".to_owned()]).exec()?;
+    let metadata = metadata::read(&["--no-deps"])?;
     let allowed: BTreeMap<&str, &[&str]> = LAYERS.iter().copied().collect();
     for package in &metadata.packages {
         let Some(name) = package.name.strip_prefix("ringfence-") else { continue };
@@ -76,7 +77,7 @@ fn layers(wrong: &mut Vec<String>) -> Result<()> {
             wrong.push(format!("crate `{name}` has no line in the layout table"));
             continue;
         };
-        for dependency in package.dependencies.iter().filter(|edge| edge.kind != DependencyKind::Development) {
+        for dependency in package.dependencies.iter().filter(|edge| edge.kind.as_deref() != Some("dev")) {
             if let Some(used) = dependency.name.strip_prefix("ringfence-")
                 && !may_use.contains(&used)
             {
