@@ -121,7 +121,6 @@ impl TextMethod {
         let usual = |method: &Self| match method {
             Self::Guided(Kind::Synonyms) => !plan.synonyms.is_empty(),
             Self::Random(Kind::Synonyms) => !plan.synonyms.is_empty() && has == Capability::Labels,
-            Self::Guided(Kind::Words) => has != Capability::Labels && !table,
             Self::Random(Kind::Homoglyphs | Kind::Invisible) => has == Capability::Labels,
             Self::HotFlip | Self::Guided(Kind::Neighbours) => table,
             _ => true,

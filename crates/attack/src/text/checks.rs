@@ -136,7 +136,8 @@ impl Checking<'_> {
     }
 
     /// Blind edits must not beat guided ones of the same kind: then the scores lead astray. A difference counts beyond three
-    /// standard deviations of the texts on which the two disagree (McNemar 1947).
+    /// standard deviations of the texts on which the two disagree (McNemar 1947), and beyond a twentieth of all texts: what a
+    /// greedy search misses here and there is no mask.
     fn random_weaker(&self) -> Option<Check> {
         let fooled = |done: &Done, place: usize| {
             done.outcomes.get(place).and_then(Option::as_ref).is_some_and(|outcome| outcome.fooling.is_some())
@@ -163,7 +164,7 @@ impl Checking<'_> {
             }
             let (apart, spread) =
                 (only_random as f64 - only_guided as f64, (only_random as f64 + only_guided as f64).sqrt());
-            passed &= apart <= 3.0 * spread;
+            passed &= apart <= (3.0 * spread).max(APART * self.examples.count() as f64);
             details.push(format!(
                 "`{}` alone fools with {only_random} texts, a guided search alone with {only_guided}",
                 random.method.name()
@@ -177,5 +178,7 @@ fn bits(row: &[f32]) -> Vec<u32> {
     row.iter().map(|score| score.to_bits()).collect()
 }
 
+/// Share of the texts by which random edits may be ahead.
+const APART: f64 = 0.05;
 /// Texts that are asked again.
 const REPEATED: usize = 8;

@@ -191,12 +191,12 @@ impl<'s> Search<'s> {
         Ok(changes)
     }
 
-    /// The exchanges of words that the slope at their embeddings recommends; the one of them that in truth helps most is kept, and
-    /// the slope taken anew (Ebrahimi et al. 2018, HotFlip).
+    /// The exchanges of words that the slope at their embeddings recommends; the one of them that in truth helps most is kept,
+    /// also where it helps little, and the slope taken anew (Ebrahimi et al. 2018, HotFlip).
     fn sloped(&mut self) -> Result<Option<Changes>, AttackError> {
         let Some(model) = self.source.open() else { return Ok(None) };
-        let (mut changes, mut best) = (Changes::new(), f32::NEG_INFINITY);
-        while changes.len() < self.limit {
+        let mut changes = Changes::new();
+        while changes.len() < self.limit && !self.exhausted {
             if self.asked >= self.budget {
                 self.exhausted = true;
                 break;
@@ -215,10 +215,7 @@ impl<'s> Search<'s> {
             if view.fooled {
                 return Ok(Some(tried));
             }
-            if view.margin <= best {
-                break;
-            }
-            (changes, best) = (tried, view.margin);
+            changes = tried;
         }
         Ok(None)
     }
