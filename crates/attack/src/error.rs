@@ -147,6 +147,15 @@ pub enum AttackError {
         /// Queries granted.
         budget: u64,
     },
+    /// A model, a tokenizer or a list that texts cannot be attacked with.
+    #[error("{problem}")]
+    Text {
+        /// What is wrong.
+        problem: String,
+    },
+    /// A tokenizer that is not read.
+    #[error(transparent)]
+    Tokenizer(#[from] crate::text::TokenizerError),
     /// The network could not be run.
     #[error(transparent)]
     Network(#[from] NnError),

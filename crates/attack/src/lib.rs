@@ -13,6 +13,7 @@
 //!   measures one that is known; [`suspects`] finds records that were changed against a model.
 //! * [`fooling`] hands out the inputs that fool a model; [`gradient()`] is the slope itself, for outside checks.
 //! * [`steal`] tells what a thief gets for how many questions.
+//! * [`attack_text`] edits letters and words until a classifier of texts reads something else; a [`Tokenizer`] says what a model sees of them.
 //! * [`embed()`] marks a model before its release; [`verify()`] looks for the mark in a suspect.
 //!
 //! Inputs arrive as [`Examples`], which are checked once. Everything random is seeded and independent of threads and
@@ -51,6 +52,7 @@ mod source;
 mod stats;
 mod surrogate;
 mod suspect;
+mod text;
 mod theft;
 
 pub use backdoor::{
@@ -86,6 +88,11 @@ pub use privacy::{
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
 pub use stats::{Roc, wilson95};
 pub use suspect::{Labels, RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};
+pub use text::{
+    EXAMPLES_MAX, EditLimit, Encoding, Kind, LENGTH_DEFAULT, LENGTH_MAX, ReadText, Synonyms, TEXT_BYTES_MAX,
+    TEXT_QUERIES_MAX, TEXT_QUERIES_MIN, TEXTS_MAX, TOKENIZER_BYTES_MAX, TextCallback, TextExamples, TextMethod,
+    TextModel, TextPlan, Tokenizer, TokenizerError, attack_text,
+};
 pub use theft::{
     BUDGET_MAX, BUDGET_MIN, DECIMALS_MAX, Extraction, LEVELS_MAX, Linear, OutputLevel, QUADRIC_RANK_MAX, Single,
     TheftPlan, TwoLayer, Width, extract_network, hidden_width, solve_equations, steal,

@@ -6,6 +6,7 @@ pub(crate) mod privacy;
 pub(crate) mod request;
 pub(crate) mod schedule;
 pub(crate) mod team;
+pub(crate) mod text;
 pub(crate) mod theft;
 pub(crate) mod trail;
 pub(crate) mod watch;
@@ -185,7 +186,7 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack --endpoint endpoint.toml --data test.csv --label label --html card.html"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv\n  ringfence attack --endpoint endpoint.toml --data test.csv --label label --html card.html"
     )]
     Attack(attack::AttackArgs),
     /// Train a model adversarially

@@ -32,6 +32,7 @@ mod schedule;
 mod serve;
 mod show;
 mod supply;
+mod text;
 mod theft;
 mod trail;
 mod vault;

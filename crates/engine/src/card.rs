@@ -1,10 +1,11 @@
-//! Cards as pages: what `attack`, `attack theft` and `attack privacy` answer, with plots. Self-contained: no script, no foreign
+//! Cards as pages: what `attack`, `attack theft`, `attack privacy` and `attack text` answer, with plots. Self-contained: no script, no foreign
 //! resource.
 //!
 //! Each is a pure function of the JSON document, so that a saved one can be drawn again; the document may come from a stranger.
 //! Everything in it is escaped, pictures are shown only where they are base64, and long lists are cut with a word about it.
 
 mod privacy;
+mod text;
 mod theft;
 
 use maud::{DOCTYPE, Markup, html};
@@ -13,7 +14,7 @@ use ringfence_schema::{
     report::{AdversarialPicture, AttackReport, AttackResult, Check, CorruptionResult, Membership, Soundness},
 };
 
-pub use self::{privacy::privacy_page, theft::theft_page};
+pub use self::{privacy::privacy_page, text::text_page, theft::theft_page};
 use crate::{
     chart::number,
     plot::{Axis, Bar, Line, Mark, Plot, Scale, bars, percent},

@@ -35,8 +35,10 @@ use crate::{
 };
 pub use crate::{run::read_harden_plan, work::AttackJob};
 
+mod text;
 mod theft;
 
+pub use text::{TextInput, TextJob, attack_text};
 pub use theft::{MarkJob, TheftJob, mark, theft, verify_mark};
 
 /// A dataset on disk and how it is read.

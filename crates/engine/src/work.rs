@@ -6,6 +6,7 @@
 
 mod privacy;
 mod target;
+mod text;
 mod theft;
 
 use std::{
@@ -41,6 +42,7 @@ use crate::{
 
 pub(crate) use self::privacy::{Audited, NoiseKey, PrivacyAnswer};
 use self::target::Target;
+pub use self::text::TextJob;
 pub(crate) use self::theft::Marked;
 pub use self::theft::{MarkJob, TheftJob};
 
@@ -202,6 +204,12 @@ pub(crate) enum Job {
         endpoint: Option<Box<Description>>,
         /// How.
         plan: TheftJob,
+    },
+    /// Attack the classifier of texts (first) behind its tokenizer (second) with texts (third), perhaps with synonyms (fourth); answers a
+    /// [`TextReport`](ringfence_schema::text::TextReport).
+    Text {
+        /// How.
+        plan: TextJob,
     },
     /// Mark the model (first) along with data (second, then labels), write it to the last descriptor; answers a [`Marked`].
     Mark {
@@ -373,6 +381,7 @@ fn limits(job: &Job) -> Limits {
         | Job::LanguagePrivacy { .. }
         | Job::Gradient { .. }
         | Job::SelfCheck { .. }
+        | Job::Text { .. }
         | Job::Theft { .. }
         | Job::Mark { .. }
         | Job::VerifyMark { .. } => {
@@ -505,6 +514,7 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             let target = Target::next(&mut files, endpoint.map(|description| *description))?;
             theft::theft(&target, &mut files, &plan, emit)
         }
+        Job::Text { plan } => text::text(&mut files, &plan, emit),
         Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
         Job::VerifyMark { secret, data } => theft::verify_mark(&mut files, &secret, data.as_ref()),
         Job::Suspects { reading, reference } => suspects(&mut files, &reading, reference.as_ref()),

@@ -1,7 +1,8 @@
 //! A differentiable ONNX runtime: forward, gradients, training, back to ONNX.
 //!
 //! * [`Model`]: parse a file, run it ([`Model::forward`]), differentiate it ([`Model::gradients`], [`Model::pullback`]),
-//!   change its weights, write the file back with nothing but the weights changed ([`Model::to_onnx`]).
+//!   change its weights, write the file back with nothing but the weights changed ([`Model::to_onnx`]), find the table of
+//!   its token embeddings ([`Model::embedding`]).
 //! * [`Tensor`] holds numbers of any [`Real`] type: `f32` to work, `f64` as the reference.
 //! * [`optim`]: SGD and Adam; [`random`]: the generator behind every seed; [`builder`]: new model files.
 //! * [`self_check`]: the runtime measured against its own reference, on the model at hand.
@@ -18,10 +19,11 @@
 //! Conditions and loop counts are settled while planning, from shapes and constants; what depends on the input's numbers
 //! there is refused. Integers that depend on the input are computed in the pass's own number type, up to 2^24.
 //!
-//! Absent on purpose: text, half precision in the arithmetic (weights may be stored so), batch statistics in training
+//! Absent on purpose: text (token ids are inputs like others; tokenizers are `attack`'s), half precision in the arithmetic (weights may be stored so), batch statistics in training
 //! mode (normalisation uses the stored ones), external data, and anything approximate.
 
 mod check;
+mod embedding;
 mod error;
 mod kernel;
 mod load;

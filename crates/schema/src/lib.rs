@@ -7,7 +7,7 @@
 //! * [`evidence`]: what a signed statement says; [`event`]: what a run's supervisor saw, and what the job claimed.
 //! * [`address`]: which network an address belongs to.
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
-//! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is.
+//! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is; [`text`]: what edited texts do.
 //! * [`endpoint`]: what was asked of a model over a network.
 //! * [`trail`]: the leaves of the append-only log.
 //! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
@@ -38,6 +38,7 @@ pub mod report;
 pub mod sarif;
 pub mod strict;
 pub mod suspect;
+pub mod text;
 pub mod theft;
 pub mod time;
 pub mod trail;

@@ -402,16 +402,19 @@ fn profile(table: &Table) -> (Vec<Stats>, BTreeMap<usize, Flaw>) {
     (stats, flaws)
 }
 
+/// That there is no column `name`, and which there are.
+pub(crate) fn no_such_column(table: &Table, name: &str) -> ScreenError {
+    let known: Vec<String> = table.names.iter().take(20).map(|name| printable(name, 40)).collect();
+    ScreenError::NoSuchColumn { name: printable(name, 80), known: known.join(", ") }
+}
+
 /// The label column, and whether it was guessed.
 fn find_label(table: &Table, stats: &[Stats], choice: &Label) -> Result<(Option<usize>, bool), ScreenError> {
     match choice {
         Label::Absent => return Ok((None, false)),
         Label::Column(name) => {
-            let column = table.names.iter().position(|column| column == name.trim()).ok_or_else(|| {
-                let known: Vec<String> = table.names.iter().take(20).map(|name| printable(name, 40)).collect();
-                ScreenError::NoSuchColumn { name: printable(name, 80), known: known.join(", ") }
-            })?;
-            return Ok((Some(column), false));
+            let column = table.names.iter().position(|column| column == name.trim());
+            return Ok((Some(column.ok_or_else(|| no_such_column(table, name))?), false));
         }
         Label::Guess => {}
     }

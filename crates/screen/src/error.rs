@@ -70,6 +70,14 @@ pub enum ScreenError {
         /// The column.
         column: String,
     },
+    /// Labelled texts need a text and a label.
+    #[error("record {record} has no readable text in column `{column}`")]
+    NotText {
+        /// The record.
+        record: u64,
+        /// The column.
+        column: String,
+    },
     /// A record without a label.
     #[error("record {record} has no label")]
     Unlabelled {

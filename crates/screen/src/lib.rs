@@ -3,7 +3,7 @@
 //! [`screen`] reads a CSV, JSONL or IDX file (gzip or not) and answers with a [`ScreenReport`]: which records to filter or
 //! review and why, triggers that explain several records at once, and the dataset as a whole, named by an RFC 6962 root over
 //! canonical record hashes. [`filter`] writes the same file without the dropped records, every other byte unchanged.
-//! [`examples`] turns labelled numbers into tensors.
+//! [`examples`] turns labelled numbers into tensors, [`texts`] hands out labelled texts.
 //!
 //! * `table`: bounded readers; `record`, `merkle`: canonical names; `dataset`: columns, labels, numbers.
 //! * `checks`, `hygiene`: what needs no model.
@@ -36,6 +36,7 @@ mod rules;
 mod sketch;
 mod table;
 mod text;
+mod texts;
 
 use std::{
     collections::BTreeMap,
@@ -54,6 +55,7 @@ pub use filter::filter;
 pub use options::{Header, Label, Options, Progress};
 pub use rules::{RULES_VERSION, Rule, rules, rules_digest};
 pub use table::{BYTES_MAX, COLUMNS_MAX, RECORD_BYTES_MAX, RECORDS_MAX};
+pub use texts::{LabelledText, texts};
 
 use dataset::{Dataset, UNLABELLED};
 use options::Meter;

@@ -23,5 +23,7 @@ mod privacy;
 mod privacy_peer;
 mod stats;
 mod suspect;
+mod text;
 mod theft;
+mod tokenizer;
 mod trojans;

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand, ValueEnum};
 use ringfence_engine::{EngineError, Target, files};
 
-use super::{DataArgs, privacy, theft};
+use super::{DataArgs, privacy, text, theft};
 
 /// Where inputs may lie, and what random choices begin with.
 #[derive(Debug, Args)]
@@ -133,6 +133,11 @@ pub(crate) enum AttackAction {
         after_help = "Examples:\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz --level full,rounded-3,label --budget 20000 --format json"
     )]
     Theft(Box<theft::TheftArgs>),
+    /// Edit letters and words until a classifier of texts reads something else, and tell how many texts withstand
+    #[command(
+        after_help = "Examples:\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --text review --label stars\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --synonyms synonyms.txt --edits 3 --examples 200 --html card.html\n  ringfence attack text mail.onnx --tokenizer tokenizer.json --data mail.jsonl --classes ham,spam --attacks characters,homoglyphs --format json"
+    )]
+    Text(Box<text::TextArgs>),
     /// Search a model's weights for backdoors
     #[command(
         after_help = "Examples:\n  ringfence attack backdoor net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625\n  ringfence attack backdoor tuned.onnx --data test.npz --base base.onnx --format json"

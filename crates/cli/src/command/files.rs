@@ -24,7 +24,7 @@ use crate::{
         DataArgs, FailOn, Format, HardenArgs, ModeName, ScanArgs, ScreenArgs,
         attack::{AttackAction, AttackArgs, BackdoorArgs, BatteryName, Precision},
     },
-    command::{privacy, supply::source, theft},
+    command::{privacy, supply::source, text, theft},
     output::{Printer, Style, table},
 };
 
@@ -230,6 +230,7 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
     match &args.action {
         Some(AttackAction::Privacy(args)) => return privacy::privacy(settings, printer, args),
         Some(AttackAction::Theft(args)) => return theft::theft(settings, printer, args),
+        Some(AttackAction::Text(args)) => return text::text(settings, printer, args),
         Some(AttackAction::Backdoor(args)) => return backdoor(settings, printer, args),
         None => {}
     }

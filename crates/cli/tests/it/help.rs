@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 64] = [
+    let commands: [&[&str]; 65] = [
         &[],
         &["init"],
         &["add"],
@@ -33,6 +33,7 @@ fn help_of_every_command() {
         &["glass", "break"],
         &["run"],
         &["attack"],
+        &["attack", "text"],
         &["attack", "theft"],
         &["attack", "backdoor"],
         &["attack", "privacy"],

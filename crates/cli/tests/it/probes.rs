@@ -69,6 +69,43 @@ fn what_a_thief_gets_is_told() {
 }
 
 #[test]
+fn edited_texts_are_tried_and_told() {
+    let home = Home::new();
+    let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("../attack/tests/it/data/text");
+    for file in ["bag.onnx", "encoder.onnx", "wordpiece.json", "bytelevel.json", "texts.csv"] {
+        fs::copy(data.join(file), home.work().join(file)).unwrap();
+    }
+    home.write("synonyms.txt", "# own\ngreat: fine, good\nawful: bad, poor\n");
+    let words = |model: &'static str| {
+        ["attack", "text", model, "--tokenizer", "wordpiece.json", "--data", "texts.csv", "--format", "json"]
+    };
+    let more =
+        ["--edits", "2", "--queries", "200", "--examples", "12", "--synonyms", "synonyms.txt", "--html", "card.html"];
+    let report = home.run(&[&words("bag.onnx")[..], &more].concat()).exits(0).json();
+    assert_eq!((&report["schema"], &report["verdict"]), (&"ringfence.text-attack/1".into(), &"sound".into()));
+    assert_eq!((&report["texts"], &report["edits"]), (&12.into(), &"2 words".into()));
+    let text = report["results"].to_string();
+    for attack in ["characters", "homoglyphs", "invisible", "synonyms", "neighbours", "hotflip", "random-words"] {
+        assert!(text.contains(&format!("\"{attack}\"")), "{text}");
+    }
+    let worst = report["worst_case"][1]["accuracy"].as_f64().unwrap();
+    assert!(worst < report["clean_accuracy"].as_f64().unwrap(), "{report}");
+    assert_ne!(report["examples"][0]["original"], report["examples"][0]["changed"]);
+    let page = fs::read_to_string(home.work().join("card.html")).unwrap();
+    assert!(page.contains("Texts that withstand"), "{page}");
+    let few = ["--attacks", "characters", "--examples", "4", "--queries", "64"];
+    let other = home.run(&[&words("encoder.onnx")[..], &few].concat()).json();
+    assert_eq!(other["results"].as_array().unwrap().len(), 1, "{other}");
+    // What cannot be: an attack of no name, a wrong tokenizer, words for labels, no such column.
+    home.run(&[&words("bag.onnx")[..], &["--attacks", "magic"]].concat()).exits(2);
+    home.run(&[&words("bag.onnx")[..], &["--edits", "none"]].concat()).exits(2);
+    let wrong = ["attack", "text", "bag.onnx", "--tokenizer", "bytelevel.json", "--data", "texts.csv"];
+    home.run(&wrong).exits(3);
+    home.run(&[&words("bag.onnx")[..], &["--classes", "ham,spam"]].concat()).exits(3);
+    home.run(&[&words("bag.onnx")[..], &["--label", "stars"]].concat()).exits(3);
+}
+
+#[test]
 fn a_mark_is_found_where_it_was_made_and_nowhere_else() {
     use std::os::unix::fs::PermissionsExt as _;
     let home = home();

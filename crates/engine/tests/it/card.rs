@@ -1,7 +1,7 @@
 //! Cards as pages: what they show, and what a hostile document cannot make of them.
 
 use ringfence_engine::{
-    card::{attack_page, privacy_page, theft_page},
+    card::{attack_page, privacy_page, text_page, theft_page},
     schema::{
         Digest, Timestamp,
         endpoint::{QueryLedger, QuerySpan},
@@ -9,6 +9,7 @@ use ringfence_engine::{
         report::{
             AdversarialPicture, AttackReport, AttackResult, AttackSchema, Check, CorruptionResult, Soundness, WorstCase,
         },
+        text::{EditPoint, TextExample, TextReport, TextResult, TextSchema, TextScope, TextWorst},
         theft::{
             ExtractedNetwork, HiddenSize, LevelTheft, ResidualFidelity, TheftPrice, TheftReport, TheftRun, TheftSchema,
         },
@@ -128,6 +129,54 @@ fn theft(text: fn(&str) -> String) -> TheftReport {
     }
 }
 
+fn texts(text: fn(&str) -> String) -> TextReport {
+    let point = |edits: u64, accuracy: f64| EditPoint { edits, accuracy, ci95: [accuracy - 0.05, accuracy + 0.04] };
+    let worst = |scope: TextScope, accuracy: f64| TextWorst {
+        scope,
+        accuracy,
+        ci95: [accuracy - 0.05, accuracy + 0.04],
+        curve: vec![point(0, 0.9), point(1, accuracy)],
+    };
+    TextReport {
+        schema: TextSchema::One,
+        model: Digest::of(b"model"),
+        tokenizer: Some(Digest::of(b"tokenizer")),
+        verdict: Soundness::Sound,
+        texts: 200,
+        classes: 2,
+        clean_accuracy: 0.9,
+        clean_ci95: [0.85, 0.94],
+        edits: text("2 words"),
+        queries_max: 1_000,
+        seed: 0,
+        results: vec![TextResult {
+            attack: text("characters"),
+            needs: text("scores"),
+            keeps_meaning: true,
+            accuracy: 0.4,
+            ci95: [0.33, 0.47],
+            edits_mean: Some(1.25),
+            exhausted: 0,
+            queries: 12_000,
+        }],
+        worst_case: vec![worst(TextScope::KeepingMeaning, 0.4), worst(TextScope::All, 0.2)],
+        examples: vec![TextExample {
+            text: 3,
+            label: 1,
+            predicted: Some(0),
+            attack: text("characters"),
+            edits: 1,
+            original: text("a good film"),
+            changed: text("a go\u{200b}od film"),
+        }],
+        checks: vec![Check { name: text("edit-bound"), passed: true, detail: text("9 of 9 texts") }],
+        unknown_tokens: Some(0.01),
+        truncated: Some(0),
+        asked: 13_000,
+        note: text("an upper bound"),
+    }
+}
+
 fn privacy(text: fn(&str) -> String) -> PrivacyReport {
     let test = |name: &str, auc: f64, leak: Leak| MembershipTest {
         attack: text(name),
@@ -195,8 +244,20 @@ fn theft_and_privacy_have_pages_too() {
 }
 
 #[test]
+fn edited_texts_have_a_page_that_shows_what_cannot_be_seen() {
+    let page = text_page(&texts(plain));
+    assert!(page.contains("a go\\u{200b}od film") && page.contains("✔ SOUND"), "{page}");
+    assert!(page.contains("worst case of all edits"));
+}
+
+#[test]
 fn a_page_needs_nothing_from_elsewhere() {
-    for page in [attack_page(&attack(plain)), theft_page(&theft(plain)), privacy_page(&privacy(plain))] {
+    for page in [
+        attack_page(&attack(plain)),
+        theft_page(&theft(plain)),
+        privacy_page(&privacy(plain)),
+        text_page(&texts(plain)),
+    ] {
         assert!(page.contains("http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; style-src 'unsafe-inline'; img-src data:"));
         for part in ["<script", "<link", "@import", "url(", "src=\"http", "href="] {
             assert!(!page.contains(part), "{part}");
@@ -213,7 +274,12 @@ fn a_page_needs_nothing_from_elsewhere() {
 
 #[test]
 fn a_hostile_document_stays_text() {
-    for page in [attack_page(&attack(hostile)), theft_page(&theft(hostile)), privacy_page(&privacy(hostile))] {
+    for page in [
+        attack_page(&attack(hostile)),
+        theft_page(&theft(hostile)),
+        privacy_page(&privacy(hostile)),
+        text_page(&texts(hostile)),
+    ] {
         assert!(page.contains("&lt;script&gt;alert(1)"));
         for part in ["<script", "<img src=x", "onerror=alert(2)>\"", "</title></style>"] {
             assert!(!page.contains(part), "{part}");
@@ -238,7 +304,10 @@ fn figures_that_are_none_do_not_spoil_a_plot() {
     let mut stolen = theft(plain);
     stolen.levels.iter_mut().for_each(|level| level.runs.iter_mut().for_each(|run| run.fidelity = f64::NAN));
     stolen.levels.iter_mut().for_each(|level| level.runs.iter_mut().for_each(|run| run.queries = 0));
-    for page in [attack_page(&report), privacy_page(&roc), theft_page(&stolen)] {
+    let mut edited = texts(plain);
+    edited.worst_case.iter_mut().for_each(|worst| worst.curve.iter_mut().for_each(|point| point.accuracy = f64::NAN));
+    edited.results.iter_mut().for_each(|row| (row.accuracy, row.ci95) = (f64::INFINITY, [f64::NAN; 2]));
+    for page in [attack_page(&report), privacy_page(&roc), theft_page(&stolen), text_page(&edited)] {
         for attribute in ["x1", "x2", "y1", "y2", "cx", "cy", "width", "points"] {
             for value in page.split(&format!(" {attribute}=\"")).skip(1).filter_map(|rest| rest.split('"').next()) {
                 assert!(!value.contains("NaN") && !value.contains("inf"), "{attribute}={value}");

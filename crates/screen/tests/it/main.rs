@@ -7,6 +7,7 @@
 mod attacks;
 mod files;
 mod poison;
+mod texts;
 
 use std::io::Cursor;
 
