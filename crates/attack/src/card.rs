@@ -23,6 +23,7 @@ use crate::{
     plan::{Plan, Progress},
     png::png,
     scene::Scene,
+    since::setup,
     source::Predict,
     surrogate::surrogate,
 };
@@ -154,6 +155,7 @@ impl Card {
             clean_accuracy: self.clean_accuracy,
             examples: examples.count() as u64,
             seed: plan.seed,
+            setup: setup(plan, examples),
             results: self.results,
             worst_case: self.worst_case,
             corruptions: self.corruptions,
@@ -231,6 +233,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         clean_accuracy: None,
         examples: 0,
         seed,
+        setup: None,
         results: Vec::new(),
         worst_case: Vec::new(),
         corruptions: Vec::new(),
