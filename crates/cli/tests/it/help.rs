@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 64] = [
+    let commands: [&[&str]; 65] = [
         &[],
         &["init"],
         &["add"],
@@ -36,6 +36,7 @@ fn help_of_every_command() {
         &["attack", "theft"],
         &["attack", "backdoor"],
         &["attack", "privacy"],
+        &["attack", "page"],
         &["harden"],
         &["watermark"],
         &["watermark", "embed"],
