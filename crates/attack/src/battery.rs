@@ -22,6 +22,7 @@ use crate::{
     loss::Loss,
     oracle::Oracle,
     plan::{Battery, Plan},
+    since::stood,
     source::Capability,
     stats::wilson95,
 };
@@ -88,6 +89,11 @@ impl Method {
             let known: Vec<&str> = Self::ALL.iter().map(|(_, name)| *name).collect();
             AttackError::plan("attack", name, format!("one of {}", known.join(", ")))
         })
+    }
+
+    /// As it is asked for.
+    pub fn name(self) -> &'static str {
+        Self::ALL.iter().find(|(known, _)| *known == self).map_or("", |(_, name)| *name)
     }
 
     /// Refuses a pairing that cannot work.
@@ -220,6 +226,7 @@ impl Struck {
             ci95: wilson95(standing, count),
             battery: plan.battery.name().into(),
             queries: self.worst.queries,
+            stood: Some(stood(&self.worst.standing, count)),
         }
     }
 }

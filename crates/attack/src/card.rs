@@ -1,7 +1,7 @@
 //! The robustness card: every attack at every radius, and whether the figures may be believed.
 
 use base64::{Engine as _, engine::general_purpose::STANDARD as BASE64};
-use ringfence_nn::Model;
+use ringfence_nn::{Model, NnError};
 use ringfence_schema::{
     Digest,
     report::{
@@ -23,6 +23,7 @@ use crate::{
     plan::{Plan, Progress},
     png::png,
     scene::Scene,
+    since::setup,
     source::Predict,
     surrogate::surrogate,
 };
@@ -33,7 +34,8 @@ use crate::{
 /// `fab-t` and `square-5000`, each what it and those before it left; what [`Plan::attacks`] names, each on its own; and
 /// `worst-case` (all of them, and PGD with the margin loss on what the first three left standing; its queries are their sum).
 /// With [`Plan::levels`] a last row says what is left of the worst case at [`Plan::at`] when the adversarial inputs are
-/// stored in that many levels. A source without gradients gets noise and what needs none.
+/// stored in that many levels. A source without gradients gets noise and what needs none; one whose gradient does not exist
+/// ([`NnError::NoGradient`]) too, and a failed check `no-gradient` makes its card unsound.
 ///
 /// Refuses data that does not suit the source or the plan, a method whose capability the source lacks or whose norms do not
 /// hold the plan's, and ends with an error, never a figure, where the source fails or the query budget is too small.
@@ -88,8 +90,11 @@ impl Card {
     ) -> Result<(), AttackError> {
         let (radii, at) = plan.radii()?;
         plan.suits(examples)?;
-        let oracle = Oracle::with_budget(source, examples, plan.query_budget)?;
+        let mut oracle = Oracle::with_budget(source, examples, plan.query_budget)?;
+        // Where no slope reaches the input, what needs none still says how little withstands at most.
+        let unsloped = oracle.without_slopes(examples)?;
         plan.allowed(&oracle)?;
+        self.checks.extend(unsloped.as_deref().map(checks::no_gradient));
         let predicted = oracle.predict(&examples.inputs().data)?;
         let ball = Ball::new(plan.norm, narrow(at), plan.range).with_columns(&plan.columns);
         let field = Field { oracle: &oracle, examples, ball, seed: plan.seed, target: plan.target };
@@ -104,7 +109,9 @@ impl Card {
             done += 1;
             progress(&Progress { what, done, total });
         };
-        if let Some(model) = source.parameters() {
+        // Our arithmetic is measured by its gradients; a model without any is taken like one that others compute.
+        let ours = source.parameters().filter(|_| unsloped.is_none());
+        if let Some(model) = ours {
             self.checks.extend(engine_checks(model, plan.seed)?);
         }
         let unread = predicted.iter().filter(|class| class.is_none()).count();
@@ -123,7 +130,7 @@ impl Card {
         }
         let checks = std::mem::take(&mut self.checks);
         let mut scene = Scene { field, right: &right, plan, predicted: &predicted, surrogate: &copy, checks };
-        let looked = scene.look(&rows, checked.as_ref(), source.parameters().is_none());
+        let looked = scene.look(&rows, checked.as_ref(), ours.is_none());
         self.checks = scene.checks;
         self.results.extend(looked?);
         told("checks".into());
@@ -148,6 +155,7 @@ impl Card {
             clean_accuracy: self.clean_accuracy,
             examples: examples.count() as u64,
             seed: plan.seed,
+            setup: setup(plan, examples),
             results: self.results,
             worst_case: self.worst_case,
             corruptions: self.corruptions,
@@ -210,9 +218,14 @@ fn accuracy(predicted: &[Option<usize>], examples: &Examples) -> f64 {
     right as f64 / examples.count() as f64
 }
 
-/// The report of a model without data: only whether the engine computes it rightly.
+/// The report of a model without data: only whether the engine computes it rightly. One without a gradient fails the check
+/// `no-gradient`.
 pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError> {
-    let checks = engine_checks(model, seed)?.to_vec();
+    let checks = match engine_checks(model, seed) {
+        Ok(found) => found.to_vec(),
+        Err(AttackError::Network(error @ NnError::NoGradient { .. })) => vec![checks::no_gradient(&error.to_string())],
+        Err(error) => return Err(error),
+    };
     Ok(AttackReport {
         schema: AttackSchema::One,
         verdict: checks::verdict(&checks),
@@ -220,6 +233,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         clean_accuracy: None,
         examples: 0,
         seed,
+        setup: None,
         results: Vec::new(),
         worst_case: Vec::new(),
         corruptions: Vec::new(),

@@ -62,6 +62,16 @@ pub(crate) fn finite_outputs(not_numbers: usize, examples: usize) -> Check {
     check("finite-outputs", not_numbers == 0, format!("{not_numbers} of {examples} clean outputs are not numbers"))
 }
 
+/// There is a slope to follow from the answers to the inputs. Where there is none, attacks that need one are blind, and what is left
+/// is found by asking alone.
+pub(crate) fn no_gradient(why: &str) -> Check {
+    check(
+        "no-gradient",
+        false,
+        format!("{why}: no attack that follows the gradient could run, so the figures are an upper bound at best"),
+    )
+}
+
 /// What was granted of questions was enough. Where it was not, what is missing is not known, so nothing is proven.
 pub(crate) fn budget(granted: u64) -> Check {
     check(

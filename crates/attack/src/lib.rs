@@ -3,6 +3,7 @@
 //! * [`attack()`] runs a [`Battery`] over a [`Plan`] and answers with a card ([`ringfence_schema::report::AttackReport`]) that
 //!   is `unsound` when any sanity check fails, and whose [`ringfence_schema::report::WorstCase`] is the figure that counts;
 //!   [`self_check`] checks a model without data.
+//!   [`since()`] compares two cards of the same attacks, example by example.
 //! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`], an [`Endpoint`]; a [`Method`]
 //!   names the [`Capability`] that it needs. [`attack_within_budget`] states what was finished when questions are used up.
 //! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
@@ -48,6 +49,7 @@ mod privacy;
 mod random;
 mod scene;
 mod schedule;
+mod since;
 mod source;
 mod stats;
 mod surrogate;
@@ -85,8 +87,9 @@ pub use privacy::{
     Picture, PrivacyPlan, REFERENCES_MAX, Reference, ReferencePlan, ReferenceSignals, SEQUENCES_MAX, Side, Signals,
     Spread, TOKENS_MAX, canary_exposure, extract, lira, membership, privacy, privacy_of_language, rmia,
 };
+pub use since::{DROP_THRESHOLD, TOOL, asked_the_same, since};
 pub use source::{Callback, Capability, Gradient, Predict, Scores, Slopes, VectorJacobian};
-pub use stats::{Roc, wilson95};
+pub use stats::{Roc, paired95, wilson95};
 pub use suspect::{Labels, RECORDS_MIN, Statistic, SuspectPlan, statistics, suspects};
 pub use text::{
     EXAMPLES_MAX, EditLimit, Encoding, Kind, LENGTH_DEFAULT, LENGTH_MAX, ReadText, Synonyms, TEXT_BYTES_MAX,

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-use ringfence_nn::{OutputKind, Tensor};
+use ringfence_nn::{NnError, OutputKind, Tensor};
 
 use crate::{
     error::AttackError,
@@ -22,6 +22,8 @@ pub(crate) struct Oracle<'m> {
     /// Rows asked for so far, and the most that may be.
     asked: AtomicU64,
     budget: u64,
+    /// Whether no slope reaches the input, although the source computes slopes.
+    unsloped: bool,
 }
 
 /// Slopes of a loss at some points.
@@ -60,13 +62,29 @@ impl<'m> Oracle<'m> {
         }
         let fixed_batch = expected.first().copied().flatten().filter(|rows| *rows > 0);
         let shape = examples.shape_of(1).split_off(1);
-        let mut oracle = Self { source, shape, classes: 0, fixed_batch, asked: AtomicU64::new(0), budget };
+        let mut oracle =
+            Self { source, shape, classes: 0, fixed_batch, asked: AtomicU64::new(0), budget, unsloped: false };
         oracle.classes = oracle.answer(examples.row(0))?.shape[1];
         match examples.labels().iter().position(|label| *label >= oracle.classes) {
             None => Ok(oracle),
             Some(example) => {
                 Err(AttackError::Label { example, label: examples.labels()[example], classes: oracle.classes })
             }
+        }
+    }
+
+    /// Looks whether a slope reaches the input at all; where none does, the source counts as one that answers scores alone from
+    /// now on, and why is said. Only our own runtime knows that of its models; others hand over zeros, which other checks see.
+    pub(crate) fn without_slopes(&mut self, examples: &Examples) -> Result<Option<String>, AttackError> {
+        if self.source.parameters().is_none() {
+            return Ok(None);
+        }
+        match self.slope(examples.row(0), &examples.labels()[..1], Loss::CrossEntropy) {
+            Err(AttackError::Network(error @ NnError::NoGradient { .. })) => {
+                self.unsloped = true;
+                Ok(Some(error.to_string()))
+            }
+            other => other.map(|_| None),
         }
     }
 
@@ -82,7 +100,7 @@ impl<'m> Oracle<'m> {
 
     /// Refuses an attack that needs more than the source has.
     pub(crate) fn allow(&self, attack: &str, needs: Capability) -> Result<(), AttackError> {
-        let has = self.source.capability();
+        let has = self.capability();
         if needs <= has {
             return Ok(());
         }
@@ -91,12 +109,13 @@ impl<'m> Oracle<'m> {
 
     /// The most that the source is good for.
     pub(crate) fn capability(&self) -> Capability {
-        self.source.capability()
+        let has = self.source.capability();
+        if self.unsloped { has.min(Capability::Predict) } else { has }
     }
 
     /// Whether there are slopes.
     pub(crate) fn has_gradient(&self) -> bool {
-        self.source.gradient().is_some()
+        !self.unsloped && self.source.gradient().is_some()
     }
 
     /// The class with the highest score for each row of `points`; `None` where a score is not a number.

@@ -32,6 +32,7 @@ mod dataset;
 mod secret;
 
 pub use chance::binomial_tail;
+pub(crate) use dataset::digest as data_digest;
 pub use dataset::{STEPS as WALK_STEPS_MAX, WALKS, dataset_inference};
 pub use secret::{BITS_ELEMENTS_MAX, BITS_MAX, TRIGGERS_MAX, TRIGGERS_MIN, commitment};
 

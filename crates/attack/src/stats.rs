@@ -17,6 +17,30 @@ pub fn wilson95(successes: usize, trials: usize) -> [f64; 2] {
     [low, high]
 }
 
+/// The 95 % interval of the difference between two shares of the same trials, the first less the second (Newcombe 1998, "Improved
+/// confidence intervals for the difference between binomial proportions based on paired data", method 10). `counts` are trials that
+/// succeeded in both, in the first alone, in the second alone, and in neither. Without trials nothing is known: `[-1, 1]`.
+pub fn paired95(counts: [usize; 4]) -> [f64; 2] {
+    let [both, first, second, neither] = counts.map(|count| count as f64);
+    let all = counts.iter().sum::<usize>();
+    if all == 0 {
+        return [-1.0, 1.0];
+    }
+    let n = all as f64;
+    let shares = [(both + first) / n, (both + second) / n];
+    let [low_first, high_first] = wilson95(counts[0] + counts[1], all);
+    let [low_second, high_second] = wilson95(counts[0] + counts[2], all);
+    let product = (both + first) * (second + neither) * (both + second) * (first + neither);
+    let cross = both * neither - first * second;
+    let corrected = if cross > 0.0 { (cross - n / 2.0).max(0.0) } else { cross };
+    let phi = if product > 0.0 { corrected / product.sqrt() } else { 0.0 };
+    let width = |a: f64, b: f64| (a * a - 2.0 * phi * a * b + b * b).max(0.0).sqrt();
+    let difference = shares[0] - shares[1];
+    let below = width(shares[0] - low_first, high_second - shares[1]);
+    let above = width(high_first - shares[0], shares[1] - low_second);
+    [(difference - below).max(-1.0), (difference + above).min(1.0)]
+}
+
 /// A receiver operating characteristic of a score that is higher for positives.
 pub struct Roc {
     /// Scores of positives and negatives, by falling score.

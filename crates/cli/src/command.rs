@@ -31,6 +31,7 @@ mod run;
 mod schedule;
 mod serve;
 mod show;
+mod since;
 mod supply;
 mod text;
 mod theft;
@@ -170,7 +171,6 @@ impl Places {
         let plain = match &cli.command {
             Some(
                 Command::Screen(_)
-                | Command::Attack(_)
                 | Command::Harden(_)
                 | Command::Watermark { .. }
                 | Command::Sign { action: SignAction::Model(_) }
@@ -180,6 +180,7 @@ impl Places {
                 | Command::Witness { .. }
                 | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),
             ) => true,
+            Some(Command::Attack(args)) => !since::names_a_version(args),
             Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),
             // Pins, if there are any, say whose waivers count.
             Some(Command::Scan(args)) if !args.admitted => {

@@ -198,6 +198,11 @@ impl Vault<'_> {
         Ok(new)
     }
 
+    /// Whether `alert` is not in the trail yet, or there as less bad.
+    pub(crate) fn is_news(&self, alert: &Alert) -> Result<bool, EngineError> {
+        Ok(self.filed_severity(alert.id)?.is_none_or(|filed| filed < alert.severity))
+    }
+
     /// Files `alert` and, in the same transaction, ends every session and token of `person`. Nothing is done about an alert
     /// that is in the trail already and no worse.
     pub(crate) fn raise_revoking(&self, alert: &Alert, person: &PersonId) -> Result<(), EngineError> {

@@ -1,10 +1,12 @@
-//! Cards as pages: what `attack`, `attack theft`, `attack privacy` and `attack text` answer, with plots. Self-contained: no script, no foreign
+//! Cards as pages: what `attack`, also `--since`, `attack theft`, `attack privacy` and `attack text` answer, with plots. Self-contained: no script, no foreign
 //! resource.
 //!
 //! Each is a pure function of the JSON document, so that a saved one can be drawn again; the document may come from a stranger.
 //! Everything in it is escaped, pictures are shown only where they are base64, and long lists are cut with a word about it.
 
 mod privacy;
+mod saved;
+mod since;
 mod text;
 mod theft;
 
@@ -14,7 +16,13 @@ use ringfence_schema::{
     report::{AdversarialPicture, AttackReport, AttackResult, Check, CorruptionResult, Membership, Soundness},
 };
 
-pub use self::{privacy::privacy_page, text::text_page, theft::theft_page};
+pub use self::{
+    privacy::privacy_page,
+    saved::{REPORT_BYTES_MAX, saved_page},
+    since::since_page,
+    text::text_page,
+    theft::theft_page,
+};
 use crate::{
     chart::number,
     plot::{Axis, Bar, Line, Mark, Plot, Scale, bars, percent},
@@ -97,15 +105,19 @@ pub fn attack_page(report: &AttackReport) -> String {
         reasons: failed,
         model: report.model.to_string(),
     };
-    let content = html! {
+    page(&head, &of_attack(report))
+}
+
+/// All that a card says below its verdict.
+fn of_attack(report: &AttackReport) -> Markup {
+    html! {
         (under_attack(report))
         (checks(&report.checks))
         (pictures(&report.pictures))
         (corruptions(&report.corruptions))
         (membership(&report.membership))
         (ledger(report.ledger.as_ref()))
-    };
-    page(&head, &content)
+    }
 }
 
 fn under_attack(report: &AttackReport) -> Markup {

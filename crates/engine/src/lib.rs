@@ -6,7 +6,7 @@
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
-//! * [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
+//! * `since`: what a model withstands beside an earlier one. [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`transfer`]: artifacts that come and go piece by piece, over a network; [`carry`]: the other end of that.
 //! * [`elsewhere`]: runs whose command runs on another machine, under a token of its own; [`told`]: what is said between the
@@ -67,6 +67,7 @@ pub mod schedule;
 mod settings;
 mod show;
 pub mod signing;
+mod since;
 mod source;
 pub mod stage;
 pub mod team;
@@ -106,6 +107,7 @@ pub use run::{
 };
 pub use settings::{Asked, Progress, Settings, Silent};
 pub use show::{Inclusion, ShownEvidence};
+pub use since::{Side, attack_since};
 pub use vault::{Protection, Vault, pins};
 pub use verify::{Anchor, verify_approval, verify_bundle};
 pub use work::main as worker_main;
@@ -158,6 +160,7 @@ pub fn rules() -> Vec<RuleText> {
             reaudit::WORSE,
             schedule::FAILED,
             schedule::FOUND,
+            since::DROPPED,
         ])
         .collect();
     all.sort_by_key(|rule| rule.id);

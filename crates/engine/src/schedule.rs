@@ -1,4 +1,4 @@
-//! What a server does by itself, again and again: looked at again, verified, drilled, mirrored.
+//! What a server does by itself, again and again: looked at again, verified, attacked again, drilled, mirrored.
 //!
 //! * [`Vault::add_schedule`], [`Vault::remove_schedule`], [`Vault::schedules`]: entries of the vault, each a sealed row that
 //!   changes only together with an entry of the trail.
@@ -19,6 +19,7 @@ use ringfence_schema::{
     alert::{Alert, Basis, Subject, SubjectKind},
     finding::printable,
     report::{VerifyReport, VerifyVerdict},
+    since::{Drop, SinceReport},
     weights::Compared,
 };
 use ringfence_trust::entropy::{self, SystemEntropy};
@@ -80,6 +81,9 @@ pub enum Job {
     Audit,
     /// Every stored byte is read and checked (`verify --all`).
     Verify,
+    /// The newest version of every released model is attacked as the release before it was, and must withstand no less (`attack
+    /// --since released`).
+    Attack,
     /// Known bad jobs are run, and must be stopped or seen (`drill run`).
     Drill,
     /// The trail is copied to [`MIRROR_FOLDER`] in the configuration (`trail mirror`).
@@ -88,7 +92,8 @@ pub enum Job {
 
 impl Job {
     /// Every job.
-    pub const ALL: [Self; 6] = [Self::Rescan, Self::Outdated, Self::Audit, Self::Verify, Self::Drill, Self::Mirror];
+    pub const ALL: [Self; 7] =
+        [Self::Rescan, Self::Outdated, Self::Audit, Self::Verify, Self::Drill, Self::Mirror, Self::Attack];
 
     /// The name in rows, commands and pages.
     pub const fn name(self) -> &'static str {
@@ -97,6 +102,7 @@ impl Job {
             Self::Outdated => "outdated",
             Self::Audit => "audit",
             Self::Verify => "verify",
+            Self::Attack => "attack",
             Self::Drill => "drill",
             Self::Mirror => "mirror",
         }
@@ -109,6 +115,7 @@ impl Job {
             Self::Outdated => "ask the sources of what was fetched for something newer",
             Self::Audit => "verify the whole trail",
             Self::Verify => "read and check every stored byte",
+            Self::Attack => "attack the newest of every released model as the release before it was attacked",
             Self::Drill => "run known bad jobs that must be stopped or seen",
             Self::Mirror => "copy the trail to the mirror folder of the configuration",
         }
@@ -453,6 +460,7 @@ impl Vault<'_> {
             }
             Job::Audit => verified(&self.verify_trail()?),
             Job::Verify => verified(&self.verify_all()?),
+            Job::Attack => beside_releases(&self.attack_again()?),
             Job::Drill => {
                 let (mut count, mut failed) = (0_usize, Vec::new());
                 drill::run(self.settings, &[], &mut |drilled| {
@@ -527,6 +535,18 @@ fn found(done: String, what: &str, names: &[String]) -> Said {
     let shown = names.iter().take(NAMED_MAX).map(String::as_str).collect::<Vec<_>>().join(", ");
     let more = if names.len() > NAMED_MAX { ", …" } else { "" };
     Said { came: Came::Found, text: format!("{done}, {} {what}: {shown}{more}", names.len()) }
+}
+
+/// What withstands less than its last release; where that cannot be stated it is a failure, for it may.
+fn beside_releases(compared: &[SinceReport]) -> Result<Said, EngineError> {
+    let of = |verdict: Drop| compared.iter().filter(move |report| report.verdict == verdict);
+    let dropped: Vec<String> = of(Drop::Dropped).map(|report| report.model.clone()).collect();
+    if let (true, Some(report)) = (dropped.is_empty(), of(Drop::CannotState).next()) {
+        let why = report.note.clone().unwrap_or_default();
+        return Err(EngineError::incomplete(format!("{} beside {}", report.model, report.earlier), why));
+    }
+    let done = format!("{} set beside their last release", compared.len());
+    Ok(found(done, "withstand less", &dropped))
 }
 
 /// A report in a sentence; what could not be read is a failure, for it is not clean.

@@ -29,7 +29,7 @@ use zeroize::Zeroizing;
 
 pub use answer::AnswerFault;
 pub use description::{
-    BATCH_MAX, CLASSES_MAX, Description, HeaderSource, Input, NotADescription, Output, OutputKind, VALUES_MAX,
+    BATCH_MAX, CLASSES_MAX, Description, HeaderSource, Input, NotADescription, Objects, Output, OutputKind, VALUES_MAX,
 };
 pub use wire::{AskError, Asker, serve};
 

@@ -9,6 +9,8 @@
 //! * [`alert`]: what stopped looking normal, and the accesses that models of people see.
 //! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is; [`text`]: what edited texts do.
 //! * [`endpoint`]: what was asked of a model over a network.
+//! * [`theft`]: what a thief gets for how many questions; [`watermark`]: whose model it is.
+//! * [`endpoint`]: what was asked of a model over a network; [`since`]: what a model withstands beside an earlier one.
 //! * [`trail`]: the leaves of the append-only log.
 //! * [`waiver`]: who answers for a finding, and until when; [`weights`]: figures of weights, and what changed in them.
 //! * [`osv`]: advisories, their feed, and what they affect; [`cyclonedx`]: bills of materials.
@@ -36,6 +38,7 @@ pub mod privacy;
 pub mod reference;
 pub mod report;
 pub mod sarif;
+pub mod since;
 pub mod strict;
 pub mod suspect;
 pub mod text;

@@ -9,6 +9,7 @@ use crate::{
     endpoint::QueryLedger,
     finding::{Finding, Verdict},
     privacy::DpGuarantee,
+    since::AttackSetup,
     weights::WeightEvidence,
 };
 
@@ -268,6 +269,10 @@ pub struct WorstCase {
     pub battery: String,
     /// Gradient or prediction queries of all attacks, over all examples.
     pub queries: u64,
+    /// Which examples stand, as lower-case hexadecimal: example `i` is bit `i % 8` (from the least) of byte `i / 8`. What pairs this
+    /// card with another one of the same [`AttackSetup`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stood: Option<String>,
 }
 
 /// Accuracy on inputs that nobody chose to harm: a common corruption of pictures.
@@ -336,6 +341,9 @@ pub struct AttackReport {
     pub examples: u64,
     /// Seed of all random choices.
     pub seed: u64,
+    /// What was done to which examples; absent in a self-check.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub setup: Option<AttackSetup>,
     /// Attacks in the order in which they ran.
     pub results: Vec<AttackResult>,
     /// What stands against all attacks together, one entry for each radius, rising.

@@ -21,6 +21,7 @@ mod ownership;
 mod planted;
 mod privacy;
 mod privacy_peer;
+mod since;
 mod stats;
 mod suspect;
 mod text;

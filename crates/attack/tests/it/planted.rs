@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use ringfence_attack::{Callback, Examples, HardenPlan, Norm, Plan, Predict, Start, attack, harden};
+use ringfence_attack::{
+    AttackError, Battery, Callback, Examples, HardenPlan, Method, Norm, Plan, Predict, Start, attack, harden,
+    self_check,
+};
 use ringfence_nn::{Model, Tensor, Want, builder::Builder, random::Random};
 use ringfence_schema::{
     Digest,
@@ -190,6 +193,47 @@ fn stopped_gradients() {
     caught("every second example", &card(&around(&model, same, half), &test), "zero-gradients");
     let none = |_: &Data, g: Data| zeros(&g);
     caught("no gradient at all", &card(&around(&model, same, none), &test), "zero-gradients");
+}
+
+/// The network of `scene` with a step that is constant between its jumps before its first layer, or behind its last one.
+fn stepped(model: &Model, before: bool) -> Model {
+    let input = Builder::new("stepped", 1).input("input", &[1, 8, 8]);
+    let input = if before { input.activation("Round") } else { input };
+    let scores = input.conv(8, [3, 3], [2, 2], [1, 1]).relu().flatten().linear(32).relu().linear(10);
+    let scores = if before { scores } else { scores.activation("Round") };
+    let mut stepped = Model::parse(&scores.finish().unwrap()).unwrap();
+    for (parameter, numbers) in stepped.parameters_mut().zip(model.parameters()) {
+        parameter.data.copy_from_slice(numbers.data);
+    }
+    stepped
+}
+
+#[test]
+fn gradients_that_do_not_exist() {
+    let (model, test) = scene();
+    for (name, before) in [("inputs of black and white", true), ("whole scores", false)] {
+        let model = stepped(&model, before);
+        let report = card(&model, &test);
+        caught(name, &report, "no-gradient");
+        // What needs no slope still ran: the figure is an upper bound, and none of a gradient's rows is there.
+        let ran: Vec<&str> = report.results.iter().map(|row| row.attack.as_str()).collect();
+        assert!(
+            ran.iter().any(|row| row.starts_with("square")) && !ran.iter().any(|row| row.starts_with("pgd")),
+            "{ran:?}"
+        );
+        let worst = report.worst_case.last().unwrap();
+        assert!(worst.accuracy < report.clean_accuracy.unwrap(), "{name}: {worst:?}");
+        let standard = Plan { battery: Battery::Standard, eps: vec![0.1], ..plan() };
+        let report = attack(&model, &part(&test, 0..40), &standard, &mut |_| {}).unwrap();
+        caught(name, &report, "no-gradient");
+        assert!(report.results.iter().any(|row| row.attack.starts_with("transfer")), "{:?}", report.results);
+        // Asked for by name, it is refused with the reason.
+        let named = Plan { attacks: vec![Method::ApgdCe], ..plan() };
+        let refused = attack(&model, &test, &named, &mut |_| {});
+        assert!(matches!(refused, Err(AttackError::Capability { .. })), "{refused:?}");
+        let alone = self_check(&model, 1).unwrap();
+        caught(name, &alone, "no-gradient");
+    }
 }
 
 #[test]

@@ -1,6 +1,6 @@
 //! Intervals and curves against published and hand-computed values.
 
-use ringfence_attack::{Roc, wilson95};
+use ringfence_attack::{Roc, paired95, wilson95};
 
 #[test]
 fn wilson_intervals_of_the_literature() {
@@ -42,4 +42,18 @@ fn a_rate_is_stated_only_where_ten_false_positives_stand_for_it() {
     assert_eq!(roc.tpr_at(0.001), None);
     assert_eq!(Roc::new(&positives, &negatives[..999]).tpr_at(0.01), None);
     assert_eq!(Roc::new(&[], &negatives).tpr_at(0.01), None);
+}
+
+#[test]
+fn paired_shares_as_published() {
+    // Newcombe 1998, table II: 36, 12, 2 and 0 of 50.
+    let [low, high] = paired95([36, 12, 2, 0]);
+    assert!((low - 0.0569).abs() < 1e-4 && (high - 0.3404).abs() < 1e-4, "{low} {high}");
+    let [other_low, other_high] = paired95([36, 2, 12, 0]);
+    assert!((other_low + high).abs() < 1e-12 && (other_high + low).abs() < 1e-12);
+    let [low, high] = paired95([0; 4]);
+    assert!(low <= -1.0 && high >= 1.0);
+    // Where nothing differs, as many trials decide as there are.
+    let [low, high] = paired95([50, 0, 0, 50]);
+    assert!(low < 0.0 && high > 0.0 && high < 0.1, "{low} {high}");
 }

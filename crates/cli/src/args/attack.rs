@@ -143,6 +143,21 @@ pub(crate) enum AttackAction {
         after_help = "Examples:\n  ringfence attack backdoor net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625\n  ringfence attack backdoor tuned.onnx --data test.npz --base base.onnx --format json"
     )]
     Backdoor(Box<BackdoorArgs>),
+    /// Draw the page of a report that was saved as JSON, whoever wrote it
+    #[command(
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --format json > card.json\n  ringfence attack page card.json --html card.html"
+    )]
+    Page(SavedArgs),
+}
+
+/// `attack page`.
+#[derive(Debug, Args)]
+pub(crate) struct SavedArgs {
+    /// What `attack`, `attack --since`, `attack privacy` or `attack theft` answered with `--format json`
+    pub(crate) report: PathBuf,
+    /// Where the page goes
+    #[arg(long, value_name = "FILE.html")]
+    pub(crate) html: PathBuf,
 }
 
 /// `attack backdoor`.
@@ -174,7 +189,7 @@ pub(crate) struct AttackArgs {
     /// What else to attack than robustness
     #[command(subcommand)]
     pub(crate) action: Option<AttackAction>,
-    /// The model (ONNX)
+    /// The model (ONNX); with --since also a version in the vault
     #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) model: Option<PathBuf>,
     /// What else can be attacked
@@ -229,6 +244,10 @@ pub(crate) struct AttackArgs {
     /// Where inputs may lie, and what random choices begin with
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
+    /// Attack an earlier model in the same way, and tell whether less is withstood: a file, a version such as model/net@3, or
+    /// `released`, the last release before a model of the vault
+    #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["endpoint", "members", "self_check", "gradient"])]
+    pub(crate) since: Option<PathBuf>,
     /// Training data, for a membership inference test
     #[arg(long, value_name = "FILE")]
     pub(crate) members: Option<PathBuf>,

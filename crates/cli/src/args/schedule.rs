@@ -8,7 +8,7 @@ use ringfence_engine::schedule::Job;
 pub(crate) enum ScheduleAction {
     /// Have something done again and again
     #[command(
-        after_help = "Examples:\n  ringfence schedule add audit --every 1d --at 03:30\n  ringfence schedule add drill --every 30d\n  mkdir -p ~/.config/ringfence/mirror && ringfence schedule add mirror --every 6h"
+        after_help = "Examples:\n  ringfence schedule add audit --every 1d --at 03:30\n  ringfence schedule add drill --every 30d\n  ringfence schedule add attack --every 7d\n  mkdir -p ~/.config/ringfence/mirror && ringfence schedule add mirror --every 6h"
     )]
     Add {
         /// What
@@ -41,6 +41,8 @@ pub(crate) enum What {
     Audit,
     /// Read and check every stored byte
     Verify,
+    /// Attack the newest of every released model as the release before it was attacked
+    Attack,
     /// Run known bad jobs that must be stopped or seen
     Drill,
     /// Copy the trail to the folder `mirror` of the configuration
@@ -54,6 +56,7 @@ impl From<What> for Job {
             What::Outdated => Self::Outdated,
             What::Audit => Self::Audit,
             What::Verify => Self::Verify,
+            What::Attack => Self::Attack,
             What::Drill => Self::Drill,
             What::Mirror => Self::Mirror,
         }

@@ -24,7 +24,7 @@ use crate::{
         DataArgs, FailOn, Format, HardenArgs, ModeName, ScanArgs, ScreenArgs,
         attack::{AttackAction, AttackArgs, BackdoorArgs, BatteryName, Precision},
     },
-    command::{privacy, supply::source, text, theft},
+    command::{privacy, since, supply::source, text, theft},
     output::{Printer, Style, table},
 };
 
@@ -232,6 +232,10 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         Some(AttackAction::Theft(args)) => return theft::theft(settings, printer, args),
         Some(AttackAction::Text(args)) => return text::text(settings, printer, args),
         Some(AttackAction::Backdoor(args)) => return backdoor(settings, printer, args),
+        Some(AttackAction::Page(args)) => {
+            files::write_new(&args.html, card::saved_page(&args.report)?.as_bytes())?;
+            return Ok(ExitClass::Done);
+        }
         None => {}
     }
     let model = || {
@@ -268,6 +272,9 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         queries: args.queries.filter(|_| args.other.endpoint.is_none()),
         pictures: if args.page.is_wanted() { PICTURES } else { 0 },
     };
+    if let Some(earlier) = &args.since {
+        return since::since(settings, printer, args, [model()?, earlier], &dataset(data, &args.read), &job);
+    }
     let target = args.other.target(args.model.as_ref(), args.queries)?;
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
     let report = files::attack(settings, &target, &dataset(data, &args.read), members.as_ref(), &job)?;

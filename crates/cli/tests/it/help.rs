@@ -37,6 +37,7 @@ fn help_of_every_command() {
         &["attack", "theft"],
         &["attack", "backdoor"],
         &["attack", "privacy"],
+        &["attack", "page"],
         &["harden"],
         &["watermark"],
         &["watermark", "embed"],

@@ -28,6 +28,7 @@ mod remote_run;
 mod schedule;
 mod schemathesis;
 mod secrets;
+mod since;
 mod supply;
 mod tampered_trail;
 mod terminal;

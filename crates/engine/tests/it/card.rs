@@ -35,6 +35,7 @@ fn attack(text: fn(&str) -> String) -> AttackReport {
         ci95: [accuracy - 0.03, accuracy + 0.02],
         battery: text("standard"),
         queries: 90_000,
+        stood: Some(text("ff")),
     };
     AttackReport {
         schema: AttackSchema::One,
@@ -43,6 +44,7 @@ fn attack(text: fn(&str) -> String) -> AttackReport {
         clean_accuracy: Some(0.97),
         examples: 1_000,
         seed: 7,
+        setup: None,
         results: vec![
             row("noise-10", 0.1, 0.96),
             row("square-5000", 0.1, 0.71),

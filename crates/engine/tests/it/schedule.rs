@@ -42,7 +42,7 @@ fn what_is_due_is_done_once_and_recorded() {
     let settings = world.settings();
     let vault = init(&settings);
     fs::create_dir(settings.config.join(MIRROR_FOLDER)).unwrap();
-    for job in [Job::Audit, Job::Verify, Job::Rescan, Job::Mirror] {
+    for job in [Job::Audit, Job::Verify, Job::Rescan, Job::Mirror, Job::Attack] {
         vault.add_schedule(job, daily(&world)).unwrap();
     }
     assert_eq!(vault.carry_out_due().unwrap(), []);
@@ -51,7 +51,7 @@ fn what_is_due_is_done_once_and_recorded() {
     // Nine and a half days later: once, and then not again before the tenth is over.
     let now = world.pass(DAY_MS / 2 + 9 * DAY_MS + 1);
     let done = vault.carry_out_due().unwrap();
-    assert_eq!(done.len(), 4);
+    assert_eq!(done.len(), 5);
     for schedule in &done {
         let last = schedule.last.as_ref().unwrap();
         assert_eq!((last.came, last.missed), (Came::Clean, 9), "{schedule:?}");
@@ -60,9 +60,9 @@ fn what_is_due_is_done_once_and_recorded() {
     }
     assert_eq!(vault.carry_out_due().unwrap(), []);
     assert!(settings.config.join(MIRROR_FOLDER).join("checkpoint").exists());
-    assert_eq!(vault.schedules().unwrap().len(), 4);
+    assert_eq!(vault.schedules().unwrap().len(), 5);
     let told = record(&vault, "verify");
-    for job in ["audit", "verify", "rescan", "mirror"] {
+    for job in ["audit", "verify", "rescan", "mirror", "attack"] {
         let own: Vec<&String> = told.iter().filter(|line| line.starts_with(&format!("{job} "))).collect();
         assert_eq!(own, [&format!("{job} intended"), &format!("{job} done")]);
     }

@@ -1,9 +1,11 @@
 //! What an endpoint says, read strictly: as many answers as there were questions, and numbers that can be what they are said to be.
 
-use ringfence_schema::strict;
+use std::collections::HashMap;
+
+use ringfence_schema::{finding::printable, strict};
 use serde_json::Value;
 
-use super::description::{Description, Output, OutputKind};
+use super::description::{Description, Objects, Output, OutputKind};
 
 /// Why an answer is none.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -67,6 +69,44 @@ pub enum AnswerFault {
         /// Their sum.
         sum: f64,
     },
+    /// An entry of a list of classes that is no object with a name and a score.
+    #[error("entry {entry} of answer {row} is no object with a name in `{label}` and a score in `{score}`")]
+    NoObject {
+        /// Which answer, from 0.
+        row: usize,
+        /// Which entry, from 0.
+        entry: usize,
+        /// The key of the name.
+        label: String,
+        /// The key of the score.
+        score: String,
+    },
+    /// A class that the description does not name.
+    #[error("answer {row} scores a class `{name}`, which the description does not name")]
+    UnknownClass {
+        /// Which answer, from 0.
+        row: usize,
+        /// The name, fit to print.
+        name: String,
+    },
+    /// A class twice in one answer.
+    #[error("answer {row} scores the class `{name}` twice")]
+    ClassTwice {
+        /// Which answer, from 0.
+        row: usize,
+        /// The name, fit to print.
+        name: String,
+    },
+    /// A class that is described and not in the answer.
+    #[error(
+        "answer {row} has no score for the class `{name}`; the endpoint must answer every class, not only the best"
+    )]
+    ClassMissing {
+        /// Which answer, from 0.
+        row: usize,
+        /// The name, fit to print.
+        name: String,
+    },
     /// A label that the description does not know.
     #[error("answer {row} is no class of the {classes} that are described")]
     Label {
@@ -82,10 +122,8 @@ impl Description {
     /// class and 0 for the others. Probabilities that exceed their range by no more than rounding does are cut to it.
     pub fn answer(&self, body: &[u8], rows: usize) -> Result<Vec<f64>, AnswerFault> {
         let output = self.output();
-        let document =
-            strict::value(body, usize::try_from(self.answer_bytes_max()).unwrap_or(usize::MAX)).map_err(|error| {
-                AnswerFault::NotJson { what: ringfence_schema::finding::printable(&error.to_string(), 160) }
-            })?;
+        let document = strict::value(body, usize::try_from(self.answer_bytes_max()).unwrap_or(usize::MAX))
+            .map_err(|error| AnswerFault::NotJson { what: printable(&error.to_string(), 160) })?;
         let place = at(&document, &output.pointer)?;
         let mut scores = Vec::with_capacity(rows.saturating_mul(output.classes).min(body.len()));
         if self.is_single() {
@@ -116,7 +154,13 @@ fn row(output: &Output, row: usize, entry: &Value, scores: &mut Vec<f64>) -> Res
         return Ok(());
     }
     let told: Vec<&Value> = match entry {
-        Value::Array(told) => told.iter().collect(),
+        Value::Array(told) => match &output.objects {
+            Some(keys) => by_name(output, keys, row, told)?,
+            None => told.iter().collect(),
+        },
+        Value::Object(_) if output.objects.is_some() => {
+            return Err(AnswerFault::Missing { pointer: format!("{}/{row}{}/0", output.pointer, output.within) });
+        }
         Value::Object(told) if !output.names.is_empty() && told.len() == classes => {
             output.names.iter().filter_map(|name| told.get(name)).collect()
         }
@@ -144,6 +188,30 @@ fn row(output: &Output, row: usize, entry: &Value, scores: &mut Vec<f64>) -> Res
     Ok(())
 }
 
+/// The scores of a list of objects in the order of the described names: every class once.
+fn by_name<'v>(output: &Output, keys: &Objects, row: usize, told: &'v [Value]) -> Result<Vec<&'v Value>, AnswerFault> {
+    let places: HashMap<&str, usize> =
+        output.names.iter().enumerate().map(|(place, name)| (name.as_str(), place)).collect();
+    let mut scores: Vec<Option<&Value>> = vec![None; output.names.len()];
+    for (entry, object) in told.iter().enumerate() {
+        let pair = object.get(&keys.label).and_then(Value::as_str).zip(object.get(&keys.score));
+        let (name, score) = pair.ok_or_else(|| AnswerFault::NoObject {
+            row,
+            entry,
+            label: keys.label.clone(),
+            score: keys.score.clone(),
+        })?;
+        let shown = || printable(name, NAME_CHARS_MAX);
+        let place = places.get(name).and_then(|place| scores.get_mut(*place));
+        let place = place.ok_or_else(|| AnswerFault::UnknownClass { row, name: shown() })?;
+        if place.replace(score).is_some() {
+            return Err(AnswerFault::ClassTwice { row, name: shown() });
+        }
+    }
+    let missing = |name: &String| AnswerFault::ClassMissing { row, name: printable(name, NAME_CHARS_MAX) };
+    scores.into_iter().zip(&output.names).map(|(score, name)| score.ok_or_else(|| missing(name))).collect()
+}
+
 /// The score as it counts, or what it should have been.
 fn fitting(kind: OutputKind, value: f64) -> Result<f64, &'static str> {
     match kind {
@@ -163,6 +231,8 @@ fn label(output: &Output, entry: &Value) -> Option<usize> {
     }
 }
 
+/// What is shown of a class's name, in characters.
+const NAME_CHARS_MAX: usize = 60;
 /// By how much arithmetic in f32 may leave the range.
 const EXCESS_MAX: f64 = 1e-5;
 /// What rounding to one decimal does to one probability at most.

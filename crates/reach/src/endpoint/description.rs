@@ -158,9 +158,33 @@ pub struct Output {
     pub within: String,
     /// Classes.
     pub classes: usize,
-    /// Their names in order, where an entry is an object of scores by name, or a label that is a name.
+    /// Their names in order, where an entry is an object of scores by name, a list of objects that name their class, or a label that is a
+    /// name.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub names: Vec<String>,
+    /// Where the scores of an entry are a list of objects, in any order: under which keys each has its class's name and its score.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<Objects>,
+}
+
+/// The keys of objects such as `{"label": "seven", "score": 0.93}`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct Objects {
+    /// The key of the class's name.
+    #[serde(default = "label_key")]
+    pub label: String,
+    /// The key of its score.
+    #[serde(default = "score_key")]
+    pub score: String,
+}
+
+fn label_key() -> String {
+    "label".to_owned()
+}
+
+fn score_key() -> String {
+    "score".to_owned()
 }
 
 /// What an endpoint answers.
@@ -326,6 +350,17 @@ impl Output {
         let distinct = self.names.iter().collect::<BTreeSet<_>>().len();
         if !self.names.is_empty() && (self.names.len() != self.classes || distinct != self.classes) {
             return Err(wrong("output.names", format!("{distinct} different names for {} classes", self.classes)));
+        }
+        if let Some(objects) = &self.objects {
+            if self.kind == OutputKind::Label {
+                return Err(wrong("output.objects", "scores stand in objects; a label alone has `within`"));
+            }
+            if self.names.is_empty() {
+                return Err(wrong("output.names", "objects name their classes, so the names must be known, in order"));
+            }
+            if objects.label == objects.score {
+                return Err(wrong("output.objects", "label and score stand under different keys"));
+            }
         }
         Ok(())
     }

@@ -281,6 +281,44 @@ fn scores_must_be_what_they_are_said_to_be() {
 }
 
 #[test]
+fn classes_may_be_objects_in_any_order() {
+    let output = "kind = \"probabilities\"\nclasses = 3\nnames = [\"cat\", \"dog\", \"cow\"]\nobjects = {}";
+    let body = r#"[[{"label":"dog","score":0.7},{"score":0.1,"label":"cow","rank":2},{"label":"cat","score":0.2}]]"#;
+    assert_eq!(read(output, body, 1).unwrap(), [0.2, 0.7, 0.1]);
+    let keyed = output.replace("objects = {}", "objects = { label = \"class\", score = \"p\" }\nwithin = \"/all\"");
+    let body = r#"[{"all":[{"class":"cow","p":0},{"class":"cat","p":1},{"class":"dog","p":0}]}]"#;
+    assert_eq!(read(&keyed, body, 1).unwrap(), [1.0, 0.0, 0.0]);
+    for (body, why) in [
+        (r#"[[{"label":"dog","score":0.7},{"label":"cat","score":0.3}]]"#, "no score for the class `cow`"),
+        (
+            r#"[[{"label":"dog","score":0.7},{"label":"cat","score":0.2},{"label":"cow","score":0.1},{"label":"dog","score":0}]]"#,
+            "class `dog` twice",
+        ),
+        (
+            r#"[[{"label":"dog","score":0.7},{"label":"cat","score":0.2},{"label":"bird","score":0.1}]]"#,
+            "a class `bird`, which",
+        ),
+        (
+            r#"[[{"label":"dog","score":0.7},{"label":"cat","score":0.2},{"label":"cow\u001b[31m","score":0.1}]]"#,
+            "which the description does not name",
+        ),
+        (r#"[[{"label":"dog","score":0.7},{"label":"cat"},{"label":"cow","score":0.1}]]"#, "entry 1 of answer 0"),
+        (r#"[[{"label":0,"score":0.7}]]"#, "entry 0 of answer 0"),
+        ("[[0.2,0.7,0.1]]", "entry 0 of answer 0"),
+        (
+            r#"[[{"label":"dog","score":"high"},{"label":"cat","score":0.2},{"label":"cow","score":0.1}]]"#,
+            "score 1 of answer 0 is not a number",
+        ),
+        (r#"[[{"label":"dog","score":0.7},{"label":"cat","score":0.7},{"label":"cow","score":0.7}]]"#, "sum to 2.1"),
+        (r#"[{"cat":0.2,"dog":0.7,"cow":0.1}]"#, "nothing stands at `/0/0`"),
+        ("[[]]", "no score for the class `cat`"),
+    ] {
+        let refused = read(output, body, 1).unwrap_err();
+        assert!(refused.contains(why) && !refused.contains('\u{1b}'), "{body}: {refused}");
+    }
+}
+
+#[test]
 fn a_question_is_written_as_described() {
     let asked = |template: &str, input: &str, batch: usize, values: &[f64]| {
         let text = format!(
@@ -324,6 +362,12 @@ fn a_file_that_describes_no_endpoint_is_refused() {
     refused("shape = [4]", "shape = [4]\nscale = nan", "`input.scale` of the endpoint");
     refused("classes = 2", "classes = 1", "`output.classes` of the endpoint");
     refused("classes = 2", "classes = 2\nnames = [\"a\", \"a\"]", "1 different names for 2 classes");
+    refused("classes = 2", "classes = 2\nobjects = {}", "a label alone");
+    let scores = |more: &str| format!("kind = \"logits\"\nclasses = 2\n{more}");
+    let last = "kind = \"label\"\nclasses = 2\n";
+    refused(last, &scores("objects = {}"), "the names must be known");
+    refused(last, &scores("names = [\"a\", \"b\"]\nobjects = { label = \"x\", score = \"x\" }"), "different keys");
+    refused(last, &scores("names = [\"a\", \"b\"]\nobjects = { name = \"x\" }"), "unknown field");
     refused("classes = 2", "classes = 2\npointer = \"scores\"", "`output.pointer` of the endpoint");
     refused("kind = \"label\"", "kind = \"vibes\"", "unknown variant `vibes`");
     let header = |line: &str, part: &str| refused("[input]", &format!("[headers]\n{line}\n[input]"), part);

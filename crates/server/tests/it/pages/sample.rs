@@ -527,6 +527,7 @@ fn cards(text: Text<'_>) -> attacks::AttacksView {
             clean_accuracy: Some(0.97),
             examples: 1_000,
             seed: 7,
+            setup: None,
             results: vec![
                 result("fgsm", 0.1, 0.6 + lift),
                 result("pgd-40x3", 0.1, 0.5 + lift),
