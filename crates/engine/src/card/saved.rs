@@ -37,12 +37,11 @@ pub fn saved_page(file: &Path) -> Result<String, EngineError> {
     let bytes = read_small(file, REPORT_BYTES_MAX)?;
     let document = strict::value(&bytes, bytes.len()).map_err(|error| wrong(printable(&error.to_string(), 300)))?;
     let kind = document.get("schema").and_then(Value::as_str).unwrap_or_default().to_owned();
-    let drawn = match KINDS.iter().find(|(known, _)| *known == kind) {
-        Some((_, draw)) => draw(document),
-        None => {
-            let kinds = KINDS.map(|(known, _)| known).join(", ");
-            Err(format!("its `schema` is `{}`, pages exist of {kinds}", printable(&kind, 60)))
-        }
+    let drawn = if let Some((_, draw)) = KINDS.iter().find(|(known, _)| *known == kind) {
+        draw(document)
+    } else {
+        let kinds = KINDS.map(|(known, _)| known).join(", ");
+        Err(format!("its `schema` is `{}`, pages exist of {kinds}", printable(&kind, 60)))
     };
     drawn.map_err(wrong)
 }
