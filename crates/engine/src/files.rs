@@ -37,6 +37,7 @@ pub use crate::{run::read_harden_plan, work::AttackJob};
 
 mod theft;
 
+pub(crate) use theft::read_secret;
 pub use theft::{MarkJob, TheftJob, mark, theft, verify_mark};
 
 /// A dataset on disk and how it is read.
