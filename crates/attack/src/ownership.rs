@@ -159,6 +159,8 @@ pub fn verify(suspect: &dyn Predict, secret: &WatermarkSecret) -> Result<Waterma
         p_value,
         threshold: THRESHOLD,
         note: NOTE.into(),
+        recorded: None,
+        ledger: None,
     })
 }
 

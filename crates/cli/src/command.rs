@@ -172,7 +172,6 @@ impl Places {
             Some(
                 Command::Screen(_)
                 | Command::Harden(_)
-                | Command::Watermark { .. }
                 | Command::Sign { action: SignAction::Model(_) }
                 | Command::Trail { action: TrailAction::Verify { mirror: Some(_), .. } }
                 | Command::Completions { .. }
@@ -180,6 +179,7 @@ impl Places {
                 | Command::Witness { .. }
                 | Command::Watch(WatchArgs { action: Some(WatchAction::Replay { .. }), .. }),
             ) => true,
+            Some(Command::Watermark { action }) => !theft::uses_the_vault(action),
             Some(Command::Attack(args)) => !since::names_a_version(args),
             Some(Command::Verify(args)) => args.root.is_some() || args.signature.is_some(),
             // Pins, if there are any, say whose waivers count.

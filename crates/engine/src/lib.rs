@@ -6,7 +6,7 @@
 //! * `origin`, `remote`: what is fetched, looked at by ranges first; `newer`: what its source has now, and what changed in
 //!   the weights; `reaudit`: what was let in, looked at again;
 //!   [`signing`]: detached signatures, waivers, feeds; `bom`: bills of materials.
-//! * `since`: what a model withstands beside an earlier one. [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
+//! * `since`: what a model withstands beside an earlier one; `mark`: commitments of watermarks' secrets. [`history`]: what runs looked like; [`lookout`]: versions, people and recordings under the watch.
 //! * [`alerts`]: filed in the trail, queued for sinks and delivered, at least once and in order.
 //! * [`transfer`]: artifacts that come and go piece by piece, over a network; [`carry`]: the other end of that.
 //! * [`elsewhere`]: runs whose command runs on another machine, under a token of its own; [`told`]: what is said between the
@@ -47,6 +47,7 @@ pub mod history;
 mod keep;
 mod look;
 pub mod lookout;
+mod mark;
 mod newer;
 mod numbers;
 pub mod oidc;
@@ -82,6 +83,7 @@ pub use admit::{Intake, Origin};
 pub use asked::Target;
 pub use dump::no_core_dumps;
 pub use error::{EngineError, ExitClass};
+pub use mark::commitment_of;
 pub use newer::Outdated;
 pub use origin::scan_source;
 pub use plan::{DemandedLevel, Plan};

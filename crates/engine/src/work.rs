@@ -220,9 +220,11 @@ pub(crate) enum Job {
         /// How the data is read.
         reading: Reading,
     },
-    /// Put a secret to the suspect (first), perhaps with two datasets (each with its labels); answers a
-    /// [`WatermarkReport`](ringfence_schema::watermark::WatermarkReport).
+    /// Put a secret to the suspect (first; the way to it where it is an endpoint), perhaps with two datasets (each with its labels);
+    /// answers a [`WatermarkReport`](ringfence_schema::watermark::WatermarkReport).
     VerifyMark {
+        /// How the endpoint is described, where the suspect is one.
+        endpoint: Option<Box<Description>>,
         /// The secret.
         secret: WatermarkSecret,
         /// How the datasets are read, if there are any.
@@ -516,7 +518,10 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         }
         Job::Text { plan } => text::text(&mut files, &plan, emit),
         Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
-        Job::VerifyMark { secret, data } => theft::verify_mark(&mut files, &secret, data.as_ref()),
+        Job::VerifyMark { endpoint, secret, data } => {
+            let suspect = Target::next(&mut files, endpoint.map(|description| *description))?;
+            theft::verify_mark(&suspect, &mut files, &secret, data.as_ref())
+        }
         Job::Suspects { reading, reference } => suspects(&mut files, &reading, reference.as_ref()),
         Job::Backdoors { reading, examples, seed, range, base } => {
             let model = files.model()?;

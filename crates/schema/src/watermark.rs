@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::digest::Digest;
+use crate::{digest::Digest, endpoint::QueryLedger, time::Timestamp};
 
 /// Tag of [`WatermarkSecret`].
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -153,6 +153,25 @@ pub struct WatermarkReport {
     pub threshold: f64,
     /// What the figures cannot tell.
     pub note: String,
+    /// The entry of a vault's trail that holds the commitment, where one was looked for and found.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub recorded: Option<RecordedMark>,
+    /// What was asked, where the suspect is behind an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<QueryLedger>,
+}
+
+/// That a secret's commitment is in a vault's trail: the secret is older than whatever was made after that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RecordedMark {
+    /// SHA-256 of the secret's canonical JSON.
+    pub commitment: Digest,
+    /// The trail's entry.
+    pub entry: u64,
+    /// Its time.
+    pub at: Timestamp,
+    /// The version that it was recorded for.
+    pub subject: String,
 }
 
 /// Whether a model lies farther from its boundaries at the owner's training data than at other data.

@@ -1,11 +1,16 @@
 //! Marks survive what thieves do, and are found in nobody else's model.
 
+use std::sync::atomic::Ordering;
+
 use ringfence_attack::{
-    AttackError, Examples, HardenPlan, MarkPlan, accuracy, commitment, dataset_inference, embed, harden, new_secret,
-    predict, verify, verify_data,
+    Answers, AttackError, Endpoint, Examples, HardenPlan, MarkPlan, Unanswered, accuracy, commitment,
+    dataset_inference, embed, harden, new_secret, predict, verify, verify_data,
 };
-use ringfence_nn::Model;
-use ringfence_schema::watermark::{Ownership, WatermarkReport, WatermarkSecret};
+use ringfence_nn::{Model, OutputKind, Tensor};
+use ringfence_schema::{
+    Digest,
+    watermark::{Ownership, WatermarkReport, WatermarkSecret},
+};
 
 use crate::models::{digits, flattened, part, tiny_network};
 
@@ -117,6 +122,37 @@ fn fifty_innocent_models_carry_no_mark_and_thieves_do() {
     }
     println!("least p of 50 innocent models and 5 secrets: {least:.1e}");
     assert!(least > 1e-4, "{least}");
+}
+
+#[test]
+fn a_mark_is_found_behind_an_endpoint_by_its_answers_alone() {
+    let (all, _) = digits(400, 1);
+    let (model, secret) = marked(9, &all);
+    let shape = vec![None, Some(1), Some(8), Some(8)];
+    let asked = std::sync::atomic::AtomicU64::new(0);
+    let behind = |model: &Model, answers, budget: u64| -> Result<WatermarkReport, AttackError> {
+        asked.store(0, Ordering::Relaxed);
+        let ask = |x: &Tensor<f64>| {
+            let rows = x.shape[0] as u64;
+            if asked.fetch_add(rows, Ordering::Relaxed) + rows > budget {
+                return Err(Unanswered::Spent { budget });
+            }
+            Ok(model.forward(&x.cast::<f32>()).unwrap().cast())
+        };
+        verify(&Endpoint::new("models.example.org", shape.clone(), Digest::of(b"endpoint"), answers, ask), &secret)
+    };
+    for answers in [Answers::Labels, Answers::Scores(OutputKind::Logits)] {
+        let found = behind(&model, answers, 1_000).unwrap();
+        assert_eq!((found.verdict, found.suspect), (Ownership::Marked, Digest::of(b"endpoint")), "{found:?}");
+        // One test applies, so its p-value stands as it is; the bits say why they have none.
+        let [triggers, bits] = &found.tests[..] else { panic!("{found:?}") };
+        assert_eq!((found.p_value, bits.p_value), (triggers.p_value, None));
+        assert!(bits.note.as_ref().is_some_and(|note| note.contains("not open")));
+        assert!(asked.load(Ordering::Relaxed) < 2 * triggers.trials);
+        assert_eq!(behind(&ordinary(&all, 3, 6), answers, 1_000).unwrap().verdict, Ownership::NotFound);
+        // With fewer questions than triggers nothing is stated.
+        assert!(matches!(behind(&model, answers, 30), Err(AttackError::Budget { budget: 30 })));
+    }
 }
 
 #[test]

@@ -31,7 +31,7 @@ impl InputArgs {
 /// What else can be attacked than a model in a file.
 #[derive(Debug, Args)]
 pub(crate) struct EndpointArgs {
-    /// Attack the model behind an HTTP endpoint instead, which this TOML file describes
+    /// Ask the model behind an HTTP endpoint instead, which this TOML file describes
     #[arg(long, value_name = "FILE.toml")]
     pub(crate) endpoint: Option<PathBuf>,
 }
@@ -44,7 +44,7 @@ impl EndpointArgs {
             (None, Some(file)) => {
                 Ok(Target::Endpoint { file: file.clone(), budget, environment: &|name| std::env::var(name).ok() })
             }
-            _ => Err(EngineError::Usage { what: "`attack` needs a model, or `--endpoint FILE`".into() }),
+            _ => Err(EngineError::Usage { what: "this needs a model, or `--endpoint FILE`".into() }),
         }
     }
 }

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use ringfence_engine::schema::Reference;
 
 use crate::args::{
     DataArgs,
@@ -46,9 +47,12 @@ pub(crate) enum WatermarkAction {
         after_help = "Examples:\n  ringfence watermark embed net.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --secret net.secret --out marked.onnx"
     )]
     Embed(EmbedArgs),
+    /// Record the commitment of a secret in the vault's trail, before the marked model is released
+    #[command(after_help = "Examples:\n  ringfence watermark record model/net@3 --secret net.secret")]
+    Record(RecordArgs),
     /// Look for the marks of a secret in a suspect model
     #[command(
-        after_help = "Examples:\n  ringfence watermark verify suspect.onnx --secret net.secret\n  ringfence watermark verify suspect.onnx --secret net.secret --members train.npz --others test.npz --format json"
+        after_help = "Examples:\n  ringfence watermark verify suspect.onnx --secret net.secret\n  ringfence watermark verify --endpoint endpoint.toml --secret net.secret --recorded\n  ringfence watermark verify suspect.onnx --secret net.secret --members train.npz --others test.npz --format json"
     )]
     Verify(MarkArgs),
 }
@@ -87,14 +91,34 @@ pub(crate) struct EmbedArgs {
     pub(crate) seed: u64,
 }
 
+/// `watermark record`.
+#[derive(Debug, Args)]
+pub(crate) struct RecordArgs {
+    /// The version that is marked, or that the marked model is made from
+    pub(crate) version: Reference,
+    /// The secret that `watermark embed` wrote; it stays where it is
+    #[arg(long, value_name = "FILE")]
+    pub(crate) secret: PathBuf,
+}
+
 /// `watermark verify`.
 #[derive(Debug, Args)]
 pub(crate) struct MarkArgs {
     /// The suspect (ONNX)
-    pub(crate) suspect: PathBuf,
+    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) suspect: Option<PathBuf>,
+    /// What else can be asked
+    #[command(flatten)]
+    pub(crate) other: EndpointArgs,
+    /// Ask an endpoint for at most so many answers; with fewer than there are triggers nothing is stated
+    #[arg(long, value_name = "N", requires = "endpoint")]
+    pub(crate) queries: Option<u64>,
     /// The secret that `watermark embed` wrote
     #[arg(long, value_name = "FILE")]
     pub(crate) secret: PathBuf,
+    /// Look in the vault for the entry that records the secret, and name it and its time
+    #[arg(long)]
+    pub(crate) recorded: bool,
     /// The owner's training data, for dataset inference
     #[arg(long, value_name = "FILE", requires = "others")]
     pub(crate) members: Option<PathBuf>,

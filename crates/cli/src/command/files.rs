@@ -389,7 +389,7 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
 }
 
 /// What was asked of an endpoint.
-fn print_ledger(printer: Printer, ledger: &QueryLedger) -> Result<(), EngineError> {
+pub(crate) fn print_ledger(printer: Printer, ledger: &QueryLedger) -> Result<(), EngineError> {
     printer.line(format!(
         "asked {}: {} of {} queries in {} requests{}",
         ledger.endpoint,

@@ -1,17 +1,17 @@
 //! What a thief gets of a model, and whose model it is.
 
 use ringfence_engine::{
-    EngineError, ExitClass, Settings, card,
+    EngineError, ExitClass, Settings, Vault, card, commitment_of,
     files::{self, MarkJob, ModelData, TheftJob},
     schema::{
         theft::{LevelTheft, TheftReport},
-        watermark::{EmbedReport, MarkTest, Ownership, WatermarkReport},
+        watermark::{EmbedReport, MarkTest, Ownership, RecordedMark, WatermarkReport},
     },
 };
 
 use crate::{
-    args::theft::{EmbedArgs, MarkArgs, TheftArgs, WatermarkAction},
-    command::files::{dataset, percent},
+    args::theft::{EmbedArgs, MarkArgs, RecordArgs, TheftArgs, WatermarkAction},
+    command::files::{dataset, percent, print_ledger},
     output::{Printer, table},
 };
 
@@ -60,6 +60,15 @@ fn row(level: &LevelTheft) -> Vec<String> {
     row
 }
 
+/// Whether marks are recorded, or looked up where they were.
+pub(crate) const fn uses_the_vault(action: &WatermarkAction) -> bool {
+    match action {
+        WatermarkAction::Record(_) => true,
+        WatermarkAction::Verify(args) => args.recorded,
+        WatermarkAction::Embed(_) => false,
+    }
+}
+
 /// `watermark …`.
 pub(crate) fn watermark(
     settings: &Settings<'_>,
@@ -68,6 +77,7 @@ pub(crate) fn watermark(
 ) -> Result<ExitClass, EngineError> {
     match action {
         WatermarkAction::Embed(args) => embed(settings, printer, args),
+        WatermarkAction::Record(args) => record(settings, printer, args),
         WatermarkAction::Verify(args) => verify(settings, printer, args),
     }
 }
@@ -87,7 +97,7 @@ fn embed(settings: &Settings<'_>, printer: Printer, args: &EmbedArgs) -> Result<
             report.held_out
         ))?;
         printer.line(format!("commitment {}", report.commitment))?;
-        printer.say("record the commitment before the model is released, and keep the secret sealed");
+        printer.say("record the commitment before the model is released (`ringfence watermark record`), and keep the secret sealed");
     } else {
         printer.json(&report)?;
     }
@@ -96,19 +106,33 @@ fn embed(settings: &Settings<'_>, printer: Printer, args: &EmbedArgs) -> Result<
 }
 
 fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<ExitClass, EngineError> {
+    let suspect = args.other.target(args.suspect.as_ref(), args.queries)?;
     let sets = args.members.as_ref().zip(args.others.as_ref());
     let sets = sets.map(|(members, others)| [dataset(members, &args.read), dataset(others, &args.read)]);
-    let report: WatermarkReport =
-        files::verify_mark(settings, &args.suspect, &args.secret, sets.as_ref().map(<[_; 2]>::each_ref))?;
+    // Before anything is asked: whoever holds no record should know it first.
+    let recorded =
+        if args.recorded { Vault::open(settings)?.recorded_mark(commitment_of(&args.secret)?)? } else { None };
+    let mut report: WatermarkReport =
+        files::verify_mark(settings, &suspect, &args.secret, sets.as_ref().map(<[_; 2]>::each_ref))?;
+    report.recorded = recorded;
     if printer.for_people() {
         print_tests(printer, &report.tests)?;
         if let Some(test) = &report.dataset {
             let p = test.p_value.map_or("cannot state".into(), |p| format!("p = {p:.1e}"));
             printer.line(format!("dataset inference: {p}; {}", test.note))?;
         }
+        report.ledger.as_ref().map_or(Ok(()), |ledger| print_ledger(printer, ledger))?;
         printer.line(format!("commitment {}", report.commitment))?;
         let p = report.p_value.map_or(String::new(), |p| format!(" (p = {p:.1e})"));
+        match &report.recorded {
+            Some(known) => printer.line(told(known))?,
+            None if args.recorded => printer.line("no entry of this vault's trail records the secret")?,
+            None => {}
+        }
         printer.line(match report.verdict {
+            Ownership::Marked if report.recorded.is_some() => {
+                format!("marked{p}: it counts where the suspect was made after that entry")
+            }
             Ownership::Marked => format!("marked{p}: compare the commitment with what was recorded before the release"),
             Ownership::NotFound => format!("not found{p}: that does not show that the model is another's"),
             Ownership::CannotState => "cannot state: no test applies to this model".into(),
@@ -117,10 +141,26 @@ fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<
         printer.json(&report)?;
     }
     Ok(match report.verdict {
+        Ownership::Marked if args.recorded && report.recorded.is_none() => ExitClass::No,
         Ownership::Marked => ExitClass::Done,
         Ownership::NotFound => ExitClass::No,
         Ownership::CannotState => ExitClass::Incomplete,
     })
+}
+
+fn record(settings: &Settings<'_>, printer: Printer, args: &RecordArgs) -> Result<ExitClass, EngineError> {
+    let vault = Vault::open(settings)?;
+    let known = vault.record_mark(&args.secret, &vault.find(&args.version)?)?;
+    if printer.for_people() {
+        printer.line(told(&known))?;
+    } else {
+        printer.document("ringfence.watermark-record/1", &known)?;
+    }
+    Ok(ExitClass::Done)
+}
+
+fn told(known: &RecordedMark) -> String {
+    format!("entry {} of the trail, {}: commitment {} for {}", known.entry, known.at, known.commitment, known.subject)
 }
 
 fn print_tests(printer: Printer, tests: &[MarkTest]) -> Result<(), EngineError> {

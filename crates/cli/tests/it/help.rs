@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 65] = [
+    let commands: [&[&str]; 66] = [
         &[],
         &["init"],
         &["add"],
@@ -41,6 +41,7 @@ fn help_of_every_command() {
         &["harden"],
         &["watermark"],
         &["watermark", "embed"],
+        &["watermark", "record"],
         &["watermark", "verify"],
         &["release"],
         &["user"],

@@ -129,6 +129,38 @@ fn a_mark_is_found_where_it_was_made_and_nowhere_else() {
 }
 
 #[test]
+fn a_recorded_secret_names_its_entry_and_time() {
+    let home = Home::with_vault();
+    let digits = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../examples/digits");
+    for file in ["base.onnx", "train.csv"] {
+        fs::copy(digits.join(file), home.work().join(file)).unwrap();
+    }
+    let made =
+        ["watermark", "embed", "base.onnx", "--data", "train.csv", "--secret", "secret.json", "--out", "marked.onnx"];
+    let made = home.run(&with(&made, &["--epochs", "10"])).json();
+    home.run(&["add", "marked.onnx", "--as", "model/digits"]).exits(0);
+    let verify = |exit| {
+        let words = ["watermark", "verify", "marked.onnx", "--secret", "secret.json", "--recorded", "--format", "json"];
+        home.run(&words).exits(exit).json()
+    };
+    // Marked, and nobody can say since when.
+    assert_eq!(verify(1)["recorded"], serde_json::Value::Null);
+    let record = ["watermark", "record", "model/digits@1", "--secret", "secret.json", "--format", "json"];
+    let first = home.run(&record).exits(0).json();
+    assert_eq!((&first["commitment"], &first["subject"]), (&made["commitment"], &"model/digits@1".into()));
+    // Again is the same entry.
+    assert_eq!(home.run(&record).exits(0).json(), first);
+    let found = verify(0);
+    assert_eq!((&found["verdict"], &found["recorded"]["entry"]), (&"marked".into(), &first["entry"]));
+    let entry = first["entry"].as_u64().unwrap().to_string();
+    let shown = home.run(&["trail", "show", &entry, "--format", "json"]).exits(0).json().to_string();
+    assert!(shown.contains(first["commitment"].as_str().unwrap()), "{shown}");
+    home.run(&["watermark", "record", "model/digits@7", "--secret", "secret.json"]).exits(2);
+    home.run(&["watermark", "record", "model/digits@1", "--secret", "marked.onnx"]).exits(3);
+    home.run(&["trail", "verify"]).exits(0);
+}
+
+#[test]
 fn backdoors_are_sought_and_strange_records_found() {
     let home = home();
     let sought = ["attack", "backdoor", "base.onnx", "--data", "test.csv"];

@@ -68,23 +68,29 @@ pub fn mark(
     Ok(marked.report)
 }
 
-/// Puts the secret in a file to a suspect; with `data` (the owner's training data and other data of the same source) the
+/// Puts the secret in a file to a suspect, which may be behind an endpoint: there its answers to the triggers alone are tested. With `data` (the owner's training data and other data of the same source) the
 /// report says too what the suspect makes of it.
 pub fn verify_mark(
     settings: &Settings<'_>,
-    suspect: &Path,
+    suspect: &Target<'_>,
     secret: &Path,
     data: Option<[&Dataset; 2]>,
 ) -> Result<WatermarkReport, EngineError> {
-    let bytes = read_small(secret, SECRET_BYTES_MAX)?;
-    let secret: WatermarkSecret = strict::from_json(&bytes, bytes.len())
-        .map_err(|error| EngineError::incomplete(secret.display().to_string(), error))?;
-    let mut descriptors = vec![descriptor(suspect)?];
+    let secret = read_secret(secret)?;
+    let mut rest = Vec::new();
     for set in data.into_iter().flatten() {
-        descriptors.extend(set.descriptors()?);
+        rest.extend(set.descriptors()?);
     }
     let data = data.map(|sets| sets.map(|set| set.reading.clone()));
-    Desk::new(settings).ask(&suspect.display().to_string(), &Job::VerifyMark { secret, data }, descriptors)
+    let job = |endpoint: Option<Description>| Job::VerifyMark { endpoint: endpoint.map(Box::new), secret, data };
+    let (report, ledger) = suspect.attacked::<WatermarkReport>(settings, job, rest)?;
+    Ok(WatermarkReport { ledger, ..report })
+}
+
+/// The secret in a file of its owner's.
+pub(crate) fn read_secret(file: &Path) -> Result<WatermarkSecret, EngineError> {
+    let bytes = read_small(file, SECRET_BYTES_MAX)?;
+    strict::from_json(&bytes, bytes.len()).map_err(|error| EngineError::incomplete(file.display().to_string(), error))
 }
 
 /// Largest secret that is read, in bytes.

@@ -94,18 +94,18 @@ pub(super) fn mark(
     json(&Marked { secret, report })
 }
 
-/// Puts a secret to the suspect (first), perhaps with the owner's data (second, then labels) and other data (third, then
-/// labels).
+/// Puts a secret to the suspect, perhaps with the owner's data (second, then labels) and other data (third, then labels).
 pub(super) fn verify_mark(
+    suspect: &Target,
     files: &mut Files,
     secret: &WatermarkSecret,
     data: Option<&[Reading; 2]>,
 ) -> Result<Vec<u8>, String> {
-    let suspect = files.model()?;
-    let mut report = verify(&suspect, secret).map_err(|error| error.to_string())?;
+    let suspect = suspect.source();
+    let mut report = verify(suspect, secret).map_err(|error| error.to_string())?;
     if let Some([members, others]) = data {
         let (members, others) = (files.examples(members)?, files.examples(others)?);
-        report.dataset = Some(verify_data(&suspect, secret, &members, &others, 0).map_err(|error| error.to_string())?);
+        report.dataset = Some(verify_data(suspect, secret, &members, &others, 0).map_err(|error| error.to_string())?);
     }
     json(&report)
 }

@@ -1,0 +1,90 @@
+//! The commitments of watermarks' secrets, in the trail.
+//!
+//! A p-value of `watermark verify` counts only for a secret that is older than the suspect: whoever tries a million keys on a finished
+//! model finds one that fits. [`Vault::record_mark`] commits to a secret without telling it, in an entry with a time that checkpoints
+//! and witnesses hold; [`Vault::recorded_mark`] finds that entry again. The secret itself stays where its owner keeps it.
+
+use std::path::Path;
+
+use ringfence_access::{Action, Facts};
+use ringfence_schema::{
+    Digest,
+    trail::{EntryKind, Outcome},
+    watermark::RecordedMark,
+};
+use serde_json::json;
+
+use crate::{
+    act::{Act, Effect, Reach},
+    admit::resource,
+    error::EngineError,
+    files::read_secret,
+    record::Version,
+    trail::{Decided, Filter},
+    vault::Vault,
+};
+
+impl Vault<'_> {
+    /// Records the commitment of the secret in a file for `version`, the marked model or the one that it is made from. What is recorded
+    /// already is not recorded again.
+    ///
+    /// # Errors
+    /// [`EngineError::Refused`] for whoever may not run controls on the version; [`EngineError::Incomplete`] for a file that is no secret.
+    pub fn record_mark(&self, secret: &Path, version: &Version) -> Result<RecordedMark, EngineError> {
+        version.still_there()?;
+        let commitment = commitment_of(secret)?;
+        if let Some(known) = self.recorded_mark(commitment)? {
+            return Ok(known);
+        }
+        let subject = version.reference().to_string();
+        let act = Act {
+            action: Action::Inspect,
+            resources: vec![resource(version)],
+            facts: Facts::default(),
+            request: json!({"control": "watermark", "commitment": commitment}),
+            subject: subject.clone(),
+            reach: Reach::Inside,
+        };
+        let (at, entry) = self.act(act, || {
+            let mut effect = Effect::of(());
+            let told = json!({"commitment": commitment, "subject": subject, "tree": version.tree});
+            effect.openings.insert(OPENING.to_owned(), told);
+            Ok(effect.replace((self.settings.now)()))
+        })?;
+        // The entry's own time is what others read.
+        Ok(self.recorded_mark(commitment)?.unwrap_or(RecordedMark { commitment, entry, at, subject }))
+    }
+
+    /// The oldest entry that commits to a secret with this commitment.
+    ///
+    /// # Errors
+    /// [`EngineError::Tampered`] where an entry is not what it was.
+    pub fn recorded_mark(&self, commitment: Digest) -> Result<Option<RecordedMark>, EngineError> {
+        let filter = Filter {
+            what: Some(Action::Inspect.name().to_owned()),
+            decision: Some(Decided::Allowed),
+            ..Filter::default()
+        };
+        let mut found = None;
+        self.search(&filter, None, &mut |shown| {
+            let is_done = shown.entry.kind == EntryKind::Outcome && shown.entry.outcome == Some(Outcome::Done);
+            let told = shown.openings.get(OPENING).filter(|_| is_done && found.is_none());
+            let said = |key: &str| told.and_then(|opening| opening.value.get(key)?.as_str()).unwrap_or_default();
+            if said("commitment") == commitment.to_string() {
+                let subject = said("subject").to_owned();
+                found = Some(RecordedMark { commitment, entry: shown.index, at: shown.entry.time, subject });
+            }
+            Ok(())
+        })?;
+        Ok(found)
+    }
+}
+
+/// The commitment of the secret in a file.
+pub fn commitment_of(secret: &Path) -> Result<Digest, EngineError> {
+    ringfence_attack::commitment(&read_secret(secret)?)
+        .map_err(|error| EngineError::incomplete(secret.display().to_string(), error))
+}
+
+/// Under which name an entry commits to it.
+const OPENING: &str = "watermark";
