@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 66] = [
+    let commands: [&[&str]; 67] = [
         &[],
         &["init"],
         &["add"],
