@@ -777,7 +777,7 @@ def read_entry(content: bytes) -> dict:
     demand(fields(entry) == ENTRY_FIELDS and entry["v"] == 1 and entry["v"] is not True, "not the fields of an entry")
     demand(all(isinstance(entry[name], str) for name in ("vault", "action", "actor")), "not the fields of an entry")
     demand(whole(entry["time"]), "no time")
-    demand(entry["kind"] in ("genesis", "intent", "outcome", "denial"), "an unknown kind")
+    demand(entry["kind"] in ("genesis", "intent", "outcome", "denial", "access"), "an unknown kind")
     demand(entry["of"] is None or whole(entry["of"]), "no index of an intent")
     demand(entry["outcome"] in (None, "done", "failed", "abandoned", "unknown"), "an unknown outcome")
     demand(digest(entry["state"]), "no state")

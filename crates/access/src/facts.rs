@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 
 use ringfence_schema::{
     Digest, Timestamp,
+    canon::{self, CanonError},
     evidence::{Evidence, EvidenceKind, EvidenceVerdict, Statement},
 };
 use serde::{Deserialize, Serialize};
@@ -233,7 +234,22 @@ fn is_false(value: &bool) -> bool {
     !*value
 }
 
+/// The greatest whole number up to which a double has them all (RFC 8785 §3.2.2.3).
+const EXACT_MAX: u64 = 1 << 53;
+
 impl Facts {
+    /// Whether the plain encoding is the canonical one (RFC 8785): every number is exact in a double.
+    pub(crate) fn is_exact(&self) -> bool {
+        let evidence = [&self.scan, &self.screen, &self.provenance, &self.robustness, &self.review];
+        let ages = evidence.into_iter().map(|facts| facts.age_ms);
+        ages.chain([self.waived, self.mfa_age_ms.unwrap_or(0)]).all(|number| number <= EXACT_MAX)
+    }
+
+    /// The canonical form (RFC 8785).
+    pub fn to_canonical(&self) -> Result<Vec<u8>, CanonError> {
+        if self.is_exact() { Ok(serde_json::to_vec(self)?) } else { canon::to_canonical(self) }
+    }
+
     /// The facts on evidence of `kind`; a release statement is an output, so there are none of it.
     pub fn evidence(&self, kind: EvidenceKind) -> Option<&EvidenceFacts> {
         match kind {

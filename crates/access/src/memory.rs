@@ -21,15 +21,12 @@ use serde::Serialize;
 
 use crate::{
     ask::{Node, Parts, Said, entities},
-    facts::Facts,
     request::Request,
     steps::Steps,
 };
 
 /// Answers that are remembered, at most: as many again may wait to be forgotten. A decision takes about ten.
 const REMEMBERED_MAX: usize = 16_384;
-/// The greatest whole number up to which a double has them all (RFC 8785 §3.2.2.3).
-const EXACT_MAX: u64 = 1 << 53;
 
 /// What a key is made of, about, in bytes.
 const KEY_BYTES: usize = 512;
@@ -164,7 +161,7 @@ fn text(text: &str, to: &mut Vec<u8>) {
 
 /// SHA-256 of the canonical request.
 pub(crate) fn request_digest(request: &Request) -> Option<Digest> {
-    if exact(&request.facts) { plain(request) } else { digest_of(request).ok() }
+    if request.facts.is_exact() { plain(request) } else { digest_of(request).ok() }
 }
 
 /// SHA-256 of the canonical entities.
@@ -174,9 +171,4 @@ pub(crate) fn entities_digest(request: &Request) -> Option<Digest> {
 
 fn plain<T: Serialize>(value: &T) -> Option<Digest> {
     Some(Digest::of(&serde_json::to_vec(value).ok()?))
-}
-
-fn exact(facts: &Facts) -> bool {
-    let ages = [&facts.scan, &facts.screen, &facts.provenance, &facts.robustness, &facts.review].map(|e| e.age_ms);
-    ages.into_iter().chain([facts.waived, facts.mfa_age_ms.unwrap_or(0)]).all(|number| number <= EXACT_MAX)
 }

@@ -7,8 +7,7 @@
 //! ```
 //!
 //! An entry has 256 sealed bytes beside it. `commits` are intents and the outcomes that close them, each a commit of its own
-//! as acts make them; `records` are entries that change no rows, one at a time; `reads` are pairs of both at once, as a
-//! recorded read makes them.
+//! as acts make them; `records` are entries that change no rows, as a recorded read or a denial makes them.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring program, not a library")]
 
@@ -51,7 +50,7 @@ fn main() {
     let parent = arguments.next().unwrap_or_else(|| ".".to_owned());
     let parent = Path::new(&parent);
     let mut cases = Vec::new();
-    for how in [How::Commit, How::Record, How::Read] {
+    for how in [How::Commit, How::Record] {
         for callers in [1, 8, 64, 256] {
             // One caller alone waits for the disk each time.
             let entries = if callers == 1 { entries / 10 } else { entries };
@@ -77,7 +76,6 @@ fn main() {
 enum How {
     Commit,
     Record,
-    Read,
 }
 
 impl How {
@@ -85,7 +83,6 @@ impl How {
         match self {
             Self::Commit => "commits",
             Self::Record => "records",
-            Self::Read => "reads",
         }
     }
 }
@@ -165,10 +162,6 @@ fn produce(catalog: &Catalog, how: How, pairs: u64) -> Vec<Duration> {
                 for _ in 0..2 {
                     timed(&|| catalog.record(record(EntryKind::Denial, None)).unwrap());
                 }
-            }
-            How::Read => {
-                let outcome = || record(EntryKind::Outcome, Some(0));
-                timed(&|| catalog.record_closed(record(EntryKind::Intent, None), outcome()).unwrap());
             }
         }
     }

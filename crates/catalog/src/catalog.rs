@@ -11,7 +11,7 @@ use ringfence_trust::checkpoint::{Checkpoint, CheckpointError};
 use crate::{
     db::Db,
     error::{At as _, CatalogError},
-    queue::{CheckpointSigner, Handed, Queue, Tell},
+    queue::{CheckpointSigner, Queue, Tell},
     tx::{Record, Tx},
     verify::{self, TrailVerdict},
     view::{StoredEntry, View},
@@ -80,12 +80,7 @@ impl Catalog {
     /// # Errors
     /// As [`Tx::append`]; [`CatalogError::NotCommitted`] if the transaction failed; [`CatalogError::ReadOnly`].
     pub fn record(&self, record: Record) -> Result<u64, CatalogError> {
-        Ok(self.queue()?.record(Handed::One(record))?.index)
-    }
-
-    /// The same for an intent and the outcome that closes it; see [`Tx::append_closed`].
-    pub fn record_closed(&self, intent: Record, outcome: Record) -> Result<u64, CatalogError> {
-        Ok(self.queue()?.record(Handed::Pair(intent, outcome))?.index)
+        Ok(self.queue()?.record(record)?.index)
     }
 
     /// The same without waiting: `tell` is called, on whatever thread writes it, once it is on disk or cannot be. Whoever is
@@ -93,8 +88,8 @@ impl Catalog {
     ///
     /// # Errors
     /// [`CatalogError::ReadOnly`]; `tell` is not called then.
-    pub fn hand_closed(&self, intent: Record, outcome: Record, tell: Tell) -> Result<bool, CatalogError> {
-        Ok(self.queue()?.hand(Handed::Pair(intent, outcome), tell))
+    pub fn hand(&self, record: Record, tell: Tell) -> Result<bool, CatalogError> {
+        Ok(self.queue()?.hand(record, tell))
     }
 
     /// Writes what was handed over and is not written yet.

@@ -146,6 +146,12 @@ impl Db {
         }
     }
 
+    /// Moves what the write-ahead log holds into the file, as far as no reader needs it there. Writers go on meanwhile; once
+    /// everything is moved, the next one begins the log anew.
+    pub(crate) fn move_log(&self) -> Result<(), CatalogError> {
+        self.conn.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_| Ok(())).at(&self.path)
+    }
+
     fn for_writing(&self) -> Result<(), CatalogError> {
         let settings =
             [("synchronous", "FULL"), ("foreign_keys", "ON"), ("secure_delete", "ON"), ("temp_store", "MEMORY")];

@@ -4,8 +4,8 @@
 //! * [`View`]: what can be read, in one snapshot ([`view`]).
 //! * [`TrailVerdict`]: what `trail verify` found ([`verify`]).
 //! * [`outbox`]: alerts on their way to sinks; [`erasure`]: fields of entries that are gone for good.
-//! * `db`: the file, its tables and migrations; `queue`: several commits in one transaction; `fold`: the deciding rows as
-//!   the trail's entries make them; `subtree`: hashes that proofs are made from.
+//! * `db`: the file, its tables and migrations; `queue`: several commits in one transaction; `log`: its write-ahead log;
+//!   `fold`: the deciding rows as the trail's entries make them; `subtree`: hashes that proofs are made from.
 //!
 //! The file is not trusted. It holds ciphertext, wrapped keys and signed notes; every length, type and number in it is
 //! checked, and what contradicts itself is an error that names the file, never a panic. What must stay true:
@@ -25,6 +25,7 @@ mod db;
 pub mod erasure;
 pub mod error;
 mod fold;
+mod log;
 pub mod outbox;
 mod queue;
 mod subtree;

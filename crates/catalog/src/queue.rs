@@ -27,6 +27,7 @@ use ringfence_trust::{checkpoint, merkle};
 use crate::{
     db::{BUSY_MS_MAX, Db},
     error::{At as _, CatalogError},
+    log::{Due, Log},
     tx::{Effects, Record, Tx},
     view::{Head, View, sql_number},
 };
@@ -42,7 +43,7 @@ pub type CheckpointSigner = Box<dyn Fn(u64, Digest) -> Result<String, SignerFail
 /// Where an entry that changes no rows stands.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Recorded {
-    /// Its place in the trail; that of the first where two were written.
+    /// Its place in the trail.
     pub index: u64,
     /// Root over the deciding rows at that place.
     pub state: Digest,
@@ -56,23 +57,16 @@ pub(crate) struct Queue {
     waiting: AtomicUsize,
     gathering: Mutex<Gathering>,
     writer: Mutex<Writer>,
+    log: Log,
 }
 
 /// What has been handed over since somebody was here last.
 #[derive(Default)]
 struct Gathering {
     group: Arc<Group>,
-    handed: Vec<(Handed, Option<Tell>)>,
+    handed: Vec<(Record, Option<Tell>)>,
     /// Somebody who waits for it takes it along.
     has_taker: bool,
-}
-
-/// Entries that are handed over to be written together.
-pub(crate) enum Handed {
-    /// One.
-    One(Record),
-    /// An intent and the outcome that closes it.
-    Pair(Record, Record),
 }
 
 /// What callers who handed over entries wait for together.
@@ -120,12 +114,13 @@ type Outcome = Result<(), Arc<CatalogError>>;
 type Ticket = OnceLock<Outcome>;
 
 impl Queue {
-    pub(crate) fn new(db: Db, signer: CheckpointSigner) -> Result<Self, CatalogError> {
+    pub(crate) fn new(mut db: Db, signer: CheckpointSigner) -> Result<Self, CatalogError> {
         let head = Head::load(&View::new(&db))?;
         let data_version = data_version(&db)?;
+        let log = Log::of(&mut db)?;
         let known = (head.frontier.size(), head.frontier.root());
         let writer = Writer { db, signer, head, known, data_version, batch: None, transactions: 0, scrub_due: false };
-        Ok(Self { waiting: AtomicUsize::new(0), gathering: Mutex::default(), writer: Mutex::new(writer) })
+        Ok(Self { waiting: AtomicUsize::new(0), gathering: Mutex::default(), writer: Mutex::new(writer), log })
     }
 
     /// Runs `work` and returns when what it wrote is on disk.
@@ -146,11 +141,11 @@ impl Queue {
         }
     }
 
-    /// Writes entries and returns where the first one stands when they are on disk.
-    pub(crate) fn record(&self, entries: Handed) -> Result<Recorded, CatalogError> {
+    /// Writes an entry and returns where it stands when it is on disk.
+    pub(crate) fn record(&self, entry: Record) -> Result<Recorded, CatalogError> {
         let (group, place, takes) = {
             let mut gathering = self.gathering();
-            gathering.handed.push((entries, None));
+            gathering.handed.push((entry, None));
             // Also where somebody who does not wait was first: that one's turn may be taken late.
             let takes = !std::mem::replace(&mut gathering.has_taker, true);
             (gathering.group.clone(), gathering.handed.len() - 1, takes)
@@ -163,11 +158,11 @@ impl Queue {
         answer.unwrap_or_else(|| Err(CatalogError::NotCommitted(Arc::new(unanswered()))))
     }
 
-    /// Has entries written and `tell` called once they are on disk, or will not be. Whoever is answered `true` has to see to
+    /// Has an entry written and `tell` called once it is on disk, or will not be. Whoever is answered `true` has to see to
     /// it that [`Self::take_along`] is called soon; nothing is written before somebody does.
-    pub(crate) fn hand(&self, entries: Handed, tell: Tell) -> bool {
+    pub(crate) fn hand(&self, entry: Record, tell: Tell) -> bool {
         let mut gathering = self.gathering();
-        gathering.handed.push((entries, Some(tell)));
+        gathering.handed.push((entry, Some(tell)));
         gathering.handed.len() == 1
     }
 
@@ -191,12 +186,9 @@ impl Queue {
             return;
         }
         let mut panicked = None;
-        for entries in entries {
+        for Record { draft, openings } in entries {
             let written = writer.run(|tx| {
-                let index = match entries {
-                    Handed::One(record) => tx.append(record.draft, record.openings.as_deref(), Vec::new()),
-                    Handed::Pair(intent, outcome) => tx.append_closed(intent, outcome),
-                }?;
+                let index = tx.append(draft, openings.as_deref(), Vec::new())?;
                 Ok(Recorded { index, state: tx.state() })
             });
             taken.results.push(written.unwrap_or_else(|panic| {
@@ -224,6 +216,15 @@ impl Queue {
         // Somebody who waits here will take the lock next and look again, so an open batch is never forgotten.
         if self.waiting.load(Ordering::Acquire) == 0 || writer.is_full() {
             writer.settle();
+            // Nothing is lost where moving fails: the pages stay where they are, and a later commit tries again.
+            match self.log.due() {
+                Due::Nothing => {}
+                Due::Beside => {
+                    drop(writer);
+                    let _ = self.log.move_beside();
+                }
+                Due::Whole => drop(writer.db.move_log()),
+            }
         }
     }
 

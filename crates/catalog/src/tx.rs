@@ -136,15 +136,6 @@ pub struct Record {
     pub openings: Option<Vec<u8>>,
 }
 
-/// Whether an intent is listed as open until an outcome closes it.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Listing {
-    /// It is.
-    Open,
-    /// Its outcome comes with it.
-    Together,
-}
-
 /// A commit on its way. Dropped with an error, it leaves nothing.
 pub struct Tx<'w> {
     db: &'w Db,
@@ -199,38 +190,9 @@ impl<'w> Tx<'w> {
                 return Err(CatalogError::Rule { index, what: rules::NOT_OPEN });
             }
         }
-        self.write(draft, openings, rows, Listing::Open)
-    }
-
-    /// Appends an intent and, directly behind it, the outcome that closes it: for what is done by being recorded. Returns
-    /// the intent's index, which the outcome's `of` is set to.
-    pub fn append_closed(&mut self, intent: Record, mut outcome: Record) -> Result<u64, CatalogError> {
-        let index = self.next_index();
-        outcome.draft.of = Some(index);
-        if intent.draft.kind != EntryKind::Intent {
-            return Err(CatalogError::Rule { index, what: rules::NOT_OPEN });
-        }
-        Self::check_rules(index, &intent.draft, &[])?;
-        Self::check_rules(index + 1, &outcome.draft, &[])?;
-        self.write(intent.draft, intent.openings.as_deref(), Vec::new(), Listing::Together)?;
-        let closed = self.write(outcome.draft, outcome.openings.as_deref(), Vec::new(), Listing::Together);
-        // An intent that is neither listed nor closed must not stay.
-        self.effects.torn |= closed.is_err();
-        closed.map(|_| index)
-    }
-
-    /// Writes an entry that keeps the rules.
-    fn write(
-        &mut self,
-        draft: Draft,
-        openings: Option<&[u8]>,
-        rows: Vec<RowChange>,
-        listing: Listing,
-    ) -> Result<u64, CatalogError> {
         if self.effects.torn {
             return Err(CatalogError::Torn { path: self.db.path.clone() });
         }
-        let index = self.next_index();
         limit("openings", openings.map_or(0, <[u8]>::len), OPENINGS_BYTES_MAX)?;
         let mut commits = draft.commits;
         if let Some(openings) = openings {
@@ -260,12 +222,12 @@ impl<'w> Tx<'w> {
         let leaf = entry.to_leaf()?;
         let row = (sql_number(index), &leaf, openings);
         self.execute("INSERT INTO trail (idx, leaf, openings) VALUES (?1, ?2, ?3)", row)?;
-        match (listing, entry.of) {
-            (Listing::Open, Some(of)) => self.execute("DELETE FROM open_intent WHERE idx = ?1", [sql_number(of)])?,
-            (Listing::Open, None) if entry.kind == EntryKind::Intent => {
+        match entry.of {
+            Some(of) => self.execute("DELETE FROM open_intent WHERE idx = ?1", [sql_number(of)])?,
+            None if entry.kind == EntryKind::Intent => {
                 self.execute("INSERT INTO open_intent (idx) VALUES (?1)", [sql_number(index)])?
             }
-            _ => 0,
+            None => 0,
         };
         for row in rows {
             self.write_row(&row)?;

@@ -5,7 +5,7 @@
 //! cargo run --release -p ringfence-engine --example read_bench -- [reads a case] [directory]
 //! ```
 //!
-//! Every read checks its token, asks the policies, and returns once its two entries are durable under a signed checkpoint.
+//! Every read checks its token, asks the policies, and returns once its entry is durable under a signed checkpoint.
 
 #![expect(clippy::unwrap_used, clippy::print_stdout, reason = "a measuring program, not a library")]
 

@@ -5,9 +5,9 @@
 //! So after a crash an intent without an outcome changed nothing inside the vault: the next start closes it as
 //! `abandoned`, or as `unknown` where the effect lay outside.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
-use ringfence_access::{Action, Decision, Facts, Policies, Reason, Request, Resource, factors};
+use ringfence_access::{Action, Decision, Facts, Policies, Request, Resource, factors};
 use ringfence_catalog::{Catalog, CatalogError, Draft, Record, RowChange, StoredEntry, Table, Tx};
 use ringfence_schema::{
     Digest, Timestamp, canon,
@@ -23,12 +23,14 @@ use ringfence_trust::{
     root::TrustRoot,
     seal,
 };
+use serde::Serialize;
 use serde_json::{Value, json};
 
 use crate::{
     bundle::{DECIDED, Decided, canonical},
     destroy::Shredding,
     error::EngineError,
+    fields::{Fields, unwritten},
     record::Version,
     team::{
         Approval, Caller,
@@ -198,6 +200,14 @@ pub(crate) enum Move {
 
 /// Where an entry says from where its caller came, and with which session or token.
 pub(crate) const FROM: &str = "from";
+
+/// What it says there.
+#[derive(Serialize)]
+struct Whence<'a> {
+    address: Option<&'a IpAddr>,
+    key: Option<String>,
+}
+
 /// An index that is filled in when the outcome is committed.
 pub(crate) const PENDING: u64 = u64::MAX;
 
@@ -253,10 +263,10 @@ impl Vault<'_> {
         effect: impl FnOnce(&mut Salvage) -> Result<Effect<T>, EngineError>,
     ) -> Result<(T, u64), EngineError> {
         let (act, decisions, approved) = self.judged(act)?;
-        let openings = intent_openings(&act, &decisions)?;
+        let fields = Fields::of_act(&act, &decisions)?;
         let intent = match approved {
-            Some(request) => self.use_up(&request, &act, &openings)?,
-            None => self.record(EntryKind::Intent, &act, None, &openings)?,
+            Some(request) => self.use_up(&request, &act, fields)?,
+            None => self.record(EntryKind::Intent, &act, fields)?,
         };
         let mut salvage = Salvage::default();
         let done = match effect(&mut salvage) {
@@ -344,8 +354,7 @@ impl Vault<'_> {
                 let request = self.ask_for(&act, needed, why.as_deref())?;
                 return Err(EngineError::Asked { request: Box::new(request) });
             }
-            let openings = intent_openings(&act, &decisions)?;
-            let index = self.record(EntryKind::Denial, &act, None, &openings)?;
+            let index = self.record(EntryKind::Denial, &act, Fields::of_act(&act, &decisions)?)?;
             self.hold(index)?;
             return Err(match needed {
                 Some(needed) => self.unapproved(&act, needed),
@@ -384,7 +393,7 @@ impl Vault<'_> {
             ("subject".to_owned(), json!(subject)),
             ("policy".to_owned(), json!({"reasons": [{"says": says}]})),
         ]);
-        let index = self.record(EntryKind::Denial, &act, None, &openings)?;
+        let index = self.record(EntryKind::Denial, &act, Fields::of(&openings)?)?;
         self.hold(index)
     }
 
@@ -399,39 +408,32 @@ impl Vault<'_> {
         }
     }
 
-    fn record(
-        &self,
-        kind: EntryKind,
-        act: &Act,
-        closes: Option<(u64, Outcome)>,
-        openings: &BTreeMap<String, Value>,
-    ) -> Result<u64, EngineError> {
-        let record = self.draft(kind, act, closes, openings)?;
+    fn record(&self, kind: EntryKind, act: &Act, fields: Fields<'_>) -> Result<u64, EngineError> {
+        let record = self.draft(kind, act, None, fields)?;
         self.catalog.record(record).map_err(|error| catalog_error(&error))
     }
 
-    /// An entry with salted commitments to `openings`, and the openings sealed.
+    /// An entry with salted commitments to `fields`, and their openings sealed.
     pub(crate) fn draft(
         &self,
         kind: EntryKind,
         act: &Act,
         closes: Option<(u64, Outcome)>,
-        openings: &BTreeMap<String, Value>,
+        mut fields: Fields<'_>,
     ) -> Result<Record, EngineError> {
         let entropy = &mut SystemEntropy::new();
         let mut salted = Salted::default();
         let Caller { key, address, .. } = &self.caller;
-        let from = (key.is_some() || address.is_some())
-            .then(|| json!({"key": key.map(|key| key.to_string()), "address": address}));
-        let from = from.iter().map(|from| (FROM, from));
-        let values = openings.iter().map(|(name, value)| (name.as_str(), value)).chain(from);
-        // All salts at once: each call of the generator costs more than the bytes.
-        let mut salts = vec![[0; 32]; openings.len() + 1];
-        entropy.fill(salts.as_flattened_mut());
-        for ((name, value), salt) in values.zip(salts) {
-            salted.put(name, salt, value).map_err(|error| EngineError::incomplete("trail entry", error))?;
+        if key.is_some() || address.is_some() {
+            fields = fields.and(FROM, &Whence { address: address.as_ref(), key: key.map(|key| key.to_string()) })?;
         }
-        let opened = salted.openings().map_err(|error| EngineError::incomplete("trail entry", error))?;
+        // All salts at once: each call of the generator costs more than the bytes.
+        let mut salts = vec![[0; 32]; fields.len()];
+        entropy.fill(salts.as_flattened_mut());
+        for ((name, canonical), salt) in fields.pairs().zip(salts) {
+            salted.put(name, salt, canonical);
+        }
+        let opened = salted.openings().map_err(unwritten)?;
         let sealed = self.seal_openings(&opened)?;
         let draft = Draft {
             vault: self.id().to_string(),
@@ -462,7 +464,7 @@ impl Vault<'_> {
         let Salvage { blobs, mut openings } = salvage;
         openings.insert("error".to_owned(), json!(error.to_string()));
         let Record { draft, openings } =
-            self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Failed)), &openings)?;
+            self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Failed)), Fields::of(&openings)?)?;
         let blobs = self.seal_blobs(blobs)?;
         let appended = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, CatalogError> {
             put_blobs(tx, &blobs)?;
@@ -479,7 +481,7 @@ impl Vault<'_> {
         if matches!(act.action, Action::Admit | Action::Release) {
             openings.insert(DECIDED.to_owned(), json!(self.decided(act)));
         }
-        let entry = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), &openings)?;
+        let entry = self.draft(EntryKind::Outcome, act, Some((intent, Outcome::Done)), Fields::of(&openings)?)?;
         let keys: Vec<WrappedKey> = sealed.iter().flat_map(|sealed| sealed.keys.clone()).collect();
         let relied: Vec<KeyId> = sealed.iter().flat_map(|sealed| sealed.relies_on.iter().copied()).collect();
         let blobs = self.seal_blobs(blobs)?;
@@ -722,23 +724,6 @@ fn row_context(key: &[u8]) -> [&[u8]; 2] {
 
 /// What sealed openings are bound to; the leaf names their ciphertext, which binds them to their entry.
 const OPENINGS_CONTEXT: &[&[u8]] = &[b"ringfence.openings/1"];
-
-/// What an intent or denial commits to.
-pub(crate) fn intent_openings(act: &Act, decisions: &[Decision]) -> Result<BTreeMap<String, Value>, EngineError> {
-    let facts = serde_json::to_value(&act.facts).map_err(|error| EngineError::incomplete("trail entry", error))?;
-    let reasons: Vec<&Reason> = decisions.iter().flat_map(|decision| &decision.reasons).collect();
-    let requests: Vec<Digest> = decisions.iter().map(|decision| decision.request_digest).collect();
-    let entities: Vec<Digest> = decisions.iter().map(|decision| decision.entities_digest).collect();
-    let policy = decisions.first().map(|decision| decision.policy_digest);
-    Ok(BTreeMap::from([
-        ("subject".to_owned(), json!(act.subject)),
-        ("reach".to_owned(), json!(if act.reach == Reach::Outside { "outside" } else { "inside" })),
-        ("request".to_owned(), json!({"what": act.request, "digests": requests})),
-        ("evidence".to_owned(), facts),
-        ("policy".to_owned(), json!({"digest": policy, "reasons": reasons})),
-        ("entities".to_owned(), json!({"digests": entities})),
-    ]))
-}
 
 fn refusal(act: &Act, decisions: &[Decision]) -> EngineError {
     let against = decisions.iter().filter(|decision| !decision.allow).flat_map(|decision| &decision.reasons);

@@ -41,6 +41,7 @@ pub mod drill;
 mod dump;
 pub mod errand;
 mod error;
+mod fields;
 pub mod files;
 mod held;
 pub mod history;

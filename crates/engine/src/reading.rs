@@ -8,22 +8,19 @@
 //! trail says that the rows are still those that it was read from.
 
 use std::{
-    collections::BTreeMap,
     fmt,
     sync::{Arc, Mutex},
 };
 
 use ringfence_access::{Action, Decision, Facts, Resource};
 use ringfence_catalog::{CatalogError, Record, Recorded, Table};
-use ringfence_schema::{
-    Digest,
-    trail::{EntryKind, Outcome},
-};
+use ringfence_schema::{Digest, trail::EntryKind};
 use serde_json::json;
 
 use crate::{
-    act::{Act, Reach, intent_openings},
+    act::{Act, Reach},
     error::EngineError,
+    fields::Fields,
     record::Version,
     team::{Approval, desk::locked},
     vault::{Core, Vault, catalog_error},
@@ -76,9 +73,8 @@ impl Vault<'_> {
             return Ok(());
         }
         let (act, decisions, _) = self.judged(looking(what))?;
-        let (intent, done) = self.records_of(&act, &decisions)?;
-        // One transaction: what follows is reading, which cannot come between the two.
-        let index = self.catalog.record_closed(intent, done).map_err(|error| catalog_error(&error))?;
+        let record = self.record_of(&act, &decisions)?;
+        let index = self.catalog.record(record).map_err(|error| catalog_error(&error))?;
         self.follow(index)
     }
 
@@ -99,11 +95,11 @@ impl Vault<'_> {
         let Some(decisions) = (if is_plain { self.allowed(&mut act)? } else { None }) else {
             return Ok(Glance::Aside);
         };
-        let (intent, done) = self.records_of(&act, &decisions)?;
+        let record = self.record_of(&act, &decisions)?;
         let tell = Box::new(move |recorded: Result<Recorded, CatalogError>| {
             tell(recorded.map(Looked).map_err(|error| catalog_error(&error)));
         });
-        let is_first = self.catalog.hand_closed(intent, done, tell).map_err(|error| catalog_error(&error))?;
+        let is_first = self.catalog.hand(record, tell).map_err(|error| catalog_error(&error))?;
         Ok(Glance::Handed(is_first.then(|| Due(self.core.clone()))))
     }
 
@@ -112,11 +108,8 @@ impl Vault<'_> {
         self.follow(looked.0.index)
     }
 
-    fn records_of(&self, act: &Act, decisions: &[Decision]) -> Result<(Record, Record), EngineError> {
-        let openings = intent_openings(act, decisions)?;
-        let intent = self.draft(EntryKind::Intent, act, None, &openings)?;
-        let done = self.draft(EntryKind::Outcome, act, Some((0, Outcome::Done)), &BTreeMap::new())?;
-        Ok((intent, done))
+    fn record_of(&self, act: &Act, decisions: &[Decision]) -> Result<Record, EngineError> {
+        self.draft(EntryKind::Access, act, None, Fields::of_act(act, decisions)?)
     }
 
     /// Every version of every artifact, sorted by artifact and version.

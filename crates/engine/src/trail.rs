@@ -74,7 +74,7 @@ impl ShownEntry {
             (EntryKind::Genesis, _) => "begun",
             (EntryKind::Intent, _) => "intended",
             (EntryKind::Denial, _) => "denied",
-            (EntryKind::Outcome, Some(Outcome::Done)) => "done",
+            (EntryKind::Outcome, Some(Outcome::Done)) | (EntryKind::Access, _) => "done",
             (EntryKind::Outcome, Some(Outcome::Failed)) => "failed",
             (EntryKind::Outcome, Some(Outcome::Abandoned)) => "abandoned",
             (EntryKind::Outcome, Some(Outcome::Unknown) | None) => "unknown",

@@ -29,6 +29,8 @@ pub enum EntryKind {
     Outcome,
     /// Decided against.
     Denial,
+    /// Decided, and done by being recorded: somebody looked. Nothing of it can be left half done, so no outcome follows.
+    Access,
 }
 
 /// What came of an intent.
@@ -175,11 +177,12 @@ fn kind_text(kind: EntryKind) -> &'static str {
         EntryKind::Intent => "intent",
         EntryKind::Outcome => "outcome",
         EntryKind::Denial => "denial",
+        EntryKind::Access => "access",
     }
 }
 
 fn parse_kind(text: &str) -> Result<EntryKind, LeafError> {
-    [EntryKind::Genesis, EntryKind::Intent, EntryKind::Outcome, EntryKind::Denial]
+    [EntryKind::Genesis, EntryKind::Intent, EntryKind::Outcome, EntryKind::Denial, EntryKind::Access]
         .into_iter()
         .find(|kind| kind_text(*kind) == text)
         .ok_or(LeafError::Field { field: "kind" })
@@ -273,10 +276,9 @@ pub struct Salted {
 }
 
 impl Salted {
-    /// Adds a value under a name, salted with 32 random bytes. The last one of a name counts.
-    pub fn put(&mut self, name: &str, salt: [u8; 32], value: &serde_json::Value) -> Result<(), CanonError> {
-        self.fields.insert(name.to_owned(), (hex(&salt), value_to_canonical(value)?));
-        Ok(())
+    /// Adds a value in its canonical form (RFC 8785) under a name, salted with 32 random bytes. The last one of a name counts.
+    pub fn put(&mut self, name: &str, salt: [u8; 32], canonical: Vec<u8>) {
+        self.fields.insert(name.to_owned(), (hex(&salt), canonical));
     }
 
     /// Adds a value with the salt that it has.

@@ -105,6 +105,8 @@ fn rules_of_the_trail() {
     refused(ringfence_catalog::Draft { of: Some(0), ..draft(EntryKind::Intent, "closes") }, vec![]);
     refused(draft(EntryKind::Intent, "changes"), vec![set(Table::Ref, "a", "b")]);
     refused(draft(EntryKind::Denial, "changes"), vec![set(Table::Ref, "a", "b")]);
+    refused(draft(EntryKind::Access, "changes"), vec![set(Table::Ref, "a", "b")]);
+    refused(ringfence_catalog::Draft { of: Some(0), ..draft(EntryKind::Access, "closes") }, vec![]);
     let mut reserved = draft(EntryKind::Denial, "reserved");
     reserved.commits.insert("openings".to_owned(), ringfence_schema::Digest::of(b""));
     refused(reserved, vec![]);

@@ -157,10 +157,10 @@ impl Vault<'_> {
     }
 }
 
-/// Whether an entry tells of somebody's access: what was done or denied, other than by the watch itself.
+/// Whether an entry tells of somebody's access: what was done, looked at or denied, other than by the watch itself.
 fn tells(action: &str, kind: EntryKind, outcome: Option<Outcome>) -> bool {
     let is_own = [Action::Raise.name(), Action::Deliver.name()].contains(&action);
-    !is_own && (kind == EntryKind::Denial || outcome == Some(Outcome::Done))
+    !is_own && (matches!(kind, EntryKind::Denial | EntryKind::Access) || outcome == Some(Outcome::Done))
 }
 
 /// From where an act came.

@@ -32,6 +32,7 @@ use crate::{
     act::{Act, Effect, Failure, PENDING, Reach},
     bundle::canonical,
     error::EngineError,
+    fields::Fields,
     vault::{Vault, catalog_error},
 };
 
@@ -511,12 +512,7 @@ impl Vault<'_> {
     }
 
     /// Marks the request as used and records the intent of `act`, in one transaction.
-    pub(crate) fn use_up(
-        &self,
-        row: &RequestRow,
-        act: &Act,
-        openings: &std::collections::BTreeMap<String, Value>,
-    ) -> Result<u64, EngineError> {
+    pub(crate) fn use_up(&self, row: &RequestRow, act: &Act, fields: Fields<'_>) -> Result<u64, EngineError> {
         let using = Act {
             action: Action::Ask,
             resources: vec![Resource::Vault],
@@ -526,10 +522,10 @@ impl Vault<'_> {
             reach: Reach::Inside,
         };
         let told = [("subject".to_owned(), json!(using.subject)), ("request".to_owned(), using.request.clone())].into();
-        let opening = self.draft(EntryKind::Intent, &using, None, &told)?;
+        let opening = self.draft(EntryKind::Intent, &using, None, Fields::of(&told)?)?;
         // Which intent it closes is known once that has its place.
-        let mut closing = self.draft(EntryKind::Outcome, &using, Some((PENDING, Outcome::Done)), &told)?;
-        let intent = self.draft(EntryKind::Intent, act, None, openings)?;
+        let mut closing = self.draft(EntryKind::Outcome, &using, Some((PENDING, Outcome::Done)), Fields::of(&told)?)?;
+        let intent = self.draft(EntryKind::Intent, act, None, fields)?;
         let at = (self.settings.now)();
         let index = self.catalog.commit(|tx: &mut Tx<'_>| -> Result<u64, Failure> {
             let first = tx.append(opening.draft, opening.openings.as_deref(), Vec::new())?;

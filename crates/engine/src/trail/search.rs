@@ -25,7 +25,7 @@ const UNITS: [(char, u64); 5] = [('s', 1_000), ('m', 60_000), ('h', 3_600_000), 
 /// What became of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Decided {
-    /// It was allowed: intents, what was done, and the beginning of the vault.
+    /// It was allowed: intents, what was done or looked at, and the beginning of the vault.
     Allowed,
     /// It was denied.
     Denied,
@@ -39,7 +39,8 @@ impl Decided {
         match (entry.kind, entry.outcome) {
             (EntryKind::Denial, _) => Self::Denied,
             (EntryKind::Outcome, Some(Outcome::Failed | Outcome::Abandoned | Outcome::Unknown) | None) => Self::Failed,
-            (EntryKind::Genesis | EntryKind::Intent, _) | (EntryKind::Outcome, Some(Outcome::Done)) => Self::Allowed,
+            (EntryKind::Genesis | EntryKind::Intent | EntryKind::Access, _)
+            | (EntryKind::Outcome, Some(Outcome::Done)) => Self::Allowed,
         }
     }
 

@@ -71,7 +71,7 @@ fn what_is_held_follows_recorded_reads() {
     let ana = vault.acting(caller);
     thread::scope(|scope| {
         for _ in 0..8 {
-            scope.spawn(|| (0..200).for_each(|_| ana.look("artifacts").unwrap()));
+            scope.spawn(|| (0..400).for_each(|_| ana.look("artifacts").unwrap()));
         }
     });
     let size = rows(&world, "SELECT count(*) FROM trail");

@@ -115,6 +115,7 @@ fn ocsf_has_what_the_class_requires() {
         (EntryKind::Denial, None, "Failure"),
         (EntryKind::Intent, None, "Intended"),
         (EntryKind::Outcome, Some(Outcome::Done), "Success"),
+        (EntryKind::Access, None, "Success"),
         (EntryKind::Outcome, Some(Outcome::Failed), "Failure"),
         (EntryKind::Outcome, Some(Outcome::Unknown), "Unknown"),
     ] {
