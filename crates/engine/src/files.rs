@@ -39,8 +39,7 @@ mod text;
 mod theft;
 
 pub use text::{TextInput, TextJob, attack_text};
-pub(crate) use theft::read_secret;
-pub use theft::{MarkJob, TheftJob, mark, theft, verify_mark};
+pub use theft::{MarkJob, TheftJob, mark, read_secret, theft, verify_mark};
 
 /// A dataset on disk and how it is read.
 #[derive(Debug, Clone)]

@@ -47,12 +47,12 @@ pub(crate) enum WatermarkAction {
         after_help = "Examples:\n  ringfence watermark embed net.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --secret net.secret --out marked.onnx"
     )]
     Embed(EmbedArgs),
-    /// Record the commitment of a secret in the vault's trail, before the marked model is released
+    /// Seal a secret in the vault and record its commitment in the trail, before the marked model is released
     #[command(after_help = "Examples:\n  ringfence watermark record model/net@3 --secret net.secret")]
     Record(RecordArgs),
     /// Look for the marks of a secret in a suspect model
     #[command(
-        after_help = "Examples:\n  ringfence watermark verify suspect.onnx --secret net.secret\n  ringfence watermark verify --endpoint endpoint.toml --secret net.secret --recorded\n  ringfence watermark verify suspect.onnx --secret net.secret --members train.npz --others test.npz --format json"
+        after_help = "Examples:\n  ringfence watermark verify suspect.onnx --secret net.secret\n  ringfence watermark verify suspect.onnx --of model/net@3\n  ringfence watermark verify --endpoint endpoint.toml --secret net.secret --recorded\n  ringfence watermark verify suspect.onnx --secret net.secret --members train.npz --others test.npz --format json"
     )]
     Verify(MarkArgs),
 }
@@ -96,7 +96,7 @@ pub(crate) struct EmbedArgs {
 pub(crate) struct RecordArgs {
     /// The version that is marked, or that the marked model is made from
     pub(crate) version: Reference,
-    /// The secret that `watermark embed` wrote; it stays where it is
+    /// The secret that `watermark embed` wrote; the file stays where it is
     #[arg(long, value_name = "FILE")]
     pub(crate) secret: PathBuf,
 }
@@ -114,10 +114,13 @@ pub(crate) struct MarkArgs {
     #[arg(long, value_name = "N", requires = "endpoint")]
     pub(crate) queries: Option<u64>,
     /// The secret that `watermark embed` wrote
-    #[arg(long, value_name = "FILE")]
-    pub(crate) secret: PathBuf,
+    #[arg(long, value_name = "FILE", required_unless_present = "of", conflicts_with = "of")]
+    pub(crate) secret: Option<PathBuf>,
+    /// Take the secret out of the vault, where `watermark record` sealed it for this version; names the entry and its time
+    #[arg(long, value_name = "VERSION")]
+    pub(crate) of: Option<Reference>,
     /// Look in the vault for the entry that records the secret, and name it and its time
-    #[arg(long)]
+    #[arg(long, conflicts_with = "of")]
     pub(crate) recorded: bool,
     /// The owner's training data, for dataset inference
     #[arg(long, value_name = "FILE", requires = "others")]

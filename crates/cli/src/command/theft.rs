@@ -64,7 +64,7 @@ fn row(level: &LevelTheft) -> Vec<String> {
 pub(crate) const fn uses_the_vault(action: &WatermarkAction) -> bool {
     match action {
         WatermarkAction::Record(_) => true,
-        WatermarkAction::Verify(args) => args.recorded,
+        WatermarkAction::Verify(args) => args.recorded || args.of.is_some(),
         WatermarkAction::Embed(_) => false,
     }
 }
@@ -97,7 +97,7 @@ fn embed(settings: &Settings<'_>, printer: Printer, args: &EmbedArgs) -> Result<
             report.held_out
         ))?;
         printer.line(format!("commitment {}", report.commitment))?;
-        printer.say("record the commitment before the model is released (`ringfence watermark record`), and keep the secret sealed");
+        printer.say("record the commitment before the model is released (`ringfence watermark record`): that seals the secret in the vault too");
     } else {
         printer.json(&report)?;
     }
@@ -110,10 +110,25 @@ fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<
     let sets = args.members.as_ref().zip(args.others.as_ref());
     let sets = sets.map(|(members, others)| [dataset(members, &args.read), dataset(others, &args.read)]);
     // Before anything is asked: whoever holds no record should know it first.
-    let recorded =
-        if args.recorded { Vault::open(settings)?.recorded_mark(commitment_of(&args.secret)?)? } else { None };
+    let wants_record = args.recorded || args.of.is_some();
+    let (recorded, secret) = match (&args.of, &args.secret) {
+        (Some(version), _) => {
+            let vault = Vault::open(settings)?;
+            let (known, secret) = vault.sealed_mark(&vault.find(version)?)?;
+            (Some(known), secret)
+        }
+        (None, Some(file)) => {
+            let secret = files::read_secret(file)?;
+            let known =
+                if args.recorded { Vault::open(settings)?.recorded_mark(commitment_of(&secret)?)? } else { None };
+            (known, secret)
+        }
+        (None, None) => {
+            return Err(EngineError::Usage { what: "name the secret: --secret FILE or --of VERSION".into() });
+        }
+    };
     let mut report: WatermarkReport =
-        files::verify_mark(settings, &suspect, &args.secret, sets.as_ref().map(<[_; 2]>::each_ref))?;
+        files::verify_mark(settings, &suspect, secret, sets.as_ref().map(<[_; 2]>::each_ref))?;
     report.recorded = recorded;
     if printer.for_people() {
         print_tests(printer, &report.tests)?;
@@ -126,7 +141,7 @@ fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<
         let p = report.p_value.map_or(String::new(), |p| format!(" (p = {p:.1e})"));
         match &report.recorded {
             Some(known) => printer.line(told(known))?,
-            None if args.recorded => printer.line("no entry of this vault's trail records the secret")?,
+            None if wants_record => printer.line("no entry of this vault's trail records the secret")?,
             None => {}
         }
         printer.line(match report.verdict {
@@ -141,7 +156,7 @@ fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<
         printer.json(&report)?;
     }
     Ok(match report.verdict {
-        Ownership::Marked if args.recorded && report.recorded.is_none() => ExitClass::No,
+        Ownership::Marked if wants_record && report.recorded.is_none() => ExitClass::No,
         Ownership::Marked => ExitClass::Done,
         Ownership::NotFound => ExitClass::No,
         Ownership::CannotState => ExitClass::Incomplete,

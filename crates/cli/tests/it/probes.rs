@@ -156,6 +156,20 @@ fn a_recorded_secret_names_its_entry_and_time() {
     let shown = home.run(&["trail", "show", &entry, "--format", "json"]).exits(0).json().to_string();
     assert!(shown.contains(first["commitment"].as_str().unwrap()), "{shown}");
     home.run(&["watermark", "record", "model/digits@7", "--secret", "secret.json"]).exits(2);
+    // The vault keeps the secret: the file may be lost.
+    let secret = fs::read_to_string(home.work().join("secret.json")).unwrap();
+    fs::rename(home.work().join("secret.json"), home.work().join("elsewhere.json")).unwrap();
+    let by_vault = ["watermark", "verify", "marked.onnx", "--of", "model/digits@1", "--format", "json"];
+    let found = home.run(&by_vault).exits(0).json();
+    assert_eq!((&found["verdict"], &found["recorded"]["entry"]), (&"marked".into(), &first["entry"]));
+    home.run(&["watermark", "verify", "base.onnx", "--of", "model/digits@1"]).exits(1);
+    home.run(&["add", "base.onnx", "--as", "model/base"]).exits(0);
+    home.run(&["watermark", "verify", "marked.onnx", "--of", "model/base@1"]).exits(2);
+    home.run(&["watermark", "verify", "marked.onnx"]).exits(2);
+    let told = home.run(&["trail", "ls", "--format", "json"]).exits(0).out();
+    let key: serde_json::Value = serde_json::from_str(&secret).unwrap();
+    assert!(!told.contains(key["key"].as_str().unwrap()), "the trail does not tell the secret");
+    fs::rename(home.work().join("elsewhere.json"), home.work().join("secret.json")).unwrap();
     home.run(&["watermark", "record", "model/digits@1", "--secret", "marked.onnx"]).exits(3);
     home.run(&["trail", "verify"]).exits(0);
 }

@@ -68,15 +68,14 @@ pub fn mark(
     Ok(marked.report)
 }
 
-/// Puts the secret in a file to a suspect, which may be behind an endpoint: there its answers to the triggers alone are tested. With `data` (the owner's training data and other data of the same source) the
+/// Puts a secret to a suspect, which may be behind an endpoint: there its answers to the triggers alone are tested. With `data` (the owner's training data and other data of the same source) the
 /// report says too what the suspect makes of it.
 pub fn verify_mark(
     settings: &Settings<'_>,
     suspect: &Target<'_>,
-    secret: &Path,
+    secret: WatermarkSecret,
     data: Option<[&Dataset; 2]>,
 ) -> Result<WatermarkReport, EngineError> {
-    let secret = read_secret(secret)?;
     let mut rest = Vec::new();
     for set in data.into_iter().flatten() {
         rest.extend(set.descriptors()?);
@@ -88,7 +87,10 @@ pub fn verify_mark(
 }
 
 /// The secret in a file of its owner's.
-pub(crate) fn read_secret(file: &Path) -> Result<WatermarkSecret, EngineError> {
+///
+/// # Errors
+/// [`EngineError::Incomplete`] for a file that is none.
+pub fn read_secret(file: &Path) -> Result<WatermarkSecret, EngineError> {
     let bytes = read_small(file, SECRET_BYTES_MAX)?;
     strict::from_json(&bytes, bytes.len()).map_err(|error| EngineError::incomplete(file.display().to_string(), error))
 }
