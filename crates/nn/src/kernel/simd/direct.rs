@@ -239,25 +239,32 @@ mod moves {
     /// The first `COLUMNS` of four columns.
     #[target_feature(enable = "avx2,fma")]
     unsafe fn quad<const COLUMNS: usize>(o: &Settle) {
-        let mut at = 0;
-        while at + LANES <= o.n {
+        // Pointers that walk: their last step may lead out of the buffers, which only `wrapping_add` may do.
+        let (mut from, mut to) = (o.sums, o.c);
+        for _ in 0..o.n / LANES {
             // SAFETY: eight rows from here on.
-            unsafe { block::<COLUMNS, false>(o, at, LANES) };
-            at += LANES;
+            unsafe { block::<COLUMNS, false>(o, from, to, LANES) };
+            (from, to) = (from.wrapping_add(o.width.wrapping_mul(LANES)), to.wrapping_add(LANES));
         }
-        if at < o.n {
+        if !o.n.is_multiple_of(LANES) {
             // SAFETY: the rows that are left, filled up to eight.
-            unsafe { block::<COLUMNS, true>(o, at, o.n - at) };
+            unsafe { block::<COLUMNS, true>(o, from, to, o.n % LANES) };
         }
     }
 
     /// Eight rows of sums, of which `count` are there, become eight numbers of each column.
     #[target_feature(enable = "avx2,fma")]
-    unsafe fn block<const COLUMNS: usize, const PARTLY: bool>(o: &Settle, at: usize, count: usize) {
+    unsafe fn block<const COLUMNS: usize, const PARTLY: bool>(
+        o: &Settle,
+        from: *const f32,
+        to: *mut f32,
+        count: usize,
+    ) {
         let rows: [__m256; QUAD] = std::array::from_fn(|row| {
-            let from = o.sums.wrapping_add((at + row) * o.width);
+            let from = from.wrapping_add(row.wrapping_mul(o.width));
+            let below = from.wrapping_add(o.width.wrapping_mul(QUAD));
             // SAFETY: four numbers of this row and of the fourth after it.
-            let (low, high) = unsafe { (_mm_loadu_ps(from), _mm_loadu_ps(from.wrapping_add(QUAD * o.width))) };
+            let (low, high) = unsafe { (_mm_loadu_ps(from), _mm_loadu_ps(below)) };
             _mm256_insertf128_ps::<1>(_mm256_castps128_ps256(low), high)
         });
         let [first, second, third, fourth] = rows;
@@ -271,7 +278,7 @@ mod moves {
         ];
         let mask = mask(count);
         for (column, sums) in turned.iter().take(COLUMNS).enumerate() {
-            let to = o.c.wrapping_add(column * o.c_row + at);
+            let to = to.wrapping_add(column.wrapping_mul(o.c_row));
             // SAFETY: `count` numbers of this row of the result; a start has one number for each row.
             unsafe {
                 let sums = match o.start {
