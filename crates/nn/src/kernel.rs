@@ -4,8 +4,8 @@
 //! gradient with respect to one input, so a value that is read in several places collects all of them. [`Kernel::flow`]
 //! says which inputs have a gradient at all. Integers and truth values are numbers of the pass like all others.
 //!
-//! * [`linear`]: matrix products; [`conv`]: convolutions over them, and [`slide`] in single precision; [`gemm`]: the
-//!   checked door to the SIMD products, [`simd`].
+//! * [`linear`]: matrix products; [`conv`]: convolutions over them, and [`slide`] in single precision; [`gemm`] and
+//!   [`direct`]: the checked doors to the SIMD products, [`simd`].
 //! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
 //!   broadcasting; [`order`]: along an axis.
 //! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
@@ -13,6 +13,7 @@
 
 pub(crate) mod conv;
 pub(crate) mod couple;
+pub(crate) mod direct;
 pub(crate) mod elementary;
 pub(crate) mod gemm;
 pub(crate) mod index;
@@ -28,7 +29,7 @@ pub(crate) mod slide;
 pub(crate) mod trees;
 
 use crate::real::Real;
-use gemm::Into;
+use gemm::{Into, panels_len};
 use linear::Side;
 use pointwise::Unary;
 
@@ -90,7 +91,7 @@ impl Kernel {
     /// The key of what [`Self::prepare`] makes for this product, where it makes anything.
     pub(crate) fn prepares(&self, side: Side) -> Option<Key> {
         match self {
-            Self::Conv(kernel) if side == Side::Backward => kernel.turned().map(|(key, _)| (side, key)),
+            Self::Conv(kernel) => kernel.prepares(side).map(|key| (side, key)),
             Self::Linear(kernel) => kernel.panelled(side).map(|[depth, columns]| {
                 let mut key = [0; 10];
                 (key[0], key[1]) = (depth, columns);
@@ -100,10 +101,19 @@ impl Kernel {
         }
     }
 
+    /// How many numbers [`Self::prepare`] makes for this product.
+    pub(crate) fn prepared_len(&self, side: Side) -> usize {
+        match self {
+            Self::Conv(kernel) => kernel.prepared_len(side),
+            Self::Linear(kernel) => kernel.panelled(side).map_or(0, panels_len),
+            _ => 0,
+        }
+    }
+
     /// The weights, the kernel's second input, in the layout in which its single-precision product reads them best.
     pub(crate) fn prepare(&self, side: Side, weights: &[f32]) -> Vec<f32> {
         match self {
-            Self::Conv(kernel) => kernel.turned().map_or_else(Vec::new, |(_, slides)| slides.turned(weights)),
+            Self::Conv(kernel) => kernel.prepare(side, weights),
             Self::Linear(kernel) => kernel.panels(side, weights),
             _ => Vec::new(),
         }
@@ -144,7 +154,7 @@ impl Kernel {
         prepared: Option<&[f32]>,
     ) -> Result<(), &'static str> {
         match self {
-            Self::Conv(kernel) => kernel.forward(inputs, output, scratch),
+            Self::Conv(kernel) => kernel.forward(inputs, output, scratch, prepared),
             Self::TransposedConv(kernel) => kernel.transposed_forward(inputs, output, scratch),
             Self::Linear(kernel) => kernel.forward(inputs, output, prepared),
             Self::MaxPool(kernel) => kernel.max_forward(inputs[0], output),

@@ -83,13 +83,11 @@ pub(crate) struct Step {
 impl Step {
     /// Bytes of what the step makes of its weights for single precision, beside these.
     fn prepared_bytes(&self) -> usize {
-        let length = match self.inputs.get(1) {
-            Some(Source::Float(_)) => self.input_lengths.get(1).copied().unwrap_or(0),
-            _ => 0,
-        };
-        let backward = self.backward.is_some() && self.kernel.prepares(Side::Backward).is_some();
-        let copies = usize::from(backward) + usize::from(self.kernel.prepares(Side::Forward).is_some());
-        length.saturating_mul(copies * size_of::<f32>())
+        if !matches!(self.inputs.get(1), Some(Source::Float(_))) {
+            return 0;
+        }
+        let backward = if self.backward.is_some() { self.kernel.prepared_len(Side::Backward) } else { 0 };
+        self.kernel.prepared_len(Side::Forward).saturating_add(backward).saturating_mul(size_of::<f32>())
     }
 }
 

@@ -9,6 +9,7 @@
 
 use super::Way;
 use super::gemm::{Into, Matrix, gemm};
+use super::linear::Side;
 use super::pool::Window;
 use super::slide::{Sizes, Slides};
 use crate::real::Real;
@@ -97,9 +98,24 @@ impl Conv {
         columns.max(self.slides.as_ref().map_or(0, |slides| slides.scratch_len()))
     }
 
-    /// What [`Slides::backward`] wants of the weights, and what tells it from other convolutions' of the same weights.
-    pub(crate) fn turned(&self) -> Option<([usize; 10], &Slides)> {
-        self.slides.as_deref().map(|slides| (slides.key(), slides))
+    /// What tells what [`Self::prepare`] makes from what other convolutions make of the same weights, where it makes anything.
+    pub(crate) fn prepares(&self, side: Side) -> Option<[usize; 10]> {
+        let slides = self.slides.as_ref()?;
+        (side == Side::Backward || slides.lays()).then(|| slides.key())
+    }
+
+    /// How many numbers [`Self::prepare`] makes.
+    pub(crate) fn prepared_len(&self, side: Side) -> usize {
+        self.slides.as_ref().map_or(0, |slides| slides.prepared_len(side))
+    }
+
+    /// The weights as [`Slides`] wants them.
+    pub(crate) fn prepare(&self, side: Side, weights: &[f32]) -> Vec<f32> {
+        let Some(slides) = &self.slides else { return Vec::new() };
+        match side {
+            Side::Forward => slides.laid(weights).unwrap_or_default(),
+            Side::Backward => slides.turned(weights),
+        }
     }
 
     /// The index of each pair of image and group, and the group.
@@ -108,8 +124,15 @@ impl Conv {
         (0..self.batch * groups).map(move |part| (part, part % groups))
     }
 
-    pub(crate) fn forward<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) {
-        if self.slide(inputs, output, scratch) {
+    /// `prepared` is what [`Slides::laid`] made of the weights, where anything did.
+    pub(crate) fn forward<T: Real>(
+        &self,
+        inputs: &[&[T]],
+        output: &mut [T],
+        scratch: &mut [T],
+        prepared: Option<&[f32]>,
+    ) {
+        if self.slide(inputs, output, scratch, prepared) {
             return;
         }
         let (patch, plane) = (self.patch(), self.plane_out());
@@ -143,13 +166,13 @@ impl Conv {
     }
 
     /// The forward pass in single precision, where this machine can; says whether it could.
-    fn slide<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T]) -> bool {
+    fn slide<T: Real>(&self, inputs: &[&[T]], output: &mut [T], scratch: &mut [T], prepared: Option<&[f32]>) -> bool {
         let [images, weights, bias @ ..] = inputs else { return false };
         let (Some(images), Some(weights)) = (T::single(images), T::single(weights)) else { return false };
         let (Some(output), Some(scratch)) = (T::single_mut(output), T::single_mut(scratch)) else { return false };
         let Some(slides) = &self.slides else { return false };
         let bias = bias.first().and_then(|bias| T::single(bias));
-        slides.forward(images, weights, bias, self.rectify, output, scratch);
+        slides.forward(images, (weights, prepared), bias, self.rectify, output, scratch);
         true
     }
 
@@ -205,7 +228,7 @@ impl Conv {
         match which {
             0 => {
                 let mut made = vec![T::ZERO; gradient.len()];
-                self.forward(&[upstream, inputs[1]], &mut made, scratch);
+                self.forward(&[upstream, inputs[1]], &mut made, scratch, None);
                 gradient.iter_mut().zip(&made).for_each(|(to, from)| *to += *from);
             }
             1 => self.backward_weights(upstream, inputs[0], gradient, scratch),

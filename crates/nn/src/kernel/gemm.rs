@@ -94,6 +94,16 @@ impl Offsets {
     pub(crate) fn len(&self) -> usize {
         self.list.len()
     }
+
+    /// The largest of them.
+    pub(crate) fn largest(&self) -> usize {
+        self.largest
+    }
+
+    /// `count` of them.
+    pub(crate) fn part(&self, first: usize, count: usize) -> &[u32] {
+        &self.list[first..first + count]
+    }
 }
 
 /// Fills rows `first..` of a panel with the pieces at each one's offset.
@@ -104,7 +114,7 @@ pub(crate) fn pack(
     pieces: &[Piece],
 ) {
     let Some((width, lanes)) = simd::panel_width() else { return };
-    let rows = &offsets.list[first..first + count];
+    let rows = offsets.part(first, count);
     let furthest = pieces.iter().map(|piece| piece.place).max().unwrap_or(0);
     assert!(furthest + offsets.largest + lanes <= source.len(), "every piece lies inside the source and its margin");
     let inside = pieces.iter().all(|piece| piece.at < width);
@@ -113,6 +123,25 @@ pub(crate) fn pack(
     // SAFETY: the asserts hold every vector inside `source`, and inside `panel` with a vector behind its last row.
     unsafe {
         simd::pack(panel.as_mut_ptr(), source.as_ptr(), rows, pieces);
+    }
+}
+
+/// Numbers in the panels of weights `[columns, depth]`.
+pub(crate) fn panels_len([depth, columns]: [usize; 2]) -> usize {
+    let width = simd::panel_width().map_or(1, |(width, _)| width);
+    columns.next_multiple_of(width).saturating_mul(depth)
+}
+
+/// Weights `[columns, depth]` in panels: of each a few columns, `[depth, width]`, filled up with zeros.
+pub(crate) fn panels(weights: &[f32], [depth, columns]: [usize; 2], to: &mut Vec<f32>) {
+    let Some((width, _)) = simd::panel_width() else { return };
+    let start = to.len();
+    to.resize(start + panels_len([depth, columns]), 0.0);
+    let size = (depth * width).max(1);
+    for (panel, weights) in to[start..].chunks_exact_mut(size).zip(weights.chunks(size)) {
+        for (column, weights) in weights.chunks_exact(depth).enumerate() {
+            panel[column..].iter_mut().step_by(width).zip(weights).for_each(|(to, from)| *to = *from);
+        }
     }
 }
 
@@ -137,6 +166,15 @@ pub(crate) struct Ending<'a> {
 }
 
 impl Ending<'_> {
+    /// What `rows` rows of sums are added to.
+    pub(crate) fn start(&self, rows: usize) -> Start {
+        match (self.into, self.bias) {
+            (Into::Add, _) => Start::Result,
+            (Into::Write, None) => Start::Zero,
+            (Into::Write, Some(bias)) => Start::Rows(bias[..rows].as_ptr()),
+        }
+    }
+
     /// The same for a row of finished sums.
     pub(crate) fn apply(&self, row: usize, sums: &[f32], to: &mut [f32]) {
         let bias = self.bias.map_or(0.0, |bias| bias[row]);
@@ -160,11 +198,7 @@ pub(crate) fn panel_product(a: Left<'_>, panel: &[f32], columns: usize, c: (&mut
     );
     assert!(columns <= width && (rows - 1) * c.1 + columns <= c.0.len(), "the result lies inside its buffer");
     assert!(rows == 1 || columns <= c.1, "rows of the result do not overlap");
-    let start = match (ending.into, ending.bias) {
-        (Into::Add, _) => Start::Result,
-        (Into::Write, None) => Start::Zero,
-        (Into::Write, Some(bias)) => Start::Rows(bias[..rows].as_ptr()),
-    };
+    let start = ending.start(rows);
     let (b, rectify) = (panel.as_ptr(), ending.rectify);
     let (c, c_row) = (c.0.as_mut_ptr(), c.1);
     #[expect(unsafe_code, reason = "the interface of the SIMD product is raw pointers")]

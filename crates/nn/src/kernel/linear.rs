@@ -8,7 +8,7 @@
 
 use super::Way;
 use super::conv::rectify;
-use super::gemm::{Ending, Into, Left, Matrix, gemm, panel_product};
+use super::gemm::{Ending, Into, Left, Matrix, gemm, panel_product, panels};
 use super::simd;
 use crate::real::Real;
 
@@ -63,18 +63,13 @@ impl Linear {
         simd::panel_width().filter(|_| plain).map(|_| shape)
     }
 
-    /// Weights `[columns, depth]` in panels: of each a few columns, `[depth, width]`, filled up with zeros.
+    /// Weights `[columns, depth]` in panels.
     pub(crate) fn panels(&self, side: Side, weights: &[f32]) -> Vec<f32> {
-        let (Some([depth, columns]), Some((width, _))) = (self.panelled(side), simd::panel_width()) else {
-            return Vec::new();
-        };
-        let mut panels = vec![0.0; depth * columns.next_multiple_of(width)];
-        for (panel, weights) in panels.chunks_exact_mut(depth * width).zip(weights.chunks(depth * width)) {
-            for (column, weights) in weights.chunks_exact(depth).enumerate() {
-                panel[column..].iter_mut().step_by(width).zip(weights).for_each(|(to, from)| *to = *from);
-            }
+        let mut made = Vec::new();
+        if let Some(shape) = self.panelled(side) {
+            panels(weights, shape, &mut made);
         }
-        panels
+        made
     }
 
     /// `c = a · panels`, or `c += …`; `a` is `m × depth`.

@@ -10,8 +10,11 @@
 //!
 //! Large products of trained weights go by [`Panel`]s: B is copied, a few columns at a time, so that a tile's rows of it
 //! follow one another. Convolutions copy straight from the image ([`pack`]), other layers keep the copy of their weights.
+//! Where the left operand lies at scattered places, as a convolution's patches do, [`direct`] reads it there.
 
 #![expect(unsafe_code, reason = "vector registers over raw strided matrices; see the contracts of `Operands`")]
+
+pub(crate) mod direct;
 
 /// Raw strided matrices: A is `m × k`, B `k × n`, C `m × n` with contiguous rows.
 #[derive(Clone, Copy)]
@@ -83,6 +86,16 @@ pub(crate) enum Start {
     Result,
     /// One number for each row of C.
     Rows(*const f32),
+}
+
+impl Start {
+    /// The start of the rows from `first` on.
+    fn skip(self, first: usize) -> Self {
+        match self {
+            Self::Rows(rows) => Self::Rows(rows.wrapping_add(first)),
+            other => other,
+        }
+    }
 }
 
 /// Where a few neighbouring numbers of every row of a panel come from.
@@ -316,10 +329,7 @@ macro_rules! kernels {
                         m: $most_rows.min(o.m - i),
                         a: o.a.wrapping_add(i * o.a_row),
                         c: o.c.wrapping_add(i * o.c_row),
-                        start: match o.start {
-                            Start::Rows(rows) => Start::Rows(rows.wrapping_add(i)),
-                            other => other,
-                        },
+                        start: o.start.skip(i),
                         ..*o
                     };
                     match part.m {
@@ -475,12 +485,15 @@ kernels! {
     rows 6 [1 2 3 4 5 6], vectors 2 [1 2], dots [1 2 3],
     _mm256_setzero_ps, _mm256_set1_ps, _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_storeu_ps,
 
+    /// Numbers in a vector.
+    pub(super) const LANES: usize = 8;
+
     /// The side of a tile of dot products.
     const DOTS: usize = 3;
 
     /// A mask for the first `lanes` of a vector: the sign bits count.
     #[target_feature(enable = "avx2")]
-    fn mask(lanes: usize) -> __m256i {
+    pub(super) fn mask(lanes: usize) -> __m256i {
         let lane = |index: usize| if index < lanes { -1 } else { 0 };
         _mm256_setr_epi32(lane(0), lane(1), lane(2), lane(3), lane(4), lane(5), lane(6), lane(7))
     }
@@ -488,7 +501,7 @@ kernels! {
     /// # Safety
     /// The lanes of the mask are readable.
     #[target_feature(enable = "avx2")]
-    unsafe fn masked_load(at: *const f32, mask: __m256i) -> __m256 {
+    pub(super) unsafe fn masked_load(at: *const f32, mask: __m256i) -> __m256 {
         // SAFETY: the caller's promise.
         unsafe { _mm256_maskload_ps(at, mask) }
     }
@@ -496,7 +509,7 @@ kernels! {
     /// # Safety
     /// The lanes of the mask are writable.
     #[target_feature(enable = "avx2")]
-    unsafe fn masked_store(at: *mut f32, mask: __m256i, value: __m256) {
+    pub(super) unsafe fn masked_store(at: *mut f32, mask: __m256i, value: __m256) {
         // SAFETY: the caller's promise.
         unsafe { _mm256_maskstore_ps(at, mask, value) }
     }
@@ -508,7 +521,7 @@ kernels! {
 
     /// 0 where a number is not above it.
     #[target_feature(enable = "avx2")]
-    fn rectified(vector: __m256) -> __m256 {
+    pub(super) fn rectified(vector: __m256) -> __m256 {
         _mm256_max_ps(vector, _mm256_setzero_ps())
     }
 

@@ -1,24 +1,33 @@
 //! Convolutions in single precision whose matrix of patches is never made.
 //!
-//! A few columns of that matrix at a time, a panel, are copied from the image into the first-level cache and multiplied
-//! with all weights at once. Two layouts make each such copy a matter of whole vectors: the image is padded, and where the
-//! window strides, it is first cut into one plane for each remainder of row and column, so that neighbouring places of the
-//! window lie beside each other. The gradient of the input is the same product with turned weights, one for each such plane.
+//! Patches are read from the image, with a border of zeros where it is padded, by [`product`]. Where the convolution has few
+//! channels, neighbouring places of the window must lie beside each other, so where the window strides, the image is
+//! cut into one plane for each remainder of row and column. The gradient of the input is the same product with turned
+//! weights, one for each such plane.
 //!
 //! INVARIANT: how a number is added up depends on the number of weights behind it and on nothing else, so an example's
 //! results are the same in every batch.
 
-use super::gemm::{Ending, Into, Left, Offsets, pack, panel_product};
+mod product;
+
+use std::borrow::Cow;
+
+use super::direct::pad;
+use super::gemm::{Ending, Into, Offsets, panels, panels_len};
+use super::linear::Side;
 use super::pool::Window;
-use super::simd::{self, Piece};
+use product::{MARGIN, Patches, SCRATCH, Slide, Target, Way};
 
 /// A convolution's products: all of one group; groups follow each other.
 #[derive(Debug, Clone)]
 pub(crate) struct Slides {
     sizes: Sizes,
+    /// Forward and backward.
+    ways: [Way; 2],
     forward: Slide,
     phases: Vec<Phase>,
-    /// Height and width of one plane of the cut image, and of the padded gradient of the output.
+    /// Height and width of one plane of the padded image, or of one remainder's where it is cut, and of the padded gradient
+    /// of the output.
     cut: [usize; 2],
     padded: [usize; 2],
     /// Where the gradient of the output begins in its padded plane.
@@ -59,6 +68,42 @@ impl Sizes {
         self.in_channels * self.out_channels * self.window.size()
     }
 
+    /// Planes that a channel of the image is cut into.
+    fn pieces(&self, way: Way) -> [usize; 2] {
+        if way == Way::Direct { [1, 1] } else { self.window.stride }
+    }
+
+    /// The forward product, and height and width of the planes that it reads.
+    fn forward(&self, way: Way) -> Option<(Slide, [usize; 2])> {
+        let Self { in_channels, ref window, .. } = *self;
+        let [tall, wide] = self.pieces(way);
+        let cut = [window.padded(0).div_ceil(tall), window.padded(1).div_ceil(wide)];
+        let plane = cut[0].checked_mul(cut[1])?;
+        let channel = plane.checked_mul(tall.checked_mul(wide)?)?;
+        channel.checked_mul(in_channels)?.checked_mul(2)?;
+        let start = |cell: usize| match way {
+            Way::Direct => {
+                let (down, right) = (cell / window.kernel[1], cell % window.kernel[1]);
+                down * window.dilation[0] * cut[1] + right * window.dilation[1]
+            }
+            Way::Panels => {
+                let ((y, down), (x, right)) = (self.cell(0, cell), self.cell(1, cell));
+                (y * wide + x) * plane + down * cut[1] + right
+            }
+        };
+        let offsets = (0..in_channels).flat_map(|input| (0..window.size()).map(move |cell| (input, cell)));
+        let [down, step] = if way == Way::Direct { window.stride } else { [1, 1] };
+        let slide = Slide {
+            offsets: Offsets::new(offsets.map(|(input, cell)| input * channel + start(cell)))?,
+            rows: window.output[0],
+            width: window.output[1],
+            pitch: down.checked_mul(cut[1])?,
+            step,
+            origin: 0,
+        };
+        Some((slide.joined(), cut))
+    }
+
     /// For a cell of the kernel the remainder and the quotient of its distance and the stride, along one axis.
     fn cell(&self, axis: usize, cell: usize) -> (usize, usize) {
         let along = if axis == 0 { cell / self.window.kernel[1] } else { cell % self.window.kernel[1] };
@@ -70,65 +115,86 @@ impl Sizes {
 impl Slides {
     /// `None` where this machine has no kernel for panels, or where the buffers would be beyond 32 bits.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
-        simd::panel_width()?;
+        let ways = [Way::of(sizes.out_channels)?, Way::of(sizes.in_channels)?];
+        let (forward, cut) = sizes.forward(ways[0])?;
         let window = &sizes.window;
         let cells = 0..window.size();
         let [tall, wide] = window.stride;
-        let cut = [0, 1].map(|axis| window.padded(axis).div_ceil(window.stride[axis]));
-        let plane = cut[0].checked_mul(cut[1])?;
-        let channel = plane.checked_mul(tall.checked_mul(wide)?)?;
-        channel.checked_mul(sizes.in_channels)?.checked_mul(2)?;
-        let start = |cell: usize| {
-            let ((y, down), (x, right)) = (sizes.cell(0, cell), sizes.cell(1, cell));
-            (y * wide + x) * plane + down * cut[1] + right
-        };
-        let channels = 0..sizes.in_channels;
-        let offsets = channels.flat_map(|input| cells.clone().map(move |cell| (input, cell)));
-        let forward = Slide {
-            offsets: Offsets::new(offsets.map(|(input, cell)| input * channel + start(cell)))?,
-            rows: window.output[0],
-            width: window.output[1],
-            pitch: cut[1],
-            origin: 0,
-        };
         let margin = [0, 1].map(|axis| cells.clone().map(|cell| sizes.cell(axis, cell).1).max().unwrap_or(0));
-        let padded = [0, 1].map(|axis| cut[axis].max(window.output[axis]) + margin[axis]);
+        let phase = |axis: usize| window.padded(axis).div_ceil(window.stride[axis]);
+        let padded = [0, 1].map(|axis| phase(axis).max(window.output[axis]) + margin[axis]);
         padded[0].checked_mul(padded[1])?.checked_mul(sizes.out_channels)?.checked_mul(2)?;
         let remainders = (0..tall).flat_map(|y| (0..wide).map(move |x| [y, x]));
         let phases = remainders.map(|at| Phase::new(&sizes, at, padded, margin)).collect::<Option<Vec<_>>>()?;
+        let batch = sizes.batch.max(1);
         let together = |numbers: usize, plane: usize| {
-            (SOURCE_NUMBERS / numbers.max(1)).max(COLUMNS.div_ceil(plane.max(1))).clamp(1, sizes.batch.max(1))
+            (SOURCE_NUMBERS / numbers.max(1)).max(COLUMNS.div_ceil(plane.max(1))).clamp(1, batch)
         };
-        let images = [
-            together(channel * sizes.in_channels, sizes.outer()),
-            together(padded[0] * padded[1] * sizes.out_channels, sizes.inner()),
-        ];
-        Some(Self { forward: forward.joined(), sizes, phases, cut, padded, margin, images })
+        let mut slides = Self { sizes, ways, forward, phases, cut, padded, margin, images: [1; 2] };
+        let [forward, backward] = slides.source_lens();
+        slides.images = [together(forward, slides.sizes.outer()), together(backward, slides.sizes.inner())];
+        Some(slides)
     }
 
+    /// Numbers of an image's source, forward and backward.
     fn source_lens(&self) -> [usize; 2] {
-        let [tall, wide] = self.sizes.window.stride;
+        let [tall, wide] = self.sizes.pieces(self.ways[0]);
         let forward = self.sizes.in_channels * tall * wide * self.cut[0] * self.cut[1];
         [forward, self.sizes.out_channels * self.padded[0] * self.padded[1]]
     }
 
-    /// Numbers of scratch space: a panel, the sources of a block of images, and the gradients of one phase.
+    /// Numbers of scratch space: what a product takes, the sources of a block of images, and the gradients of one phase.
     pub(crate) fn scratch_len(&self) -> usize {
         let [forward, backward] = self.source_lens();
+        let forward = if self.in_place() { 0 } else { forward };
         let made = if self.strided() { self.sizes.in_channels * self.sizes.inner() } else { 0 };
         let backward = (backward + made).saturating_mul(self.images[1]);
-        PANEL.saturating_add(forward.saturating_mul(self.images[0]).max(backward)).saturating_add(2 * MARGIN)
+        SCRATCH.saturating_add(forward.saturating_mul(self.images[0]).max(backward)).saturating_add(2 * MARGIN)
+    }
+
+    /// Whether the forward product reads the images themselves.
+    fn in_place(&self) -> bool {
+        self.ways[0] == Way::Direct && self.sizes.window.pads == [(0, 0); 2]
     }
 
     fn strided(&self) -> bool {
         self.sizes.window.stride != [1, 1]
     }
 
-    /// `[batch, groups · out_channels, …]` from images and weights.
+    /// The weights as the forward product reads them, group by group; `None` where it takes them as they are.
+    pub(crate) fn laid(&self, weights: &[f32]) -> Option<Vec<f32>> {
+        let Sizes { groups, out_channels, .. } = self.sizes;
+        if !self.lays() {
+            return None;
+        }
+        let mut laid = Vec::new();
+        for group in weights.chunks_exact(self.sizes.weights().max(1)).take(groups) {
+            panels(group, [self.forward.offsets.len(), out_channels], &mut laid);
+        }
+        Some(laid)
+    }
+
+    /// Whether [`Self::laid`] makes anything.
+    pub(crate) fn lays(&self) -> bool {
+        self.ways[0] == Way::Direct
+    }
+
+    /// Numbers of [`Self::laid`] or [`Self::turned`] weights.
+    pub(crate) fn prepared_len(&self, side: Side) -> usize {
+        let Sizes { groups, in_channels, out_channels, ref window, .. } = self.sizes;
+        let numbers = match side {
+            Side::Forward if !self.lays() => 0,
+            Side::Forward => panels_len([in_channels * window.size(), out_channels]),
+            Side::Backward => self.ways[1].rows(in_channels).saturating_mul(out_channels * window.size()),
+        };
+        numbers.saturating_mul(groups)
+    }
+
+    /// `[batch, groups · out_channels, …]` from images and weights, these as they are or [`Self::laid`].
     pub(crate) fn forward(
         &self,
         images: &[f32],
-        weights: &[f32],
+        (weights, laid): (&[f32], Option<&[f32]>),
         bias: Option<&[f32]>,
         rectify: bool,
         output: &mut [f32],
@@ -136,25 +202,48 @@ impl Slides {
     ) {
         let Sizes { batch, groups, in_channels, out_channels, .. } = self.sizes;
         let (image, plane) = (in_channels * self.sizes.inner(), self.sizes.outer());
-        let (panel, rest) = scratch.split_at_mut(PANEL);
-        let [source_len, _] = self.source_lens();
-        let source = &mut rest[..source_len * self.images[0] + MARGIN];
-        // The borders stay as they are; everything else is written for each block.
-        source.fill(0.0);
+        let (scratch, source) = scratch.split_at_mut(SCRATCH);
+        let weights = laid.map_or_else(|| self.laid(weights).map_or(Cow::Borrowed(weights), Cow::Owned), Cow::Borrowed);
+        let weights_len = weights.len() / groups.max(1);
+        if self.ways[0] == Way::Panels {
+            // The borders stay as they are; everything else is written for each block.
+            source[..self.source_lens()[0] * self.images[0] + MARGIN].fill(0.0);
+        }
         for group in 0..groups {
-            let weights = &weights[group * self.sizes.weights()..][..self.sizes.weights()];
+            let weights = &weights[group * weights_len..][..weights_len];
             let bias = bias.map(|bias| &bias[group * out_channels..][..out_channels]);
             for first in (0..batch).step_by(self.images[0]) {
                 let count = self.images[0].min(batch - first);
-                for (at, source) in source.chunks_exact_mut(source_len).take(count).enumerate() {
-                    self.cut(&images[((first + at) * groups + group) * image..][..image], source);
-                }
+                let images = &images[(first * groups + group) * image..];
+                let patches = self.patches(images, count, source);
                 let data = &mut output[(first * groups + group) * out_channels * plane..];
                 let target = Target { data, image: groups * out_channels * plane, row: plane };
                 let ending = Ending { into: Into::Write, bias, rectify };
-                self.forward.run((weights, out_channels), (&*source, source_len, count), target, ending, panel);
+                self.forward.run(self.ways[0], (weights, out_channels), patches, target, ending, scratch);
             }
         }
+    }
+
+    /// What the forward product reads of `count` images, which begin with this one.
+    fn patches<'p>(&self, images: &'p [f32], count: usize, source: &'p mut [f32]) -> Patches<'p> {
+        let image = self.sizes.in_channels * self.sizes.inner();
+        let stride = self.sizes.groups * image;
+        if self.in_place() {
+            return Patches { data: images, image: stride, images: count };
+        }
+        let [length, _] = self.source_lens();
+        for at in 0..count {
+            let from = &images[at * stride..][..image];
+            match self.ways[0] {
+                Way::Direct => {
+                    let ([height, width], [(top, _), (left, _)]) = (self.cut, self.sizes.window.pads);
+                    let shape = [height * width, top * width + left, width];
+                    pad((from, self.sizes.window.input), &mut source[at * length..], shape);
+                }
+                Way::Panels => self.cut(from, &mut source[at * length..][..length]),
+            }
+        }
+        Patches { data: source, image: length, images: count }
     }
 
     /// One image, cut by remainders of row and column.
@@ -182,25 +271,31 @@ impl Slides {
         }
     }
 
-    /// The weights as the gradient of the input needs them: group by group, phase by phase, `[in_channels, out_channels · cells]`.
+    /// The weights as the gradient of the input needs them: group by group, phase by phase, `[in_channels, out_channels · cells]`,
+    /// or that in panels.
     pub(crate) fn turned(&self, weights: &[f32]) -> Vec<f32> {
         let Sizes { groups, in_channels, out_channels, ref window, .. } = self.sizes;
-        let mut turned = Vec::with_capacity(weights.len());
+        let (mut turned, mut rows) = (Vec::with_capacity(weights.len()), Vec::new());
         for group in 0..groups {
             let weights = &weights[group * self.sizes.weights()..][..self.sizes.weights()];
             for phase in &self.phases {
+                rows.clear();
                 for input in 0..in_channels {
                     for output in 0..out_channels {
                         let kernel = &weights[(output * in_channels + input) * window.size()..][..window.size()];
-                        turned.extend(phase.cells.iter().map(|cell| kernel[*cell]));
+                        rows.extend(phase.cells.iter().map(|cell| kernel[*cell]));
                     }
+                }
+                match self.ways[1] {
+                    Way::Direct => panels(&rows, [phase.slide.offsets.len(), in_channels], &mut turned),
+                    Way::Panels => turned.extend_from_slice(&rows),
                 }
             }
         }
         turned
     }
 
-    /// What tells one turning of the same weights from another.
+    /// What tells one layout of the same weights from another.
     pub(crate) fn key(&self) -> [usize; 10] {
         let Sizes { groups, in_channels, out_channels, ref window, .. } = self.sizes;
         let ([tall, wide], [down, right], [a, b]) = (window.kernel, window.stride, window.dilation);
@@ -219,29 +314,23 @@ impl Slides {
         let Sizes { batch, groups, in_channels, out_channels, .. } = self.sizes;
         let (image, outer) = (in_channels * self.sizes.inner(), out_channels * self.sizes.outer());
         let [_, source_len] = self.source_lens();
-        let (panel, rest) = scratch.split_at_mut(PANEL);
+        let (scratch, rest) = scratch.split_at_mut(SCRATCH);
         let (source, made) = rest.split_at_mut(source_len * self.images[1] + MARGIN);
-        source.fill(0.0);
+        let turned_len = turned.len() / groups.max(1);
+        let ([height, width], [top, left]) = (self.padded, self.margin);
         for group in 0..groups {
-            let turned = &turned[group * self.sizes.weights()..][..self.sizes.weights()];
+            let turned = &turned[group * turned_len..][..turned_len];
             for first in (0..batch).step_by(self.images[1]) {
                 let count = self.images[1].min(batch - first);
-                for (at, source) in source.chunks_exact_mut(source_len).take(count).enumerate() {
-                    self.pad(&upstream[((first + at) * groups + group) * outer..][..outer], source);
+                for at in 0..count {
+                    let from = &upstream[((first + at) * groups + group) * outer..][..outer];
+                    let shape = [height * width, top * width + left, width];
+                    pad((from, self.sizes.window.output), &mut source[at * source_len..], shape);
                 }
                 let data = &mut gradient[(first * groups + group) * image..];
                 let target = Target { data, image: groups * image, row: self.sizes.inner() };
-                self.phases_into(turned, (&*source, source_len, count), target, into, (&mut *panel, &mut *made));
-            }
-        }
-    }
-
-    fn pad(&self, upstream: &[f32], to: &mut [f32]) {
-        let ([height, width], [top, left]) = (self.padded, self.margin);
-        let across = self.sizes.window.output[1];
-        for (plane, to) in upstream.chunks_exact(self.sizes.outer()).zip(to.chunks_exact_mut(height * width)) {
-            for (from, to) in plane.chunks_exact(across).zip(to.chunks_exact_mut(width).skip(top)) {
-                to[left..left + across].copy_from_slice(from);
+                let patches = Patches { data: &*source, image: source_len, images: count };
+                self.phases_into(turned, patches, target, into, (&mut *scratch, &mut *made));
             }
         }
     }
@@ -249,29 +338,29 @@ impl Slides {
     fn phases_into(
         &self,
         turned: &[f32],
-        source: (&[f32], usize, usize),
+        patches: Patches<'_>,
         mut target: Target<'_>,
         into: Into,
-        (panel, made): (&mut [f32], &mut [f32]),
+        (scratch, made): (&mut [f32], &mut [f32]),
     ) {
-        let (channels, mut rest) = (self.sizes.in_channels, turned);
+        let (channels, way, mut rest) = (self.sizes.in_channels, self.ways[1], turned);
         for phase in &self.phases {
-            let (weights, others) = rest.split_at(channels * phase.slide.offsets.len());
+            let (weights, others) = rest.split_at(way.rows(channels) * phase.slide.offsets.len());
             rest = others;
             if !self.strided() {
                 let ending = Ending { into, bias: None, rectify: false };
                 let target = Target { data: &mut *target.data, ..target };
-                phase.slide.run((weights, channels), source, target, ending, panel);
+                phase.slide.run(way, (weights, channels), patches, target, ending, scratch);
                 continue;
             }
             let plane = phase.slide.rows * phase.slide.width;
-            let made = &mut made[..source.2 * channels * plane];
+            let made = &mut made[..patches.images * channels * plane];
             if phase.cells.is_empty() {
                 made.fill(0.0);
             } else {
                 let ending = Ending { into: Into::Write, bias: None, rectify: false };
                 let target = Target { data: &mut *made, image: channels * plane, row: plane };
-                phase.slide.run((weights, channels), source, target, ending, panel);
+                phase.slide.run(way, (weights, channels), patches, target, ending, scratch);
             }
             self.spread(phase, made, &mut target, into);
         }
@@ -315,126 +404,13 @@ impl Phase {
             rows: end[0].saturating_sub(begin[0]),
             width: end[1].saturating_sub(begin[1]),
             pitch: padded[1],
+            step: 1,
             origin: begin[0] * padded[1] + begin[1],
         };
         let first =
             [0, 1].map(|axis| (begin[axis] * window.stride[axis] + at[axis]).saturating_sub(window.pads[axis].0));
         let slide = if window.stride == [1, 1] { slide.joined() } else { slide };
         Some(Self { slide, cells, first })
-    }
-}
-
-/// A product of a matrix with patches: `[m, depth] × [depth, places]`.
-#[derive(Debug, Clone)]
-struct Slide {
-    /// Where in an image's source each row of the matrix of patches begins.
-    offsets: Offsets,
-    /// The places: so many rows of so many, `pitch` apart in the source, from `origin` on.
-    rows: usize,
-    width: usize,
-    pitch: usize,
-    origin: usize,
-}
-
-/// Where the result of a [`Slide`] goes: numbers from one image to the next, and from one row to the next.
-struct Target<'t> {
-    data: &'t mut [f32],
-    image: usize,
-    row: usize,
-}
-
-impl Slide {
-    /// Rows without a gap are one row.
-    fn joined(self) -> Self {
-        if self.pitch == self.width { Self { width: self.rows * self.width, rows: 1, ..self } } else { self }
-    }
-
-    /// `a` is `(numbers, rows)`, `source` is `(numbers, numbers an image, images)`.
-    fn run(
-        &self,
-        (a, m): (&[f32], usize),
-        source: (&[f32], usize, usize),
-        mut target: Target<'_>,
-        ending: Ending<'_>,
-        panel: &mut [f32],
-    ) {
-        let Some((width, lanes)) = simd::panel_width() else { return };
-        let (depth, columns) = (self.offsets.len(), source.2 * self.rows * self.width);
-        let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
-        let mut pieces = Vec::with_capacity(width);
-        for group in (0..columns).step_by(width * PANELS) {
-            for first in (0..depth).step_by(block) {
-                let count = block.min(depth - first);
-                let ending = Ending {
-                    into: if first > 0 { Into::Add } else { ending.into },
-                    bias: ending.bias,
-                    rectify: ending.rectify && first + count == depth,
-                };
-                let left = Left { data: &a[first..], rows: m, depth: count, stride: depth };
-                for start in (group..columns.min(group + width * PANELS)).step_by(width) {
-                    let taken = width.min(columns - start);
-                    self.pieces(start, taken, source.1, lanes, &mut pieces);
-                    pack(panel, source.0, (&self.offsets, first, count), &pieces);
-                    self.put(left, panel, (start, taken, width), &mut target, ending);
-                }
-            }
-        }
-    }
-
-    /// Where the columns from `start` on lie in the source.
-    fn pieces(&self, start: usize, count: usize, image_len: usize, lanes: usize, pieces: &mut Vec<Piece>) {
-        pieces.clear();
-        let (plane, mut at) = (self.rows * self.width, 0);
-        let (mut image, place) = (start / plane, start % plane);
-        let (mut row, mut column) = (place / self.width, place % self.width);
-        while at < count {
-            let place = image * image_len + self.origin + row * self.pitch + column;
-            pieces.push(Piece { at, place });
-            let run = (self.width - column).min(count - at).min(lanes);
-            (at, column) = (at + run, column + run);
-            if column == self.width {
-                (row, column) = (row + 1, 0);
-            }
-            if row == self.rows {
-                (image, row) = (image + 1, 0);
-            }
-        }
-    }
-
-    /// Multiplies and puts the columns from `start` on where they belong.
-    fn put(
-        &self,
-        left: Left<'_>,
-        panel: &[f32],
-        (start, count, width): (usize, usize, usize),
-        target: &mut Target<'_>,
-        ending: Ending<'_>,
-    ) {
-        let plane = self.rows * self.width;
-        let (mut image, mut place) = (start / plane, start % plane);
-        if place + count <= plane {
-            let data = &mut target.data[image * target.image + place..];
-            return panel_product(left, panel, count, (data, target.row), ending);
-        }
-        // The columns are of several images.
-        let mut tiles = [0.0; TILE_ROWS * WIDTH_MAX];
-        for first in (0..left.rows).step_by(TILE_ROWS) {
-            let rows = TILE_ROWS.min(left.rows - first);
-            let part = Left { data: &left.data[first * left.stride..], rows, ..left };
-            let plain = Ending { into: Into::Write, bias: None, rectify: false };
-            panel_product(part, panel, count, (&mut tiles[..], width), plain);
-            let mut at = 0;
-            (image, place) = (start / plane, start % plane);
-            while at < count {
-                let run = (plane - place).min(count - at);
-                for (row, sums) in tiles.chunks_exact(width).take(rows).enumerate() {
-                    let row = first + row;
-                    let to = &mut target.data[image * target.image + row * target.row + place..][..run];
-                    ending.apply(row, &sums[at..at + run], to);
-                }
-                (at, image, place) = (at + run, image + 1, 0);
-            }
-        }
     }
 }
 
@@ -468,17 +444,6 @@ fn scatter(from: &[f32], stride: usize, to: &mut [f32], into: Into) {
     }
 }
 
-/// Rows of a panel at most: with the weights of one tile it stays in the first-level cache.
-const DEPTH: usize = 256;
-/// Columns of a panel on any machine, at most.
-const WIDTH_MAX: usize = 32;
-/// A vector on any machine.
-const MARGIN: usize = 16;
-const PANEL: usize = DEPTH * WIDTH_MAX + MARGIN;
-/// Panels for which the same part of the weights is used, one after the other; their results stay in the second-level cache.
-const PANELS: usize = 32;
-/// Rows of a tile that is put together from several images: a multiple of what the kernels take.
-const TILE_ROWS: usize = 24;
 /// Images are worked on together until their sources have so many numbers, or their panels so many columns.
 const SOURCE_NUMBERS: usize = 1 << 15;
 const COLUMNS: usize = 256;
