@@ -5,15 +5,19 @@
 use std::{
     env, fs,
     io::{Read as _, Write as _},
+    os::fd::AsFd as _,
     path::Path,
     process::{Child, ChildStdin, ChildStdout, Command, Stdio},
     time::{Duration, Instant},
 };
 
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde_json::{Value, json};
 
 /// Longest wait for something on a page.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// Longest wait for any word of a browser that was asked something.
+const SILENCE: Duration = Duration::from_mins(2);
 
 /// A browser with one page.
 pub(crate) struct Chromium {
@@ -186,6 +190,9 @@ impl Chromium {
                 let message: Vec<u8> = self.rest.drain(..=end).collect();
                 return serde_json::from_slice(&message[..end]).unwrap();
             }
+            let mut answers = [PollFd::new(self.from.as_fd(), PollFlags::POLLIN)];
+            let ready = poll(&mut answers, PollTimeout::try_from(SILENCE).unwrap()).unwrap();
+            assert!(ready > 0, "the browser has said nothing for {} s", SILENCE.as_secs());
             let mut piece = vec![0; 65_536];
             let count = self.from.read(&mut piece).unwrap();
             assert!(count > 0, "the browser went away");
