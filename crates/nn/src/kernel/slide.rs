@@ -113,13 +113,16 @@ impl Sizes {
 }
 
 impl Slides {
-    /// `None` where this machine has no kernel for panels, or where the buffers would be beyond 32 bits.
+    /// `None` where this machine has no kernel for panels, where the buffers would be beyond 32 bits, or where the window
+    /// strides much farther than its kernel is wide.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
         let ways = [Way::of(sizes.out_channels)?, Way::of(sizes.in_channels)?];
         let (forward, cut) = sizes.forward(ways[0])?;
         let window = &sizes.window;
         let cells = 0..window.size();
         let [tall, wide] = window.stride;
+        // A stride costs nothing in a file: what is tabulated stays of the order of the kernel, whose weights have to be there.
+        tall.checked_mul(wide).filter(|phases| *phases <= window.size().max(PHASES))?;
         let margin = [0, 1].map(|axis| cells.clone().map(|cell| sizes.cell(axis, cell).1).max().unwrap_or(0));
         let phase = |axis: usize| window.padded(axis).div_ceil(window.stride[axis]);
         let padded = [0, 1].map(|axis| phase(axis).max(window.output[axis]) + margin[axis]);
@@ -447,3 +450,5 @@ fn scatter(from: &[f32], stride: usize, to: &mut [f32], into: Into) {
 /// Images are worked on together until their sources have so many numbers, or their panels so many columns.
 const SOURCE_NUMBERS: usize = 1 << 15;
 const COLUMNS: usize = 256;
+/// Remainders of row and column that any stride may have, however small the kernel.
+const PHASES: usize = 16;

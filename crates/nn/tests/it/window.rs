@@ -79,34 +79,49 @@ fn error(found: &[f32], reference: &[f64]) -> f64 {
     gaps.fold(0.0, f64::max) / size.max(1e-3)
 }
 
+/// In single precision it gives what the reference gives, and each example what it gives alone.
+fn check(case: &Case, index: usize, random: &mut Random) {
+    let model = case.model(random);
+    let [channels, height, width] = [case.channels[0], case.side[0], case.side[1]].map(i64::unsigned_abs);
+    let shape = [(index % 6 + 1) as u64, channels, height, width].map(|dim| usize::try_from(dim).unwrap());
+    let x = noise(&shape, random);
+    let wide = x.cast::<f64>();
+    let place = format!("case {index}: {:?} {:?} by {:?}", case.channels, case.side, case.kernel);
+    let (found, reference) = (model.forward(&x).unwrap(), model.forward(&wide).unwrap());
+    assert!(error(&found.data, &reference.data) < 1e-5, "{place}");
+    let found = model.pullback(&x, Want::Both, &weighted).unwrap();
+    let reference = model.pullback(&wide, Want::Both, &weighted).unwrap();
+    assert!(error(&found.input.unwrap().data, &reference.input.unwrap().data) < 1e-5, "{place}: input");
+    for (found, reference) in found.parameters.unwrap().iter().zip(reference.parameters.unwrap()) {
+        assert!(error(&found.data, &reference.data) < 1e-4, "{place}: parameters");
+    }
+    // Alone, every example has the numbers that it has in the batch.
+    let whole = model.pullback(&x, Want::Input, &weighted).unwrap();
+    let (whole_input, row) = (whole.input.unwrap(), x.data.len() / shape[0]);
+    for (at, example) in x.rows().enumerate() {
+        let example = Tensor::new(vec![1, shape[1], shape[2], shape[3]], example.to_vec()).unwrap();
+        let alone = model.pullback(&example, Want::Input, &weighted).unwrap();
+        assert_eq!(alone.logits.data, whole.logits.rows().nth(at).unwrap(), "{place}: example {at}");
+        assert_eq!(alone.input.unwrap().data, whole_input.data[at * row..][..row], "{place}: example {at}");
+    }
+}
+
 #[test]
 fn convolutions_of_every_geometry_agree_with_the_reference() {
     let mut random = Random::new(11);
     let cases: Vec<Case> = std::iter::repeat_with(|| Case::random(&mut random)).flatten().take(160).collect();
     for (index, case) in cases.iter().enumerate() {
-        let model = case.model(&mut random);
-        let [channels, height, width] = [case.channels[0], case.side[0], case.side[1]].map(i64::unsigned_abs);
-        let shape = [(index % 6 + 1) as u64, channels, height, width].map(|dim| usize::try_from(dim).unwrap());
-        let x = noise(&shape, &mut random);
-        let wide = x.cast::<f64>();
-        let place = format!("case {index}: {:?} {:?} by {:?}", case.channels, case.side, case.kernel);
-        let (found, reference) = (model.forward(&x).unwrap(), model.forward(&wide).unwrap());
-        assert!(error(&found.data, &reference.data) < 1e-5, "{place}");
-        let found = model.pullback(&x, Want::Both, &weighted).unwrap();
-        let reference = model.pullback(&wide, Want::Both, &weighted).unwrap();
-        assert!(error(&found.input.unwrap().data, &reference.input.unwrap().data) < 1e-5, "{place}: input");
-        for (found, reference) in found.parameters.unwrap().iter().zip(reference.parameters.unwrap()) {
-            assert!(error(&found.data, &reference.data) < 1e-4, "{place}: parameters");
-        }
-        // Alone, every example has the numbers that it has in the batch.
-        let whole = model.pullback(&x, Want::Input, &weighted).unwrap();
-        let (whole_input, row) = (whole.input.unwrap(), x.data.len() / shape[0]);
-        for (at, example) in x.rows().enumerate() {
-            let example = Tensor::new(vec![1, shape[1], shape[2], shape[3]], example.to_vec()).unwrap();
-            let alone = model.pullback(&example, Want::Input, &weighted).unwrap();
-            assert_eq!(alone.logits.data, whole.logits.rows().nth(at).unwrap(), "{place}: example {at}");
-            assert_eq!(alone.input.unwrap().data, whole_input.data[at * row..][..row], "{place}: example {at}");
-        }
+        check(case, index, &mut random);
+    }
+}
+
+#[test]
+fn strides_beyond_the_image_take_no_room() {
+    let mut random = Random::new(13);
+    for (index, strides) in [[1, 16_777_215], [16_777_215, 2], [9, 9], [4, 5]].into_iter().enumerate() {
+        let (channels, side, kernel) = ([3, 24], [7, 8], [1, 2]);
+        let case = Case { groups: 1, channels, side, kernel, strides, dilations: [1, 1], pads: [3, 3, 118, 2] };
+        check(&case, index, &mut random);
     }
 }
 
