@@ -7,7 +7,7 @@
 use std::{
     path::PathBuf,
     sync::{
-        Arc, Mutex, PoisonError, TryLockError,
+        Arc, Mutex, MutexGuard, PoisonError, TryLockError,
         atomic::{AtomicUsize, Ordering},
     },
 };
@@ -70,6 +70,11 @@ impl Log {
         };
         self.moved.store(if due == Due::Nothing { moved } else { pages }, Ordering::Release);
         due
+    }
+
+    /// Waits until nobody moves pages, and keeps everybody from it as long as the guard lives.
+    pub(crate) fn wait(&self) -> MutexGuard<'_, Option<Db>> {
+        self.mover.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Moves pages while others write; not where somebody does so already.

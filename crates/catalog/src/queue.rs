@@ -215,7 +215,7 @@ impl Queue {
     fn leave(&self, mut writer: MutexGuard<'_, Writer>) {
         // Somebody who waits here will take the lock next and look again, so an open batch is never forgotten.
         if self.waiting.load(Ordering::Acquire) == 0 || writer.is_full() {
-            writer.settle();
+            writer.settle(&self.log);
             // Nothing is lost where moving fails: the pages stay where they are, and a later commit tries again.
             match self.log.due() {
                 Due::Nothing => {}
@@ -237,7 +237,7 @@ impl Queue {
     pub(crate) fn scrub(&self) -> Result<bool, CatalogError> {
         let mut writer = self.lock();
         if writer.batch.is_none() && writer.scrub_due {
-            writer.scrub()?;
+            writer.scrub(&self.log)?;
         }
         Ok(!writer.scrub_due)
     }
@@ -362,7 +362,7 @@ impl Writer {
     }
 
     /// Ends the batch: checkpoint, commit, and the same answer for every member.
-    fn settle(&mut self) {
+    fn settle(&mut self, log: &Log) {
         let Some(mut batch) = self.batch.take() else { return };
         let outcome = self.try_settle(batch.effects).map_err(Arc::new);
         if outcome.is_err() {
@@ -377,7 +377,7 @@ impl Writer {
             self.scrub_due |= batch.effects.destroyed;
             if self.scrub_due {
                 // Done again after the next commit if a reader is in the way.
-                let _ = self.scrub();
+                let _ = self.scrub(log);
             }
         }
         batch.end(&outcome);
@@ -415,7 +415,9 @@ impl Writer {
     }
 
     /// Moves the write-ahead log into the file and empties it, if no reader is in the way right now.
-    fn scrub(&mut self) -> Result<(), CatalogError> {
+    fn scrub(&mut self, log: &Log) -> Result<(), CatalogError> {
+        // Whoever moves pages right now would be in the way as a reader is; it never waits for the writer.
+        let _moved = log.wait();
         let Db { conn, path } = &self.db;
         conn.busy_timeout(Duration::ZERO).at(path)?;
         let busy = conn.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0)).at(path);
