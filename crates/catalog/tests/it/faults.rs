@@ -2,7 +2,8 @@
 //! on record, and nothing that was acknowledged is lost.
 //!
 //! A child records an intent, does something outside (a line in a file, synced), records the outcome, and says on standard output what
-//! was acknowledged. Three ways to spoil that: the parent kills it at some moment; a limit on the size of files makes writes
+//! was acknowledged; a second thread of it records what it reads. Some children write so much that the pages of the write-ahead
+//! log are moved in between, by either thread, beside the other's writing. Three ways to spoil that: the parent kills it at some moment; a limit on the size of files makes writes
 //! fail from some byte on; and `campaign` has strace make the n-th call of one kind fail, all calls from then on, or be the last one.
 
 use std::{
@@ -10,6 +11,7 @@ use std::{
     io::{BufRead as _, BufReader},
     path::{Path, PathBuf},
     process::{Command, Stdio},
+    thread,
 };
 
 use ringfence_catalog::{Catalog, CatalogError, Record, Table};
@@ -19,6 +21,10 @@ use ringfence_trust::checkpoint::Checkpoint;
 use crate::world::{draft, genesis, newest, outcome, set, signer, verify};
 
 const CHILD: &str = "RINGFENCE_CATALOG_FAULTS_CHILD";
+/// How many bytes of openings each act leaves, twice.
+const LENGTH: &str = "RINGFENCE_CATALOG_FAULTS_LENGTH";
+/// As they usually are, and so many that the log is moved after every second act.
+const LENGTHS: [usize; 2] = [1_000, 1_000_000];
 /// How many faults the campaign injects.
 const COUNT: &str = "RINGFENCE_FAULTS";
 /// Acts of one child.
@@ -34,16 +40,25 @@ fn child() {
     let effects = folder.join("effects");
     // The line that the harness has begun ends here.
     println!();
-    for number in 0..ACTS {
+    let length = env::var(LENGTH).ok().and_then(|length| length.parse().ok()).unwrap_or(LENGTHS[0]);
+    thread::scope(|scope| {
         // Whatever fails is not acknowledged; the child goes on as a server would.
-        let _ = act(&catalog, &effects, number);
-    }
+        scope.spawn(|| (0..ACTS).for_each(|_| drop(look(&catalog))));
+        (0..ACTS).for_each(|number| drop(act(&catalog, &effects, number, length)));
+    });
 }
 
 #[expect(clippy::print_stdout, reason = "whoever injects the faults reads what was acknowledged")]
-fn act(catalog: &Catalog, effects: &Path, number: u64) -> Result<(), CatalogError> {
+fn look(catalog: &Catalog) -> Result<(), CatalogError> {
+    let read = catalog.record(Record { draft: draft(EntryKind::Access, "read"), openings: None })?;
+    println!("acked {read} read");
+    Ok(())
+}
+
+#[expect(clippy::print_stdout, reason = "whoever injects the faults reads what was acknowledged")]
+fn act(catalog: &Catalog, effects: &Path, number: u64, length: usize) -> Result<(), CatalogError> {
     let action = format!("act-{}-{number}", std::process::id());
-    let intent = Record { draft: draft(EntryKind::Intent, &action), openings: Some(vec![7; 700]) };
+    let intent = Record { draft: draft(EntryKind::Intent, &action), openings: Some(vec![7; length]) };
     let index = catalog.record(intent)?;
     println!("acked {index} {action}");
     // The effect: durable, outside the trail, and only after the intent was acknowledged.
@@ -52,10 +67,8 @@ fn act(catalog: &Catalog, effects: &Path, number: u64) -> Result<(), CatalogErro
         let _ = done.sync_all();
     }
     let rows = vec![set(Table::Ref, &format!("dataset/{}", number % 5), &action)];
-    let closed = catalog.commit(|tx| tx.append(outcome(index), Some(&[9; 2_000]), rows))?;
+    let closed = catalog.commit(|tx| tx.append(outcome(index), Some(&vec![9; length]), rows))?;
     println!("acked {closed} admit");
-    let read = catalog.record(Record { draft: draft(EntryKind::Access, "read"), openings: None })?;
-    println!("acked {read} read");
     Ok(())
 }
 
@@ -88,8 +101,9 @@ impl Victim {
         self.dir.path().join("catalog.db")
     }
 
-    /// Runs a child behind `prefix`, and has it killed after so many acknowledgements, if at all.
-    fn suffer(&mut self, prefix: &[String], kill_after: Option<usize>) -> Vec<(u64, String)> {
+    /// Runs a child whose acts leave `length` bytes twice, behind `prefix`, and has it killed after so many acknowledgements, if at all.
+    fn suffer(&mut self, prefix: &[String], length: usize, kill_after: Option<usize>) -> Vec<(u64, String)> {
+        self.rounds += if length > LENGTHS[0] { 4 } else { 1 };
         let this = env::current_exe().unwrap();
         let mut whole: Vec<String> = prefix.to_vec();
         whole.push(this.to_str().unwrap().to_owned());
@@ -97,6 +111,7 @@ impl Victim {
             .args(&whole[1..])
             .args(["faults::child", "--exact", "--nocapture", "--test-threads=1"])
             .env(CHILD, self.dir.path())
+            .env(LENGTH, length.to_string())
             .stdout(Stdio::piped())
             .stderr(Stdio::null())
             .spawn()
@@ -145,8 +160,7 @@ impl Victim {
             catalog.commit(|tx| tx.append(outcome(stored.index), None, vec![])).unwrap();
         }
         self.held = newest(&catalog);
-        self.rounds += 1;
-        if self.rounds == ROUNDS {
+        if self.rounds >= ROUNDS {
             drop(catalog);
             *self = Self::new();
         }
@@ -161,7 +175,7 @@ fn text(parts: &[&str]) -> Vec<String> {
 fn killed_and_cut_short_over_a_hundred_times() {
     let (mut victim, mut tally) = (Victim::new(), Tally::default());
     for round in 0..60 {
-        let acked = victim.suffer(&[], Some(round % 18));
+        let acked = victim.suffer(&[], LENGTHS[round / 3 % 4 / 3], Some(round % 18));
         victim.check(&acked, &format!("killed in round {round}"), &mut tally);
     }
     let killed = tally.spoiled;
@@ -170,7 +184,7 @@ fn killed_and_cut_short_over_a_hundred_times() {
         let files = fs::read_dir(victim.dir.path()).unwrap().map(|file| file.unwrap().metadata().unwrap().len());
         let blocks = files.max().unwrap() / 512 + (round * 7) % 60;
         let limit = format!("trap '' XFSZ; ulimit -f {blocks}; exec \"$@\"");
-        let acked = victim.suffer(&text(&["sh", "-c", &limit, "sh"]), None);
+        let acked = victim.suffer(&text(&["sh", "-c", &limit, "sh"]), LENGTHS[0], None);
         victim.check(&acked, &format!("files of at most {blocks} blocks in round {round}"), &mut tally);
     }
     assert!(killed > 50 && tally.spoiled > killed + 15, "{killed} killed, {} spoiled", tally.spoiled);
@@ -181,13 +195,13 @@ fn killed_and_cut_short_over_a_hundred_times() {
 const FAULTS: [(&str, &str); 3] =
     [("killed", "signal=SIGKILL"), ("no space left", "error=ENOSPC"), ("input/output error", "error=EIO")];
 /// Calls that write, order writes, or change what files there are: how often they are chosen, of ten, and about how many of
-/// them a child makes.
-const CALLS: [(&str, u64, u64); 5] = [
-    ("pwrite64", 4, 195),
-    ("fdatasync,fsync", 3, 28),
-    ("write", 1, 26),
-    ("openat,unlink,rename", 1, 12),
-    ("ftruncate,fallocate", 1, 2),
+/// them a thread of a child makes, by the length of its outcomes.
+const CALLS: [(&str, u64, [u64; 2]); 5] = [
+    ("pwrite64", 4, [195, 6_000]),
+    ("fdatasync,fsync", 3, [28, 36]),
+    ("write", 1, [26, 26]),
+    ("openat,unlink,rename", 1, [12, 14]),
+    ("ftruncate,fallocate", 1, [2, 4]),
 ];
 
 /// Faults at single system calls, seeded; `cargo xtask bench faults` runs this.
@@ -211,7 +225,8 @@ fn campaign() {
             hit
         });
         let (calls, _, most) = chosen.unwrap();
-        let at = 1 + random(*most);
+        let long = usize::from(random(3) == 0);
+        let at = 1 + random(most[long]);
         let (name, effect) = FAULTS[fault];
         // A full or broken disk often stays so.
         let lasting = if fault > 0 && random(2) == 0 { "+" } else { "" };
@@ -220,10 +235,10 @@ fn campaign() {
         let filter = if fault == 0 { "-qqq" } else { "--seccomp-bpf" };
         let trace = format!("trace={calls}");
         let strace = ["strace", "-f", filter, "-qqq", "-o", "/dev/null", "-e", &trace, "-e", &inject];
-        let acked = victim.suffer(&text(&strace), None);
+        let acked = victim.suffer(&text(&strace), LENGTHS[long], None);
         let (_, rounds, tally) = &mut tallies[fault];
         *rounds += 1;
-        victim.check(&acked, &format!("round {round}, {name}: {inject}"), tally);
+        victim.check(&acked, &format!("round {round}, {name}: {inject}, {} bytes an act", LENGTHS[long]), tally);
     }
     for (name, rounds, Tally { acked, effects, spoiled }) in &tallies {
         println!(

@@ -1,6 +1,11 @@
 //! Keys and blobs.
 
-use std::{fs, path::Path};
+use std::{
+    fs,
+    path::Path,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+};
 
 use ringfence_catalog::{Catalog, CatalogError};
 use ringfence_trust::{
@@ -71,6 +76,34 @@ fn a_reader_only_delays_the_scrubbing() {
     assert!(on_disk(dir.path(), &needle));
     assert!(catalog.scrub().unwrap());
     assert!(!on_disk(dir.path(), &needle));
+}
+
+#[test]
+fn moving_the_log_does_not_delay_the_scrubbing() {
+    let dir = tempfile::tempdir().unwrap();
+    let catalog = Catalog::create(&dir.path().join("catalog.db"), signer()).unwrap();
+    genesis(&catalog);
+    let over = AtomicBool::new(false);
+    thread::scope(|scope| {
+        // Each fills so much of the log that its thread moves the pages, once it has been answered.
+        let writing = scope.spawn(|| {
+            let blob = vec![7; 4_500_000];
+            for number in (0..).take_while(|_| !over.load(Ordering::Acquire)) {
+                catalog.commit(|tx| tx.put_blob("run", &format!("{number}"), &blob)).unwrap();
+            }
+        });
+        let scrubbed: Vec<bool> = (0..20)
+            .map(|seed| {
+                let (_, key) = wrapped(seed);
+                catalog.commit(|tx| tx.put_key(&key)).unwrap();
+                catalog.commit(|tx| tx.destroy_key(key.id)).unwrap();
+                catalog.scrub().unwrap()
+            })
+            .collect();
+        over.store(true, Ordering::Release);
+        writing.join().unwrap();
+        assert_eq!(scrubbed, [true; 20]);
+    });
 }
 
 #[test]
