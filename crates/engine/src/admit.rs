@@ -26,6 +26,7 @@ use crate::{
     look::{scan_config, scan_summary},
     page::PICTURES_MAX,
     record::{EvidenceRow, Flagged, OriginRow, Reading, Version},
+    remote,
     source::{self, Bounded},
     stage::{Admitted, Found, Inspected, Untrusted},
     vault::{Vault, namespace_of, store_error},
@@ -361,9 +362,10 @@ impl Vault<'_> {
         if !is_tensor_file {
             return Cuts::Content;
         }
-        let offsets = self
-            .descriptor(manifest, &file.path)
-            .and_then(|descriptor| Desk::new(self.settings).ask::<Vec<u64>>(&file.path, &Job::Cuts, vec![descriptor]));
+        let job = Job::Cuts { size: file.size };
+        let offsets = self.look_through(manifest, &file.path, |theirs| {
+            Desk::new(self.settings).ask::<Vec<u64>>(&file.path, &job, theirs)
+        });
         let fits = |offsets: &Vec<u64>| {
             !offsets.is_empty()
                 && offsets.len() <= Cuts::OFFSETS_MAX
@@ -371,7 +373,7 @@ impl Vault<'_> {
                 && offsets.last().is_some_and(|last| *last <= file.size)
         };
         match offsets {
-            Ok(offsets) if fits(&offsets) => Cuts::At(offsets),
+            Ok(Ok(offsets)) if fits(&offsets) => Cuts::At(offsets),
             _ => Cuts::Content,
         }
     }
@@ -537,6 +539,20 @@ impl Vault<'_> {
     pub(crate) fn descriptor(&self, manifest: &Manifest, path: &str) -> Result<OwnedFd, EngineError> {
         let mut reader = self.store.read(manifest, path).map_err(|error| store_error(&error))?;
         ringfence_sandbox::memfd("ringfence", &mut reader).map_err(|error| EngineError::incomplete(path, error))
+    }
+
+    /// Gives `call` a descriptor through which a keyless child reads a stored file piece by piece, however large it is.
+    ///
+    /// # Errors
+    /// Why the file could not be read, whatever the child made of it.
+    pub(crate) fn look_through<T>(
+        &self,
+        manifest: &Manifest,
+        path: &str,
+        call: impl FnOnce(Vec<OwnedFd>) -> T,
+    ) -> Result<T, EngineError> {
+        let mut reader = self.store.read(manifest, path).map_err(|error| store_error(&error))?;
+        remote::beside(vec![&mut reader], call).map_err(|error| EngineError::incomplete(path, error))
     }
 
     /// The descriptors of a dataset in the order in which jobs expect them.

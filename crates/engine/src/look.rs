@@ -1,15 +1,11 @@
 //! Looking into a stored artifact: every file is scanned, and the weights of a model are put into a few figures.
 //!
-//! Both are done by keyless children, side by side, each over the same sealed memory. The figures are part of what is
+//! Both are done by keyless children, side by side, which get the file piece by piece: it is never in memory whole, and its
+//! plaintext never on a disk. The figures are part of what is
 //! signed as scan evidence, with what they cannot tell; they bear on no verdict, and a child that fails over them costs
 //! nothing but the figures.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    os::fd::{AsRawFd as _, OwnedFd},
-    thread,
-};
+use std::{collections::BTreeMap, thread};
 
 use ringfence_schema::{
     ArtifactKind,
@@ -23,7 +19,8 @@ use serde_json::{Value, json};
 use crate::{
     error::EngineError,
     files::{NO_REPORT, unread},
-    vault::Vault,
+    remote,
+    vault::{Vault, store_error},
     work::{Desk, Job},
 };
 
@@ -33,18 +30,17 @@ pub(crate) const WEIGHED_BYTES_MAX: u64 = 16 << 30;
 const WEIGHT_FORMATS: [&str; 6] = ["safetensors", "npy", "npz", "pytorch-zip", "gguf", "onnx"];
 
 impl Vault<'_> {
-    /// Scans every file of a stored artifact, each in a descriptor of its own.
+    /// Scans every file of a stored artifact, each in a child of its own.
     pub(crate) fn scan_manifest(&self, manifest: &Manifest, kind: ArtifactKind) -> Result<ScanReport, EngineError> {
         let weighs = matches!(kind, ArtifactKind::Model | ArtifactKind::Checkpoint);
         let (mut reports, mut summaries) = (Vec::new(), Vec::new());
         for file in manifest.tree().files() {
-            let descriptor = self.descriptor(manifest, &file.path)?;
             if weighs {
-                let (report, summary) = self.scan_and_weigh(file, descriptor);
+                let (report, summary) = self.scan_and_weigh(manifest, file)?;
                 reports.push(report);
                 summaries.extend(summary);
             } else {
-                reports.push(self.scan_one(file, descriptor));
+                reports.push(self.scan_one(manifest, file)?);
             }
         }
         let mut report = ScanReport::new(reports);
@@ -52,32 +48,41 @@ impl Vault<'_> {
         Ok(report)
     }
 
-    fn scan_one(&self, file: &TreeEntry, descriptor: OwnedFd) -> FileReport {
-        let job = Job::Scan { paths: vec![file.path.clone()], storages: true };
+    fn scan_one(&self, manifest: &Manifest, file: &TreeEntry) -> Result<FileReport, EngineError> {
+        let job = Job::ScanElsewhere { path: file.path.clone(), size: file.size, whole: true };
         let mut one = None;
-        let called =
-            Desk::new(self.settings).call(&file.path, &job, vec![descriptor], &mut |report| one = Some(report));
-        match (called, one) {
+        let called = self.look_through(manifest, &file.path, |theirs| {
+            Desk::new(self.settings).call(&file.path, &job, theirs, &mut |report| one = Some(report))
+        })?;
+        Ok(match (called, one) {
             (Ok(_), Some(report)) => report,
             (Err(error), _) => unread(&file.path, file.size, &error.to_string()),
             (Ok(_), None) => unread(&file.path, file.size, NO_REPORT),
-        }
+        })
     }
 
-    fn scan_and_weigh(&self, file: &TreeEntry, descriptor: OwnedFd) -> (FileReport, Option<WeightSummary>) {
-        let fits = file.size <= WEIGHED_BYTES_MAX;
-        let beside = if fits { Some(again(&descriptor)) } else { None };
+    fn scan_and_weigh(
+        &self,
+        manifest: &Manifest,
+        file: &TreeEntry,
+    ) -> Result<(FileReport, Option<WeightSummary>), EngineError> {
+        let mut beside = match file.size {
+            ..=WEIGHED_BYTES_MAX => Some(self.store.read(manifest, &file.path).map_err(|error| store_error(&error))?),
+            _ => None,
+        };
         let program = &self.settings.program;
         let (report, weighed) = thread::scope(|scope| {
-            let weighing = beside.map(|descriptor| {
+            let weighing = beside.as_mut().map(|reader| {
                 scope.spawn(move || {
-                    let job = Job::WeightSummary { path: file.path.clone() };
-                    Desk::silent(program).ask::<Option<WeightSummary>>(&file.path, &job, vec![descriptor?])
+                    let job = Job::WeightSummary { path: file.path.clone(), size: file.size };
+                    let weigh = |theirs| Desk::silent(program).ask::<Option<WeightSummary>>(&file.path, &job, theirs);
+                    remote::beside(vec![reader], weigh).map_err(|error| EngineError::incomplete(&file.path, error))?
                 })
             });
-            let report = self.scan_one(file, descriptor);
+            let report = self.scan_one(manifest, file);
             (report, weighing.map(thread::ScopedJoinHandle::join))
         });
+        let report = report?;
         let has_weights = WEIGHT_FORMATS.contains(&report.format.as_str());
         let left_out = |why: String| has_weights.then(|| WeightSummary::left_out(&file.path, &report.format, why));
         let summary = match weighed {
@@ -89,14 +94,8 @@ impl Vault<'_> {
                 file.size
             )),
         };
-        (report, summary)
+        Ok((report, summary))
     }
-}
-
-/// The same memory with a position of its own.
-fn again(descriptor: &OwnedFd) -> Result<OwnedFd, EngineError> {
-    let place = format!("/proc/self/fd/{}", descriptor.as_raw_fd());
-    File::open(&place).map(OwnedFd::from).map_err(EngineError::io(place))
 }
 
 /// How a stored artifact is scanned, for evidence.

@@ -10,9 +10,7 @@
 use std::{
     collections::{BTreeMap, BTreeSet, HashMap},
     fmt::Display,
-    io::{self, Read, Seek},
-    os::unix::net::UnixStream,
-    thread,
+    io,
 };
 
 use ringfence_reach::{Listing, ListingDiff, RangeReader, Reach, ReachError, Source, diff};
@@ -31,7 +29,7 @@ use serde::de::DeserializeOwned;
 use crate::{
     error::{EngineError, ExitClass},
     record::Version,
-    remote,
+    remote::{self, Served},
     vault::{Vault, store_error},
     work::{Desk, Job},
 };
@@ -181,13 +179,13 @@ impl Comparison<'_> {
     fn held_table(&self, path: &str, _: &mut WeightChanges) -> Result<TensorTable, EngineError> {
         let mut file = self.vault.store.read(self.manifest, path).map_err(|error| store_error(&error))?;
         let job = Job::TensorTable { size: file.size() };
-        self.ask(path, &job, &mut file, None::<&mut io::Empty>)
+        self.ask(path, &job, &mut file, None)
     }
 
     fn newer_table(&self, path: &str, out: &mut WeightChanges) -> Result<TensorTable, EngineError> {
         let mut file = self.open(path)?;
         let job = Job::TensorTable { size: file.size() };
-        let table = self.ask(path, &job, &mut file, None::<&mut io::Empty>);
+        let table = self.ask(path, &job, &mut file, None);
         out.fetched_bytes += file.fetched();
         table
     }
@@ -265,37 +263,17 @@ impl Comparison<'_> {
     }
 
     /// Runs `job` in a child that reads `first` and perhaps `second` by pieces.
-    fn ask<T: DeserializeOwned>(
+    fn ask<'f, T: DeserializeOwned>(
         &self,
         what: &str,
         job: &Job,
-        first: &mut (impl Read + Seek + Send),
-        second: Option<&mut (impl Read + Seek + Send)>,
+        first: &'f mut dyn Served,
+        second: Option<&'f mut dyn Served>,
     ) -> Result<T, EngineError> {
-        thread::scope(|scope| {
-            let mut theirs = Vec::new();
-            let mut pair = || {
-                let (ours, other) = UnixStream::pair().map_err(EngineError::io("socket"))?;
-                theirs.push(other.into());
-                Ok::<_, EngineError>(ours)
-            };
-            let ours = pair()?;
-            let mut served = vec![scope.spawn(move || remote::serve(&ours, first))];
-            if let Some(second) = second {
-                let ours = pair()?;
-                served.push(scope.spawn(move || remote::serve(&ours, second)));
-            }
-            let answer = Desk::new(self.vault.settings).ask(what, job, theirs);
-            for one in served {
-                // Why a piece could not be had matters more than what the child made of it.
-                if let Ok(Err(error)) = one.join()
-                    && !matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
-                {
-                    return Err(cause(what, error));
-                }
-            }
-            answer
-        })
+        let mut files: Vec<&mut dyn Served> = vec![first];
+        files.extend(second);
+        remote::beside(files, |theirs| Desk::new(self.vault.settings).ask(what, job, theirs))
+            .map_err(|error| cause(what, error))?
     }
 }
 

@@ -4,7 +4,7 @@
 //! The network is spoken to here, in the parent; foreign content is parsed in keyless children all the same, which ask for
 //! the pieces that they want (see [`crate::remote`]).
 
-use std::{os::unix::net::UnixStream, thread};
+use std::thread;
 
 use ringfence_reach::{Listing, Reach, RemoteFile, Resume, Source};
 use ringfence_schema::{
@@ -152,18 +152,11 @@ impl Look {
     ) -> Result<Option<FileReport>, EngineError> {
         let Some(size) = file.size else { return Ok(None) };
         let mut parts = reach.open_range(file)?;
-        let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
-        let job = Job::ScanElsewhere { path: file.path.clone(), size };
+        let job = Job::ScanElsewhere { path: file.path.clone(), size, whole: false };
         let mut report = None;
-        thread::scope(|scope| {
-            let child = scope.spawn(|| {
-                let on_file = &mut |one| report = Some(one);
-                Desk::silent(&settings.program).call(&file.path, &job, vec![theirs.into()], on_file)
-            });
-            // A child that dies closes its end; one that misbehaves is cut off here and ends as unread.
-            let _ = remote::serve(&ours, &mut parts);
-            drop(ours);
-            let _ = child.join();
+        // A child that dies, or misbehaves and is cut off, leaves a file that is unread.
+        let _ = remote::beside(vec![&mut parts], |theirs| {
+            Desk::silent(&settings.program).call(&file.path, &job, theirs, &mut |one| report = Some(one))
         });
         self.fetched += parts.fetched();
         Ok(report.map(|report| FileReport { path: file.path.clone(), ..report }))

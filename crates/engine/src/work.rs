@@ -66,6 +66,8 @@ pub(crate) enum Job {
         path: String,
         /// Its size in bytes.
         size: u64,
+        /// Whether it is near, and weights are searched to their last byte; otherwise in samples.
+        whole: bool,
     },
     /// Statistics of the weights in the descriptor, perhaps beside those of a base (the second one); answers a
     /// [`WeightReport`](ringfence_schema::report::WeightReport).
@@ -75,11 +77,13 @@ pub(crate) enum Job {
         /// Whether there is a base.
         base: bool,
     },
-    /// A few figures of the weights in the descriptor; answers a
+    /// A few figures of the weights in a file that lies elsewhere; answers a
     /// [`WeightSummary`](ringfence_schema::weights::WeightSummary), or `null` where there are none.
     WeightSummary {
         /// What the file is called.
         path: String,
+        /// Its size in bytes.
+        size: u64,
     },
     /// Which tensors a file has that lies elsewhere; answers a [`TensorTable`](ringfence_schema::weights::TensorTable).
     TensorTable {
@@ -94,8 +98,11 @@ pub(crate) enum Job {
         /// The tensors.
         names: BTreeSet<String>,
     },
-    /// Where tensors begin in the descriptor; answers a list of offsets.
-    Cuts,
+    /// Where tensors begin in a file that lies elsewhere; answers a list of offsets.
+    Cuts {
+        /// Its size in bytes.
+        size: u64,
+    },
     /// Screen the dataset (then its labels); answers a [`ScreenReport`].
     Screen {
         /// How it is read.
@@ -401,7 +408,7 @@ fn limits(job: &Job) -> Limits {
         | Job::Weights { .. }
         | Job::WeightSummary { .. }
         | Job::TensorTable { .. }
-        | Job::Cuts => Limits { cpu: hours(2), wall: hours(2), ..base },
+        | Job::Cuts { .. } => Limits { cpu: hours(2), wall: hours(2), ..base },
     }
 }
 
@@ -455,11 +462,16 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             }
             Ok(Vec::new())
         }
-        Job::ScanElsewhere { path, size } => {
-            let mut file = Elsewhere::new(files.next()?, size);
+        Job::ScanElsewhere { path, size, whole } => {
             let mut limits = ringfence_scan::Limits::default();
-            // Weights are fetched later, or never.
-            limits.storage_bytes_max = LOOKED_AT_BYTES;
+            let mut file = if whole {
+                limits.audit_storages = true;
+                Elsewhere::near(files.next()?, size)
+            } else {
+                // Weights are fetched later, or never.
+                limits.storage_bytes_max = LOOKED_AT_BYTES;
+                Elsewhere::new(files.next()?, size)
+            };
             let report = ringfence_scan::scan_file(&path, &mut file, &limits);
             say(emit, &Record::File { report })?;
             Ok(Vec::new())
@@ -473,8 +485,9 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
                 ringfence_scan::weights(&path, &mut file, &limits)
             })
         }
-        Job::WeightSummary { path } => {
-            json(&ringfence_scan::weight_summary(&path, &mut files.next()?, &ringfence_scan::Limits::default()))
+        Job::WeightSummary { path, size } => {
+            let mut file = Elsewhere::near(files.next()?, size);
+            json(&ringfence_scan::weight_summary(&path, &mut file, &ringfence_scan::Limits::default()))
         }
         Job::TensorTable { size } => {
             let mut file = Elsewhere::new(files.next()?, size);
@@ -488,7 +501,7 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             let limits = ringfence_scan::Limits::default();
             json(&ringfence_scan::tensor_changes(&mut file, &mut base, &names, &limits, &mut tell))
         }
-        Job::Cuts => json(&ringfence_scan::tensor_cuts(&mut files.next()?)),
+        Job::Cuts { size } => json(&ringfence_scan::tensor_cuts(&mut Elsewhere::near(files.next()?, size))),
         Job::Screen { reading } => {
             let (mut data, options) = files.dataset(&reading)?;
             let mut tell = |at: ringfence_screen::Progress| {

@@ -18,8 +18,11 @@ use std::{
     path::{Path, PathBuf},
 };
 
+mod behind;
 mod recording;
 
+pub use behind::Behind;
+pub(crate) use behind::timed;
 pub use recording::{CrashState, CrashStates, Fault, Recording};
 
 /// A way to the file system.
@@ -64,7 +67,7 @@ impl Disk {
             .open(&temporary)
             .map_err(|error| DiskError::new(Effect::Create, &temporary, error))?;
         let number = self.recording.as_ref().map_or(0, |recording| recording.create(&temporary));
-        Ok(NewFile { disk: self.clone(), number, file, temporary, published: dir.join(name) })
+        Ok(NewFile { disk: self.clone(), number, file, bytes: 0, behind: None, temporary, published: dir.join(name) })
     }
 
     /// Opens `path` for reading.
@@ -123,23 +126,44 @@ pub struct NewFile {
     disk: Disk,
     number: usize,
     file: fs::File,
+    /// Written so far.
+    bytes: u64,
+    /// Where it is one that is read once and then removed.
+    behind: Option<Behind>,
     temporary: PathBuf,
     published: PathBuf,
 }
 
 impl NewFile {
+    /// Keeps it out of memory, where memory is dear: it is read once, and then removed.
+    #[must_use]
+    pub fn passing(mut self) -> Self {
+        self.behind = Some(Behind::writer());
+        self
+    }
+
     /// Appends `bytes`.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let failed = |error| DiskError::new(Effect::Write, &self.published, error);
         if let Some(recording) = &self.disk.recording {
             recording.write(self.number, bytes).map_err(failed)?;
         }
-        self.file.write_all(bytes).map_err(failed)
+        let mut file = &self.file;
+        match &mut self.behind {
+            Some(behind) => behind.pass(file, self.bytes, bytes.len(), || file.write_all(bytes)),
+            None => file.write_all(bytes),
+        }
+        .map_err(failed)?;
+        self.bytes += bytes.len() as u64;
+        Ok(())
     }
 
     /// Makes the content durable, gives the file its final name, and makes that durable too.
     pub fn publish(self) -> Result<(), DiskError> {
         self.sync()?;
+        if let Some(behind) = &self.behind {
+            behind.end(&self.file);
+        }
         fs::rename(&self.temporary, &self.published)
             .map_err(|error| DiskError::new(Effect::Rename, &self.published, error))?;
         if let Some(recording) = &self.disk.recording {

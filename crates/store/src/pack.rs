@@ -13,7 +13,14 @@
 //! table opens at the right place only.
 #![deny(clippy::indexing_slicing)]
 
-use std::{fs::File, io, ops::Range, os::unix::fs::FileExt as _, path::PathBuf};
+use std::{
+    fs::File,
+    io,
+    ops::Range,
+    os::unix::fs::FileExt as _,
+    path::PathBuf,
+    sync::{Mutex, PoisonError},
+};
 
 use ringfence_trust::{
     ident::{self, ChunkId},
@@ -25,7 +32,7 @@ use ringfence_trust::{
 };
 
 use crate::{
-    disk::{DiskError, Effect, NewFile},
+    disk::{Behind, DiskError, Effect, NewFile, timed},
     error::{Damage, StoreError},
     index::{PackTable, Place, TABLE_ENTRY_BYTES, TableEntry},
     manifest::{ChunkEntry, segments},
@@ -147,6 +154,8 @@ pub(crate) struct OpenPack {
     path: PathBuf,
     pack: KeyId,
     file: File,
+    /// Whoever reads packs reads most of each, from its beginning to its end.
+    behind: Mutex<Behind>,
     opener: PackOpener,
 }
 
@@ -158,7 +167,8 @@ impl OpenPack {
         key: &PackKey,
         context: &PackContext,
     ) -> Result<Self, SealError> {
-        Ok(Self { name, path, pack: key.id(), file, opener: PackOpener::new(key, context)? })
+        let (behind, opener) = (Mutex::new(Behind::reader()), PackOpener::new(key, context)?);
+        Ok(Self { name, path, pack: key.id(), file, behind, opener })
     }
 
     /// Segments `from..to` of a chunk, counted inside it, opened into `out` and checked against what the manifest says.
@@ -253,7 +263,11 @@ impl OpenPack {
     }
 
     fn read(&self, out: &mut [u8], offset: u64) -> Result<(), StoreError> {
-        self.file.read_exact_at(out, offset).map_err(|error| match self.file.metadata() {
+        let (read, spent) = timed(|| self.file.read_exact_at(out, offset));
+        let mut behind = self.behind.lock().unwrap_or_else(PoisonError::into_inner);
+        behind.passed(&self.file, offset, out.len(), spent);
+        drop(behind);
+        read.map_err(|error| match self.file.metadata() {
             Ok(facts) if error.kind() == io::ErrorKind::UnexpectedEof => {
                 self.damaged(Damage::Size { bytes: facts.len() })
             }

@@ -14,6 +14,7 @@ use std::{
 };
 
 use ringfence_schema::{Digest, Hasher};
+use ringfence_store::disk::Behind;
 
 /// Bytes that go from thread to thread at once.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
@@ -111,14 +112,15 @@ impl Place for Memory {
 }
 
 fn write(
-    mut file: &File,
+    file: &File,
     mut hasher: Hasher,
     coming: &Receiver<(Vec<u8>, usize)>,
     used: &Sender<Vec<u8>>,
 ) -> io::Result<Hasher> {
+    let mut behind = Behind::writer();
     for (piece, filled) in coming {
         let bytes = piece.get(..filled).unwrap_or_default();
-        file.write_all(bytes)?;
+        behind.pass(file, hasher.len(), bytes.len(), || { file }.write_all(bytes))?;
         hasher.update(bytes);
         // Nobody wants the buffer any more when the last one is here.
         let _ = used.send(piece);
