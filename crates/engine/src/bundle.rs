@@ -206,25 +206,19 @@ impl Files {
     pub(crate) fn digests(&self) -> BTreeMap<String, Digest> {
         self.0.iter().map(|(path, bytes)| (path.clone(), Digest::of(bytes))).collect()
     }
+}
 
-    /// Writes the bundle as `folder`: to a folder beside it first, then renamed, so that a half-written bundle is never
-    /// found under its name.
-    pub(crate) fn write(&self, folder: &Path) -> Result<(), EngineError> {
-        let (parent, name) = place(folder)?;
-        let fresh = parent.join(format!(".{name}.new"));
-        remove_folder(&fresh)?;
-        fs::create_dir_all(parent).map_err(EngineError::io(parent))?;
-        fs::create_dir(&fresh).map_err(EngineError::io(&fresh))?;
-        for (path, bytes) in &self.0 {
-            let target = fresh.join(path);
-            if let Some(inner) = target.parent() {
-                fs::create_dir_all(inner).map_err(EngineError::io(inner))?;
-            }
-            write_synced(&target, bytes)?;
-        }
-        sync_folder(&fresh)?;
-        put(&fresh, folder)
-    }
+/// Makes a bundle as `folder`, with what `fill` puts into a folder beside it, which is then renamed: a half-written bundle is never
+/// found under its name.
+pub(crate) fn stand(folder: &Path, fill: impl FnOnce(&Path) -> Result<(), EngineError>) -> Result<(), EngineError> {
+    let (parent, name) = place(folder)?;
+    let fresh = parent.join(format!(".{name}.new"));
+    remove_folder(&fresh)?;
+    fs::create_dir_all(parent).map_err(EngineError::io(parent))?;
+    fs::create_dir(&fresh).map_err(EngineError::io(&fresh))?;
+    fill(&fresh)?;
+    sync_folder(&fresh)?;
+    put(&fresh, folder)
 }
 
 /// The folder in which `folder` is to stand, and its name there.

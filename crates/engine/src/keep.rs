@@ -1,18 +1,15 @@
 //! What people do with artifacts that are in the vault: get, find, roll back, review, verify.
 
-use std::{
-    collections::BTreeMap,
-    fs,
-    io::{Read as _, Write as _},
-    path::Path,
-};
+use std::{collections::BTreeMap, fs, io::Write as _, path::Path};
 
 use ringfence_access::{Action, Facts, NamespaceState, Resource};
 use ringfence_schema::{
-    Digest, Reference, Selector,
+    Digest, Hasher, Reference, Selector,
     evidence::{EvidenceKind, EvidenceVerdict},
     report::{Check, VerifyReport, VerifySchema, VerifyVerdict},
+    tree::TreeEntry,
 };
+use ringfence_store::Manifest;
 use serde_json::json;
 
 use crate::{
@@ -75,7 +72,7 @@ impl Vault<'_> {
         Ok(bytes)
     }
 
-    fn fill(&self, manifest: &ringfence_store::Manifest, folder: &Path) -> Result<u64, EngineError> {
+    fn fill(&self, manifest: &Manifest, folder: &Path) -> Result<u64, EngineError> {
         let mut total = 0;
         self.settings.progress.begin("writing", Some(manifest.tree().size()));
         for file in manifest.tree().files() {
@@ -83,29 +80,46 @@ impl Vault<'_> {
             if let Some(inner) = target.parent() {
                 fs::create_dir_all(inner).map_err(EngineError::io(inner))?;
             }
-            let mut reader = self.store.read(manifest, &file.path).map_err(|error| store_error(&error))?;
-            let mut hasher = ringfence_schema::Hasher::new();
-            let mut out = fs::File::create_new(&target).map_err(EngineError::io(&target))?;
-            let mut buffer = vec![0; 1 << 20];
-            loop {
-                let count = reader.read(&mut buffer).map_err(|error| EngineError::tampered(&file.path, error))?;
-                let piece = buffer.get(..count).unwrap_or_default();
-                if piece.is_empty() {
-                    break;
-                }
-                hasher.update(piece);
-                out.write_all(piece).map_err(EngineError::io(&target))?;
-                total += count as u64;
+            self.copy_out(manifest, file, &target, &mut |bytes| {
+                total += bytes;
                 self.settings.progress.advance(total, &file.path);
-            }
-            out.sync_all().map_err(EngineError::io(&target))?;
-            if hasher.finish() != file.sha256 {
-                return Err(EngineError::tampered(&file.path, "it is not what its manifest says"));
-            }
+            })?;
         }
         self.settings.progress.end("");
         sync_folder(folder)?;
         Ok(total)
+    }
+
+    /// Writes a stored file as `target`, which must not exist, and makes it durable. `advance` hears of each piece.
+    ///
+    /// # Errors
+    /// [`EngineError::Tampered`] for what is not what the manifest says.
+    pub(crate) fn copy_out(
+        &self,
+        manifest: &Manifest,
+        file: &TreeEntry,
+        target: &Path,
+        advance: &mut dyn FnMut(u64),
+    ) -> Result<(), EngineError> {
+        let mut reader = self.store.read(manifest, &file.path).map_err(|error| store_error(&error))?;
+        let mut hasher = Hasher::new();
+        let mut out = fs::File::create_new(target).map_err(EngineError::io(target))?;
+        let mut spare = Vec::new();
+        while let Some((chunk, from)) =
+            reader.take_chunk(spare).map_err(|error| EngineError::tampered(&file.path, error))?
+        {
+            let piece = chunk.get(from..).unwrap_or_default();
+            hasher.update(piece);
+            out.write_all(piece).map_err(EngineError::io(target))?;
+            advance(piece.len() as u64);
+            spare = chunk;
+        }
+        out.sync_all().map_err(EngineError::io(target))?;
+        if hasher.finish() == file.sha256 {
+            Ok(())
+        } else {
+            Err(EngineError::tampered(&file.path, "it is not what its manifest says"))
+        }
     }
 
     /// Makes an earlier version the newest one again: a new version with the same content and evidence.

@@ -367,8 +367,7 @@ impl Vault<'_> {
     /// Writes the bundle of a released version.
     pub(crate) fn export(&self, version: &Version, folder: &Path) -> Result<(), EngineError> {
         self.act(bundle_leaves(version), || {
-            let files = self.bundle_files(version)?;
-            files.write(folder)?;
+            self.write_bundle(version, folder)?;
             Ok(Effect::of(()))
         })
         .map(|_| ())

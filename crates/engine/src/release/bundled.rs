@@ -5,7 +5,8 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    io::Read as _,
+    fs,
+    path::Path,
     sync::Arc,
 };
 
@@ -14,12 +15,12 @@ use ringfence_store::Manifest;
 
 use crate::{
     bundle::{
-        CommittedStatement, DECIDED, EvidenceFile, Files, PROOF_FILE, ProofSchema, ProvenLeaf, RELEASE_FILE,
-        ReleaseInput, ReleasePredicate, TrailProof, canonical,
+        CommittedStatement, DECIDED, EvidenceFile, PROOF_FILE, ProofSchema, ProvenLeaf, RELEASE_FILE, ReleaseInput,
+        ReleasePredicate, TrailProof, canonical, stand, write_synced,
     },
     error::EngineError,
     record::Version,
-    vault::{Vault, catalog_error, store_error},
+    vault::{Vault, catalog_error},
 };
 
 /// Where the bytes of a file of a bundle are.
@@ -42,28 +43,31 @@ pub(crate) struct Bundled {
 }
 
 impl Vault<'_> {
-    /// Every file of the bundle, in memory.
-    pub(crate) fn bundle_files(&self, version: &Version) -> Result<Files, EngineError> {
+    /// Writes the bundle of a released version as `folder`. The artifact's files are never in memory whole.
+    pub(crate) fn write_bundle(&self, version: &Version, folder: &Path) -> Result<(), EngineError> {
         let manifest = self.manifest(version)?;
         let Bundled { tree, places } = self.bundled(version, &manifest)?;
-        let mut files = Files::default();
-        for file in tree.files() {
-            let bytes = match places.get(&file.path) {
-                Some(Place::Blob(kind)) => self.blob(kind, file.sha256)?,
-                Some(Place::Made(bytes)) => bytes.to_vec(),
-                Some(Place::Artifact) | None => {
-                    let mut bytes = Vec::new();
-                    let mut reader = self.store.read(&manifest, &file.path).map_err(|error| store_error(&error))?;
-                    reader.read_to_end(&mut bytes).map_err(|error| EngineError::incomplete(&file.path, error))?;
-                    bytes
+        stand(folder, |fresh| {
+            for file in tree.files() {
+                let target = fresh.join(&file.path);
+                if let Some(inner) = target.parent() {
+                    fs::create_dir_all(inner).map_err(EngineError::io(inner))?;
                 }
-            };
-            if Digest::of(&bytes) != file.sha256 {
-                return Err(EngineError::tampered(&file.path, OTHER_FILE));
+                let bytes = match places.get(&file.path) {
+                    Some(Place::Blob(kind)) => self.blob(kind, file.sha256)?,
+                    Some(Place::Made(bytes)) => bytes.to_vec(),
+                    Some(Place::Artifact) | None => {
+                        self.copy_out(&manifest, file, &target, &mut |_| {})?;
+                        continue;
+                    }
+                };
+                if Digest::of(&bytes) != file.sha256 {
+                    return Err(EngineError::tampered(&file.path, OTHER_FILE));
+                }
+                write_synced(&target, &bytes)?;
             }
-            files.0.insert(file.path.clone(), bytes);
-        }
-        Ok(files)
+            Ok(())
+        })
     }
 
     /// Every file of the bundle, and where it is. `manifest` is the version's.
