@@ -24,7 +24,8 @@ use ringfence_reach::{
     ReachError, Secret,
     server::{Method, Patience, Server, segment},
 };
-use ringfence_sandbox::{Ending, Stop, memfd, probe, run_keyless};
+pub use ringfence_sandbox::Stop;
+use ringfence_sandbox::{Ending, memfd, probe, run_keyless};
 use ringfence_schema::{
     Hasher, Tree,
     event::{Claimed, Observed, RunEvent, Source},
@@ -72,19 +73,23 @@ pub fn machine(settings: &Settings<'_>) -> Result<MachineFacts, EngineError> {
     })
 }
 
-/// Carries out `assignment` of the vault behind `server`, to the point from where the vault goes on alone.
+/// Carries out `assignment` of the vault behind `server`, to the point from where the vault goes on alone, or until `stop`.
 ///
 /// # Errors
 /// [`EngineError::Tampered`] for inputs, or a grant, that are not what they should be; [`EngineError::Incomplete`] where the
 /// command did not end well or was stopped. The server is told why, as long as it listens.
-pub fn carry_out(settings: &Settings<'_>, server: &Server, assignment: Assignment) -> Result<(), EngineError> {
+pub fn carry_out(
+    settings: &Settings<'_>,
+    server: &Server,
+    assignment: Assignment,
+    stop: &Stop,
+) -> Result<(), EngineError> {
     let Assignment { token: Shown(token), .. } = &assignment;
     let server = server.with_token(Secret::new("run token", token.clone())?);
     let path = format!("/api/v1/runs/{}", segment(&assignment.run));
-    let stop = Stop::new();
-    let talk = Talk::new(&server, &path, &stop);
+    let talk = Talk::new(&server, &path, stop);
     let (tell, told) = mpsc::sync_channel(EVENTS_WAITING_MAX);
-    let errand = Errand { settings, server: &server, path: &path, stop: &stop, tell };
+    let errand = Errand { settings, server: &server, path: &path, stop, tell };
     thread::scope(|scope| {
         let talking = scope.spawn(move || talk.go_on(&told));
         let done = errand.run(&assignment);

@@ -253,6 +253,28 @@ async fn listen(
     Ok(())
 }
 
+/// Calls `act` on a thread of its own each time that the system asks this process to end (SIGTERM, SIGINT), which does not end
+/// it any more.
+///
+/// # Errors
+/// Whatever the system says where signals cannot be heard.
+pub fn when_asked_to_end(mut act: impl FnMut() + Send + 'static) -> std::io::Result<()> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build()?;
+    let inside = runtime.enter();
+    let (mut end, mut interrupt) = (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    drop(inside);
+    let hear = async move {
+        loop {
+            tokio::select! {
+                _ = end.recv() => act(),
+                _ = interrupt.recv() => act(),
+            }
+        }
+    };
+    std::thread::Builder::new().name("asked-to-end".to_owned()).spawn(move || runtime.block_on(hear))?;
+    Ok(())
+}
+
 /// The work of keeping a certificate from outside, and where it is heard of.
 type Certifying = (Tls, Pin<Box<dyn Future<Output = ()> + Send>>, mpsc::Receiver<Told>);
 

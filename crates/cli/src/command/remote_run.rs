@@ -1,9 +1,15 @@
 //! `run`, `stop` and `serve --runner` for another machine's vault: the command runs here, everything else there.
 
-use std::{path::Path, thread, time::Duration};
+use std::{
+    path::Path,
+    sync::mpsc::{Receiver, RecvTimeoutError, channel},
+    thread,
+    time::Duration,
+};
 
 use ringfence_engine::{
-    EngineError, ExitClass, Plan, carry, errand,
+    EngineError, ExitClass, Plan, carry,
+    errand::{self, Stop},
     queue::{QueueAsk, QueueState, QueueView},
     reach::{
         ReachError,
@@ -11,6 +17,7 @@ use ringfence_engine::{
     },
     told::{Assignment, End, RunAsk, Standing},
 };
+use ringfence_server::run::when_asked_to_end;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -65,7 +72,7 @@ pub(super) fn run(remote: &Remote<'_>, printer: Printer, args: &RunArgs) -> Resu
         return Err(EngineError::tampered("the server's assignment", "its plan is another than the one that was sent"));
     }
     let run = assignment.run.clone();
-    let carried = errand::carry_out(settings, server, assignment);
+    let carried = errand::carry_out(settings, server, assignment, &Stop::new());
     if let Err(error @ EngineError::Tampered { .. }) = carried {
         return Err(error);
     }
@@ -136,20 +143,50 @@ fn row(entry: &QueueView) -> Vec<String> {
     vec![entry.id.clone(), entry.name.clone(), entry.since.to_string(), state]
 }
 
-/// `serve --runner`: takes one queued run after the other until it is told to end.
+/// What the system asks of a training machine: first to take no more runs, then to stop the one under way.
+struct Ending {
+    asked: Receiver<()>,
+    stop: Stop,
+}
+
+impl Ending {
+    fn new() -> Result<Self, EngineError> {
+        let ((tell, asked), stop) = (channel(), Stop::new());
+        let (lever, mut times) = (stop.clone(), 0);
+        when_asked_to_end(move || {
+            times += 1;
+            if times > 1 {
+                lever.stop();
+            }
+            // Whoever does not listen has ended.
+            let _ = tell.send(());
+        })
+        .map_err(|source| EngineError::Io { path: "signals".into(), source })?;
+        Ok(Self { asked, stop })
+    }
+
+    /// Waits for so long, or until it is asked for; whether it is.
+    fn within(&self, time: Duration) -> bool {
+        matches!(self.asked.recv_timeout(time), Ok(()) | Err(RecvTimeoutError::Disconnected))
+    }
+}
+
+/// `serve --runner`: takes one queued run after the other until it is asked to end. A run under way is carried through first;
+/// asked once more, it is stopped, and the vault hears so.
 pub(super) fn serve(remote: &Remote<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
     let settings = remote.settings();
     let machine = errand::machine(settings)?;
     let line = format!("ready      takes runs of {} ({})", remote.server().origin(), machine.line);
     settings.progress.note(&line);
     let body = json!({"machine": machine});
-    let mut refused = 0;
-    loop {
+    let ending = Ending::new()?;
+    let (mut refused, mut wait) = (0, Duration::ZERO);
+    while !ending.within(std::mem::take(&mut wait)) {
         match taken(remote, &body) {
             Ok(Some(assignment)) => {
                 refused = 0;
                 let run = assignment.run.clone();
-                let carried = errand::carry_out(settings, remote.server(), assignment);
+                let carried = errand::carry_out(settings, remote.server(), assignment, &ending.stop);
                 let (state, why) = match &carried {
                     Ok(()) => ("brought", String::new()),
                     Err(error) => ("failed", error.to_string()),
@@ -161,16 +198,18 @@ pub(super) fn serve(remote: &Remote<'_>, printer: Printer) -> Result<ExitClass, 
                 }
                 hold(settings, remote.server(), remote.vault())?;
             }
-            Ok(None) => thread::sleep(Duration::from_millis(QUEUE_POLL_MS)),
+            Ok(None) => wait = Duration::from_millis(QUEUE_POLL_MS),
             // It may be that whoever queued it lost the right to; again and again, it is this machine's.
             Err(EngineError::Reach(ReachError::Problem { status: 403, .. })) if refused < REFUSED_MAX => refused += 1,
             Err(EngineError::Reach(error)) if error.is_passing() => {
                 settings.progress.note(&format!("waiting    {error}"));
-                thread::sleep(Duration::from_millis(QUEUE_POLL_MS));
+                wait = Duration::from_millis(QUEUE_POLL_MS);
             }
             Err(error) => return Err(error),
         }
     }
+    settings.progress.note("ended      takes no more runs");
+    Ok(ExitClass::Done)
 }
 
 /// The next run, if one waits.

@@ -2,7 +2,7 @@
 
 use std::{
     fs,
-    io::{BufRead as _, BufReader},
+    io::{BufRead as _, BufReader, Read as _},
     process::{Child, Stdio},
     time::{Duration, Instant},
 };
@@ -283,14 +283,67 @@ fn a_training_machine_takes_queued_runs() {
     });
     assert_eq!(over["end"]["verdict"], "kept", "{over}");
     assert_eq!(over["end"]["artifact"], "checkpoint/afar@1");
-    runner.kill().unwrap();
-    runner.wait().unwrap();
+    // With nothing under way it ends as soon as it is asked to.
+    ask_to_end(&runner);
+    assert!(runner.wait().unwrap().success());
     let trail = site.run(&["trail", "ls", "--last", "400", "--format", "json"]).exits(0).out();
     assert!(trail.contains("\"take\"") && trail.contains("end of a queued run"), "{trail}");
     // What waits is taken out by whoever may stop runs.
     let queued = site.run(&["run", "plan/plan.toml", "--queue", "--format", "json"]).exits(0).json();
     site.run(&["watch", "queue", "--remove", queued["id"].as_str().unwrap()]).exits(0);
     site.run(&["trail", "verify"]).exits(0);
+}
+
+fn ask_to_end(child: &Child) {
+    let id = nix::unistd::Pid::from_raw(child.id().try_into().unwrap());
+    nix::sys::signal::kill(id, nix::sys::signal::Signal::SIGTERM).unwrap();
+}
+
+#[test]
+fn a_training_machine_that_is_asked_to_end_carries_its_run_through_unless_asked_again() {
+    let site = Site::new();
+    site.login();
+    plan(
+        &site,
+        "i=0; while [ $i -lt 60 ]; do i=$((i+1)); echo \"step $i loss 0.5 lr 0.001\"; sleep 0.1; done; echo a > \"$RINGFENCE_OUT\"/a\n",
+    );
+    let machine = trainer(&site);
+    let begin = || {
+        let mut runner = machine.command(&["serve", "--runner", "--format", "json"]);
+        runner.env("RINGFENCE_SERVER", site.url());
+        let runner = runner.stdout(Stdio::piped()).stderr(Stdio::null()).spawn().unwrap();
+        let queued = site.run(&["run", "plan/plan.toml", "--queue", "--format", "json"]).exits(0).json();
+        let id = queued["id"].as_str().unwrap().to_owned();
+        let taken = || {
+            let queue = site.run(&["watch", "queue", "--format", "json"]).exits(0).json();
+            let entry = queue["queue"].as_array().unwrap().iter().find(|entry| entry["id"] == id.as_str()).cloned();
+            entry.filter(|entry| entry["state"] == "taken")?["run"].as_str().map(str::to_owned)
+        };
+        let run = until("the machine to take it", taken);
+        telemetry(&site, &run);
+        (runner, run)
+    };
+    let carried = |mut runner: Child| {
+        let mut said = String::new();
+        runner.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        assert!(runner.wait().unwrap().success());
+        said
+    };
+    let (runner, _) = begin();
+    ask_to_end(&runner);
+    let said = carried(runner);
+    assert!(said.contains("brought"), "{said}");
+
+    plan(&site, COUNTS);
+    let (runner, run) = begin();
+    ask_to_end(&runner);
+    // Two signals at once may be taken for one.
+    std::thread::sleep(Duration::from_millis(500));
+    ask_to_end(&runner);
+    let said = carried(runner);
+    assert!(said.contains("failed"), "{said}");
+    // The vault was told, and did not have to wait until the machine had been silent for long enough.
+    assert_eq!(state(&site, &run).as_deref(), Some("failed"));
 }
 
 #[test]
