@@ -218,15 +218,25 @@ impl<'a> Hardening<'a> {
             return Ok(None);
         }
         let before = weights(&self.model);
-        let loss = self.trainer.epoch(&mut self.model, &mut self.stepper, number)?;
+        let grown_since = self.grown_since();
+        let loss = self.trainer.epoch(&mut self.model, &mut self.stepper, (number, grown_since))?;
         let seen = self.trainer.watch(&self.model)?;
         let fallen = self.best.as_ref().is_some_and(|best| best.seen.robust - seen.robust > self.plan.collapse);
-        // Judged at the full radius even while it still grows: a false alarm costs an epoch and makes the attacker harder.
-        let rolled_back = fallen || seen.overfits() || !loss.is_finite() || seen.broken;
+        let stuck = self.trainer.is_chance(seen.clean);
+        let overfits = seen.overfits();
+        // While the radius still grows, to lose to the full one is no collapse yet: the attacker becomes harder, and that is all.
+        let collapsed = overfits && !self.trainer.is_growing(number - grown_since);
+        let rolled_back = fallen || collapsed || !loss.is_finite() || seen.broken || stuck;
+        if overfits || rolled_back && !stuck {
+            self.trainer.harder();
+        }
         if rolled_back {
             restore(&mut self.model, self.best.as_ref().map_or(&before, |best| &best.weights));
             self.stepper = Stepper::new(self.plan);
-            self.trainer.harder();
+            if stuck && self.best.is_none() && self.plan.start == Start::Fresh {
+                // From those weights it led nowhere.
+                self.model.reinitialise(self.trainer.other_weights(number));
+            }
         } else if self.best.as_ref().is_none_or(|best| seen.score() >= best.seen.score()) {
             self.best = Some(Best { epoch: number, seen, weights: weights(&self.model) });
         }
@@ -240,6 +250,12 @@ impl<'a> Hardening<'a> {
             rolled_back,
         });
         Ok(self.epochs.last())
+    }
+
+    /// The epochs after which the radius begins to grow anew: where nothing was learned, it was too large too early.
+    fn grown_since(&self) -> u64 {
+        let stuck = |epoch: &&Epoch| epoch.rolled_back && self.trainer.is_chance(epoch.clean_accuracy);
+        self.epochs.iter().rfind(stuck).map_or(0, |epoch| epoch.epoch)
     }
 
     /// The best weights and the training curve. Refuses a training of which no epoch could be kept.
@@ -335,3 +351,35 @@ pub const REPLAYS_MAX: usize = 64;
 pub const WATCH_STEPS_MAX: usize = 1_000;
 /// Pixels by which images are shifted.
 pub const SHIFT_MAX: usize = 64;
+
+#[cfg(test)]
+mod tests {
+    use ringfence_nn::{Tensor, builder::Builder};
+
+    use super::*;
+
+    #[test]
+    fn the_radius_grows_anew_behind_what_learned_nothing() {
+        let file = Builder::new("two", 1).input("x", &[2]).linear(2).finish().unwrap();
+        let values: Vec<f32> = (0..800).map(|value| (value % 7) as f32 / 7.0).collect();
+        let inputs = Tensor { shape: vec![400, 2], data: values };
+        let examples = Examples::new(inputs, (0..400).map(|row| row % 2).collect()).unwrap();
+        let plan = HardenPlan { start: Start::Fresh, epochs: 9, ..HardenPlan::default() };
+        let mut hardening = Hardening::new(Model::parse(&file).unwrap(), &examples, &plan).unwrap();
+        assert!(hardening.trainer.is_chance(0.7) && !hardening.trainer.is_chance(0.8));
+        // Robustness that was lost is not nothing learned, and an epoch that was kept begins nothing anew.
+        for (clean_accuracy, rolled_back, since) in
+            [(0.9, true, 0), (0.5, false, 0), (0.5, true, 3), (0.9, true, 3), (0.4, true, 5), (0.9, false, 5)]
+        {
+            let epoch = hardening.epochs.len() as u64 + 1;
+            hardening.epochs.push(Epoch { epoch, loss: 1.0, clean_accuracy, robust_accuracy: 0.0, rolled_back });
+            assert_eq!(hardening.grown_since(), since);
+        }
+        assert_ne!(hardening.trainer.other_weights(1), hardening.trainer.other_weights(2));
+
+        // Too few examples watch to tell.
+        let few = examples.pick(&(0..100).collect::<Vec<_>>());
+        let hardening = Hardening::new(Model::parse(&file).unwrap(), &few, &plan).unwrap();
+        assert!(!hardening.trainer.is_chance(0.0));
+    }
+}

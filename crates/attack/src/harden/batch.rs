@@ -1,5 +1,7 @@
 //! One epoch of training: which inputs, and which loss of them.
 
+use std::collections::BTreeSet;
+
 use ringfence_nn::{Gradients, Model, Tensor, Want, random::Random};
 
 use ringfence_schema::report::UnlearnedTrigger;
@@ -160,8 +162,32 @@ impl<'a> Trainer<'a> {
         self.carried.clear();
     }
 
-    /// Trains once on every training example; the mean loss.
-    pub(super) fn epoch(&mut self, model: &mut Model, stepper: &mut Stepper, number: u64) -> Result<f64, AttackError> {
+    /// Whether so few right answers show that nothing is learned.
+    pub(super) fn is_chance(&self, accuracy: f64) -> bool {
+        let classes: BTreeSet<usize> =
+            self.held.iter().filter_map(|row| self.examples.labels().get(*row)).copied().collect();
+        let enough = self.held.len() >= classes.len() * CHANCE_EXAMPLES;
+        enough && classes.len() > 1 && accuracy < CHANCE / classes.len() as f64
+    }
+
+    /// Whether the radius is smaller than it will be, so many epochs after it began to grow.
+    pub(super) fn is_growing(&self, epochs: u64) -> bool {
+        self.schedule.eps_at(epochs as f32 / self.plan.epochs as f32) < self.plan.eps
+    }
+
+    /// The seed of other weights to begin with, where those before the epoch led nowhere.
+    pub(super) fn other_weights(&self, epoch: u64) -> u64 {
+        stream(self.plan.seed, &[WEIGHTS_STREAM, epoch]).bits()
+    }
+
+    /// Trains once on every training example, in the epoch of that number, with a radius that grows since another one; the mean
+    /// loss.
+    pub(super) fn epoch(
+        &mut self,
+        model: &mut Model,
+        stepper: &mut Stepper,
+        (number, grown_since): (u64, u64),
+    ) -> Result<f64, AttackError> {
         let mut order = self.training.clone();
         stream(self.plan.seed, &[ORDER_STREAM, number]).shuffle(&mut order);
         let batches = order.len().div_ceil(self.plan.batch);
@@ -171,8 +197,9 @@ impl<'a> Trainer<'a> {
         let mut total = 0.0;
         for (index, places) in order.chunks(self.plan.batch).enumerate() {
             let passed = (number - 1) as f32 + index as f32 / batches as f32;
-            let progress = passed / self.plan.epochs as f32;
-            let at = At { epoch: number, eps: self.schedule.eps_at(progress), rate: self.schedule.rate_at(progress) };
+            let share = |passed: f32| passed / self.plan.epochs as f32;
+            let (eps, rate) = (share(passed - grown_since as f32), share(passed));
+            let at = At { epoch: number, eps: self.schedule.eps_at(eps), rate: self.schedule.rate_at(rate) };
             let mut clean = self.examples.pick(places);
             if let Some(shift) = &self.shift {
                 clean = shift.apply(&clean, |row| self.random(SHIFT_STREAM, number, places[row]))?;
@@ -456,9 +483,13 @@ const UNUSUAL: f64 = 0.8;
 /// Shares of changed inputs with a trigger that was found, and with one that still works.
 const FOUND: f64 = 0.35;
 const STILL: f64 = 0.3;
+/// Times what guessing gets right, below which nothing is learned, and the held-out examples of each class that can tell.
+const CHANCE: f64 = 1.5;
+const CHANCE_EXAMPLES: usize = 10;
 const SPLIT_STREAM: u64 = 4;
 const ORDER_STREAM: u64 = 5;
 const SHIFT_STREAM: u64 = 6;
 const MIX_STREAM: u64 = 7;
 const START_STREAM: u64 = 8;
 const AGAIN_STREAM: u64 = 9;
+const WEIGHTS_STREAM: u64 = 10;

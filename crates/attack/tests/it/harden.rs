@@ -53,6 +53,17 @@ fn a_collapse_of_robustness_is_rolled_back() {
 }
 
 #[test]
+fn epochs_that_learned_nothing_are_undone() {
+    let (train, test) = digits(1_400, 100);
+    // At the height of such a rate every unit dies; whatever goes on with dead units stays at chance to the end.
+    let plan = HardenPlan { start: Start::Fresh, eps: 0.05, epochs: 12, batch: 32, rate: 0.5, ..HardenPlan::default() };
+    let (kept, report) = harden(tiny_network(1), &train, &plan, &mut |_| {}).unwrap();
+    let stuck: Vec<_> = report.epochs.iter().filter(|epoch| epoch.clean_accuracy < 0.15).collect();
+    assert!(stuck.len() > 1 && stuck.iter().all(|epoch| epoch.rolled_back), "{:?}", report.epochs);
+    assert!(accuracy(&kept, &test).unwrap() > 0.5, "{:?}", report.epochs);
+}
+
+#[test]
 fn the_same_seed_gives_the_same_weights_on_any_number_of_threads() {
     let (train, _) = digits(120, 1);
     let plan = HardenPlan { epochs: 2, shift: 1, ..HardenPlan::default() };
