@@ -165,7 +165,9 @@ pub fn train_private(
     let report = HardenReport {
         schema: HardenSchema::One,
         base,
+        architecture: None,
         model: Digest::of(&model.to_onnx()?),
+        safetensors: None,
         mode: Some("dp-sgd".into()),
         kept: None,
         eps: 0.0,

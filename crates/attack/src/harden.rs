@@ -265,7 +265,9 @@ impl<'a> Hardening<'a> {
         let report = HardenReport {
             schema: HardenSchema::One,
             base: self.base,
+            architecture: None,
             model: Digest::of(&self.model.to_onnx()?),
+            safetensors: None,
             mode: Some(self.plan.mode.name().into()),
             kept: Some(best.epoch),
             eps: f64::from(self.plan.eps),

@@ -15,7 +15,7 @@ pub(crate) mod witness;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use ringfence_engine::{HardenPlan, Mode, Start, schema::Severity};
+use ringfence_engine::{EngineError, HardenPlan, Mode, Start, schema::Severity};
 
 /// `ringfence` and its commands.
 #[derive(Debug, Parser)]
@@ -186,12 +186,12 @@ pub(crate) enum Command {
     Run(RunArgs),
     /// Attack a model and report how robust it is
     #[command(
-        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --since earlier.onnx --data test.csv --label label\n  ringfence attack checkpoint/net@4 --since released --data test.csv --label label\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv\n  ringfence attack --endpoint endpoint.toml --data test.csv --label label --html card.html"
+        after_help = "Examples:\n  ringfence attack net.onnx --data test.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15\n  ringfence attack net.onnx --data test.csv --label label --battery standard --levels 256\n  ringfence attack net.onnx --data test.csv --label label --norm l2 --attack carlini-wagner\n  ringfence attack loans.onnx --data loans.csv --label paid --norm l0 --eps 2 --immutable 0,3\n  ringfence attack net.onnx --since earlier.onnx --data test.csv --label label\n  ringfence attack checkpoint/net@4 --since released --data test.csv --label label\n  ringfence attack net.onnx --self-check\n  ringfence attack net.onnx --data batch.npz --gradient out.npz\n  ringfence attack privacy net.onnx --members train.npz --non-members test.npz --references 16\n  ringfence attack theft net.onnx --queries natural.npz --held-out test.npz\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv\n  ringfence attack net.safetensors --architecture net.json --data test.csv --label label\n  ringfence attack --endpoint endpoint.toml --data test.csv --label label --html card.html"
     )]
     Attack(attack::AttackArgs),
     /// Train a model adversarially
     #[command(
-        after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx\n  ringfence harden base.onnx --data train.csv --label label --fresh --mode dp-sgd --epsilon 3 --delta 1e-5 --out private.onnx"
+        after_help = "Examples:\n  ringfence harden base.onnx --data train.csv --label label --shape 1,8,8 --scale 0.0625 --eps 0.15 --out robust.onnx\n  ringfence harden base.onnx --data train.csv --label label --fresh --mode dp-sgd --epsilon 3 --delta 1e-5 --out private.onnx\n  ringfence harden base.safetensors --data train.csv --label label --out robust.safetensors --both"
     )]
     Harden(HardenArgs),
     /// Mark a model before its release, and look for the marks in a suspect
@@ -626,12 +626,15 @@ pub(crate) struct ScreenArgs {
     /// Write the dataset without its filtered records here
     #[arg(long, value_name = "FILE")]
     pub(crate) write: Option<PathBuf>,
-    /// The base model (ONNX) of a fine-tune: look for records that were changed against it
+    /// The base model of a fine-tune (ONNX or safetensors): look for records changed against it
     #[arg(long, value_name = "BASE.onnx")]
     pub(crate) model: Option<PathBuf>,
     /// Clean data that the base model was not trained on, read like the dataset: the measure of `--model`
     #[arg(long, value_name = "FILE", requires = "model")]
     pub(crate) reference: Option<PathBuf>,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: attack::ArchitectureArgs,
 }
 
 /// `review …`.
@@ -691,7 +694,7 @@ pub(crate) struct RunArgs {
 /// `harden`.
 #[derive(Debug, Args)]
 pub(crate) struct HardenArgs {
-    /// The model to start from (ONNX)
+    /// The model to start from (ONNX or safetensors)
     pub(crate) model: PathBuf,
     /// Training data
     #[arg(long, value_name = "FILE")]
@@ -699,9 +702,12 @@ pub(crate) struct HardenArgs {
     /// How it is read
     #[command(flatten)]
     pub(crate) read: DataArgs,
-    /// Where the hardened model goes
+    /// Where the hardened model goes: safetensors if the name ends so, otherwise ONNX
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
+    /// Write it in the other form beside `--out` too: NAME.safetensors, or NAME.onnx
+    #[arg(long)]
+    pub(crate) both: bool,
     /// Where the report goes as JSON, beside standard output
     #[arg(long, value_name = "FILE")]
     pub(crate) report: Option<PathBuf>,
@@ -741,6 +747,9 @@ pub(crate) struct HardenArgs {
     /// Private training
     #[command(flatten)]
     pub(crate) private: privacy::PrivateArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: attack::ArchitectureArgs,
 }
 
 /// `--mode`.
@@ -759,6 +768,18 @@ pub(crate) enum ModeName {
 }
 
 impl HardenArgs {
+    /// Where the model goes, in each form that is wanted.
+    pub(crate) fn outs(&self) -> Result<Vec<PathBuf>, EngineError> {
+        let is_weights = self.out.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+        let beside = self.out.with_extension(if is_weights { "onnx" } else { "safetensors" });
+        if self.both && beside == self.model {
+            let what =
+                format!("`--both` would write over the model itself, `{}`; choose another `--out`", beside.display());
+            return Err(EngineError::Usage { what });
+        }
+        Ok(std::iter::once(self.out.clone()).chain(self.both.then_some(beside)).collect())
+    }
+
     /// What was typed, over `plan`.
     pub(crate) fn over(&self, mut plan: HardenPlan) -> HardenPlan {
         if self.fresh {

@@ -4,7 +4,7 @@
 //! models and screen datasets, signs what they found, and puts a dataset without its filtered records in the place of the
 //! one that came. *Admit* asks the gate and seals the bytes again under the keys of what is admitted.
 
-use std::{collections::BTreeMap, os::fd::OwnedFd, path::Path, thread};
+use std::{collections::BTreeMap, fs::File, os::fd::OwnedFd, path::Path, thread};
 
 use ringfence_access::{Action, EvidenceFacts, Exemptions, Facts, NamespaceState, Resource};
 use ringfence_reach::Source;
@@ -24,6 +24,7 @@ use crate::{
     bundle::{CommittedStatement, canonical},
     error::EngineError,
     look::{scan_config, scan_summary},
+    model::{CONFIGURATION, described_by, needs_description},
     page::PICTURES_MAX,
     record::{EvidenceRow, Flagged, OriginRow, Reading, Version},
     remote,
@@ -553,6 +554,26 @@ impl Vault<'_> {
     ) -> Result<T, EngineError> {
         let mut reader = self.store.read(manifest, path).map_err(|error| store_error(&error))?;
         remote::beside(vec![&mut reader], call).map_err(|error| EngineError::incomplete(path, error))
+    }
+
+    /// The descriptors of a model in the order in which jobs expect them: weights alone are followed by the description of their
+    /// architecture, which lies beside them.
+    pub(crate) fn model_descriptors(&self, manifest: &Manifest, path: &str) -> Result<Vec<OwnedFd>, EngineError> {
+        let mut model = File::from(self.descriptor(manifest, path)?);
+        if !needs_description(&mut model).map_err(EngineError::io(path))? {
+            return Ok(vec![model.into()]);
+        }
+        let beside = [described_by(Path::new(path)), Path::new(path).with_file_name(CONFIGURATION)];
+        let mut files = beside
+            .iter()
+            .filter_map(|name| manifest.tree().files().iter().find(|file| Path::new(&file.path) == name.as_path()));
+        let found = files.next().ok_or_else(|| {
+            let [ours, _] = &beside;
+            let why =
+                format!("weights without a graph; neither `{}` nor `{CONFIGURATION}` lies beside them", ours.display());
+            EngineError::incomplete(path, why)
+        })?;
+        Ok(vec![model.into(), self.descriptor(manifest, &found.path)?])
     }
 
     /// The descriptors of a dataset in the order in which jobs expect them.

@@ -17,15 +17,16 @@ use serde::Deserialize;
 
 use crate::{
     error::EngineError,
-    files::{descriptor, read_small},
+    files::read_small,
+    model::ModelFile,
     settings::Settings,
     work::{Desk, Job},
 };
 
 /// What is attacked.
 pub enum Target<'a> {
-    /// A model on disk (ONNX).
-    Model(PathBuf),
+    /// A model on disk.
+    Model(ModelFile),
     /// A model that can only be asked.
     Endpoint {
         /// The file that describes it (TOML).
@@ -47,7 +48,8 @@ impl Target<'_> {
     /// The model, or the description.
     pub fn file(&self) -> &Path {
         match self {
-            Self::Model(file) | Self::Endpoint { file, .. } => file,
+            Self::Model(model) => model.path(),
+            Self::Endpoint { file, .. } => file,
         }
     }
 
@@ -60,10 +62,10 @@ impl Target<'_> {
         rest: Vec<OwnedFd>,
     ) -> Result<(T, Option<QueryLedger>), EngineError> {
         let what = self.file().display().to_string();
-        let with = |first: OwnedFd| std::iter::once(first).chain(rest).collect::<Vec<_>>();
+        let with = |first: Vec<OwnedFd>| first.into_iter().chain(rest).collect::<Vec<_>>();
         let (file, budget, environment) = match self {
-            Self::Model(file) => {
-                let found = Desk::new(settings).ask(&what, &job(None), with(descriptor(file)?))?;
+            Self::Model(model) => {
+                let found = Desk::new(settings).ask(&what, &job(None), with(model.descriptors()?))?;
                 return Ok((found, None));
             }
             Self::Endpoint { file, budget, environment } => (file, budget, environment),
@@ -75,7 +77,7 @@ impl Target<'_> {
             endpoint.grant(*budget);
         }
         let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
-        let descriptors = with(theirs.into());
+        let descriptors = with(vec![theirs.into()]);
         let desk = Desk::new(settings);
         let found = thread::scope(|scope| {
             let child = scope.spawn(|| desk.ask(&what, &job, descriptors));

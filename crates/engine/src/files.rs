@@ -28,10 +28,11 @@ use crate::{
     RuleText,
     asked::Target,
     error::EngineError,
+    model::ModelFile,
     record::Reading,
     settings::Settings,
     source::{self, Seen},
-    work::{Desk, Job, STATE_BYTES_MAX},
+    work::{Desk, Form, Job, STATE_BYTES_MAX},
 };
 pub use crate::{run::read_harden_plan, work::AttackJob};
 
@@ -56,7 +57,7 @@ pub struct Dataset {
 #[derive(Debug, Clone)]
 pub struct ModelData {
     /// The model.
-    pub model: PathBuf,
+    pub model: ModelFile,
     /// The data.
     pub data: Dataset,
 }
@@ -295,38 +296,40 @@ pub fn attack(
 }
 
 /// Checks a model's arithmetic.
-pub fn self_check(settings: &Settings<'_>, model: &Path, seed: u64) -> Result<AttackReport, EngineError> {
-    Desk::new(settings).ask(&model.display().to_string(), &Job::SelfCheck { seed }, vec![descriptor(model)?])
+pub fn self_check(settings: &Settings<'_>, model: &ModelFile, seed: u64) -> Result<AttackReport, EngineError> {
+    Desk::new(settings).ask(&model.name(), &Job::SelfCheck { seed }, model.descriptors()?)
 }
 
 /// Writes the gradient of the mean cross-entropy with respect to `x` of an NPZ.
 pub fn gradient(
     settings: &Settings<'_>,
-    model: &Path,
+    model: &ModelFile,
     data: &Path,
     out: &Path,
     reference: bool,
 ) -> Result<(), EngineError> {
     let fresh = Fresh::create(out)?;
-    let mut descriptors = vec![descriptor(model)?, descriptor(data)?];
+    let mut descriptors = model.descriptors()?;
+    descriptors.push(descriptor(data)?);
     through_pipes(&[&fresh], |pipes| {
         descriptors.extend(pipes);
-        Desk::new(settings).call(&model.display().to_string(), &Job::Gradient { reference }, descriptors, &mut |_| {})
+        Desk::new(settings).call(&model.name(), &Job::Gradient { reference }, descriptors, &mut |_| {})
     })?;
     fresh.keep()
 }
 
-/// Trains a model to withstand changed inputs and writes it to `out`. With `state`, the training's state is written there after each
+/// Trains a model to withstand changed inputs and writes it to each of `outs`: as safetensors where a name ends so, otherwise as
+/// ONNX. With `state`, the training's state is written there after each
 /// epoch, and a training goes on from what lies there.
 pub fn harden(
     settings: &Settings<'_>,
     input: &ModelData,
     plan: &HardenPlan,
-    out: &Path,
+    outs: &[PathBuf],
     state: Option<&Path>,
 ) -> Result<HardenReport, EngineError> {
-    let fresh = Fresh::create(out)?;
-    let mut descriptors = vec![descriptor(&input.model)?];
+    let fresh = outs.iter().map(|out| Fresh::create(out)).collect::<Result<Vec<_>, _>>()?;
+    let mut descriptors = input.model.descriptors()?;
     descriptors.extend(input.data.descriptors()?);
     let earlier = state.filter(|path| path.exists());
     if let Some(earlier) = earlier {
@@ -338,9 +341,10 @@ pub fn harden(
         reading: input.data.reading.clone(),
         resume: earlier.is_some(),
         states: state.is_some(),
+        forms: outs.iter().map(|out| Form::of(out)).collect(),
     };
-    let ask = |descriptors| Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors);
-    let report = through_pipes(&[&fresh], |pipes| {
+    let ask = |descriptors| Desk::new(settings).ask(&input.model.name(), &job, descriptors);
+    let report = through_pipes(&fresh.iter().collect::<Vec<_>>(), |pipes| {
         descriptors.extend(pipes);
         let Some(state) = state else { return ask(descriptors) };
         thread::scope(|scope| {
@@ -353,7 +357,7 @@ pub fn harden(
             kept.and(report)
         })
     })?;
-    fresh.keep()?;
+    fresh.into_iter().try_for_each(Fresh::keep)?;
     Ok(report)
 }
 

@@ -2,12 +2,7 @@
 //!
 //! No vault, no keys: like [`crate::files`], the parent opens files and keyless children read them.
 
-use std::{
-    collections::BTreeMap,
-    fs::File,
-    io::Read as _,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fs::File, io::Read as _};
 
 use ringfence_schema::{
     Finding, Place, Severity,
@@ -20,6 +15,7 @@ use crate::{
     RuleText,
     error::EngineError,
     files::{self, Dataset, ModelData, descriptor},
+    model::ModelFile,
     settings::Settings,
     work::{Desk, Job},
 };
@@ -37,12 +33,12 @@ pub(crate) const SUSPECT: RuleText = RuleText {
 /// may be absent. Of an NPZ of arrays the model alone looks at the records; the report says that nothing else did.
 pub fn screen(
     settings: &Settings<'_>,
-    model: &Path,
+    model: &ModelFile,
     data: &Dataset,
     reference: Option<&Dataset>,
 ) -> Result<ScreenReport, EngineError> {
     let screened = if is_npz(data)? { None } else { Some(files::screen(settings, data)?) };
-    let mut descriptors = vec![descriptor(model)?];
+    let mut descriptors = model.descriptors()?;
     descriptors.extend(data.descriptors()?);
     if let Some(reference) = reference {
         descriptors.extend(reference.descriptors()?);
@@ -51,7 +47,7 @@ pub fn screen(
         reading: data.reading.clone(),
         reference: reference.map(|reference| reference.reading.clone()),
     };
-    let what = model.display().to_string();
+    let what = model.name();
     let found: SuspectReport = Desk::new(settings).ask(&what, &job, descriptors)?;
     let mut report = screened.unwrap_or_else(|| arrays(&found));
     if found.records != report.records || found.suspects.iter().any(|suspect| suspect.record >= report.records) {
@@ -143,7 +139,7 @@ fn add(report: &mut ScreenReport, found: &SuspectReport) {
 #[derive(Debug, Clone)]
 pub struct BackdoorJob {
     /// The declared base.
-    pub base: Option<PathBuf>,
+    pub base: Option<ModelFile>,
     /// Use at most so many examples.
     pub examples: Option<usize>,
     /// Seed of all random choices.
@@ -154,10 +150,10 @@ pub struct BackdoorJob {
 
 /// Searches a model's weights for backdoors.
 pub fn backdoors(settings: &Settings<'_>, input: &ModelData, job: &BackdoorJob) -> Result<BackdoorReport, EngineError> {
-    let mut descriptors = vec![descriptor(&input.model)?];
+    let mut descriptors = input.model.descriptors()?;
     descriptors.extend(input.data.descriptors()?);
     if let Some(base) = &job.base {
-        descriptors.push(descriptor(base)?);
+        descriptors.extend(base.descriptors()?);
     }
     let request = Job::Backdoors {
         reading: input.data.reading.clone(),
@@ -166,5 +162,5 @@ pub fn backdoors(settings: &Settings<'_>, input: &ModelData, job: &BackdoorJob) 
         range: job.range,
         base: job.base.is_some(),
     };
-    Desk::new(settings).ask(&input.model.display().to_string(), &request, descriptors)
+    Desk::new(settings).ask(&input.model.name(), &request, descriptors)
 }

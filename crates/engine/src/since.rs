@@ -8,11 +8,7 @@
 //! What must stay true: both models are asked the same, with the same seed; a card that the vault's evidence holds stands for a new one
 //! only where it says itself that the same was asked of the same examples by the same version of the attacks.
 
-use std::{
-    collections::BTreeMap,
-    fmt,
-    path::{Path, PathBuf},
-};
+use std::{collections::BTreeMap, fmt, path::Path};
 
 use ringfence_access::{Action, Facts, NamespaceState};
 use ringfence_attack::{TOOL, asked_the_same};
@@ -33,6 +29,7 @@ use crate::{
     asked::Target,
     error::EngineError,
     files::{self, AttackJob, Dataset},
+    model::ModelFile,
     record::Version,
     settings::Settings,
     vault::Vault,
@@ -50,8 +47,8 @@ pub(crate) const DROPPED: RuleText = RuleText {
 /// A model that is attacked.
 #[derive(Debug, Clone)]
 pub enum Side {
-    /// A file (ONNX).
-    File(PathBuf),
+    /// A file.
+    File(ModelFile),
     /// A version in the vault.
     Version(Box<Version>),
 }
@@ -59,7 +56,7 @@ pub enum Side {
 impl fmt::Display for Side {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(file) => f.write_str(&printable(&file.display().to_string(), NAME_CHARS_MAX)),
+            Self::File(file) => f.write_str(&printable(&file.name(), NAME_CHARS_MAX)),
             Self::Version(version) => version.reference().fmt(f),
         }
     }
@@ -74,12 +71,12 @@ enum Data<'a> {
 /// Attacks both models (the newer one first) in the same way and compares what they withstand.
 pub fn attack_since(
     settings: &Settings<'_>,
-    [model, earlier]: [&Path; 2],
+    [model, earlier]: [&ModelFile; 2],
     data: &Dataset,
     job: &AttackJob,
 ) -> Result<SinceReport, EngineError> {
-    let attacked = |path: &Path| files::attack(settings, &Target::Model(path.to_owned()), data, None, job);
-    let names = [model, earlier].map(|path| printable(&path.display().to_string(), NAME_CHARS_MAX));
+    let attacked = |model: &ModelFile| files::attack(settings, &Target::Model(model.clone()), data, None, job);
+    let names = [model, earlier].map(|model| printable(&model.name(), NAME_CHARS_MAX));
     Ok(ringfence_attack::since(names.each_ref().map(String::as_str), attacked(model)?, attacked(earlier)?))
 }
 
@@ -215,12 +212,12 @@ impl Vault<'_> {
             return files::attack(self.settings, &Target::Model(file.clone()), data, None, job);
         }
         let mut descriptors = match side {
-            Side::File(file) => vec![files::descriptor(file)?],
+            Side::File(file) => file.descriptors()?,
             Side::Version(version) => {
                 version.still_there()?;
                 let manifest = self.manifest(version)?;
                 let file = model_file(version, manifest.tree().files().iter().map(|file| file.path.as_str()))?;
-                vec![self.descriptor(&manifest, &file)?]
+                self.model_descriptors(&manifest, &file)?
             }
         };
         let reading = match data {
@@ -291,20 +288,25 @@ fn release_before<'v>(versions: &'v [Version], version: &Version) -> Option<&'v 
     before.max_by_key(|other| (other.written, other.version))
 }
 
-/// Which file of a version is the model.
+/// Which file of a version is the model: a network, or where there is none, weights whose architecture a file beside them
+/// describes.
 fn model_file<'f>(version: &Version, files: impl Iterator<Item = &'f str> + Clone) -> Result<String, EngineError> {
-    let mut networks = files.clone().filter(|file| Path::new(file).extension() == Some("onnx".as_ref()));
     if let Some(usual) = files.clone().find(|file| *file == MODEL_FILE) {
         return Ok(usual.to_owned());
     }
-    match (networks.next(), networks.next()) {
-        (Some(one), None) => Ok(one.to_owned()),
-        (None, _) => Err(EngineError::incomplete(version.reference().to_string(), "it holds no ONNX model to attack")),
-        (Some(_), Some(_)) => {
-            let why = format!("it holds several ONNX models, none of them called `{MODEL_FILE}`");
-            Err(EngineError::incomplete(version.reference().to_string(), why))
+    for (ending, what) in [("onnx", "ONNX models"), ("safetensors", "safetensors files")] {
+        let mut found = files.clone().filter(|file| Path::new(file).extension() == Some(ending.as_ref()));
+        match (found.next(), found.next()) {
+            (Some(one), None) => return Ok(one.to_owned()),
+            (None, _) => {}
+            (Some(_), Some(_)) => {
+                let why = format!("it holds several {what}, none of them called `{MODEL_FILE}`");
+                return Err(EngineError::incomplete(version.reference().to_string(), why));
+            }
         }
     }
+    let why = "it holds neither an ONNX model nor a safetensors file to attack";
+    Err(EngineError::incomplete(version.reference().to_string(), why))
 }
 
 /// The attack that a card was made by.

@@ -40,6 +40,7 @@ use crate::{
     settings::{Progress, Settings, Silent},
 };
 
+pub(crate) use self::files::Form;
 pub(crate) use self::privacy::{Audited, NoiseKey, PrivacyAnswer};
 pub use self::text::TextJob;
 pub(crate) use self::theft::Marked;
@@ -49,7 +50,8 @@ use self::{
     target::Target,
 };
 
-/// What a child is asked to do. Descriptors follow in the order that each variant names.
+/// What a child is asked to do. Descriptors follow in the order that each variant names; a model of weights alone is followed by
+/// the description of its architecture.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "job")]
 pub(crate) enum Job {
@@ -161,7 +163,7 @@ pub(crate) enum Job {
         /// Seed of all random choices.
         seed: u64,
     },
-    /// Train the model (first) privately on data (second, then labels), write it to the last descriptor; answers a
+    /// Train the model (first) privately on data (second, then labels), write it to the last descriptors; answers a
     /// [`HardenReport`].
     HardenPrivate {
         /// Settings.
@@ -170,6 +172,8 @@ pub(crate) enum Job {
         key: NoiseKey,
         /// How the data is read.
         reading: Reading,
+        /// What the model is written as, a descriptor for each.
+        forms: Vec<Form>,
     },
     /// Records of data (second, then labels) that the model (first) finds strange, perhaps measured against clean ones (then their
     /// labels); answers a [`SuspectReport`](ringfence_schema::suspect::SuspectReport).
@@ -193,7 +197,7 @@ pub(crate) enum Job {
         /// Whether there is a base.
         base: bool,
     },
-    /// Train the model (first) on data (second, then labels), perhaps from a state (next), write it to the next descriptor, and the
+    /// Train the model (first) on data (second, then labels), perhaps from a state (next), write it to the next descriptors, and the
     /// state after each epoch to another one, each with its length in front; answers a [`HardenReport`].
     Harden {
         /// Settings.
@@ -206,6 +210,8 @@ pub(crate) enum Job {
         resume: bool,
         /// Whether states are wanted.
         states: bool,
+        /// What the model is written as, a descriptor for each.
+        forms: Vec<Form>,
     },
     /// Steal the model (first) with an NPZ (second), judged on another (third); answers a
     /// [`TheftReport`](ringfence_schema::theft::TheftReport).
@@ -229,6 +235,8 @@ pub(crate) enum Job {
         plan: MarkJob,
         /// How the data is read.
         reading: Reading,
+        /// What the model is written as.
+        form: Form,
     },
     /// Put a secret to the suspect (first; the way to it where it is an endpoint), perhaps with two datasets (each with its labels);
     /// answers a [`WatermarkReport`](ringfence_schema::watermark::WatermarkReport).
@@ -527,13 +535,15 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             privacy::privacy(&target, &mut files, plan, range, &audited, emit)
         }
         Job::LanguagePrivacy { seed } => privacy::language(&mut files, seed),
-        Job::HardenPrivate { plan, key, reading } => privacy::harden_private(&mut files, &plan, &key, &reading, emit),
+        Job::HardenPrivate { plan, key, reading, forms } => {
+            privacy::harden_private(&mut files, (&plan, &key), &reading, &forms, emit)
+        }
         Job::Theft { endpoint, plan } => {
             let target = Target::next(&mut files, endpoint.map(|description| *description))?;
             theft::theft(&target, &mut files, &plan, emit)
         }
         Job::Text { plan } => text::text(&mut files, &plan, emit),
-        Job::Mark { key, plan, reading } => theft::mark(&mut files, &key, &plan, &reading, emit),
+        Job::Mark { key, plan, reading, form } => theft::mark(&mut files, (&key, &plan), &reading, form, emit),
         Job::VerifyMark { endpoint, secret, data } => {
             let suspect = Target::next(&mut files, endpoint.map(|description| *description))?;
             theft::verify_mark(&suspect, &mut files, &secret, data.as_ref())
@@ -548,8 +558,8 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             let report = ringfence_attack::backdoors(&model, &data, base.as_ref(), &plan);
             json(&report.map_err(|error| error.to_string())?)
         }
-        Job::Harden { plan, range, reading, resume, states } => {
-            harden(&mut files, plan, range, &reading, Resume { resume, states }, emit)
+        Job::Harden { plan, range, reading, resume, states, forms } => {
+            harden(&mut files, (plan, range), &reading, Resume { resume, states }, &forms, emit)
         }
     }
 }
@@ -694,10 +704,10 @@ fn gradient(files: &mut Files, reference: bool) -> Result<Vec<u8>, String> {
 
 fn harden(
     files: &mut Files,
-    mut plan: HardenPlan,
-    range: [f32; 2],
+    (mut plan, range): (HardenPlan, [f32; 2]),
     reading: &Reading,
     states: Resume,
+    forms: &[Form],
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
     let text = |error: AttackError| error.to_string();
@@ -711,7 +721,7 @@ fn harden(
     } else {
         Hardening::new(model, &examples, &plan).map_err(text)?
     };
-    let mut out = files.next()?;
+    let places = files.places(forms)?;
     let mut kept = if states.states { Some(files.next()?) } else { None };
     while let Some(epoch) = training.epoch().map_err(text)? {
         let _ = say(emit, &Record::Progress { stage: "train".into(), done: epoch.epoch, total });
@@ -721,8 +731,8 @@ fn harden(
             kept.write_all(&length).and_then(|()| kept.write_all(&state)).map_err(|error| error.to_string())?;
         }
     }
-    let (model, report): (Model, HardenReport) = training.finish().map_err(text)?;
-    out.write_all(&model.to_onnx().map_err(|error| error.to_string())?).map_err(|error| error.to_string())?;
+    let (model, mut report): (Model, HardenReport) = training.finish().map_err(text)?;
+    files.complete(&mut report, &model, places)?;
     json(&report)
 }
 

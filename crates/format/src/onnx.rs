@@ -21,7 +21,7 @@ mod tensor;
 pub mod write;
 
 pub use rewrite::rewrite;
-pub use tensor::{DataLocation, DataType, Payload, Tensor};
+pub use tensor::{DataLocation, DataType, Payload, Tensor, half};
 
 use crate::protobuf::ProtobufError;
 

@@ -2,7 +2,7 @@
 //!
 //! [`audit`] reads the header as loosely as it can and returns an [`Audit`]: the tensors, the metadata, and a [`Flaw`]
 //! for each thing that a strict loader refuses or never looks at. [`Audit::table`] is the strict view: it exists only
-//! for files without a flaw.
+//! for files without a flaw. [`write()`] makes new files.
 //!
 //! Format: 8 bytes length (little-endian), that many bytes of JSON, then the data; the tensors must cover the data
 //! without holes or overlaps (huggingface/safetensors, "Format").
@@ -15,8 +15,10 @@ use std::{
 };
 
 mod json;
+mod write;
 
 use json::Json;
+pub use write::{TensorInput, write};
 
 /// Longest header that is read, in bytes (the reference loader's limit).
 pub const HEADER_BYTES_MAX: u64 = 100_000_000;

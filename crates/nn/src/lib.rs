@@ -3,6 +3,8 @@
 //! * [`Model`]: parse a file, run it ([`Model::forward`]), differentiate it ([`Model::gradients`], [`Model::pullback`]),
 //!   change its weights, write the file back with nothing but the weights changed ([`Model::to_onnx`]), find the table of
 //!   its token embeddings ([`Model::embedding`]).
+//!   [`Model::described`] makes one of a safetensors file and a description of its layers, [`Model::to_safetensors`] writes
+//!   weights back.
 //! * [`Tensor`] holds numbers of any [`Real`] type: `f32` to work, `f64` as the reference.
 //! * [`optim`]: SGD and Adam; [`random`]: the generator behind every seed; [`builder`]: new model files.
 //! * [`self_check`]: the runtime measured against its own reference, on the model at hand.
@@ -22,6 +24,7 @@
 //! Absent on purpose: text (token ids are inputs like others; tokenizers are `attack`'s), half precision in the arithmetic (weights may be stored so), batch statistics in training
 //! mode (normalisation uses the stored ones), external data, and anything approximate.
 
+pub mod architecture;
 mod check;
 mod embedding;
 mod error;
@@ -39,6 +42,7 @@ pub mod limits;
 pub mod optim;
 pub mod random;
 
+pub use architecture::ArchitectureError;
 pub use check::{SelfCheck, self_check};
 pub use error::NnError;
 pub use loss::OutputKind;

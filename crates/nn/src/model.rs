@@ -6,6 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use ringfence_format::onnx::{self, DataType};
 
+use crate::architecture::Carried;
 use crate::error::NnError;
 use crate::kernel::pointwise::Unary;
 use crate::kernel::reduce::Scale;
@@ -34,6 +35,8 @@ pub struct Model {
     through: bool,
     /// What is bound to each input.
     bound: Vec<Option<Tensor<f64>>>,
+    /// What a file of weights held beside them, where the model was made from one.
+    carried: Option<Arc<Carried>>,
     plans: Mutex<Vec<KeptPlan>>,
     pools: Pools,
 }
@@ -134,6 +137,7 @@ impl Clone for Model {
             memory_limit: self.memory_limit,
             through: self.through,
             bound: self.bound.clone(),
+            carried: self.carried.clone(),
             plans: Mutex::default(),
             pools: Pools::default(),
         }
@@ -164,6 +168,7 @@ impl Model {
             file: file.to_vec(),
             bound: vec![None; graph.inputs.len()],
             graph,
+            carried: None,
             memory_limit: MEMORY_BYTES_DEFAULT,
             through: false,
             plans: Mutex::default(),
@@ -187,6 +192,15 @@ impl Model {
             }
         };
         Ok(onnx::rewrite(&self.file, &mut numbers)?)
+    }
+
+    /// Keeps what a file of weights held beside them.
+    pub(crate) fn carry(&mut self, carried: Carried) {
+        self.carried = Some(Arc::new(carried));
+    }
+
+    pub(crate) fn carried(&self) -> Option<&Carried> {
+        self.carried.as_deref()
     }
 
     /// The primary input's name and dimensions; `None` is free.

@@ -408,8 +408,14 @@ pub struct HardenReport {
     pub schema: HardenSchema,
     /// SHA-256 of the model that was trained from.
     pub base: Digest,
+    /// SHA-256 of the description of its architecture, where it was a safetensors file.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub architecture: Option<Digest>,
     /// SHA-256 of the model that was written.
     pub model: Digest,
+    /// SHA-256 of the safetensors file with the same weights, where one was written beside it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub safetensors: Option<Digest>,
     /// What was trained on, such as `adversarial` or `trades`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub mode: Option<String>,

@@ -1,9 +1,9 @@
 //! Arguments of `attack`: evasion, and what the other attacks share with it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand, ValueEnum};
-use ringfence_engine::{EngineError, Target, files};
+use ringfence_engine::{EngineError, ModelFile, Target, files};
 
 use super::{DataArgs, privacy, text, theft};
 
@@ -28,6 +28,21 @@ impl InputArgs {
     }
 }
 
+/// What describes models that are weights alone.
+#[derive(Debug, Args)]
+pub(crate) struct ArchitectureArgs {
+    /// The description of a safetensors model's architecture [default: NAME.architecture.json or config.json beside it]
+    #[arg(long, value_name = "FILE.json")]
+    architecture: Option<PathBuf>,
+}
+
+impl ArchitectureArgs {
+    /// The model at this place.
+    pub(crate) fn of(&self, model: &Path) -> ModelFile {
+        ModelFile::new(model, self.architecture.clone())
+    }
+}
+
 /// What else can be attacked than a model in a file.
 #[derive(Debug, Args)]
 pub(crate) struct EndpointArgs {
@@ -38,9 +53,9 @@ pub(crate) struct EndpointArgs {
 
 impl EndpointArgs {
     /// What is attacked. `budget` is for endpoints: inputs that may be sent, where that is less than the file grants.
-    pub(crate) fn target(&self, model: Option<&PathBuf>, budget: Option<u64>) -> Result<Target<'static>, EngineError> {
+    pub(crate) fn target(&self, model: Option<ModelFile>, budget: Option<u64>) -> Result<Target<'static>, EngineError> {
         match (model, &self.endpoint) {
-            (Some(model), None) => Ok(Target::Model(model.clone())),
+            (Some(model), None) => Ok(Target::Model(model)),
             (None, Some(file)) => {
                 Ok(Target::Endpoint { file: file.clone(), budget, environment: &|name| std::env::var(name).ok() })
             }
@@ -163,7 +178,7 @@ pub(crate) struct SavedArgs {
 /// `attack backdoor`.
 #[derive(Debug, Args)]
 pub(crate) struct BackdoorArgs {
-    /// The model (ONNX)
+    /// The model (ONNX or safetensors)
     pub(crate) model: PathBuf,
     /// Clean data: CSV, IDX or NPZ with arrays `x` and `y`
     #[arg(long, value_name = "FILE")]
@@ -180,6 +195,9 @@ pub(crate) struct BackdoorArgs {
     /// Where inputs may lie, and what random choices begin with
     #[command(flatten)]
     pub(crate) inputs: InputArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }
 
 /// `attack`.
@@ -189,7 +207,7 @@ pub(crate) struct AttackArgs {
     /// What else to attack than robustness
     #[command(subcommand)]
     pub(crate) action: Option<AttackAction>,
-    /// The model (ONNX); with --since also a version in the vault
+    /// The model (ONNX or safetensors); with --since also a version in the vault
     #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) model: Option<PathBuf>,
     /// What else can be attacked
@@ -263,4 +281,7 @@ pub(crate) struct AttackArgs {
     /// The report as a page
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }

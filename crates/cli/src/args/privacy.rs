@@ -7,7 +7,7 @@ use ringfence_engine::{Accountant, DpPlan, Guarantee, PrivacyPlan, ReferencePlan
 
 use super::{
     DataArgs, HardenArgs,
-    attack::{EndpointArgs, InputArgs, PageArgs},
+    attack::{ArchitectureArgs, EndpointArgs, InputArgs, PageArgs},
 };
 
 /// Places of a column among the values of an example; several for one that is one-hot.
@@ -17,7 +17,7 @@ pub(crate) struct Columns(pub(crate) Vec<usize>);
 /// `attack privacy`.
 #[derive(Debug, Args)]
 pub(crate) struct PrivacyArgs {
-    /// The model (ONNX)
+    /// The model (ONNX or safetensors)
     #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) model: Option<PathBuf>,
     /// What else can be attacked
@@ -71,6 +71,9 @@ pub(crate) struct PrivacyArgs {
     /// The report as a page
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }
 
 impl PrivacyArgs {

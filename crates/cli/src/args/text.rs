@@ -4,12 +4,12 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::attack::{PageArgs, RandomArgs};
+use crate::args::attack::{ArchitectureArgs, PageArgs, RandomArgs};
 
 /// `attack text`.
 #[derive(Debug, Args)]
 pub(crate) struct TextArgs {
-    /// The model (ONNX): token ids in, perhaps a mask and segments; scores out
+    /// The model (ONNX or safetensors): token ids in, perhaps a mask and segments; scores out
     pub(crate) model: PathBuf,
     /// Its tokenizer, as Hugging Face tokenizers write it
     #[arg(long, value_name = "tokenizer.json")]
@@ -51,4 +51,7 @@ pub(crate) struct TextArgs {
     /// The report as a page
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }

@@ -7,13 +7,13 @@ use ringfence_engine::schema::Reference;
 
 use crate::args::{
     DataArgs,
-    attack::{EndpointArgs, PageArgs, RandomArgs},
+    attack::{ArchitectureArgs, EndpointArgs, PageArgs, RandomArgs},
 };
 
 /// `attack theft`.
 #[derive(Debug, Args)]
 pub(crate) struct TheftArgs {
-    /// The model (ONNX)
+    /// The model (ONNX or safetensors)
     #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) model: Option<PathBuf>,
     /// What else can be attacked
@@ -37,6 +37,9 @@ pub(crate) struct TheftArgs {
     /// The report as a page
     #[command(flatten)]
     pub(crate) page: PageArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }
 
 /// `watermark …`.
@@ -60,7 +63,7 @@ pub(crate) enum WatermarkAction {
 /// `watermark embed`.
 #[derive(Debug, Args)]
 pub(crate) struct EmbedArgs {
-    /// The model (ONNX)
+    /// The model (ONNX or safetensors)
     pub(crate) model: PathBuf,
     /// Its training data
     #[arg(long, value_name = "FILE")]
@@ -71,7 +74,7 @@ pub(crate) struct EmbedArgs {
     /// Where the new secret goes; keep it sealed, and record its commitment before the release
     #[arg(long, value_name = "FILE")]
     pub(crate) secret: PathBuf,
-    /// Where the marked model goes
+    /// Where the marked model goes: safetensors if the name ends so, otherwise ONNX
     #[arg(long, value_name = "FILE")]
     pub(crate) out: PathBuf,
     /// Trigger inputs
@@ -89,6 +92,9 @@ pub(crate) struct EmbedArgs {
     /// Seed of the order of examples
     #[arg(long, default_value_t = 0)]
     pub(crate) seed: u64,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }
 
 /// `watermark record`.
@@ -104,7 +110,7 @@ pub(crate) struct RecordArgs {
 /// `watermark verify`.
 #[derive(Debug, Args)]
 pub(crate) struct MarkArgs {
-    /// The suspect (ONNX)
+    /// The suspect (ONNX or safetensors)
     #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
     pub(crate) suspect: Option<PathBuf>,
     /// What else can be asked
@@ -131,4 +137,7 @@ pub(crate) struct MarkArgs {
     /// How both are read
     #[command(flatten)]
     pub(crate) read: DataArgs,
+    /// What describes models that are weights alone
+    #[command(flatten)]
+    pub(crate) architecture: ArchitectureArgs,
 }

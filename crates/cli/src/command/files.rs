@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_engine::{
-    EngineError, ExitClass, Flagged, HardenPlan, Reading, Settings, card,
+    EngineError, ExitClass, Flagged, HardenPlan, ModelFile, Reading, Settings, card,
     files::{self, AttackJob, Dataset, ModelData},
     probe::{self, BackdoorJob},
     scan_source,
@@ -143,7 +143,7 @@ pub(crate) fn screen(settings: &Settings<'_>, printer: Printer, args: &ScreenArg
     let data = dataset(&args.path, &args.data);
     let reference = args.reference.as_ref().map(|path| dataset(path, &args.data));
     let report = match &args.model {
-        Some(model) => probe::screen(settings, model, &data, reference.as_ref())?,
+        Some(model) => probe::screen(settings, &args.architecture.of(model), &data, reference.as_ref())?,
         None => files::screen(settings, &data)?,
     };
     if let Some(out) = &args.write {
@@ -238,18 +238,19 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         }
         None => {}
     }
-    let model = || {
-        let what = "this needs a model (ONNX), which an endpoint does not show";
-        args.model.as_ref().ok_or_else(|| EngineError::Usage { what: what.into() })
+    let model = || -> Result<ModelFile, EngineError> {
+        let what = "this needs a model in a file, which an endpoint does not show";
+        let model = args.model.as_ref().ok_or_else(|| EngineError::Usage { what: what.into() })?;
+        Ok(args.architecture.of(model))
     };
     if args.self_check {
-        return print_card(printer, &files::self_check(settings, model()?, args.inputs.random.seed)?);
+        return print_card(printer, &files::self_check(settings, &model()?, args.inputs.random.seed)?);
     }
     let Some(data) = &args.data else {
         return Err(EngineError::Usage { what: "`attack` needs `--data FILE` or `--self-check`".into() });
     };
     if let Some(out) = &args.gradient {
-        files::gradient(settings, model()?, data, out, args.precision == Precision::F64)?;
+        files::gradient(settings, &model()?, data, out, args.precision == Precision::F64)?;
         return Ok(ExitClass::Done);
     }
     let job = AttackJob {
@@ -273,9 +274,10 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         pictures: if args.page.is_wanted() { PICTURES } else { 0 },
     };
     if let Some(earlier) = &args.since {
-        return since::since(settings, printer, args, [model()?, earlier], &dataset(data, &args.read), &job);
+        let models = [model()?, args.architecture.of(earlier)];
+        return since::since(settings, printer, args, models.each_ref(), &dataset(data, &args.read), &job);
     }
-    let target = args.other.target(args.model.as_ref(), args.queries)?;
+    let target = args.other.target(args.model.as_deref().map(|model| args.architecture.of(model)), args.queries)?;
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
     let report = files::attack(settings, &target, &dataset(data, &args.read), members.as_ref(), &job)?;
     let class = print_card(printer, &report)?;
@@ -289,12 +291,12 @@ const PICTURES: usize = 12;
 /// `attack backdoor`.
 fn backdoor(settings: &Settings<'_>, printer: Printer, args: &BackdoorArgs) -> Result<ExitClass, EngineError> {
     let job = BackdoorJob {
-        base: args.base.clone(),
+        base: args.base.as_deref().map(|base| args.architecture.of(base)),
         examples: args.examples,
         seed: args.inputs.random.seed,
         range: args.inputs.range()?,
     };
-    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
+    let input = ModelData { model: args.architecture.of(&args.model), data: dataset(&args.data, &args.read) };
     let report = probe::backdoors(settings, &input, &job)?;
     let suspicious = report.verdict == BackdoorVerdict::Suspicious;
     if printer.for_people() {
@@ -417,8 +419,8 @@ pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArg
             Some(file) => files::read_harden_plan(file)?,
             None => HardenPlan::default(),
         };
-        let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
-        files::harden(settings, &input, &args.over(plan), &args.out, args.checkpoint.as_deref())?
+        let input = ModelData { model: args.architecture.of(&args.model), data: dataset(&args.data, &args.read) };
+        files::harden(settings, &input, &args.over(plan), &args.outs()?, args.checkpoint.as_deref())?
     };
     if let Some(file) = &args.report {
         files::write_new(

@@ -22,17 +22,20 @@ pub(crate) fn privacy(settings: &Settings<'_>, printer: Printer, args: &PrivacyA
             let Some(model) = &args.model else {
                 return Err(EngineError::Usage { what: "`--canaries` needs a model".into() });
             };
-            (files::privacy_of_language(settings, model, plan, args.inputs.random.seed)?, Vec::new())
+            (
+                files::privacy_of_language(settings, &args.architecture.of(model), plan, args.inputs.random.seed)?,
+                Vec::new(),
+            )
         }
         (None, Some(members), Some(non_members)) => {
             let input = PrivacyInput {
                 members: dataset(members, &args.read),
                 non_members: dataset(non_members, &args.read),
-                references: args.reference.clone(),
+                references: args.reference.iter().map(|model| args.architecture.of(model)).collect(),
                 masks: args.reference_masks.clone(),
                 range: args.inputs.range()?,
             };
-            let target = args.other.target(args.model.as_ref(), None)?;
+            let target = args.other.target(args.model.as_deref().map(|model| args.architecture.of(model)), None)?;
             files::privacy(settings, &target, &input, &args.plan())?
         }
         _ => {
@@ -125,8 +128,8 @@ pub(crate) fn harden(settings: &Settings<'_>, args: &HardenArgs) -> Result<Harde
     if let Some((name, _)) = unfit.into_iter().find(|(_, given)| *given) {
         return Err(EngineError::Usage { what: format!("`{name}` does not go with `--mode dp-sgd`") });
     }
-    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
-    files::harden_private(settings, &input, &args.private_plan(), &args.out)
+    let input = ModelData { model: args.architecture.of(&args.model), data: dataset(&args.data, &args.read) };
+    files::harden_private(settings, &input, &args.private_plan(), &args.outs()?)
 }
 
 /// Says what was guaranteed.

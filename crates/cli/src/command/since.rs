@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_engine::{
-    EngineError, ExitClass, Settings, Side, Vault, attack_since, card,
+    EngineError, ExitClass, ModelFile, Settings, Side, Vault, attack_since, card,
     files::{AttackJob, Dataset},
     schema::{
         Reference,
@@ -19,24 +19,24 @@ use crate::{
 
 /// What is meant by a model's name where there may be a vault: a file, if there is one, or a version.
 enum Named<'a> {
-    File(&'a Path),
+    File(&'a ModelFile),
     Version(Reference),
     /// The last release before the model.
     Released,
 }
 
-fn named(text: &Path) -> Named<'_> {
-    let told = text.to_str().filter(|_| !text.exists());
+fn named(model: &ModelFile) -> Named<'_> {
+    let told = model.path().to_str().filter(|_| !model.path().exists());
     match told {
         Some(RELEASED) => Named::Released,
-        Some(told) => told.parse().map_or(Named::File(text), Named::Version),
-        None => Named::File(text),
+        Some(told) => told.parse().map_or(Named::File(model), Named::Version),
+        None => Named::File(model),
     }
 }
 
 /// Whether a comparison names something in a vault.
 pub(crate) fn names_a_version(args: &AttackArgs) -> bool {
-    let file = |text: &Path| matches!(named(text), Named::File(_));
+    let file = |text: &Path| matches!(named(&ModelFile::new(text, None)), Named::File(_));
     args.since.as_deref().is_some_and(|earlier| !file(earlier) || !args.model.as_deref().is_none_or(file))
 }
 
@@ -45,7 +45,7 @@ pub(crate) fn since(
     settings: &Settings<'_>,
     printer: Printer,
     args: &AttackArgs,
-    [model, earlier]: [&Path; 2],
+    [model, earlier]: [&ModelFile; 2],
     data: &Dataset,
     job: &AttackJob,
 ) -> Result<ExitClass, EngineError> {

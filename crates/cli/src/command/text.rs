@@ -30,7 +30,7 @@ pub(crate) fn text(settings: &Settings<'_>, printer: Printer, args: &TextArgs) -
         seed: args.random.seed,
     };
     let input = TextInput {
-        model: args.model.clone(),
+        model: args.architecture.of(&args.model),
         tokenizer: args.tokenizer.clone(),
         data: args.data.clone(),
         synonyms: args.synonyms.clone(),

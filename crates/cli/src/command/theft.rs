@@ -18,7 +18,7 @@ use crate::{
 /// `attack theft`.
 pub(crate) fn theft(settings: &Settings<'_>, printer: Printer, args: &TheftArgs) -> Result<ExitClass, EngineError> {
     let job = TheftJob { levels: args.level.clone(), budget: args.budget, seed: args.random.seed };
-    let target = args.other.target(args.model.as_ref(), None)?;
+    let target = args.other.target(args.model.as_deref().map(|model| args.architecture.of(model)), None)?;
     let report = files::theft(settings, &target, [&args.queries, &args.held_out], &job)?;
     if printer.for_people() {
         print_theft(printer, &report)?;
@@ -84,7 +84,7 @@ pub(crate) fn watermark(
 
 fn embed(settings: &Settings<'_>, printer: Printer, args: &EmbedArgs) -> Result<ExitClass, EngineError> {
     let EmbedArgs { triggers, bits, epochs, rate, seed, .. } = *args;
-    let input = ModelData { model: args.model.clone(), data: dataset(&args.data, &args.read) };
+    let input = ModelData { model: args.architecture.of(&args.model), data: dataset(&args.data, &args.read) };
     let job = MarkJob { triggers, bits, epochs, rate, seed };
     let report: EmbedReport = files::mark(settings, &input, &job, &args.secret, &args.out)?;
     if printer.for_people() {
@@ -106,7 +106,7 @@ fn embed(settings: &Settings<'_>, printer: Printer, args: &EmbedArgs) -> Result<
 }
 
 fn verify(settings: &Settings<'_>, printer: Printer, args: &MarkArgs) -> Result<ExitClass, EngineError> {
-    let suspect = args.other.target(args.suspect.as_ref(), args.queries)?;
+    let suspect = args.other.target(args.suspect.as_deref().map(|model| args.architecture.of(model)), args.queries)?;
     let sets = args.members.as_ref().zip(args.others.as_ref());
     let sets = sets.map(|(members, others)| [dataset(members, &args.read), dataset(others, &args.read)]);
     // Before anything is asked: whoever holds no record should know it first.

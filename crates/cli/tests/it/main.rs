@@ -8,6 +8,7 @@ mod browser;
 mod chromium;
 mod consent;
 mod crash;
+mod described;
 mod destroy;
 mod enrolled;
 mod errors;

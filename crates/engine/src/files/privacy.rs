@@ -11,8 +11,9 @@ use super::{Dataset, Fresh, ModelData, descriptor, through_pipes};
 use crate::{
     asked::Target,
     error::EngineError,
+    model::ModelFile,
     settings::Settings,
-    work::{Audited, Desk, Job, NoiseKey, PrivacyAnswer},
+    work::{Audited, Desk, Form, Job, NoiseKey, PrivacyAnswer},
 };
 
 /// Whose privacy is tested, and with what.
@@ -23,7 +24,7 @@ pub struct PrivacyInput {
     /// Data of the same source that it was not trained on.
     pub non_members: Dataset,
     /// Reference models that were trained elsewhere.
-    pub references: Vec<PathBuf>,
+    pub references: Vec<ModelFile>,
     /// An NPZ whose array `masks` says which of members and then non-members each of them was trained on.
     pub masks: Option<PathBuf>,
     /// Least and greatest input.
@@ -48,8 +49,11 @@ pub fn privacy(
 ) -> Result<(PrivacyReport, Vec<Drawn>), EngineError> {
     let mut descriptors = input.members.descriptors()?;
     descriptors.extend(input.non_members.descriptors()?);
-    for path in input.references.iter().chain(&input.masks) {
-        descriptors.push(descriptor(path)?);
+    for reference in &input.references {
+        descriptors.extend(reference.descriptors()?);
+    }
+    if let Some(masks) = &input.masks {
+        descriptors.push(descriptor(masks)?);
     }
     let audited = Audited {
         members: input.members.reading.clone(),
@@ -82,34 +86,35 @@ fn is_picture_name(name: &str) -> bool {
 /// Tests what a language model remembers word for word of `plan`, a JSON file of canaries and sequences.
 pub fn privacy_of_language(
     settings: &Settings<'_>,
-    model: &Path,
+    model: &ModelFile,
     plan: &Path,
     seed: u64,
 ) -> Result<PrivacyReport, EngineError> {
-    let descriptors = vec![descriptor(model)?, descriptor(plan)?];
-    let answer: PrivacyAnswer =
-        Desk::new(settings).ask(&model.display().to_string(), &Job::LanguagePrivacy { seed }, descriptors)?;
+    let mut descriptors = model.descriptors()?;
+    descriptors.push(descriptor(plan)?);
+    let answer: PrivacyAnswer = Desk::new(settings).ask(&model.name(), &Job::LanguagePrivacy { seed }, descriptors)?;
     Ok(answer.report)
 }
 
-/// Trains a model with differential privacy and writes it to `out`. Sampling and noise come from the system's generator.
+/// Trains a model with differential privacy and writes it to each of `outs`, as safetensors where a name ends so, otherwise as ONNX. Sampling and noise come from the system's generator.
 pub fn harden_private(
     settings: &Settings<'_>,
     input: &ModelData,
     plan: &DpPlan,
-    out: &Path,
+    outs: &[PathBuf],
 ) -> Result<HardenReport, EngineError> {
-    let fresh = Fresh::create(out)?;
-    let mut descriptors = vec![descriptor(&input.model)?];
+    let fresh = outs.iter().map(|out| Fresh::create(out)).collect::<Result<Vec<_>, _>>()?;
+    let mut descriptors = input.model.descriptors()?;
     descriptors.extend(input.data.descriptors()?);
     let mut key = NoiseKey([0; 32]);
     SystemEntropy::new().fill(&mut key.0);
-    let job = Job::HardenPrivate { plan: plan.clone(), key, reading: input.data.reading.clone() };
-    let report = through_pipes(&[&fresh], |pipes| {
+    let forms = outs.iter().map(|out| Form::of(out)).collect();
+    let job = Job::HardenPrivate { plan: plan.clone(), key, reading: input.data.reading.clone(), forms };
+    let report = through_pipes(&fresh.iter().collect::<Vec<_>>(), |pipes| {
         descriptors.extend(pipes);
-        Desk::new(settings).ask(&input.model.display().to_string(), &job, descriptors)
+        Desk::new(settings).ask(&input.model.name(), &job, descriptors)
     })?;
-    fresh.keep()?;
+    fresh.into_iter().try_for_each(Fresh::keep)?;
     Ok(report)
 }
 

@@ -8,6 +8,7 @@ pub use crate::work::TextJob;
 use crate::{
     error::EngineError,
     files::descriptor,
+    model::ModelFile,
     settings::Settings,
     work::{Desk, Job},
 };
@@ -15,8 +16,8 @@ use crate::{
 /// The files of an attack on a classifier of texts.
 #[derive(Debug, Clone)]
 pub struct TextInput {
-    /// The model (ONNX).
-    pub model: PathBuf,
+    /// The model.
+    pub model: ModelFile,
     /// Its `tokenizer.json`.
     pub tokenizer: PathBuf,
     /// Texts with labels (CSV or JSONL).
@@ -28,10 +29,11 @@ pub struct TextInput {
 /// Attacks a classifier of texts and tells how many withstand.
 pub fn attack_text(settings: &Settings<'_>, input: &TextInput, job: &TextJob) -> Result<TextReport, EngineError> {
     job.plan().map_err(super::unknown_name)?;
-    let mut descriptors = vec![descriptor(&input.model)?, descriptor(&input.tokenizer)?, descriptor(&input.data)?];
+    let mut descriptors = input.model.descriptors()?;
+    descriptors.extend([descriptor(&input.tokenizer)?, descriptor(&input.data)?]);
     if let Some(synonyms) = &input.synonyms {
         descriptors.push(descriptor(synonyms)?);
     }
     let plan = TextJob { synonyms: input.synonyms.is_some(), ..job.clone() };
-    Desk::new(settings).ask(&input.model.display().to_string(), &Job::Text { plan }, descriptors)
+    Desk::new(settings).ask(&input.model.name(), &Job::Text { plan }, descriptors)
 }

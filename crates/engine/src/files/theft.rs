@@ -19,7 +19,7 @@ use crate::{
     error::EngineError,
     files::{Dataset, Fresh, ModelData, descriptor, read_small, through_pipes},
     settings::Settings,
-    work::{Desk, Job, Marked},
+    work::{Desk, Form, Job, Marked},
 };
 
 /// Tells what a thief gets of a model for how many questions about `queries` (an NPZ with `x`), judged on `held_out`.
@@ -38,7 +38,7 @@ pub fn theft(
     Ok(TheftReport { ledger, ..report })
 }
 
-/// Marks a model and writes it to `out`, and the secret, which only the owner may read, to `secret`.
+/// Marks a model and writes it to `out` (as safetensors where its name ends so, otherwise as ONNX), and the secret, which only the owner may read, to `secret`.
 pub fn mark(
     settings: &Settings<'_>,
     input: &ModelData,
@@ -48,10 +48,11 @@ pub fn mark(
 ) -> Result<EmbedReport, EngineError> {
     let key = hex(&entropy::bytes::<32>(&mut SystemEntropy::new()));
     let fresh = Fresh::create(out)?;
-    let mut descriptors = vec![descriptor(&input.model)?];
+    let mut descriptors = input.model.descriptors()?;
     descriptors.extend(input.data.descriptors()?);
-    let what = input.model.display().to_string();
-    let job = Job::Mark { key: key.clone(), plan: job.clone(), reading: input.data.reading.clone() };
+    let what = input.model.name();
+    let job =
+        Job::Mark { key: key.clone(), plan: job.clone(), reading: input.data.reading.clone(), form: Form::of(out) };
     let marked: Marked = through_pipes(&[&fresh], |pipes| {
         descriptors.extend(pipes);
         Desk::new(settings).ask(&what, &job, descriptors)

@@ -103,7 +103,7 @@ impl Vault<'_> {
                 format!("there is no `{file}` to attack; `test.model` names another output"),
             ));
         }
-        let mut descriptors = vec![self.descriptor(&manifest, file)?];
+        let mut descriptors = self.model_descriptors(&manifest, file)?;
         let mut readings = Vec::new();
         for dataset in std::iter::once(data).chain(members) {
             let manifest = self.manifest(dataset)?;

@@ -4,33 +4,117 @@
 use std::{
     fs::File,
     io::{Read as _, Seek as _, SeekFrom, Write as _},
+    path::Path,
 };
 
 use ringfence_attack::{Examples, Labels};
 use ringfence_format::npz;
-use ringfence_nn::{Model, Tensor};
+use ringfence_nn::{Model, Tensor, architecture::ARCHITECTURE_BYTES_MAX};
+use ringfence_schema::{Digest, report::HardenReport, watermark::EmbedReport};
 use ringfence_screen::{ExampleOptions, Label, Options, Scale};
+use serde::{Deserialize, Serialize};
 
-use crate::record::Reading;
+use crate::{model::needs_description, record::Reading};
 
 /// The descriptors of a request, in order.
-pub(super) struct Files(std::vec::IntoIter<File>);
+pub(super) struct Files {
+    rest: std::vec::IntoIter<File>,
+    /// Where a model was of weights alone: what its two files are known by.
+    described: Option<Described>,
+}
+
+/// Weights and the description of their architecture, by digest.
+#[derive(Debug, Clone, Copy)]
+struct Described {
+    weights: Digest,
+    architecture: Digest,
+}
+
+/// What a model is written as.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum Form {
+    /// The graph with its weights.
+    Onnx,
+    /// The weights alone.
+    Safetensors,
+}
+
+impl Form {
+    /// As the name of a file says.
+    pub(crate) fn of(path: &Path) -> Self {
+        let is_weights = path.extension().is_some_and(|ending| ending.eq_ignore_ascii_case("safetensors"));
+        if is_weights { Self::Safetensors } else { Self::Onnx }
+    }
+}
+
+/// Files that are written in the end, and what a model is written as to each.
+pub(super) struct Places(Vec<(Form, File)>);
+
+impl Places {
+    /// Writes the model to each; answers the digests of what was written. `notes` say where the weights come from.
+    pub(super) fn write(self, model: &Model, notes: &[(&str, String)]) -> Result<Vec<(Form, Digest)>, String> {
+        let mut written = Vec::new();
+        for (form, mut file) in self.0 {
+            let bytes = match form {
+                Form::Onnx => model.to_onnx().map_err(|error| error.to_string())?,
+                Form::Safetensors => model.to_safetensors(notes),
+            };
+            file.write_all(&bytes).map_err(|error| error.to_string())?;
+            written.push((form, Digest::of(&bytes)));
+        }
+        Ok(written)
+    }
+}
 
 impl Files {
     pub(super) fn new(files: Vec<File>) -> Self {
-        Self(files.into_iter())
+        Self { rest: files.into_iter(), described: None }
     }
 
     pub(super) fn next(&mut self) -> Result<File, String> {
-        self.0.next().ok_or_else(|| "a descriptor is missing".to_owned())
+        self.rest.next().ok_or_else(|| "a descriptor is missing".to_owned())
     }
 
-    pub(super) fn write(&mut self, bytes: &[u8]) -> Result<(), String> {
-        self.next()?.write_all(bytes).map_err(|error| error.to_string())
+    /// The next descriptors as places for a model, one for each form.
+    pub(super) fn places(&mut self, forms: &[Form]) -> Result<Places, String> {
+        forms.iter().map(|form| Ok((*form, self.next()?))).collect::<Result<_, String>>().map(Places)
     }
 
+    /// Completes the report of a training: a model of weights alone goes by its files' digests, and what was written by its own.
+    pub(super) fn complete(&self, report: &mut HardenReport, model: &Model, places: Places) -> Result<(), String> {
+        if let Some(Described { weights, architecture }) = self.described {
+            (report.base, report.architecture) = (weights, Some(architecture));
+        }
+        let written = places.write(model, &lineage(report.base, report.architecture, report.mode.as_deref()))?;
+        if let Some((_, digest)) = written.first() {
+            report.model = *digest;
+        }
+        let beside = written.iter().skip(1).find(|(form, _)| *form == Form::Safetensors);
+        report.safetensors = beside.map(|(_, digest)| *digest);
+        Ok(())
+    }
+
+    /// The same for a model that was marked: its base and itself.
+    pub(super) fn complete_mark(&self, report: &mut EmbedReport, model: &Model, places: Places) -> Result<(), String> {
+        let architecture = self.described.map(|described| described.architecture);
+        report.base = self.described.map_or(report.base, |described| described.weights);
+        let written = places.write(model, &lineage(report.base, architecture, Some("watermark")))?;
+        report.model = written.first().map_or(report.model, |(_, digest)| *digest);
+        Ok(())
+    }
+
+    /// The next descriptor as a model; where it holds weights alone, the one behind it describes their architecture.
     pub(super) fn model(&mut self) -> Result<Model, String> {
-        Model::parse(&read_whole(&mut self.next()?, MODEL_BYTES_MAX)?).map_err(|error| error.to_string())
+        let mut file = self.next()?;
+        let described = needs_description(&mut file).map_err(|error| error.to_string())?;
+        let bytes = read_whole(&mut file, MODEL_BYTES_MAX)?;
+        if !described {
+            return Model::parse(&bytes).map_err(|error| error.to_string());
+        }
+        let architecture = read_whole(&mut self.next()?, ARCHITECTURE_BYTES_MAX as u64)?;
+        self.described = Some(Described { weights: Digest::of(&bytes), architecture: Digest::of(&architecture) });
+        Model::described(&architecture, &bytes).map_err(|error| error.to_string())
     }
 
     pub(super) fn dataset(&mut self, reading: &Reading) -> Result<(File, Options), String> {
@@ -84,8 +168,8 @@ impl Files {
         if is_zip {
             return npz_records(&mut first, least);
         }
-        let rest = std::mem::take(&mut self.0);
-        self.0 = std::iter::once(first).chain(rest).collect::<Vec<_>>().into_iter();
+        let rest = std::mem::take(&mut self.rest);
+        self.rest = std::iter::once(first).chain(rest).collect::<Vec<_>>().into_iter();
         let (loaded, labels) = self.loaded_with(reading, least)?;
         let rows = loaded.y.len();
         let shape = std::iter::once(rows).chain(loaded.shape).collect();
@@ -142,6 +226,13 @@ pub(super) fn read_whole(file: &mut File, bytes_max: u64) -> Result<Vec<u8>, Str
     let mut bytes = Vec::new();
     file.take(bytes_max + 1).read_to_end(&mut bytes).map_err(|error| error.to_string())?;
     if bytes.len() as u64 > bytes_max { Err(format!("larger than {bytes_max} bytes")) } else { Ok(bytes) }
+}
+
+/// Where weights come from, for a loader to read in their file.
+fn lineage(base: Digest, architecture: Option<Digest>, mode: Option<&str>) -> Vec<(&'static str, String)> {
+    let architecture = architecture.map(|digest| ("ringfence.architecture", digest.to_string()));
+    let mode = mode.map(|mode| ("ringfence.mode", mode.to_owned()));
+    std::iter::once(("ringfence.base", base.to_string())).chain(architecture).chain(mode).collect()
 }
 
 /// Largest model that is run, in bytes (protobuf's own limit).

@@ -1,6 +1,6 @@
 //! The child's part of privacy tests and of private training.
 
-use std::{fmt, fs::File, io::Write as _};
+use std::{fmt, fs::File};
 
 use ringfence_attack::{DpPlan, LanguagePlan, PrivacyPlan, Range, Reference};
 use ringfence_format::npz;
@@ -9,7 +9,7 @@ use ringfence_sandbox::worker::Emit;
 use ringfence_schema::{privacy::PrivacyReport, report::Epoch};
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Record, json, read_whole, say, target::Target};
+use super::{Files, Form, Record, json, read_whole, say, target::Target};
 use crate::record::Reading;
 
 /// What a privacy test answers besides its report.
@@ -95,9 +95,9 @@ pub(super) fn language(files: &mut Files, seed: u64) -> Result<Vec<u8>, String> 
 
 pub(super) fn harden_private(
     files: &mut Files,
-    plan: &DpPlan,
-    key: &NoiseKey,
+    (plan, key): (&DpPlan, &NoiseKey),
     reading: &Reading,
+    forms: &[Form],
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
     let model = files.model()?;
@@ -106,10 +106,10 @@ pub(super) fn harden_private(
     let mut tell = |epoch: &Epoch| {
         let _ = say(emit, &Record::Progress { stage: "train".into(), done: epoch.epoch, total });
     };
-    let (model, report) = ringfence_attack::train_private(model, &examples, plan, &key.0, &mut tell)
+    let (model, mut report) = ringfence_attack::train_private(model, &examples, plan, &key.0, &mut tell)
         .map_err(|error| error.to_string())?;
-    let written = model.to_onnx().map_err(|error| error.to_string())?;
-    files.next()?.write_all(&written).map_err(|error| error.to_string())?;
+    let places = files.places(forms)?;
+    files.complete(&mut report, &model, places)?;
     json(&report)
 }
 

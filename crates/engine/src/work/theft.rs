@@ -10,7 +10,7 @@ use ringfence_schema::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Record, json, say, target::Target};
+use super::{Files, Form, Record, json, say, target::Target};
 use crate::record::Reading;
 
 /// The part of a theft plan that travels.
@@ -74,9 +74,9 @@ pub(super) fn theft(
 /// Marks the model (first) along with its data (second, then labels) and writes it to the last descriptor.
 pub(super) fn mark(
     files: &mut Files,
-    key: &str,
-    job: &MarkJob,
+    (key, job): (&str, &MarkJob),
     reading: &Reading,
+    form: Form,
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
     let model = files.model()?;
@@ -88,9 +88,9 @@ pub(super) fn mark(
     let mut tell = |done: u64| {
         let _ = say(emit, &Record::Progress { stage: "mark".into(), done, total: epochs });
     };
-    let (model, report) = embed(model, &examples, &secret, &plan, &mut tell).map_err(|error| error.to_string())?;
-    let written = model.to_onnx().map_err(|error| error.to_string())?;
-    files.write(&written)?;
+    let (model, mut report) = embed(model, &examples, &secret, &plan, &mut tell).map_err(|error| error.to_string())?;
+    let places = files.places(&[form])?;
+    files.complete_mark(&mut report, &model, places)?;
     json(&Marked { secret, report })
 }
 

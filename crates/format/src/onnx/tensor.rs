@@ -386,7 +386,7 @@ fn low8(bits: u64) -> u8 {
 }
 
 /// An IEEE 754 binary16 number.
-fn half(bits: u16) -> f32 {
+pub fn half(bits: u16) -> f32 {
     let sign = if bits & 0x8000 == 0 { 1.0 } else { -1.0 };
     let exponent = i32::from(bits >> 10 & 0x1f);
     let fraction = f32::from(bits & 0x3ff);

@@ -3,8 +3,8 @@
 //! Each function appends one field of the enclosing message to a [`Writer`]; a new file is a call of [`model`].
 //! IR version and operator set are the caller's choice, so that a file says what it was made for.
 
-use super::field;
 use super::tensor::DataType;
+use super::{Dimension, field};
 use crate::protobuf::Writer;
 
 /// A `ModelProto` with one main graph, importing version `opset` of the standard operators.
@@ -123,6 +123,21 @@ pub fn output(graph: &mut Writer, name: &str, dims: &[Option<i64>]) {
     graph.message(field::graph::OUTPUT, |value| value_info(value, name, dims));
 }
 
+/// An initialiser of a type of fixed width, its elements little-endian, as `raw_data` holds them.
+pub fn raw_initialiser(graph: &mut Writer, name: &str, dims: &[i64], data_type: DataType, raw: &[u8]) {
+    graph.message(field::graph::INITIALIZER, |tensor| raw_tensor(tensor, name, dims, data_type, raw));
+}
+
+/// A graph input of this type and shape.
+pub fn typed_input(graph: &mut Writer, name: &str, data_type: DataType, dims: &[Dimension<'_>]) {
+    graph.message(field::graph::INPUT, |value| typed_value(value, name, data_type, dims));
+}
+
+/// A graph output of this type and shape.
+pub fn typed_output(graph: &mut Writer, name: &str, data_type: DataType, dims: &[Dimension<'_>]) {
+    graph.message(field::graph::OUTPUT, |value| typed_value(value, name, data_type, dims));
+}
+
 fn float_tensor(tensor: &mut Writer, name: &str, dims: &[i64], values: &[f32]) {
     let raw: Vec<u8> = values.iter().flat_map(|value| value.to_le_bytes()).collect();
     raw_tensor(tensor, name, dims, DataType::Float, &raw);
@@ -142,14 +157,20 @@ fn raw_tensor(tensor: &mut Writer, name: &str, dims: &[i64], data_type: DataType
 }
 
 fn value_info(value: &mut Writer, name: &str, dims: &[Option<i64>]) {
+    let dim = |dim: &Option<i64>| dim.map_or(Dimension::Named("batch"), Dimension::Fixed);
+    typed_value(value, name, DataType::Float, &dims.iter().map(dim).collect::<Vec<_>>());
+}
+
+fn typed_value(value: &mut Writer, name: &str, data_type: DataType, dims: &[Dimension<'_>]) {
     value.text(field::value::NAME, name).message(field::value::TYPE, |value_type| {
         value_type.message(field::value_type::TENSOR, |tensor| {
-            tensor.int(field::value_type::ELEMENT, DataType::Float.code());
+            tensor.int(field::value_type::ELEMENT, data_type.code());
             tensor.message(field::value_type::SHAPE, |shape| {
                 for dim in dims {
                     shape.message(field::shape::DIM, |entry| match dim {
-                        Some(fixed) => _ = entry.int(field::shape::DIM_VALUE, *fixed),
-                        None => _ = entry.text(field::shape::DIM_PARAM, "batch"),
+                        Dimension::Fixed(fixed) => _ = entry.int(field::shape::DIM_VALUE, *fixed),
+                        Dimension::Named(name) => _ = entry.text(field::shape::DIM_PARAM, name),
+                        Dimension::Unknown => {}
                     });
                 }
             });

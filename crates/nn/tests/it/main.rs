@@ -3,6 +3,7 @@
 
 use ringfence_nn::Tensor;
 
+mod architecture;
 mod cases;
 mod forward;
 mod model;
