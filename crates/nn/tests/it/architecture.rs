@@ -290,6 +290,21 @@ fn a_softmax_at_the_end_is_seen() {
 }
 
 #[test]
+fn embeddings_of_tokens_are_found() {
+    let tables = [
+        ("bert", "bert.embeddings.word_embeddings.weight"),
+        ("gpt2", "transformer.wte.weight"),
+        ("gpt2_untied", "transformer.wte.weight"),
+    ];
+    for (name, table) in tables {
+        let case = committed().into_iter().find(|case| case.name == name).unwrap();
+        let model = described(&case);
+        let place = model.embedding("input_ids").unwrap();
+        assert_eq!(model.parameters().nth(place).unwrap().name, table);
+    }
+}
+
+#[test]
 fn a_tied_head_repeats_its_embeddings() {
     let case = committed().into_iter().find(|case| case.name == "gpt2_untied").unwrap();
     let text = String::from_utf8(case.architecture).unwrap();
