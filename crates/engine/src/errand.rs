@@ -97,6 +97,9 @@ pub fn carry_out(
         drop(errand);
         let over = talking.join().unwrap_or_else(|_| Some("its thread ended".to_owned()));
         match (done, over) {
+            (Ok(()), None) if stop.is_stopped() => {
+                Err(EngineError::incomplete(format!("run {}", assignment.run), "it was stopped on this machine"))
+            }
             // With its end a run's token is good no more: that it was told so is no failure.
             (Ok(()), _) => Ok(()),
             (Err(error @ EngineError::Tampered { .. }), _) | (Err(error), None) => Err(error),

@@ -42,6 +42,8 @@ fn models() {
     let onnx = fs::read(examples().join("digits/base.onnx")).unwrap();
     home.write("test.csv", fs::read(examples().join("digits/test.csv")).unwrap());
     home.run(&["ls"]).exits(0);
+    let described = r#"{"schema":"ringfence.architecture/1","input":{"shape":[1,8,8]},"layers":[{"layer":"flatten"},{"layer":"linear","weights":"w"}]}"#;
+    home.write("model.architecture.json", described);
     for (format, whole) in [("onnx", &onnx), ("safetensors", &safetensors())] {
         let file = format!("model.{format}");
         for (what, bytes) in wrong(whole) {
