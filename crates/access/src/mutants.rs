@@ -5,6 +5,11 @@
 use std::{
     collections::{BTreeMap, BTreeSet},
     fmt::Write as _,
+    num::NonZero,
+    sync::{
+        Mutex, OnceLock,
+        atomic::{AtomicUsize, Ordering},
+    },
 };
 
 use crate::{
@@ -160,43 +165,59 @@ fn the_tables_notice_mutants() {
     let all = split();
     let stages = stages();
     let bases: Vec<Policies> = SETTINGS.iter().map(|settings| under(&policies, settings)).collect();
-    let mut expected: BTreeMap<usize, Vec<Cell>> = BTreeMap::new();
-    let (mut made, mut survived) = (0_usize, String::new());
-    let mut missed = 0_usize;
-    for (number, policy) in all.iter().enumerate() {
-        for (what, mutant) in mutants_of(policy) {
-            let text: String =
-                all.iter().enumerate().map(|(at, other)| if at == number { mutant.as_str() } else { other }).collect();
-            // What validation refuses is no mutant: the program would not start.
-            let Ok(changed) = Policies::of(&text) else { continue };
-            if changed.digest() == policies.digest() {
-                continue;
-            }
-            made += 1;
-            let variants: Vec<Policies> = SETTINGS.iter().map(|settings| under(&changed, settings)).collect();
-            let noticed = stages.iter().enumerate().any(|(at, stage)| {
-                let cells = expected.entry(at).or_insert_with(|| {
-                    let mut cells = Vec::new();
-                    for (_, resource) in resources() {
-                        for action in Action::ALL {
-                            let mut request =
-                                in_order(person(ASKS, stage.role), action, resource.clone(), stage.custody);
-                            if policies.applies(&request) {
-                                stage.situation.apply(&mut request);
-                                let answer = shown(&bases[stage.settings], &request);
-                                cells.push((request, answer));
-                            }
-                        }
+    let expected: Vec<OnceLock<Vec<Cell>>> = stages.iter().map(|_| OnceLock::new()).collect();
+    let cells = |at: usize, stage: &Stage| {
+        expected[at].get_or_init(|| {
+            let mut cells = Vec::new();
+            for (_, resource) in resources() {
+                for action in Action::ALL {
+                    let mut request = in_order(person(ASKS, stage.role), action, resource.clone(), stage.custody);
+                    if policies.applies(&request) {
+                        stage.situation.apply(&mut request);
+                        let answer = shown(&bases[stage.settings], &request);
+                        cells.push((request, answer));
                     }
-                    cells
-                });
-                cells.iter().any(|(request, answer)| shown(&variants[stage.settings], request) != *answer)
-            });
-            if !noticed {
-                missed += 1;
-                writeln!(survived, "{}: {what}", id(policy)).unwrap();
+                }
             }
+            cells
+        })
+    };
+    // Whether a mutant is noticed; `None` where it is none.
+    let noticed = |number: usize, mutant: &str| {
+        let text: String =
+            all.iter().enumerate().map(|(at, other)| if at == number { mutant } else { *other }).collect();
+        // What validation refuses is no mutant: the program would not start.
+        let changed = Policies::of(&text).ok().filter(|changed| changed.digest() != policies.digest())?;
+        let variants: Vec<Policies> = SETTINGS.iter().map(|settings| under(&changed, settings)).collect();
+        Some(stages.iter().enumerate().any(|(at, stage)| {
+            let variant = &variants[stage.settings];
+            cells(at, stage).iter().any(|(request, answer)| shown(variant, request) != *answer)
+        }))
+    };
+    let mutants: Vec<(usize, String, String)> = all
+        .iter()
+        .enumerate()
+        .flat_map(|(number, policy)| mutants_of(policy).into_iter().map(move |(what, text)| (number, what, text)))
+        .collect();
+    let (next, found) = (AtomicUsize::new(0), Mutex::new(BTreeMap::new()));
+    std::thread::scope(|scope| {
+        for _ in 0..std::thread::available_parallelism().map_or(1, NonZero::get) {
+            scope.spawn(|| {
+                while let Some((place, (number, _, text))) =
+                    Some(next.fetch_add(1, Ordering::Relaxed)).and_then(|place| Some((place, mutants.get(place)?)))
+                {
+                    if let Some(noticed) = noticed(*number, text) {
+                        found.lock().unwrap().insert(place, noticed);
+                    }
+                }
+            });
         }
+    });
+    let found = found.into_inner().unwrap();
+    let (made, mut missed, mut survived) = (found.len(), 0_usize, String::new());
+    for (place, _) in found.iter().filter(|(_, noticed)| !**noticed) {
+        missed += 1;
+        writeln!(survived, "{}: {}", id(all[mutants[*place].0]), mutants[*place].1).unwrap();
     }
     assert!(made > 5 * all.len(), "{made} mutants of {} policies", all.len());
     let noticed = made - missed;
