@@ -5,12 +5,12 @@
 //! from them where they never differ, or its label is not what the model sees. [`suspects`] takes these statistics of every
 //! record ([`Statistic`]), asks how rare each is among natural ones, and orders the records by that.
 //!
-//! What is rare comes from clean records where some are given, and otherwise from the bulk of the data itself: inner
-//! quantiles, which a minority of changed records hardly moves, each record held against all others. What cannot be seen is said
-//! in [`SuspectReport::blind_to`].
+//! What is rare comes from clean records where some are given, and otherwise from a core of the data itself (`seen`), which a
+//! minority of changed records hardly enters. What cannot be seen is said in [`SuspectReport::blind_to`].
 
 mod kin;
 mod rarity;
+mod seen;
 mod statistic;
 
 use std::collections::HashSet;
@@ -20,7 +20,7 @@ use ringfence_schema::suspect::{SuspectRecord, SuspectReport, SuspectSchema};
 pub use self::statistic::Statistic;
 use self::{
     rarity::{Measure, Rarity},
-    statistic::{Seen, rows},
+    seen::Seen,
 };
 use crate::{ball::Range, error::AttackError, examples::Examples, source::Predict};
 
@@ -67,18 +67,21 @@ pub fn suspects(
         let given = plan.false_positives.to_string();
         return Err(AttackError::plan("false-positives", given, "above 0, at most 0.5"));
     }
-    let known = held_against(model, records, reference, plan)?;
-    let (seen, _) = rows(model, records, known.as_ref().and_then(|(_, usual)| usual.as_ref()), plan)?;
-    let (measured, measure) = known.as_ref().map_or((&seen, Measure::Mixed), |(rows, _)| (rows, Measure::Clean));
-    if measured.len() < RECORDS_MIN {
+    let fewest = reference.unwrap_or(records).count();
+    if fewest < RECORDS_MIN {
         let allowed = format!("at least {RECORDS_MIN}");
-        return Err(AttackError::plan("records to measure against", measured.len().to_string(), allowed));
+        return Err(AttackError::plan("records to measure against", fewest.to_string(), allowed));
     }
-    let used = Statistic::ALL.into_iter().enumerate();
-    let used = used.filter(|(_, statistic)| *statistic != Statistic::Label || plan.labels == Labels::Given);
-    let rarity = Rarity::of(measured, used.map(|(place, _)| place), measure);
-    let natural: Vec<f64> = measured.iter().map(|row| rarity.place(row).0).collect();
-    let threshold = rarity::threshold(&natural, plan.false_positives, measure);
+    let Seen { rows: seen, natural, measure } = Seen::of(model, records, reference, plan)?;
+    let rarity = Rarity::of(&natural, plan.labels, measure);
+    let scores: Vec<f64> = natural.iter().map(|row| rarity.place(row).0).collect();
+    let threshold = match measure {
+        Measure::Clean => rarity::passed(&scores, plan.false_positives),
+        Measure::Mixed => {
+            let all: Vec<f64> = seen.iter().map(|row| rarity.place(row).0).collect();
+            rarity::from_core(&all, &scores, plan.false_positives * CAUTION)
+        }
+    };
     let mut found: Vec<SuspectRecord> = seen
         .iter()
         .zip(records.labels())
@@ -123,25 +126,7 @@ pub fn statistics(
     reference: Option<&Examples>,
     plan: &SuspectPlan,
 ) -> Result<Vec<[f64; Statistic::COUNT]>, AttackError> {
-    let known = held_against(model, records, reference, plan)?;
-    let (seen, _) = rows(model, records, known.as_ref().and_then(|(_, usual)| usual.as_ref()), plan)?;
-    Ok(seen.into_iter().map(|row| row.values).collect())
-}
-
-/// The reference's own rows, and what it says of others; refuses one whose records are of another size.
-fn held_against(
-    model: &dyn Predict,
-    records: &Examples,
-    reference: Option<&Examples>,
-    plan: &SuspectPlan,
-) -> Result<Option<Seen>, AttackError> {
-    let Some(clean) = reference else { return Ok(None) };
-    if clean.inputs().shape.get(1..) != records.inputs().shape.get(1..) {
-        let given = format!("{:?}", clean.inputs().shape);
-        let allowed = format!("records like those of {:?}", records.inputs().shape);
-        return Err(AttackError::plan("reference", given, allowed));
-    }
-    rows(model, clean, None, plan).map(Some)
+    Ok(Seen::of(model, records, reference, plan)?.rows.into_iter().map(|row| row.values).collect())
 }
 
 /// The value below which this share of `values` lies; 0 for none.
@@ -160,12 +145,15 @@ fn whole(place: f64) -> usize {
 
 /// Records below which no threshold can be stated.
 pub const RECORDS_MIN: usize = 200;
+/// What is aimed at of the share of false positives where no clean record is known: what is natural and rare falls off more slowly
+/// than an exponential.
+const CAUTION: f64 = 0.7;
 /// What this screening does not see.
 const BLIND_TO: [&str; 6] = [
     "inputs made against another model that do not transfer to this one",
     "inputs made with this screening in mind: each of its statistics can be attacked like the model itself",
     "changes that move no answer, such as triggers that are yet to be learned, and clean-label poison in feature space",
     "the difference between changed records and natural ones of another kind than the records measured against: both are strange",
-    "changed records whose number in the data is so large that they are no longer strange, about a tenth, where no clean reference is given",
+    "changed records whose number in the data is so large that they are no longer strange, about a tenth, where no clean reference is given; small changes also if they are few",
     "most changes, where the model errs on many natural records too: strange is then usual",
 ];

@@ -43,9 +43,10 @@ pub(super) struct Kin {
 }
 
 impl Kin {
-    /// Fits at most [`MEMBERS_MAX`] of the records, drawn by `seed`, to the `answers` that a model of `classes` classes gave.
-    pub(super) fn of(records: &Examples, answers: &[usize], classes: usize, seed: u64) -> Self {
-        let members = drawn(records.count(), seed);
+    /// Fits at most [`MEMBERS_MAX`] of the records at `places` (rising), drawn by `seed`, to the `answers` that a model of `classes`
+    /// classes gave.
+    pub(super) fn of(records: &Examples, places: &[usize], answers: &[usize], classes: usize, seed: u64) -> Self {
+        let members = drawn(places, MEMBERS_MAX, seed);
         let (width, count) = (records.width(), members.len());
         let mut sum = vec![0.0; width];
         for member in &members {
@@ -129,13 +130,13 @@ impl Kin {
     }
 }
 
-/// At most [`MEMBERS_MAX`] of so many places, rising.
-fn drawn(count: usize, seed: u64) -> Vec<usize> {
-    let mut members: Vec<usize> = (0..count).collect();
-    if members.len() > MEMBERS_MAX {
+/// At most `most` of `places`, rising.
+pub(super) fn drawn(places: &[usize], most: usize, seed: u64) -> Vec<usize> {
+    let mut members = places.to_vec();
+    if members.len() > most {
         let mut random: Random = stream(seed, &[MEMBER_STREAM]);
         random.shuffle(&mut members);
-        members.truncate(MEMBERS_MAX);
+        members.truncate(most);
         members.sort_unstable();
     }
     members

@@ -7,7 +7,7 @@
 //! themselves, so the statistics need not be independent.
 
 use super::{
-    quantile,
+    Labels, quantile,
     statistic::{Row, Statistic},
 };
 
@@ -35,14 +35,16 @@ struct Tail {
 }
 
 impl Rarity {
-    /// Of the statistics at `places` of [`Statistic::ALL`].
-    pub(super) fn of(rows: &[Row], places: impl Iterator<Item = usize>, measure: Measure) -> Self {
+    /// Of all statistics that say anything.
+    pub(super) fn of(rows: &[Row], labels: Labels, measure: Measure) -> Self {
+        let used = Statistic::ALL.into_iter().enumerate();
+        let used = used.filter(|(_, statistic)| *statistic != Statistic::Label || labels == Labels::Given);
         let tail = |place: usize| {
             let mut sorted: Vec<f64> = rows.iter().filter_map(|row| row.values.get(place)).copied().collect();
             sorted.sort_by(f64::total_cmp);
             (place, Tail::of(sorted, measure))
         };
-        Self(places.map(tail).collect())
+        Self(used.map(|(place, _)| tail(place)).collect())
     }
 
     /// A record's score, and the statistic that is rarest.
@@ -86,22 +88,44 @@ impl Tail {
     }
 }
 
-/// The score that a share of at most `share` of natural records passes. Among clean records it is the order statistic at which
-/// that holds with [`CONFIDENCE`] (a tolerance limit, Wilks 1941), or the greatest of too few; among mixed ones the bulk is
-/// continued.
-pub(super) fn threshold(scores: &[f64], share: f64, measure: Measure) -> f64 {
-    let mut sorted = scores.to_vec();
+/// The score that a share of at most `share` of natural records passes, where `natural` are the scores of clean ones: the order
+/// statistic at which that holds with [`CONFIDENCE`] (a tolerance limit, Wilks 1941), or the greatest of too few.
+pub(super) fn passed(natural: &[f64], share: f64) -> f64 {
+    let mut sorted = natural.to_vec();
     sorted.sort_by(f64::total_cmp);
-    match measure {
-        Measure::Clean => {
-            let above = allowed(sorted.len(), share);
-            sorted.iter().rev().nth(above).copied().unwrap_or_default()
-        }
-        Measure::Mixed => {
-            let (from, fall) = bulk(&sorted);
-            from + fall * ((1.0 - BULK[0]) / share).ln().max(0.0)
+    let above = allowed(sorted.len(), share);
+    sorted.iter().rev().nth(above).copied().unwrap_or_default()
+}
+
+/// About the same where `natural` are mixed with others: their bulk is continued.
+pub(super) fn from_bulk(natural: &[f64], share: f64) -> f64 {
+    let mut sorted = natural.to_vec();
+    sorted.sort_by(f64::total_cmp);
+    let (from, fall) = bulk(&sorted);
+    from + fall * ((1.0 - BULK[0]) / share).ln().max(0.0)
+}
+
+/// About the same among `scores` of which those of a `core` of natural ones are known, which misses the strangest of these: what
+/// `scores` do up to the core's end is continued, as an exponential's that was cut off there. Its mean excess is that at which the
+/// mean of what lies below the end is the one that is seen.
+pub(super) fn from_core(scores: &[f64], core: &[f64], share: f64) -> f64 {
+    let (from, end) = (quantile(core, END[0]), quantile(core, END[1]));
+    let (below, between): (Vec<f64>, Vec<f64>) =
+        scores.iter().filter(|score| **score <= end).partition(|score| **score <= from);
+    let (width, count) = ((end - from).max(f64::EPSILON), between.len().max(1) as f64);
+    let mean = between.iter().map(|score| score - from).sum::<f64>() / count;
+    let (mut low, mut high) = (0.0, width * EXCESS_MAX);
+    for _ in 0..HALVINGS {
+        let excess: f64 = 0.5 * (low + high);
+        if excess - width / (width / excess).exp_m1() < mean {
+            low = excess;
+        } else {
+            high = excess;
         }
     }
+    // Natural ones beyond `from`, with those that are cut off.
+    let beyond = between.len() as f64 / -(-width / high).exp_m1();
+    from + high * (beyond / (below.len() as f64 + beyond).max(1.0) / share).ln().max(0.0)
 }
 
 /// How many of `count` natural records may lie above a threshold for a share of at most `share` to do so in the long run.
@@ -127,6 +151,12 @@ fn bulk(sorted: &[f64]) -> (f64, f64) {
 const BEYOND: f64 = 0.05;
 /// The quantiles that a minority of changed records hardly moves.
 const BULK: [f64; 2] = [0.5, 0.85];
+/// The quantiles of a core between which its tail is seen.
+const END: [f64; 2] = [0.8, 0.99];
+/// A tail that falls by less over that is taken to fall by so little: mean excess in widths.
+const EXCESS_MAX: f64 = 10.0;
+/// Enough for all digits of a number.
+const HALVINGS: usize = 60;
 /// No single statistic counts for more: one in 10^13.
 const RARITY_MAX: f64 = 30.0;
 /// That of the threshold.
@@ -134,7 +164,7 @@ const CONFIDENCE: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
-    use super::{Measure, allowed, threshold};
+    use super::{allowed, from_bulk, from_core};
 
     #[test]
     fn so_many_may_lie_above() {
@@ -147,6 +177,15 @@ mod tests {
     #[test]
     fn an_exponential_is_continued() {
         let scores: Vec<f64> = (1..1_000).map(|rank| -(1.0 - f64::from(rank) / 1_000.0).ln()).collect();
-        assert!((threshold(&scores, 0.01, Measure::Mixed) - 100_f64.ln()).abs() < 0.1);
+        assert!((from_bulk(&scores, 0.01) - 100_f64.ln()).abs() < 0.1);
+        // Also where its end is missing, and others lie beyond.
+        for (known, others) in [(999, 0), (960, 0), (900, 0), (960, 100), (900, 400)] {
+            let core = &scores[..known];
+            let mixed: Vec<f64> =
+                scores.iter().copied().chain((0..others).map(|other| 9.0 + f64::from(other))).collect();
+            let found = from_core(&mixed, core, 0.01);
+            assert!((found - 100_f64.ln()).abs() < 0.2, "{found} of {known} and {others}");
+        }
+        assert!(from_core(&[1.0; 300], &[1.0; 300], 0.01).is_finite());
     }
 }

@@ -47,6 +47,7 @@ impl Statistic {
 }
 
 /// The statistics of one record.
+#[derive(Debug, Clone)]
 pub(super) struct Row {
     /// The model's answer.
     pub(super) class: usize,
@@ -63,71 +64,107 @@ pub(super) struct Usual {
     kin: Kin,
 }
 
-/// The rows of records, and what others are held against where these were held against one another.
-pub(super) type Seen = (Vec<Row>, Option<Usual>);
-
-/// The statistics of every record against `usual`, or against one another where that is not given, with what they are held
-/// against then.
-pub(super) fn rows(
-    model: &dyn Predict,
-    records: &Examples,
-    usual: Option<&Usual>,
-    plan: &SuspectPlan,
-) -> Result<Seen, AttackError> {
-    records.within(plan.range)?;
-    let oracle = Oracle::new(model, records)?;
-    let (x, width, classes) = (&records.inputs().data, records.width(), oracle.classes());
-    let scores = oracle.scores(x)?;
-    let answers: Vec<Option<usize>> = scores.chunks_exact(classes).map(winner).collect();
-    let taken: Vec<usize> = answers.iter().map(|class| class.unwrap_or(0)).collect();
-    let goals: Vec<Goal> = taken.iter().map(|class| Goal::away(*class)).collect();
-    let slope = oracle.slope_to(x, &goals, Loss::Margin)?;
-    let (own, said) = if let Some(usual) = usual {
-        (None, usual.kin.of_others(records, &taken))
-    } else {
-        let kin = Kin::of(records, &taken, classes, plan.seed);
-        let said = kin.of_own(records, &taken);
-        (Some(Usual { levels: levels(&oracle, x, &answers, plan)?, kin }), said)
-    };
-    let levels = usual.or(own.as_ref()).map_or(LEVELS[0], |usual| usual.levels);
-    let moved = distances(&scores, &oracle.scores(&rounded(x, plan, levels))?, classes);
-    let row = |row: usize, Word { opinion, novelty }: Word| {
-        let gradient = &slope.gradient[row * width..(row + 1) * width];
-        let length = gradient.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt() + TINY;
-        let margin = f64::from(-slope.loss[row]).max(TINY);
-        let label = match plan.labels {
-            Labels::Given => probabilities(&scores[row * classes..(row + 1) * classes])
-                .get(records.labels()[row])
-                .map_or(0.0, |probability| (LEAST - probability.max(TINY).ln()).ln()),
-            Labels::Absent => 0.0,
-        };
-        // Logarithms: natural records lie apart by factors.
-        let values = [(moved[row] + LEAST).ln(), (length / margin).ln(), opinion, novelty, label];
-        Row {
-            class: taken[row],
-            broken: answers[row].is_none() || values.iter().any(|value| !value.is_finite()),
-            values: values.map(|value| if value.is_finite() { value } else { 0.0 }),
-        }
-    };
-    Ok((said.into_iter().enumerate().map(|(place, word)| row(place, word)).collect(), own))
+/// What a model says of records, whatever these are held against.
+pub(super) struct Told<'a> {
+    pub(super) records: &'a Examples,
+    plan: &'a SuspectPlan,
+    oracle: Oracle<'a>,
+    /// One row of scores for each record.
+    scores: Vec<f32>,
+    /// `None` where a score is not a number.
+    answers: Vec<Option<usize>>,
+    /// The same, with class 0 for none.
+    pub(super) taken: Vec<usize>,
+    /// See [`Statistic::Boundary`].
+    boundary: Vec<f64>,
 }
 
-/// The fewest of [`LEVELS`] at which a share of [`UNMOVED`] keeps its class; the most where none does.
-fn levels(oracle: &Oracle<'_>, x: &[f32], answers: &[Option<usize>], plan: &SuspectPlan) -> Result<f32, AttackError> {
-    for levels in LEVELS {
-        let there = oracle.predict(&rounded(x, plan, levels))?;
-        let same = there.iter().zip(answers).filter(|(there, here)| there == here).count();
-        if same as f64 >= UNMOVED * answers.len() as f64 {
-            return Ok(levels);
-        }
+impl<'a> Told<'a> {
+    /// Refuses records that do not suit the model or lie outside the range, and a source without gradients.
+    pub(super) fn of(
+        model: &'a dyn Predict,
+        records: &'a Examples,
+        plan: &'a SuspectPlan,
+    ) -> Result<Self, AttackError> {
+        records.within(plan.range)?;
+        let oracle = Oracle::new(model, records)?;
+        let x = &records.inputs().data;
+        let scores = oracle.scores(x)?;
+        let answers: Vec<Option<usize>> = scores.chunks_exact(oracle.classes()).map(winner).collect();
+        let taken: Vec<usize> = answers.iter().map(|class| class.unwrap_or(0)).collect();
+        let goals: Vec<Goal> = taken.iter().map(|class| Goal::away(*class)).collect();
+        let slope = oracle.slope_to(x, &goals, Loss::Margin)?;
+        let rows = slope.gradient.chunks_exact(records.width()).zip(&slope.loss);
+        let boundary = rows.map(|(gradient, loss)| {
+            let length = gradient.iter().map(|slope| f64::from(*slope).powi(2)).sum::<f64>().sqrt() + TINY;
+            // Logarithms, here and below: natural records lie apart by factors.
+            (length / f64::from(-loss).max(TINY)).ln()
+        });
+        let boundary = boundary.collect();
+        Ok(Self { records, plan, oracle, scores, answers, taken, boundary })
     }
-    Ok(LEVELS[LEVELS.len() - 1])
-}
 
-/// Values in so many steps over the range.
-fn rounded(x: &[f32], plan: &SuspectPlan, levels: f32) -> Vec<f32> {
-    let (low, step) = (plan.range.low(), plan.range.width() / (levels - 1.0));
-    x.iter().map(|value| low + ((value - low) / step).round() * step).collect()
+    /// A width that is small for any value.
+    pub(super) fn least_width(&self) -> f64 {
+        f64::from(self.plan.range.width()) * SMALL
+    }
+
+    /// What others are held against, of the records at `places`, rising.
+    pub(super) fn usual(&self, places: &[usize]) -> Result<Usual, AttackError> {
+        let kin = Kin::of(self.records, places, &self.taken, self.oracle.classes(), self.plan.seed);
+        Ok(Usual { levels: self.levels(places)?, kin })
+    }
+
+    /// The statistics of every record against `usual`, which others than these were fitted to.
+    pub(super) fn rows(&self, usual: &Usual) -> Result<Vec<Row>, AttackError> {
+        self.with(usual, usual.kin.of_others(self.records, &self.taken))
+    }
+
+    /// The same where [`Self::usual`] made it: what was fitted to is told of by the others.
+    pub(super) fn own_rows(&self, usual: &Usual) -> Result<Vec<Row>, AttackError> {
+        self.with(usual, usual.kin.of_own(self.records, &self.taken))
+    }
+
+    fn with(&self, usual: &Usual, said: Vec<Word>) -> Result<Vec<Row>, AttackError> {
+        let classes = self.oracle.classes();
+        let there = self.oracle.scores(&self.rounded(&self.records.inputs().data, usual.levels))?;
+        let moved = distances(&self.scores, &there, classes);
+        let row = |(row, Word { opinion, novelty }): (usize, Word)| {
+            let label = match self.plan.labels {
+                Labels::Given => probabilities(&self.scores[row * classes..(row + 1) * classes])
+                    .get(self.records.labels()[row])
+                    .map_or(0.0, |probability| (LEAST - probability.max(TINY).ln()).ln()),
+                Labels::Absent => 0.0,
+            };
+            let values = [(moved[row] + LEAST).ln(), self.boundary[row], opinion, novelty, label];
+            Row {
+                class: self.taken[row],
+                broken: self.answers[row].is_none() || values.iter().any(|value| !value.is_finite()),
+                values: values.map(|value| if value.is_finite() { value } else { 0.0 }),
+            }
+        };
+        Ok(said.into_iter().enumerate().map(row).collect())
+    }
+
+    /// The fewest of [`LEVELS`] at which a share of [`UNMOVED`] of the records at `places` keeps its class; the most where none does.
+    fn levels(&self, places: &[usize]) -> Result<f32, AttackError> {
+        let x: Vec<f32> = places.iter().flat_map(|place| self.records.row(*place)).copied().collect();
+        for levels in LEVELS {
+            let there = self.oracle.predict(&self.rounded(&x, levels))?;
+            let same = there.iter().zip(places).filter(|(there, place)| **there == self.answers[**place]).count();
+            if same as f64 >= UNMOVED * places.len() as f64 {
+                return Ok(levels);
+            }
+        }
+        Ok(LEVELS[LEVELS.len() - 1])
+    }
+
+    /// Values in so many steps over the range.
+    fn rounded(&self, x: &[f32], levels: f32) -> Vec<f32> {
+        let range = self.plan.range;
+        let (low, step) = (range.low(), range.width() / (levels - 1.0));
+        x.iter().map(|value| low + ((value - low) / step).round() * step).collect()
+    }
 }
 
 /// L1 distance of the probabilities of each row, 0..=2.
@@ -150,6 +187,8 @@ fn probabilities(scores: &[f32]) -> Vec<f64> {
 /// Levels that are tried, and the share of natural records whose class they must leave.
 const LEVELS: [f32; 6] = [2.0, 3.0, 4.0, 8.0, 16.0, 32.0];
 const UNMOVED: f64 = 0.95;
+/// Share of the range that is little.
+const SMALL: f64 = 0.1;
 const TINY: f64 = 1e-12;
 /// Added to distances and losses before their logarithm is taken: less than this is nothing.
 const LEAST: f64 = 1e-6;

@@ -182,6 +182,15 @@ fn measure_suspects_on_mnist() {
         for (what, plan) in [("without a reference", &plan), ("without reference and labels", &blank)] {
             told(what, &few, &sizes, &counted(&suspects(&model, &mixed, None, plan).unwrap(), &sizes));
         }
+        // None changed, and one record in 20 changed alike.
+        let alone = suspects(&model, &natural, None, &plan).unwrap().suspects.len();
+        eprintln!("  nothing changed, without a reference: {alone}/{}", natural.count());
+        for (name, set) in &sets {
+            let mixed = joined([&natural, set].into_iter());
+            let report = suspects(&model, &mixed, None, &plan).unwrap();
+            let found = counted(&report, &[natural.count(), set.count()]);
+            eprintln!("  {name} alone, without a reference: natural {}; {}/{}", found[0], found[1], set.count());
+        }
         if let Some(path) = std::env::var_os("RINGFENCE_OUT") {
             let mut out = std::fs::OpenOptions::new().create(true).append(true).open(path).unwrap();
             let rows = statistics(&model, &records, Some(&reference), &plan).unwrap();

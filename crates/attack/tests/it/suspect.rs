@@ -62,6 +62,21 @@ fn without_a_reference_the_bulk_decides_and_too_few_records_are_refused() {
 }
 
 #[test]
+fn changed_records_do_not_vouch_for_one_another() {
+    let (train, test) = digits(900, 360);
+    let model = trained(&train, 12);
+    let (natural, victims) = (part(&test, 0..330), part(&test, 330..360));
+    let plan = Plan { eps: vec![0.3], norm: Norm::Linf, ..Plan::default() };
+    let changed = fooling(&model, &victims, Method::Square, &plan).unwrap();
+    let count = changed.len();
+    let report = suspects(&model, &appended(&natural, changed, &victims), None, &SuspectPlan::default()).unwrap();
+    let found = report.suspects.iter().filter(|suspect| suspect.record >= 330).count();
+    let wrong = report.suspects.len() - found;
+    eprintln!("{found} of {count}, {wrong} natural ones");
+    assert!(count > 20 && found * 10 > count * 6 && wrong < 17, "{found} of {count}, {wrong} natural records");
+}
+
+#[test]
 fn a_reference_of_other_inputs_is_refused() {
     let (_, test) = digits(1, 240);
     let other = flattened(&test);
