@@ -65,6 +65,22 @@ const BENCHES: &[Bench] = &[
         ],
     },
     Bench {
+        name: "harden",
+        what: "adversarial training from fresh weights beside torch's by the same plan, both attacked by the standard battery",
+        // Its peer is `xtask/peers/harden.py`, which the example runs; `PYTHON` names the interpreter that has torch.
+        examples: ("ringfence-attack", &["harden_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[
+            ("/ours/5/cpu_seconds", "/torch/1/cpu_seconds", "CPU time of training against PGD-10, ours / torch"),
+            (
+                "/ours/5/after_battery",
+                "/torch/1/after_battery",
+                "what stands after training against PGD-10, ours / torch",
+            ),
+        ],
+    },
+    Bench {
         name: "scan",
         what: "scanning of pickles and PyTorch archives",
         examples: ("ringfence-scan", &["scan_bench"]),

@@ -9,6 +9,9 @@
 //! and leaves them in a temporary folder; then it attacks the same files with the same images. `attack_bench --nets DIR`
 //! takes a folder that is already there. Without either only speed is measured.
 
+#[path = "parts/clock.rs"]
+mod clock;
+
 use std::{
     env,
     error::Error,
@@ -16,9 +19,9 @@ use std::{
     io::{Cursor, Read as _, Write as _},
     path::{Path, PathBuf},
     process::Command,
-    time::Instant,
 };
 
+use clock::Clock;
 use ringfence_attack::{Battery, Examples, Plan, attack, predict};
 use ringfence_nn::{Model, Tensor, Want, builder::Builder, random::Random};
 use serde_json::{Value, json};
@@ -141,28 +144,6 @@ fn images(inputs: &Path, labels: &Path) -> Result<Examples, Box<dyn Error>> {
         data.push(f32::from_le_bytes(number));
     }
     Ok(Examples::new(Tensor::new(vec![labels.len(), 1, 28, 28], data)?, labels)?)
-}
-
-/// A moment in wall time and in CPU time of the whole process.
-#[derive(Clone, Copy)]
-struct Clock {
-    wall: Instant,
-    cpu: f64,
-}
-
-impl Clock {
-    /// Reads both; `/proc/self/stat` counts user and system time in hundredths of a second (proc(5), fields 14 and 15).
-    fn start() -> Result<Self, Box<dyn Error>> {
-        let stat = fs::read_to_string("/proc/self/stat")?;
-        let (_, fields) = stat.rsplit_once(") ").ok_or("unknown form of /proc/self/stat")?;
-        let ticks = fields.split(' ').skip(11).take(2).map(str::parse::<u32>).sum::<Result<u32, _>>()?;
-        Ok(Self { wall: Instant::now(), cpu: f64::from(ticks) / 100.0 })
-    }
-
-    /// Seconds since an earlier moment: wall, CPU.
-    fn since(&self, earlier: &Self) -> (f64, f64) {
-        (self.wall.duration_since(earlier.wall).as_secs_f64(), self.cpu - earlier.cpu)
-    }
 }
 
 const IMAGES: usize = 2_000;
