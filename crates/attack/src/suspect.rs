@@ -154,6 +154,6 @@ const BLIND_TO: [&str; 6] = [
     "inputs made with this screening in mind: each of its statistics can be attacked like the model itself",
     "changes that move no answer, such as triggers that are yet to be learned, and clean-label poison in feature space",
     "the difference between changed records and natural ones of another kind than the records measured against: both are strange",
-    "changed records whose number in the data is so large that they are no longer strange, about a tenth, where no clean reference is given; small changes also if they are few",
+    "where no clean reference is given: many small changes, changed records that make up a tenth of the data or more, and how many natural records are named (measured: 0.2 to 2.1 % for 1 %)",
     "most changes, where the model errs on many natural records too: strange is then usual",
 ];
