@@ -36,11 +36,16 @@ pub struct RunLine {
 impl Vault<'_> {
     /// Runs among the last [`ENTRIES_MAX`] entries of the trail, newest first; those that go on come first.
     pub fn runs(&self) -> Result<Vec<RunLine>, EngineError> {
-        let mut lines: Vec<RunLine> = live::live_runs(&self.settings.vault)
+        let live = live::live_runs(&self.settings.vault);
+        let over = self.ended_runs()?;
+        // One whose end is being recorded is in both.
+        let goes_on = |run: &String| over.iter().all(|(id, _)| id != run);
+        let mut lines: Vec<RunLine> = live
             .into_iter()
+            .filter(goes_on)
             .map(|run| RunLine { run, state: "running", subject: String::new(), ended: None, error: None })
             .collect();
-        for (run, entry) in self.ended_runs()? {
+        for (run, entry) in over {
             let error = text(&entry, "error");
             lines.push(RunLine {
                 run,
@@ -66,8 +71,14 @@ impl Vault<'_> {
 
     /// The telemetry of run `run`, line by line; errors as for [`Vault::run_record`].
     pub fn run_lines(&self, run: &str) -> Result<Vec<TelemetryLine>, EngineError> {
-        let Some((_, entry)) = self.ended_runs()?.into_iter().find(|(id, _)| id == run) else {
-            return live::so_far(&self.settings.vault, run)?.collect();
+        let recorded = || -> Result<_, EngineError> { Ok(self.ended_runs()?.into_iter().find(|(id, _)| id == run)) };
+        let (_, entry) = match recorded()? {
+            Some(found) => found,
+            None => match live::so_far(&self.settings.vault, run) {
+                // It may have ended in between.
+                Err(absent @ EngineError::NotFound { .. }) => recorded()?.ok_or(absent)?,
+                lines => return lines?.collect(),
+            },
         };
         let digest = text(&entry, "telemetry").and_then(|hex| hex.parse::<Digest>().ok());
         let digest = digest.ok_or(EngineError::NotFound { what: "telemetry of run", name: run.to_owned() })?;

@@ -1,6 +1,6 @@
 //! The training job: its inputs and limits, its supervision, and the statement of where its outputs come from.
 
-use std::io::Read as _;
+use std::{cell::OnceCell, io::Read as _};
 
 use ringfence_access::{Action, DemandLevel, Exemptions, Facts, NamespaceState, SandboxLevel};
 use ringfence_sandbox::{Demand, EgressPolicy, Ending, Level, RunResult, Stop};
@@ -75,6 +75,8 @@ impl Vault<'_> {
             subject: format!("{name}@{number}"),
             reach: machine.reach(),
         };
+        // Followed until its end is on record: at no moment does nobody know of it.
+        let on_air = OnceCell::new();
         let (mut candidate, index) = self.act_salvaging(act, |salvage| {
             let granted = Granted { demand, egress: self.granted_egress(plan)? };
             let train = inputs.data.get("train").map(|admitted| &admitted.version);
@@ -90,7 +92,7 @@ impl Vault<'_> {
                 inputs: &all,
             };
             let expected = self.expectations(&work, train, offer.cores)?;
-            self.supervise(machine, &work, expected, salvage)
+            self.supervise(machine, &work, expected, salvage, &on_air)
         })?;
         fill_index(&mut candidate.version, index);
         candidate.training = self.training_report(&candidate.version)?;
@@ -170,6 +172,7 @@ impl Vault<'_> {
         work: &Work<'_>,
         expected: Expectations,
         salvage: &mut Salvage,
+        on_air: &OnceCell<Live>,
     ) -> Result<Effect<Candidate>, EngineError> {
         let limits = serde_json::to_value(job::limits(work.plan)).unwrap_or(Value::Null);
         let started = (self.settings.now)();
@@ -184,8 +187,9 @@ impl Vault<'_> {
         if let Some(error) = unheard {
             progress.note(&format!("run {} cannot be followed from elsewhere: {error}", work.id));
         }
-        let mut telemetry = Telemetry::new(&live);
-        let mut guard = Guard::new(self, &live, stop.clone(), work.id, expected)?;
+        let live = on_air.get_or_init(|| live);
+        let mut telemetry = Telemetry::new(live);
+        let mut guard = Guard::new(self, live, stop.clone(), work.id, expected)?;
         progress.note(&format!("running    {}", work.id));
         progress.begin("training", None);
         let ran = {
