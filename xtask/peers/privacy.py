@@ -5,12 +5,14 @@ ONNX with the pool and the masks as raw numbers into the folder that is named, s
 (algorithm 1 and section VI-E, deviations pooled over examples) and Zarifzadeh et al. 2024 (equations 3 and 4, a = .3), and prints one
 JSON object with AUC, its DeLong deviation, and TPR at 1 % and .1 % FPR. `SEED` names another pool and other weights.
 
-The test `privacy_peer::figures_equal_those_of_the_reference` runs it, or reads its folder where `PRIVACY_MODELS` names one. Needs `pip install torch onnx` and MNIST in IDX form.
+`cargo xtask bench privacy` and the test `privacy_peer::figures_equal_those_of_the_reference` run it, or read its folder where
+`PRIVACY_MODELS` names one. Needs `pip install torch onnx` and MNIST in IDX form.
 """
 import gzip
 import json
 import os
 import sys
+import time
 
 try:
     import numpy as np
@@ -114,18 +116,29 @@ for example in range(POOL):
 tx, ty = torch.tensor(x), torch.tensor(y)
 os.makedirs(OUT, exist_ok=True)
 confidences, accuracy = [], []
+training, scoring = 0.0, 0.0
 for place, mask in enumerate([member, *masks]):
+    start = time.process_time()
     net = train(tx[mask], ty[mask], 1000 * SEED + place)
+    training += time.process_time() - start if place else 0.0
     with torch.no_grad():
         right = (net(tx).argmax(1) == ty).numpy()
     accuracy.append([float(right[mask].mean()), float(right[~mask].mean())])
+    start = time.process_time()
     confidences.append(confidence(net, tx, y))
+    scoring += time.process_time() - start
     torch.onnx.export(net, (tx[:2],), os.path.join(OUT, f"model-{place}.onnx"), dynamo=False, opset_version=17,
                       input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
 x.tofile(os.path.join(OUT, "x.f32"))
 y.astype("u1").tofile(os.path.join(OUT, "y.u8"))
 masks.astype("u1").tofile(os.path.join(OUT, "masks.u8"))
-found = {"accuracy": accuracy[0], "figures": attacks(confidences[0], np.array(confidences[1:]), masks, member)}
+start = time.process_time()
+tests = attacks(confidences[0], np.array(confidences[1:]), masks, member)
+scoring += time.process_time() - start
+found = {
+    "peer": f"torch {torch.__version__}, 1 thread", "accuracy": accuracy[0], "figures": tests,
+    "cpu_seconds": {"references": round(training, 1), "scoring": round(scoring, 2)},
+}
 with open(os.path.join(OUT, "figures.json"), "w") as file:
     json.dump(found, file)
 print(json.dumps(found))

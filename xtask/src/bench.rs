@@ -81,6 +81,42 @@ const BENCHES: &[Bench] = &[
         ],
     },
     Bench {
+        name: "privacy",
+        what: "membership inference with eight references on an MLP that knows 10,000 MNIST pictures by heart, beside a script in torch and numpy",
+        // Its peer is `xtask/peers/privacy.py`, which the example runs; `PYTHON` names the interpreter that has torch.
+        examples: ("ringfence-attack", &["privacy_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[
+            (
+                "/training_references_cpu_seconds",
+                "/torch_training_references_cpu_seconds",
+                "CPU time of training references, ours / torch",
+            ),
+            ("/all_tests_cpu_seconds", "/numpy_all_tests_cpu_seconds", "CPU time of all tests, ours / numpy's"),
+        ],
+    },
+    Bench {
+        name: "theft",
+        what: "what is stolen for how many questions, exactly and by distillation, beside ART's thieves on the same victims",
+        // Its peer is `xtask/peers/theft.py`, which the example runs; `PYTHON` names the interpreter that has ART.
+        examples: ("ringfence-attack", &["theft_bench"]),
+        arguments: &[],
+        peer: None,
+        ratios: &[
+            (
+                "/distillation/best_fidelity_by_probabilities",
+                "/peer/distillation/fidelity_by_probabilities",
+                "fidelity of the copy by probabilities, ours / ART's KnockoffNets",
+            ),
+            (
+                "/distillation/best_fidelity_by_labels",
+                "/peer/distillation/fidelity_by_labels",
+                "fidelity of the copy by labels, ours / ART's CopycatCNN",
+            ),
+        ],
+    },
+    Bench {
         name: "scan",
         what: "scanning of pickles and PyTorch archives",
         examples: ("ringfence-scan", &["scan_bench"]),

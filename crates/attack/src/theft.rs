@@ -176,7 +176,7 @@ pub fn solve_equations(
 }
 
 /// Computes the weights of a network with one hidden layer of ReLUs from its answers, with at most `budget` questions, and
-/// tells how many it asked.
+/// tells how many it asked. A single output counts as a probability where all answers to natural inputs lie in 0..=1.
 pub fn extract_network(
     model: &dyn Predict,
     natural: &Examples,
@@ -184,7 +184,9 @@ pub fn extract_network(
     seed: u64,
 ) -> Result<(Extraction, u64), AttackError> {
     let mut victim = Victim::new(model, &natural.shape_of(1).split_off(1), budget)?;
-    let found = relu::extract(&mut victim, &Natural::of(natural), seed)?;
+    let natural = Natural::of(natural);
+    victim.guess(natural.rows.get(..GUESSED * natural.width).unwrap_or(&natural.rows))?;
+    let found = relu::extract(&mut victim, &natural, seed)?;
     Ok((found, victim.asked()))
 }
 
@@ -206,10 +208,9 @@ impl Judge {
     fn new(victim: &mut Victim<'_>, held_out: &Examples, single: Option<Single>) -> Result<Self, AttackError> {
         let x = held_out.inputs().clone();
         let wide: Vec<f64> = x.data.iter().copied().map(f64::from).collect();
-        let answers = victim.outputs_of(&wide)?;
-        if victim.outputs() == 1 {
-            let shares = answers.iter().all(|answer| (0.0..=1.0).contains(answer));
-            victim.reads(single.unwrap_or(if shares { Single::Probability } else { Single::Score }));
+        match single {
+            Some(single) => victim.reads(single),
+            None => victim.guess(wide.get(..GUESSED * held_out.width()).unwrap_or(&wide))?,
         }
         let logs = victim.logarithms_of(&wide)?;
         let classes = logs.first().map_or(0, Vec::len);
@@ -357,6 +358,8 @@ pub const BUDGET_MIN: usize = 160;
 pub const BUDGET_MAX: usize = 1 << 20;
 /// Output levels of one report.
 pub const LEVELS_MAX: usize = 16;
+/// Natural inputs that show whether a single output is a probability.
+const GUESSED: usize = 64;
 /// Widest input for which a network is extracted: each hidden unit takes one question for each value.
 const EXTRACTION_WIDTH_MAX: usize = 4_096;
 const NOTE: &str = "a price is an upper bound: the fewest questions among the thefts tried, on a grid of factors of two, with \

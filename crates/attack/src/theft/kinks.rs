@@ -41,8 +41,35 @@ struct Part {
 pub(super) struct Kinks {
     /// Where, rising.
     pub(super) places: Vec<f64>,
-    /// How far the line was followed to both sides.
-    pub(super) reach: [f64; 2],
+    /// Where the line was followed, rising: answers elsewhere had too few digits.
+    pub(super) covered: Vec<[f64; 2]>,
+}
+
+impl Kinks {
+    /// Whether a kink at `place` would have been seen, well off the ends.
+    pub(super) fn covers(&self, place: f64) -> bool {
+        self.covered.iter().any(|[from, to]| place > from + INSIDE * (to - from) && place < to - INSIDE * (to - from))
+    }
+
+    /// The middle between two neighbouring kinks and the way to both; beyond the outer ones, as far out as the inner ones lie
+    /// apart, or half-way to where the line was followed no further.
+    pub(super) fn between(&self, side: usize) -> (f64, f64) {
+        let ends = self.places.first().copied().unwrap_or(0.0)..self.places.last().copied().unwrap_or(0.0);
+        let room = (ends.end - ends.start).max(1.0);
+        let within = |place: f64| self.covered.iter().find(|[from, to]| *from <= place && place <= *to);
+        match (side.checked_sub(1).and_then(|before| self.places.get(before)), self.places.get(side)) {
+            (Some(before), Some(after)) => (f64::midpoint(*before, *after), (after - before) / 2.0),
+            (Some(before), None) => {
+                let room = within(*before).map_or(room, |[_, to]| room.min((to - before) / 2.0));
+                (before + room, room)
+            }
+            (None, Some(after)) => {
+                let room = within(*after).map_or(room, |[from, _]| room.min((after - from) / 2.0));
+                (after - room, room)
+            }
+            (None, None) => (0.0, room),
+        }
+    }
 }
 
 /// What a part turned out to be.
@@ -53,6 +80,11 @@ enum Seen {
 }
 
 impl Part {
+    /// The same with other ends: places and values.
+    fn cut(self, [left, right]: [(f64, f64); 2]) -> Self {
+        Self { left: left.0, right: right.0, value_left: left.1, value_right: right.1, size: self.size }
+    }
+
     /// Places just inside both ends, and the middle.
     fn probes(&self) -> [f64; 3] {
         let step = (self.right - self.left) * STEP;
@@ -110,7 +142,7 @@ impl<'t, 'v> Thief<'t, 'v> {
 
     fn values(&mut self, line: &Line, places: &[f64], random: &mut Random) -> Result<Vec<f64>, AttackError> {
         let points: Vec<f64> = places.iter().flat_map(|t| line.at(*t)).collect();
-        let scores = self.victim.scores_of(&points)?;
+        let scores = self.victim.sharp_scores_of(&points)?;
         if self.mixture.is_empty() {
             let outputs = scores.first().map_or(1, Vec::len);
             self.mixture = (0..outputs).map(|_| if outputs == 1 { 1.0 } else { random.normal() }).collect();
@@ -126,20 +158,19 @@ impl<'t, 'v> Thief<'t, 'v> {
         let usual = values.windows(2).map(|pair| pair[0].abs().max(pair[1].abs())).fold(f64::INFINITY, f64::min);
         self.size = if usual.is_finite() { self.size.max(usual) } else { self.size };
         let size = self.size;
-        // Probabilities that round to 0 have no logarithm: the line is followed as far as there is one.
-        let mut parts: Vec<Part> = ends
-            .windows(2)
-            .zip(values.windows(2))
-            .map(|(ends, values)| Part {
-                left: ends[0],
-                right: ends[1],
-                value_left: values[0],
-                value_right: values[1],
-                size,
-            })
-            .filter(|part| part.value_left.is_finite() && part.value_right.is_finite())
-            .collect();
-        let reach = [parts.first().map_or(0.0, |part| part.left), parts.last().map_or(0.0, |part| part.right)];
+        // Probabilities that round to 0 or 1 have no logarithm: the line is followed as far as there is one.
+        let mut parts = Vec::new();
+        for (ends, values) in ends.windows(2).zip(values.windows(2)) {
+            let whole = Part { left: ends[0], right: ends[1], value_left: values[0], value_right: values[1], size };
+            parts.extend(self.followed(line, whole, random)?);
+        }
+        let mut covered: Vec<[f64; 2]> = Vec::new();
+        for part in &parts {
+            match covered.last_mut().filter(|[_, to]| *to >= part.left) {
+                Some([_, to]) => *to = part.right,
+                None => covered.push([part.left, part.right]),
+            }
+        }
         let mut kinks = Vec::new();
         while !parts.is_empty() {
             let mut next = Vec::new();
@@ -160,7 +191,61 @@ impl<'t, 'v> Thief<'t, 'v> {
             parts = next;
         }
         kinks.sort_by(f64::total_cmp);
-        Ok(Some(Kinks { places: kinks, reach }))
+        Ok(Some(Kinks { places: kinks, covered }))
+    }
+
+    /// The parts of `part` that have values at their ends: from an end with one to the last place that has one, or both ways from a
+    /// place between where one score is too high at one end and too low at the other. Found by halving.
+    fn followed(&mut self, line: &Line, part: Part, random: &mut Random) -> Result<Vec<Part>, AttackError> {
+        let mut ends = [(part.left, part.value_left), (part.right, part.value_right)];
+        if ends.iter().all(|(_, value)| value.is_infinite()) && part.value_left != part.value_right {
+            for _ in 0..CROSSINGS {
+                let middle = f64::midpoint(ends[0].0, ends[1].0);
+                let value = self.value(line, middle, random)?;
+                if value.is_finite() {
+                    let [left, right] = ends;
+                    let mut parts = Vec::with_capacity(2);
+                    for (left, right) in [(left, (middle, value)), ((middle, value), right)] {
+                        parts.extend(self.edge(line, left, right, random)?.map(|ends| part.cut(ends)));
+                    }
+                    return Ok(parts);
+                }
+                ends[usize::from(value.is_nan() || value == part.value_right)] = (middle, value);
+            }
+            return Ok(Vec::new());
+        }
+        Ok(self.edge(line, ends[0], ends[1], random)?.map(|ends| part.cut(ends)).into_iter().collect())
+    }
+
+    /// Two ends with values, of which one may lie further inside than the one given; `None` where neither has one.
+    fn edge(
+        &mut self,
+        line: &Line,
+        left: (f64, f64),
+        right: (f64, f64),
+        random: &mut Random,
+    ) -> Result<Option<[(f64, f64); 2]>, AttackError> {
+        let (mut known, mut lost, turned) = match (left.1.is_finite(), right.1.is_finite()) {
+            (true, true) => return Ok(Some([left, right])),
+            (false, false) => return Ok(None),
+            (true, false) => (left, right.0, false),
+            (false, true) => (right, left.0, true),
+        };
+        for _ in 0..HALVINGS {
+            let middle = f64::midpoint(known.0, lost);
+            let value = self.value(line, middle, random)?;
+            if value.is_finite() {
+                known = (middle, value);
+            } else {
+                lost = middle;
+            }
+        }
+        let ends = if turned { [known, right] } else { [left, known] };
+        Ok((ends[1].0 > ends[0].0).then_some(ends))
+    }
+
+    fn value(&mut self, line: &Line, place: f64, random: &mut Random) -> Result<f64, AttackError> {
+        Ok(self.values(line, &[place], random)?.first().copied().unwrap_or(f64::NAN))
     }
 
     /// What each part is: straight, bent once, or something to be halved.
@@ -217,6 +302,12 @@ fn refined(part: &Part, values: [f64; 3], place: f64, checked: &[f64]) -> Option
 /// How far a line is followed, in ranges of the input, and where it is cut first: kinks lie the denser the closer to the
 /// natural inputs, and values are the more precise. A unit whose kink lies beyond is missed, with a chance of about 1e-5.
 const LADDER: [f64; 8] = [-1e5, -2_000.0, -50.0, -4.0, 4.0, 50.0, 2_000.0, 1e5];
+/// Share of a followed stretch at its ends where a kink may have been missed.
+const INSIDE: f64 = 0.05;
+/// How often a part is halved on the way to its last value.
+const HALVINGS: usize = 16;
+/// The same on the way to a first value.
+const CROSSINGS: usize = 48;
 /// Share of a part's length over which slopes at its ends are taken.
 const STEP: f64 = 0.01;
 /// Share of the way from a kink to the ends of its part at which it is checked.

@@ -10,7 +10,10 @@ use ringfence_nn::random::Random;
 use crate::{
     algebra::{dot, norm},
     error::AttackError,
-    theft::{natural::Natural, victim::Victim},
+    theft::{
+        natural::Natural,
+        victim::{SURE, Victim},
+    },
 };
 
 /// A hidden unit whose resting side is not known.
@@ -102,7 +105,7 @@ pub(super) fn slope(
         let start = points.len() - width;
         points[start + place] += step;
     }
-    let scores = victim.scores_of(&points)?;
+    let scores = victim.sharp_scores_of(&points)?;
     if scores.iter().flatten().any(|score| !score.is_finite()) {
         return Ok(None);
     }
@@ -151,15 +154,21 @@ struct Clear {
 }
 
 impl Clear {
-    /// The clearest of some points near the natural inputs.
-    fn find(units: &[Unit], which: usize, natural: &Natural, random: &mut Random) -> Option<Self> {
-        let unit = units.get(which)?;
+    /// The clearest of some points near the natural inputs, far from where answers lose their digits.
+    fn find(
+        victim: &mut Victim<'_>,
+        units: &[Unit],
+        which: usize,
+        natural: &Natural,
+        random: &mut Random,
+    ) -> Result<Option<Self>, AttackError> {
+        let Some(unit) = units.get(which) else { return Ok(None) };
         let spread = natural.high - natural.low;
         let far = |row: &[f64]| row.iter().map(|value| value.abs()).fold(f64::MIN_POSITIVE, f64::max);
         let reach = 4.0 * far(&unit.row);
         let cosines: Vec<(f64, f64)> =
             units.iter().map(|other| (dot(&unit.row, &other.row).abs(), far(&other.row))).collect();
-        let mut best: Option<(f64, Self)> = None;
+        let mut found: Vec<(f64, Self)> = Vec::with_capacity(POINTS);
         for _ in 0..POINTS {
             let from: Vec<f64> = natural.mean.iter().map(|mean| mean + 0.5 * spread * random.normal()).collect();
             let off = unit.above(&from);
@@ -174,11 +183,15 @@ impl Clear {
                 step = step.min(margin / (reach * cosine + far));
             }
             let worth = step.min(room) / (1.0 + norm(&at));
-            if best.as_ref().is_none_or(|(kept, _)| worth > *kept) {
-                best = Some((worth, Self { at, room, step, reach: reach * step }));
-            }
+            found.push((worth, Self { at, room, step, reach: reach * step }));
         }
-        best.map(|(_, clear)| clear)
+        if victim.is_blunt() {
+            let points: Vec<f64> = found.iter().flat_map(|(_, clear)| &clear.at).copied().collect();
+            let scores = victim.sharp_scores_of(&points)?;
+            let mut unsure = scores.iter().map(|score| score.iter().all(|score| *score < SURE / 2.0));
+            found.retain(|_| unsure.next().unwrap_or(false));
+        }
+        Ok(found.into_iter().max_by(|a, b| a.0.total_cmp(&b.0)).map(|(_, clear)| clear))
     }
 }
 
@@ -192,7 +205,7 @@ pub(super) fn settle(
     random: &mut Random,
 ) -> Result<bool, AttackError> {
     for _ in 0..TRIES {
-        let Some(clear) = Clear::find(units, which, natural, random) else { return Ok(false) };
+        let Some(clear) = Clear::find(victim, units, which, natural, random)? else { return Ok(false) };
         let Some(unit) = units.get_mut(which) else { return Ok(false) };
         if unit.error > PRECISE {
             let beside = |side: f64| -> Vec<f64> {
@@ -218,22 +231,29 @@ pub(super) fn settle(
 /// How far from a clear point along the row the unit's kink lies: where the straight lines of both sides meet. `None` where the sides
 /// are not straight.
 fn kink(victim: &mut Victim<'_>, unit: &Unit, clear: &Clear) -> Result<Option<f64>, AttackError> {
-    let points: Vec<f64> = LEGS
-        .iter()
-        .flat_map(|leg| clear.at.iter().zip(&unit.row).map(move |(at, row)| at + leg * clear.room * row))
-        .collect();
-    let scores = victim.scores_of(&points)?;
-    let length = norm(&unit.jump);
-    let values: Vec<f64> = scores.iter().map(|row| dot(row, &unit.jump) / length).collect();
-    let size = values.iter().map(|value| value.abs()).fold(0.0, f64::max);
-    let [far_below, below, under, over, above, far_above] = values[..] else { return Ok(None) };
-    let (rise, fall) = ((under - far_below) / (LEGS[2] - LEGS[0]), (far_above - over) / (LEGS[5] - LEGS[3]));
-    let bent_below = below - far_below - rise * (LEGS[1] - LEGS[0]);
-    let bent_above = above - over - fall * (LEGS[4] - LEGS[3]);
-    let straight = bent_below.abs().max(bent_above.abs()) <= STRAIGHT * size;
-    let meet = (over - fall * LEGS[3] - far_below + rise * LEGS[0]) / (rise - fall);
-    let fits = straight && meet > LEGS[2] && meet < LEGS[3];
-    Ok(fits.then_some(meet * clear.room))
+    // As far as there is room, or closer by where answers have lost their digits that far out.
+    for room in CLOSER.map(|share| share * clear.room) {
+        let points: Vec<f64> = LEGS
+            .iter()
+            .flat_map(|leg| clear.at.iter().zip(&unit.row).map(move |(at, row)| at + leg * room * row))
+            .collect();
+        let scores = victim.sharp_scores_of(&points)?;
+        let length = norm(&unit.jump);
+        let values: Vec<f64> = scores.iter().map(|row| dot(row, &unit.jump) / length).collect();
+        if values.iter().any(|value| !value.is_finite()) {
+            continue;
+        }
+        let size = values.iter().map(|value| value.abs()).fold(0.0, f64::max);
+        let [far_below, below, under, over, above, far_above] = values[..] else { return Ok(None) };
+        let (rise, fall) = ((under - far_below) / (LEGS[2] - LEGS[0]), (far_above - over) / (LEGS[5] - LEGS[3]));
+        let bent_below = below - far_below - rise * (LEGS[1] - LEGS[0]);
+        let bent_above = above - over - fall * (LEGS[4] - LEGS[3]);
+        let straight = bent_below.abs().max(bent_above.abs()) <= STRAIGHT * size;
+        let meet = (over - fall * LEGS[3] - far_below + rise * LEGS[0]) / (rise - fall);
+        let fits = straight && meet > LEGS[2] && meet < LEGS[3];
+        return Ok(fits.then_some(meet * room));
+    }
+    Ok(None)
 }
 
 /// Points of which the clearest is taken.
@@ -257,5 +277,7 @@ const MATCH: f64 = 1e-8;
 const SAME: f64 = 1e-7;
 /// Where the two sides of a kink are looked at.
 const LEGS: [f64; 6] = [-1.0, -0.6, -0.25, 0.25, 0.6, 1.0];
+/// Shares of the room that are tried.
+const CLOSER: [f64; 3] = [1.0, 0.125, 0.015_625];
 /// How far from straight the sides of a kink may be, as a share of values.
 const STRAIGHT: f64 = 1e-11;

@@ -142,14 +142,28 @@ impl<'v> Victim<'v> {
         self.single = single;
     }
 
+    /// Guesses what a single output is from its answers to `points`: shares lie in 0..=1, also far out, where scores do not. A service
+    /// is not asked far out, it may refuse.
+    pub(crate) fn guess(&mut self, points: &[f64]) -> Result<(), AttackError> {
+        let mut answers = self.outputs_of(points)?;
+        if self.outputs == 1 && self.is_wide() {
+            let far: Vec<f64> = points.iter().take(FAR_ROWS * self.width()).map(|value| value * FAR).collect();
+            answers.extend(self.outputs_of(&far)?);
+        }
+        let shares = answers.iter().all(|answer| (0.0..=1.0).contains(answer));
+        self.reads(if shares { Single::Probability } else { Single::Score });
+        Ok(())
+    }
+
+    /// Whether answers lose their last digits where the model is sure: one probability close to 1. (Of several, the small ones
+    /// keep them.)
+    pub(crate) fn is_blunt(&self) -> bool {
+        self.outputs == 1 && (self.source.scale() != OutputKind::Logits || self.single == Single::Probability)
+    }
+
     /// Values of one input.
     pub(crate) fn width(&self) -> usize {
         self.shape.iter().product()
-    }
-
-    /// Outputs of the model; 0 before the first answer.
-    pub(crate) fn outputs(&self) -> usize {
-        self.outputs
     }
 
     /// Rows asked for so far.
@@ -239,6 +253,24 @@ impl<'v> Victim<'v> {
             })
             .collect())
     }
+
+    /// The same, but not finite where too few digits of an answer are left to compute with; of one score the sign stays.
+    pub(crate) fn sharp_scores_of(&mut self, points: &[f64]) -> Result<Vec<Vec<f64>>, AttackError> {
+        let mut scores = self.scores_of(points)?;
+        let shares = self.is_blunt() || self.source.scale() != OutputKind::Logits;
+        for row in scores.iter_mut().filter(|_| shares) {
+            let least = row.iter().copied().fold(f64::INFINITY, f64::min);
+            let most = row.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+            match row.as_mut_slice() {
+                [score] if *score > SURE => *score = f64::INFINITY,
+                [score] if *score < -FADED => *score = f64::NEG_INFINITY,
+                [_] => {}
+                row if most - least > FADED => row.fill(f64::NAN),
+                _ => {}
+            }
+        }
+        Ok(scores)
+    }
 }
 
 pub(crate) fn log_softmax(scores: &[f64]) -> Vec<f64> {
@@ -252,7 +284,14 @@ fn centred(row: &[f64]) -> Vec<f64> {
     row.iter().map(|value| value - mean).collect()
 }
 
+/// Logarithm of the odds from which a probability rounds to 1 too coarsely: here it has lost four digits of sixteen.
+pub(crate) const SURE: f64 = 10.0;
+/// The same for a probability that is close to 0: below the smallest normal number (ln 2^-1022 = -708) digits get lost.
+const FADED: f64 = 700.0;
 /// Most decimals that a rounding keeps.
 pub const DECIMALS_MAX: u8 = 15;
+/// Inputs that are asked far out, and how far.
+const FAR_ROWS: usize = 8;
+const FAR: f64 = -1e3;
 /// Rows put to the model at once.
 const ROWS_AT_ONCE: usize = 512;

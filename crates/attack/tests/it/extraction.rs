@@ -2,51 +2,17 @@
 
 use std::time::Instant;
 
-use ringfence_attack::{
-    AttackError, Examples, Extraction, HardenPlan, Start, TwoLayer, accuracy, extract_network, harden,
-};
-use ringfence_nn::{Model, builder::Builder, random::Random};
+use ringfence_attack::{AttackError, Examples, Extraction, HardenPlan, Start, accuracy, extract_network, harden};
+use ringfence_nn::{Model, builder::Builder};
 
 use crate::{
     mnist::mnist,
     models::flattened,
-    theft::{biased, natural},
+    victims::{Drawn, Told, biased, natural, network, weight_error},
 };
 
-/// How weights are drawn.
-#[derive(Debug, Clone, Copy)]
-enum Drawn {
-    /// He's normal weights, and biases in ±0.5.
-    He,
-    /// Weights and biases alike in ±1/√inputs, torch's default.
-    Torch,
-    /// Standard normal throughout.
-    Normal,
-}
-
-#[expect(clippy::cast_possible_truncation, reason = "weights are single")]
-fn narrow(value: f64) -> f32 {
-    value as f32
-}
-
-/// A network of one hidden layer with such weights.
-fn network(drawn: Drawn, [width, hidden, outputs]: [usize; 3], seed: u64) -> Model {
-    let file = Builder::new("net", seed).input("x", &[width]).linear(hidden).relu().linear(outputs).finish().unwrap();
-    let mut model = biased(&file, seed);
-    let mut random = Random::new(seed + 1_000);
-    for (place, parameter) in model.parameters_mut().enumerate() {
-        let bound = 1.0 / (if place < 2 { width as f32 } else { hidden as f32 }).sqrt();
-        match drawn {
-            Drawn::He => {}
-            Drawn::Torch => parameter.data.fill_with(|| random.uniform_in(-bound, bound)),
-            Drawn::Normal => parameter.data.fill_with(|| narrow(random.normal())),
-        }
-    }
-    model
-}
-
 /// Networks for parity, trained on MNIST, of one output: what the score of odd is above that of even.
-fn parity(train: &Examples, hidden: usize, seed: u64) -> Model {
+fn parity(train: &Examples, hidden: usize, told: Told, seed: u64) -> Model {
     let width = train.width();
     let labels = train.labels().iter().map(|label| label % 2).collect();
     let train = Examples::new(train.inputs().clone(), labels).unwrap();
@@ -55,7 +21,7 @@ fn parity(train: &Examples, hidden: usize, seed: u64) -> Model {
     let (two, _) = harden(Model::parse(&file).unwrap(), &train, &plan, &mut |_| {}).unwrap();
     eprintln!("parity: {:.3} right", accuracy(&two, &train).unwrap());
     let kept: Vec<Vec<f32>> = two.parameters().map(|parameter| parameter.data.to_vec()).collect();
-    let mut one = network(Drawn::He, [width, hidden, 1], seed);
+    let mut one = network(Drawn::He, [width, hidden, 1], told, seed);
     for (place, parameter) in one.parameters_mut().enumerate() {
         let from = &kept[place];
         let half = from.len() / 2;
@@ -72,12 +38,12 @@ fn parity(train: &Examples, hidden: usize, seed: u64) -> Model {
 fn measure_extraction() {
     let mut failed = 0;
     let mut tried = 0;
-    let mut run = |name: String, victim: &Model, natural: &Examples, shape: [usize; 3], seed: u64| {
+    let mut run = |name: String, victim: &Model, natural: &Examples, shape: [usize; 3], told: Told, seed: u64| {
         let start = Instant::now();
         let (found, asked) = extract_network(victim, natural, 10_000_000, seed).unwrap();
-        let told = match found {
+        let came = match found {
             Extraction::Found(found, difference) => {
-                let error = weight_error(victim, &found, shape);
+                let error = weight_error(victim, &found, shape, told);
                 failed += usize::from(error >= 1e-6);
                 format!("error {error:.1e}, answers differ by {difference:.1e}")
             }
@@ -87,21 +53,28 @@ fn measure_extraction() {
             }
         };
         tried += 1;
-        eprintln!("{name} {shape:?} {seed}: {told}; {asked} questions, {:.1} s", start.elapsed().as_secs_f64());
+        eprintln!(
+            "{name} {told:?} {shape:?} {seed}: {came}; {asked} questions, {:.1} s",
+            start.elapsed().as_secs_f64()
+        );
     };
     let seeds = std::env::var("RINGFENCE_NETWORKS").ok().and_then(|text| text.parse().ok()).unwrap_or(6);
-    for shape in [[784, 16, 1], [32, 16, 1], [100, 32, 1], [20, 20, 1], [30, 12, 4]] {
-        for drawn in [Drawn::He, Drawn::Torch, Drawn::Normal] {
-            for seed in 1..=seeds {
-                let victim = network(drawn, shape, seed);
-                run(format!("{drawn:?}"), &victim, &natural(8, 50, shape[0]), shape, seed);
+    for told in [Told::Scores, Told::Probabilities] {
+        for shape in [[784, 16, 1], [32, 16, 1], [100, 32, 1], [20, 20, 1], [30, 12, 4]] {
+            for drawn in [Drawn::He, Drawn::Torch, Drawn::Normal] {
+                for seed in 1..=seeds {
+                    let victim = network(drawn, shape, told, seed);
+                    run(format!("{drawn:?}"), &victim, &natural(8, 50, shape[0]), shape, told, seed);
+                }
             }
         }
     }
     if let Some((train, _)) = mnist(10_000, 100) {
         let train = flattened(&train);
-        for seed in 1..=seeds {
-            run("parity".into(), &parity(&train, 16, seed), &train, [784, 16, 1], seed);
+        for (told, seed) in
+            [Told::Scores, Told::Probabilities].into_iter().flat_map(|told| (1..=seeds).map(move |seed| (told, seed)))
+        {
+            run("parity".into(), &parity(&train, 16, told, seed), &train, [784, 16, 1], told, seed);
         }
     }
     eprintln!("{failed} of {tried} failed");
@@ -109,25 +82,36 @@ fn measure_extraction() {
 
 #[test]
 fn every_network_of_one_hidden_layer_is_computed_from_its_answers() {
-    for (shape, seeds) in [([784, 16, 1], 1..=4), ([100, 32, 1], 1..=4), ([32, 16, 1], 1..=8), ([30, 12, 4], 1..=4)] {
+    let cases = [
+        ([784, 16, 1], Told::Scores, 1..=4),
+        ([100, 32, 1], Told::Scores, 1..=4),
+        ([32, 16, 1], Told::Scores, 1..=8),
+        ([30, 12, 4], Told::Scores, 1..=4),
+        ([784, 16, 1], Told::Probabilities, 1..=2),
+        ([32, 16, 1], Told::Probabilities, 1..=6),
+        ([30, 12, 4], Told::Probabilities, 1..=3),
+    ];
+    for (shape, told, seeds) in cases {
         for (drawn, seed) in [Drawn::He, Drawn::Torch, Drawn::Normal].into_iter().cycle().zip(seeds) {
-            let victim = network(drawn, shape, seed);
-            let (found, _) = extract_network(&victim, &natural(8, 50, shape[0]), 100_000, seed).unwrap();
-            let Extraction::Found(found, difference) = found else { panic!("{drawn:?} {shape:?} {seed}: {found:?}") };
-            let error = weight_error(&victim, &found, shape);
-            assert!(error < 1e-6 && difference < 1e-9, "{drawn:?} {shape:?} {seed}: {error} {difference}");
+            let victim = network(drawn, shape, told, seed);
+            let (found, _) = extract_network(&victim, &natural(8, 50, shape[0]), 200_000, seed).unwrap();
+            let what = format!("{drawn:?} {shape:?} {told:?} {seed}");
+            let Extraction::Found(found, difference) = found else { panic!("{what}: {found:?}") };
+            let error = weight_error(&victim, &found, shape, told);
+            assert!(error < 1e-6 && difference < 1e-9, "{what}: {error} {difference}");
         }
     }
     // More units than inputs, where there are outputs enough to tell them apart.
-    let (victim, shape) = (network(Drawn::Normal, [10, 20, 3], 1), [10, 20, 3]);
+    let (victim, shape) = (network(Drawn::Normal, [10, 20, 3], Told::Scores, 1), [10, 20, 3]);
     let (found, _) = extract_network(&victim, &natural(8, 50, 10), 100_000, 1).unwrap();
-    assert!(matches!(&found, Extraction::Found(found, _) if weight_error(&victim, found, shape) < 1e-6), "{found:?}");
+    let Extraction::Found(found, _) = found else { panic!("{found:?}") };
+    assert!(weight_error(&victim, &found, shape, Told::Scores) < 1e-6);
 }
 
 #[test]
 fn two_kinks_of_opposite_signs_are_not_taken_for_one() {
     // Units whose kinks lie close on every line, and cancel but for a little: the lines on both sides meet far outside of them.
-    let mut victim = network(Drawn::Normal, [20, 4, 1], 7);
+    let mut victim = network(Drawn::Normal, [20, 4, 1], Told::Scores, 7);
     let mut parameters: Vec<&mut [f32]> = victim.parameters_mut().map(|parameter| parameter.data).collect();
     let (first, second) = parameters[0][..40].split_at_mut(20);
     second.iter_mut().zip(first).for_each(|(second, first)| *second = *first + 0.01 * *second);
@@ -136,31 +120,8 @@ fn two_kinks_of_opposite_signs_are_not_taken_for_one() {
     for seed in 0..8 {
         let (found, _) = extract_network(&victim, &natural(8, 50, 20), 100_000, seed).unwrap();
         let Extraction::Found(found, _) = found else { panic!("{seed}: {found:?}") };
-        assert!(weight_error(&victim, &found, [20, 4, 1]) < 1e-6, "{seed}");
+        assert!(weight_error(&victim, &found, [20, 4, 1], Told::Scores) < 1e-6, "{seed}");
     }
-}
-
-/// The largest difference of any weight, after scaling each hidden unit to length 1 and pairing the units.
-fn weight_error(victim: &Model, found: &TwoLayer, [width, hidden, outputs]: [usize; 3]) -> f64 {
-    let parameters: Vec<Vec<f64>> =
-        victim.parameters().map(|parameter| parameter.data.iter().copied().map(f64::from).collect()).collect();
-    assert_eq!(found.hidden.len(), hidden);
-    let mut error = 0.0_f64;
-    let mut used = vec![false; hidden];
-    for unit in 0..hidden {
-        let row = &parameters[0][unit * width..(unit + 1) * width];
-        let length = row.iter().map(|value| value * value).sum::<f64>().sqrt();
-        let off = |place: usize| -> f64 {
-            found.hidden[place].iter().zip(row).map(|(found, value)| (found - value / length).abs()).fold(0.0, f64::max)
-        };
-        let place = (0..hidden).min_by(|a, b| off(*a).total_cmp(&off(*b))).unwrap();
-        assert!(!std::mem::replace(&mut used[place], true), "two units are like one");
-        error = error.max(off(place)).max((found.hidden_bias[place] - parameters[1][unit] / length).abs());
-        for output in 0..outputs {
-            error = error.max((found.output[output][place] - parameters[2][output * hidden + unit] * length).abs());
-        }
-    }
-    (0..outputs).fold(error, |error, output| error.max((found.output_bias[output] - parameters[3][output]).abs()))
 }
 
 #[test]

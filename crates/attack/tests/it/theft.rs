@@ -6,23 +6,10 @@ use ringfence_attack::{
 use ringfence_nn::{Model, Tensor, builder::Builder, random::Random};
 use ringfence_schema::Digest;
 
-use crate::models::{digits, flattened, linear, numbers, part, trained};
-
-/// Rows of values in 0..1, without labels of any meaning.
-pub(crate) fn natural(seed: u64, rows: usize, width: usize) -> Examples {
-    let x = Tensor { shape: vec![rows, width], data: numbers(seed, rows * width, 0.0, 1.0) };
-    Examples::new(x, vec![0; rows]).unwrap()
-}
-
-/// `model` with random biases, which fresh models do not have.
-pub(crate) fn biased(file: &[u8], seed: u64) -> Model {
-    let mut model = Model::parse(file).unwrap();
-    let mut random = Random::new(seed);
-    for parameter in model.parameters_mut().filter(|parameter| parameter.shape.len() == 1) {
-        parameter.data.iter_mut().for_each(|value| *value = random.uniform_in(-0.5, 0.5));
-    }
-    model
-}
+use crate::{
+    models::{digits, flattened, linear, numbers, part, trained},
+    victims::{biased, natural},
+};
 
 #[test]
 fn a_logistic_regression_falls_to_as_many_questions_as_it_has_weights() {
