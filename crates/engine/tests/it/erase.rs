@@ -41,14 +41,14 @@ fn a_person_is_erased_and_the_trail_still_verifies() {
     let settings = world.settings();
     let vault = init(&settings);
     let ana = first(&vault);
-    let zoe = join(&vault, &ana, "zoe.quill", &[Role::Researcher]);
+    let zoe = join(&vault, &ana, "zoraphine.quillon", &[Role::Researcher]);
     let theirs = acting(&vault, &zoe);
     theirs.look("artifacts").unwrap();
-    theirs.look("what zoe.quill did").unwrap();
+    theirs.look("what zoraphine.quillon did").unwrap();
     assert!(matches!(theirs.erase_person(&ana.id, "out of spite"), Err(EngineError::Refused { .. })));
     let owner = acting(&vault, &ana);
     owner.look("people").unwrap();
-    assert!(shown(&entries(&owner)).contains("zoe.quill"));
+    assert!(shown(&entries(&owner)).contains("zoraphine.quillon"));
     let all = entries(&owner);
     let told = all.iter().filter(|entry| entry.entry.actor == zoe.id.as_str() && entry.openings.contains_key("from"));
     assert!(told.count() >= 5);
@@ -57,7 +57,7 @@ fn a_person_is_erased_and_the_trail_still_verifies() {
     let leaves: Vec<_> = entries(&owner).iter().map(|entry| entry.leaf).collect();
 
     // A reason stays for good, so it names nobody.
-    assert!(matches!(owner.erase_person(&zoe.id, "Zoe.Quill asked for it"), Err(EngineError::Usage { .. })));
+    assert!(matches!(owner.erase_person(&zoe.id, "Zoraphine.Quillon asked for it"), Err(EngineError::Usage { .. })));
     let erased = owner.erase_person(&zoe.id, "asked for it under article 17").unwrap();
     assert!(erased.entries >= 7 && erased.fields >= erased.entries, "{erased:?}");
     assert_eq!((erased.person.status, erased.person.display.as_str()), (Status::Disabled, "erased"));
@@ -65,7 +65,7 @@ fn a_person_is_erased_and_the_trail_still_verifies() {
     assert!(vault.authenticate(&zoe.token, origin().address).is_err());
 
     let all = entries(&owner);
-    assert!(!shown(&all).contains("zoe") && !shown(&all).contains("quill"), "{}", shown(&all));
+    assert!(!shown(&all).contains("zoraphine") && !shown(&all).contains("quillon"), "{}", shown(&all));
     let theirs_now: Vec<_> = all.iter().filter(|entry| entry.entry.actor == zoe.id.as_str()).collect();
     assert!(theirs_now.iter().all(|entry| !entry.openings.contains_key("from")));
     assert!(theirs_now.iter().filter(|entry| entry.entry.commits.contains_key("from")).count() >= 5);
