@@ -57,7 +57,7 @@ pub(crate) const DESTROYED: crate::RuleText = crate::RuleText {
 };
 
 /// What destroying some versions would take.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DestructionPlan {
     /// `kind/name@version` of each, in order.
     pub versions: Vec<String>,
@@ -68,7 +68,7 @@ pub struct DestructionPlan {
 }
 
 /// Another version that has bytes of one that is to be destroyed.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SharedBytes {
     /// The one that is to be destroyed.
     pub of: String,

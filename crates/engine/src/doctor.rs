@@ -1,9 +1,9 @@
 //! What works on this machine, what does not, and what to do about it.
 
-use std::fs;
+use std::{borrow::Cow, fs};
 
 use ringfence_sandbox::Level;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{
     error::EngineError,
@@ -13,7 +13,7 @@ use crate::{
 };
 
 /// How a part is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Health {
     /// Works.
@@ -25,16 +25,16 @@ pub enum Health {
 }
 
 /// One part of the installation.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Part {
     /// Its name.
-    pub name: &'static str,
+    pub name: Cow<'static, str>,
     /// How it is.
     pub health: Health,
     /// What was seen.
     pub detail: String,
     /// What to do; empty where nothing is to be done.
-    #[serde(skip_serializing_if = "String::is_empty")]
+    #[serde(default, skip_serializing_if = "String::is_empty")]
     pub fix: String,
 }
 
@@ -53,7 +53,7 @@ pub fn examine(settings: &Settings<'_>) -> Vec<Part> {
 }
 
 fn part(name: &'static str, health: Health, detail: impl Into<String>, fix: &str) -> Part {
-    Part { name, health, detail: detail.into(), fix: fix.to_owned() }
+    Part { name: name.into(), health, detail: detail.into(), fix: fix.to_owned() }
 }
 
 fn sandbox(settings: &Settings<'_>) -> Part {

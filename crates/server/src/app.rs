@@ -55,6 +55,8 @@ struct Inner {
     form_key: [u8; 32],
     /// What [`App::posture`] found, and when.
     posture: Mutex<Option<(Timestamp, Vec<Part>)>>,
+    /// How it stands with certificates from outside, where an authority is asked for them.
+    certificate: Mutex<Option<Part>>,
     /// Places for requests that carry bytes.
     transfers: Arc<Semaphore>,
     views: Views,
@@ -85,6 +87,7 @@ impl App {
             now,
             form_key,
             posture: Mutex::new(None),
+            certificate: Mutex::new(None),
             transfers: Arc::new(Semaphore::new(TRANSFERS_MAX)),
             views: Views::default(),
             stopping: AtomicBool::new(false),
@@ -114,14 +117,26 @@ impl App {
     pub fn posture(&self, look: impl FnOnce() -> Vec<Part>) -> Vec<Part> {
         let now = self.now();
         let mut kept = self.0.posture.lock().unwrap_or_else(PoisonError::into_inner);
-        match kept.as_ref() {
+        let parts = match kept.as_ref() {
             Some((at, parts)) if now.millis().saturating_sub(at.millis()) < POSTURE_FRESH_MS => parts.clone(),
             _ => {
                 let parts = look();
                 *kept = Some((now, parts.clone()));
                 parts
             }
-        }
+        };
+        self.with_certificate(parts)
+    }
+
+    /// `parts`, and the certificate from outside where there is to be one.
+    pub fn with_certificate(&self, mut parts: Vec<Part>) -> Vec<Part> {
+        parts.extend(self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner).clone());
+        parts
+    }
+
+    /// Remembers what came of asking an authority for a certificate.
+    pub fn certified(&self, came: Part) {
+        *self.0.certificate.lock().unwrap_or_else(PoisonError::into_inner) = Some(came);
     }
 
     /// Places for requests that carry bytes: each holds a thread as long as the other end is slow.

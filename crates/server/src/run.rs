@@ -14,6 +14,7 @@ use std::{
 use nix::sys::prctl;
 use ringfence_engine::{
     EngineError, Settings, Vault,
+    doctor::{Health, Part},
     lookout::people::Vigil,
     schema::Timestamp,
     team::{Invitation, passkey::RelyingParty},
@@ -114,6 +115,26 @@ pub enum Told {
     Stopping,
     /// So many requests were cut off when the time was up.
     Cut(usize),
+}
+
+impl Told {
+    /// What came of asking for a certificate, as posture and overview show it.
+    fn certificate(&self) -> Option<Part> {
+        let (health, detail, fix) = match self {
+            Self::Certified(until) => (Health::Ok, format!("from the authority, good until {until}"), String::new()),
+            Self::Uncertified { why, again_s } => (
+                Health::Warn,
+                format!(
+                    "none from the authority: {why}; asked again in {} minutes, and until then the one before is served, or the \
+                     embedded authority's",
+                    again_s / 60
+                ),
+                "see that the authority can reach this server by its name on port 443".to_owned(),
+            ),
+            _ => return None,
+        };
+        Some(Part { name: "certificate".into(), health, detail, fix })
+    }
 }
 
 /// Why nothing is served.
@@ -238,7 +259,10 @@ async fn listen(
         tokio::select! {
             _ = end.recv() => break,
             _ = interrupt.recv() => break,
-            Some(told) = certified.recv() => tell(told),
+            Some(told) = certified.recv() => {
+                told.certificate().into_iter().for_each(|part| app.certified(part));
+                tell(told);
+            }
         }
     }
     certifying.abort();

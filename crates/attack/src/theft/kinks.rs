@@ -198,7 +198,9 @@ impl<'t, 'v> Thief<'t, 'v> {
     /// place between where one score is too high at one end and too low at the other. Found by halving.
     fn followed(&mut self, line: &Line, part: Part, random: &mut Random) -> Result<Vec<Part>, AttackError> {
         let mut ends = [(part.left, part.value_left), (part.right, part.value_right)];
-        if ends.iter().all(|(_, value)| value.is_infinite()) && part.value_left != part.value_right {
+        let beyond = |value: f64| value.is_infinite().then_some(value.is_sign_positive());
+        let (left, right) = (beyond(part.value_left), beyond(part.value_right));
+        if left.is_some() && right.is_some() && left != right {
             for _ in 0..CROSSINGS {
                 let middle = f64::midpoint(ends[0].0, ends[1].0);
                 let value = self.value(line, middle, random)?;
@@ -210,7 +212,7 @@ impl<'t, 'v> Thief<'t, 'v> {
                     }
                     return Ok(parts);
                 }
-                ends[usize::from(value.is_nan() || value == part.value_right)] = (middle, value);
+                ends[usize::from(beyond(value) != left)] = (middle, value);
             }
             return Ok(Vec::new());
         }

@@ -18,6 +18,7 @@ use ringfence_engine::{
     afar::{Continuation, hold_newest},
     alerts::{Acknowledgement, AlertState, ShownAlert},
     carry::{self, Load, Offer},
+    doctor::Part,
     history::history_page,
     reach::{
         ReachError,
@@ -95,7 +96,6 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
                 Place::There
             }
         }
-        Command::Retire(args) if args.dry_run => Place::Nowhere("`retire --dry-run`"),
         Command::Add(args) if supply::is_source(&args.path) => Place::Nowhere("`add` of what lies at a source: it"),
         Command::Add(_)
         | Command::Get(_)
@@ -107,6 +107,7 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         | Command::Run(_)
         | Command::Release(_)
         | Command::Stop(_)
+        | Command::Doctor
         | Command::Review { .. }
         | Command::Request { .. }
         | Command::Key { .. }
@@ -136,7 +137,6 @@ pub(crate) fn place(command: Option<&Command>) -> Place {
         Command::Trail { .. } => Place::Nowhere("`trail mirror`, `trail export` and `trail witness`"),
         Command::Init(_) => Place::Nowhere("`init`"),
         Command::Outdated(_) => Place::Nowhere("`outdated`"),
-        Command::Doctor => Place::Nowhere("`doctor`"),
         Command::Serve(args) if args.runner => Place::There,
         Command::Serve(_) => Place::Nowhere("`serve`"),
     }
@@ -176,6 +176,10 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Add(args) => remote.add(printer, args),
         Command::Get(args) => remote.get(printer, args),
         Command::Rollback(args) => remote.rollback(printer, &args.reference),
+        Command::Retire(args) if args.dry_run => {
+            let body = json!({"what": retire::named(args)?});
+            retire::print_plan(printer, &remote.act("/api/v1/destruction", Some(&body), Patience::Long)?)
+        }
         Command::Retire(args) => return remote.holding(|| request::ask(&desk, printer, &retire::wanted(args)?)),
         Command::Review { action } => remote.review(printer, action),
         Command::Verify(_) => {
@@ -195,6 +199,10 @@ fn at(remote: &Remote<'_>, printer: Printer, command: &Command) -> Result<ExitCl
         Command::Release(args) => return remote.holding(|| remote_release::release(remote, printer, args)),
         Command::Serve(_) => return remote.holding(|| remote_run::serve(remote, printer)),
         Command::Stop(args) => remote.stop(printer, args),
+        Command::Doctor => {
+            let found: Parts = remote.read("/api/v1/posture")?;
+            return remote.holding(|| show::print_parts(printer, &found.parts));
+        }
         _ => Err(EngineError::Usage { what: "this command does not work on a server".into() }),
     };
     remote.holding(|| done.map(|()| ExitClass::Done))
@@ -238,6 +246,11 @@ pub(super) enum Perhaps<T> {
 #[derive(Deserialize)]
 struct Entries {
     entries: Vec<ShownEntry>,
+}
+
+#[derive(Deserialize)]
+struct Parts {
+    parts: Vec<Part>,
 }
 
 #[derive(Deserialize)]

@@ -38,8 +38,12 @@ pub(crate) fn retire(settings: &Settings<'_>, printer: Printer, args: &RetireArg
 
 /// What is asked of a server.
 pub(crate) fn wanted(args: &RetireArgs) -> Result<Wanted, EngineError> {
-    let what = args.references.iter().map(|text| reference(text).map(|reference| reference.to_string()));
-    Ok(Wanted::Destroy { what: what.collect::<Result<_, _>>()?, reason: args.reason.clone().unwrap_or_default() })
+    Ok(Wanted::Destroy { what: named(args)?, reason: args.reason.clone().unwrap_or_default() })
+}
+
+/// The versions as a server takes them.
+pub(crate) fn named(args: &RetireArgs) -> Result<Vec<String>, EngineError> {
+    args.references.iter().map(|text| Ok(reference(text)?.to_string())).collect()
 }
 
 /// Has whoever sits here type what is to go.
@@ -71,7 +75,8 @@ fn told(plan: &DestructionPlan) -> Vec<String> {
     lines
 }
 
-fn print_plan(printer: Printer, plan: &DestructionPlan) -> Result<(), EngineError> {
+/// Says what would go.
+pub(crate) fn print_plan(printer: Printer, plan: &DestructionPlan) -> Result<(), EngineError> {
     if printer.for_people() {
         told(plan).iter().try_for_each(|line| printer.line(line))?;
         return printer.line("nothing was destroyed: this is what it would take");

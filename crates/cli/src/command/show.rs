@@ -2,9 +2,10 @@
 
 use ringfence_engine::{
     EngineError, ExitClass, NamespaceState, RuleText, Settings, ShownEvidence, Vault, Version,
-    doctor::{self, Health},
+    doctor::{self, Health, Part},
     schema::{
         evidence::{Evidence, EvidenceVerdict},
+        finding::printable,
         report::{RecordDecision, ScanReport, ScreenReport},
         weights::WeightEvidence,
     },
@@ -294,20 +295,25 @@ pub(crate) fn status(settings: &Settings<'_>, printer: Printer) -> Result<bool, 
 
 /// `doctor`.
 pub(crate) fn doctor(settings: &Settings<'_>, printer: Printer) -> Result<ExitClass, EngineError> {
-    let parts = doctor::examine(settings);
+    print_parts(printer, &doctor::examine(settings))
+}
+
+/// How the parts of an installation are, here or on a server.
+pub(crate) fn print_parts(printer: Printer, parts: &[Part]) -> Result<ExitClass, EngineError> {
     let worst = [Health::Fail, Health::Warn].into_iter().find(|health| parts.iter().any(|part| part.health == *health));
     let count = |health| parts.iter().filter(|part| part.health == health).count();
     if printer.for_people() {
-        let name_width = parts.iter().map(|part| part.name.len()).max().unwrap_or(0);
-        for part in &parts {
+        let name_width = parts.iter().map(|part| printable(&part.name, WORDS_MAX).len()).max().unwrap_or(0);
+        for part in parts {
             let (word, style) = match part.health {
                 Health::Ok => ("ok  ", Style::Good),
                 Health::Warn => ("warn", Style::Warn),
                 Health::Fail => ("FAIL", Style::Bad),
             };
-            printer.line(format!("{}  {:<name_width$}  {}", printer.strong(word, style), part.name, part.detail))?;
-            if !part.fix.is_empty() {
-                printer.line(format!("      fix: {}", part.fix))?;
+            let [name, detail, fix] = [&*part.name, &part.detail, &part.fix].map(|text| printable(text, WORDS_MAX));
+            printer.line(format!("{}  {name:<name_width$}  {detail}", printer.strong(word, style)))?;
+            if !fix.is_empty() {
+                printer.line(format!("      fix: {fix}"))?;
             }
         }
         printer.line(format!("{} to repair, {} to look at", count(Health::Fail), count(Health::Warn)))?;
@@ -317,3 +323,6 @@ pub(crate) fn doctor(settings: &Settings<'_>, printer: Printer) -> Result<ExitCl
     }
     Ok(if worst == Some(Health::Fail) { ExitClass::No } else { ExitClass::Done })
 }
+
+/// Characters of what a part says: another machine may have written it.
+const WORDS_MAX: usize = 2_000;

@@ -17,7 +17,7 @@ use ringfence_engine::{
         server::{Method, Patience, Server, address, segment},
     },
 };
-use serde_json::Value;
+use serde_json::{Value, json};
 use zeroize::Zeroizing;
 
 use crate::{
@@ -213,6 +213,14 @@ fn the_vault_of_a_server_is_worked_in_like_ones_own() {
     site.run(&["watch", "alerts"]).exits(0);
     site.run(&["verify", "--all"]).exits(0);
 
+    let planned =
+        site.run(&["retire", "dataset/small@1", "--destroy", "--dry-run", "--format", "json"]).exits(0).json();
+    assert_eq!((&planned["verdict"], &planned["artifacts"]), (&"planned".into(), &json!(["dataset/small@1"])));
+    assert!(planned["bytes"].as_u64().unwrap() > 100, "{planned}");
+    // How the server's machine is, not this one.
+    let doctor = site.run(&["doctor"]).exits(0).out();
+    assert!(doctor.contains("sandbox") && doctor.contains(site.there.vault().to_str().unwrap()), "{doctor}");
+
     // Taking a dataset out, or back, needs two others: they are asked, once.
     for words in [&["get", "dataset/small@1", "copy"][..], &["rollback", "dataset/small@1"]] {
         let first = site.run(words).exits(4).err();
@@ -221,7 +229,7 @@ fn the_vault_of_a_server_is_worked_in_like_ones_own() {
     }
     assert!(!site.here.work().join("copy").exists());
 
-    for words in [&["init"][..], &["outdated"], &["add", "hf://org/net", "--as", "model/x"], &["doctor"], &[]] {
+    for words in [&["init"][..], &["outdated"], &["add", "hf://org/net", "--as", "model/x"], &[]] {
         let said = site.run(words).exits(2).err();
         assert!(said.contains("does not work on a server"), "{words:?}: {said}");
     }

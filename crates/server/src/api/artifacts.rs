@@ -8,13 +8,14 @@ use axum::{
 use ringfence_engine::{
     Vault, Version,
     access::Action,
+    destroy::VERSIONS_MAX,
     schema::Reference,
     team::{Asked, Caller},
 };
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::description::because;
+use super::description::{because, object, text};
 use crate::{
     app::App,
     guard::json::Json,
@@ -58,6 +59,15 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             "releases a tested candidate, or asks others to approve that",
             release,
         )
+        .streaming(),
+        Route::acting(
+            Read,
+            Post,
+            "/api/v1/destruction",
+            "what destroying versions would take; nothing is",
+            destruction,
+        )
+        .takes_json(named)
         .streaming(),
         Route::acting(Verify, Post, "/api/v1/verify", "reads and checks every stored byte", verify).streaming(),
     ]
@@ -163,6 +173,33 @@ async fn release(seat: Seat<Caller>, State(app): State<App>, which: Which) -> An
         Asked::Done(released) => (StatusCode::CREATED, Json(json!({"version": released.version()}))).into_response(),
         Asked::Waiting(request) => (StatusCode::ACCEPTED, Json(json!({"request": request}))).into_response(),
     })
+}
+
+/// Several versions.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Named {
+    what: Vec<String>,
+}
+
+fn named() -> Value {
+    let what = json!({"type": "array", "items": text(), "minItems": 1, "maxItems": VERSIONS_MAX});
+    object(&[("what", what)], &[])
+}
+
+async fn destruction(seat: Seat<Caller>, State(app): State<App>, Json(named): Json<Named>) -> Answer {
+    if named.what.is_empty() || named.what.len() > VERSIONS_MAX {
+        return Err(Problem::about(Kind::Unprocessable, format!("name 1 to {VERSIONS_MAX} versions")));
+    }
+    let unknown = |_| Problem::about(Kind::Unprocessable, "a version is `kind/name@number`, a label or a digest");
+    let which: Vec<Reference> =
+        named.what.iter().map(|text| text.parse().map_err(unknown)).collect::<Result<_, _>>()?;
+    let what = format!("what destroying {} would take", named.what.join(", "));
+    let plan = app.look(seat.into_principal(), what, move |vault| {
+        let versions = which.iter().map(|which| vault.find(which)).collect::<Result<Vec<_>, _>>()?;
+        vault.destruction(&versions)
+    });
+    Ok(Json(plan.await?).into_response())
 }
 
 async fn verify(seat: Seat<Caller>, State(app): State<App>) -> Answer {

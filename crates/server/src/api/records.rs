@@ -197,5 +197,5 @@ async fn acknowledge(
 
 async fn posture(seat: Seat<Caller>, State(app): State<App>) -> Answer {
     let parts = app.look(seat.into_principal(), "posture", |vault| Ok(doctor::examine(vault.settings()))).await?;
-    Ok(Json(json!({"parts": parts})).into_response())
+    Ok(Json(json!({"parts": app.with_certificate(parts)})).into_response())
 }

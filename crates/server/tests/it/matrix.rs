@@ -148,6 +148,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/download", "/api/v1/artifacts/model/none/1/download", ""),
     ("GET", "/api/v1/downloads/{id}/files/{file}", "/api/v1/downloads/d-none/files/0", ""),
     ("DELETE", "/api/v1/downloads/{id}", "/api/v1/downloads/d-none", ""),
+    ("POST", "/api/v1/destruction", "", r#"{"what": ["dataset/none@1"]}"#),
     ("POST", "/api/v1/verify", "", ""),
     ("GET", "/api/v1/trail", "", ""),
     ("GET", "/api/v1/trail/entries/{index}", "/api/v1/trail/entries/0", ""),

@@ -2,6 +2,7 @@
 
 use ringfence_engine::{
     access::Role,
+    doctor::{Health, Part},
     team::{RequestId, passkey::Challenge},
 };
 use serde_json::json;
@@ -64,6 +65,28 @@ async fn the_glass_is_broken_ended_and_reviewed_on_its_page() {
     // A second factor of some time ago is none.
     house.pass(11 * 60 * 1_000);
     assert_eq!(house.form("/break-glass/break", &ana.session, &why).await.status, 401);
+}
+
+#[tokio::test]
+async fn a_certificate_that_cannot_be_had_is_seen_where_people_look() {
+    let (house, ana) = House::with_owner::<90>();
+    let everywhere = async || {
+        let parts = house.call("GET", "/api/v1/posture", By::Session(&ana.session), None).await.body;
+        [page(&house, "/", &ana.session).await, page(&house, "/security", &ana.session).await, parts]
+    };
+    let why = "the authority <refused> the name";
+    assert!(everywhere().await.iter().all(|text| !text.contains("the authority")));
+    let part =
+        |health, detail: &str| Part { name: "certificate".into(), health, detail: detail.into(), fix: String::new() };
+    house.app.certified(part(Health::Warn, why));
+    let [overview, security, parts] = everywhere().await;
+    for text in [overview, security] {
+        assert!(text.contains("the authority &lt;refused&gt; the name"), "{text}");
+    }
+    assert!(parts.contains(why), "{parts}");
+    // Once there is one, nothing needs to be looked at.
+    house.app.certified(part(Health::Ok, "good for long"));
+    assert!(!everywhere().await[0].contains("certificate"));
 }
 
 #[tokio::test]

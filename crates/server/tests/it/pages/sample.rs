@@ -285,15 +285,15 @@ fn over(text: Text<'_>, rows: usize) -> overview::OverviewView {
 
 fn parts(text: Text<'_>) -> Vec<Part> {
     vec![
-        Part { name: "vault", health: Health::Ok, detail: text("/srv/vault"), fix: String::new() },
+        Part { name: "vault".into(), health: Health::Ok, detail: text("/srv/vault"), fix: String::new() },
         Part {
-            name: "sandbox",
+            name: "sandbox".into(),
             health: Health::Warn,
             detail: text("user namespaces are off"),
             fix: text("sysctl user.max_user_namespaces=10000"),
         },
         Part {
-            name: "trail",
+            name: "trail".into(),
             health: Health::Fail,
             detail: text("the trail was changed"),
             fix: text("keep it as it is"),
