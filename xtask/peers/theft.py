@@ -100,11 +100,13 @@ def distilled():
     session = onnxruntime.InferenceSession(os.path.join(FOLDER, "picture.onnx"))
     name = session.get_inputs()[0].name
 
-    def scores(x):
-        return session.run(None, {name: x.astype("f4")})[0]
+    def shares(x):
+        scores = session.run(None, {name: x.astype("f4")})[0]
+        powers = np.exp(scores - scores.max(1, keepdims=True))
+        return powers / powers.sum(1, keepdims=True)
 
-    victim = BlackBoxClassifier(scores, (1, 28, 28), 10, clip_values=(0, 1))
-    told = scores(held_out).argmax(1)
+    victim = BlackBoxClassifier(shares, (1, 28, 28), 10, clip_values=(0, 1))
+    told = shares(held_out).argmax(1)
     rows = {"most_questions": BUDGET}
     settings = {"batch_size_fit": 64, "batch_size_query": 64, "nb_epochs": 20, "nb_stolen": BUDGET}
     for what, attack in (
