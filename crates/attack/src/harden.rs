@@ -160,6 +160,15 @@ impl Default for HardenPlan {
     }
 }
 
+impl HardenPlan {
+    /// The default of a mode. Unlearning takes more epochs: with 20 of them 4 of 50 planted patches kept 5 to 6 % of their success,
+    /// with 40 none kept 5 %.
+    pub fn of(mode: Mode) -> Self {
+        let plan = Self { mode, ..Self::default() };
+        Self { epochs: if mode == Mode::Unlearn { 2 * plan.epochs } else { plan.epochs }, ..plan }
+    }
+}
+
 /// Trains `model` on `examples` as `plan` says and gives back the best weights, with the training curve.
 ///
 /// `progress` is called after every epoch. Refuses what [`Hardening::new`] refuses, and a training of which no epoch could be

@@ -729,7 +729,7 @@ pub(crate) struct HardenArgs {
     /// Linf radius in units of the model's input; 0 trains without attack [default: 0.1]
     #[arg(long)]
     pub(crate) eps: Option<f32>,
-    /// Passes over the data [default: 20]
+    /// Passes over the data [default: 20; to unlearn 40]
     #[arg(long)]
     pub(crate) epochs: Option<u64>,
     /// Examples a step [default: 64]
@@ -780,19 +780,23 @@ impl HardenArgs {
         Ok(std::iter::once(self.out.clone()).chain(self.both.then_some(beside)).collect())
     }
 
+    /// The mode that was typed; none for private training, which has a plan of its own.
+    pub(crate) fn mode(&self) -> Option<Mode> {
+        match self.mode? {
+            ModeName::Adversarial => Some(Mode::Adversarial),
+            ModeName::Free => Some(Mode::Free),
+            ModeName::Trades => Some(Mode::Trades),
+            ModeName::Unlearn => Some(Mode::Unlearn),
+            ModeName::DpSgd => None,
+        }
+    }
+
     /// What was typed, over `plan`.
     pub(crate) fn over(&self, mut plan: HardenPlan) -> HardenPlan {
         if self.fresh {
             plan.start = Start::Fresh;
         }
-        plan.mode = match self.mode {
-            Some(ModeName::Adversarial) => Mode::Adversarial,
-            Some(ModeName::Free) => Mode::Free,
-            Some(ModeName::Trades) => Mode::Trades,
-            Some(ModeName::Unlearn) => Mode::Unlearn,
-            // Private training has a plan of its own.
-            Some(ModeName::DpSgd) | None => plan.mode,
-        };
+        plan.mode = self.mode().unwrap_or(plan.mode);
         plan.attack_steps = self.attack_steps.unwrap_or(plan.attack_steps);
         plan.eps = self.eps.unwrap_or(plan.eps);
         plan.epochs = self.epochs.unwrap_or(plan.epochs);

@@ -59,7 +59,7 @@ fn a_planted_patch_is_found_named_and_unlearned() {
     assert_eq!(honest.verdict, BackdoorVerdict::NothingFound, "{:?}", honest.triggers);
     assert!(honest.score < report.score, "{} {}", honest.score, report.score);
 
-    let unlearn = HardenPlan { mode: Mode::Unlearn, batch: 32, ..HardenPlan::default() };
+    let unlearn = HardenPlan { batch: 32, ..HardenPlan::of(Mode::Unlearn) };
     let (healed, told) = harden(bad.clone(), &train, &unlearn, &mut |_| {}).unwrap();
     let left = backdoor_success(&healed, &stamped, target).unwrap().rate;
     let lost = accuracy(&bad, &test).unwrap() - accuracy(&healed, &test).unwrap();

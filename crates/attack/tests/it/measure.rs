@@ -63,7 +63,7 @@ fn measure_backdoors_on_digits() {
     let (mut false_alarms, mut left, mut lost) = (0, Vec::new(), Vec::new());
     let unlearn = match std::env::var("RINGFENCE_PLAN") {
         Ok(text) => serde_json::from_str(&text).unwrap(),
-        Err(_) => HardenPlan { mode: Mode::Unlearn, batch: 32, ..HardenPlan::default() },
+        Err(_) => HardenPlan { batch: 32, ..HardenPlan::of(Mode::Unlearn) },
     };
     for seed in 0..networks {
         let kind = (seed % 8) as usize;

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use ringfence_engine::{
-    EngineError, ExitClass, Flagged, HardenPlan, ModelFile, Reading, Settings, card,
+    EngineError, ExitClass, Flagged, HardenPlan, Mode, ModelFile, Reading, Settings, card,
     files::{self, AttackJob, Dataset, ModelData},
     probe::{self, BackdoorJob},
     scan_source,
@@ -417,7 +417,7 @@ pub(crate) fn harden(settings: &Settings<'_>, printer: Printer, args: &HardenArg
         }
         let plan: HardenPlan = match &args.settings {
             Some(file) => files::read_harden_plan(file)?,
-            None => HardenPlan::default(),
+            None => HardenPlan::of(args.mode().unwrap_or(Mode::Adversarial)),
         };
         let input = ModelData { model: args.architecture.of(&args.model), data: dataset(&args.data, &args.read) };
         files::harden(settings, &input, &args.over(plan), &args.outs()?, args.checkpoint.as_deref())?
