@@ -3,7 +3,8 @@
 Trains 784-128-10 on 10,000 of 20,000 pooled MNIST images and 8 references on random halves of the same pool, writes all of them as
 ONNX with the pool and the masks as raw numbers into the folder that is named, scores them by the formulas of Carlini et al. 2022
 (algorithm 1 and section VI-E, deviations pooled over examples) and Zarifzadeh et al. 2024 (equations 3 and 4, a = .3), and prints one
-JSON object with AUC, its DeLong deviation, and TPR at 1 % and .1 % FPR. `SEED` names another pool and other weights.
+JSON object with AUC, its DeLong deviation, and TPR at 1 % and .1 % FPR. `SEED` names another pool and other weights; `SETS` asks for
+the figures of that many sets of references, of which the first is written.
 
 `cargo xtask bench privacy` and the test `privacy_peer::figures_equal_those_of_the_reference` run it, or read its folder where
 `PRIVACY_MODELS` names one. Needs `pip install torch onnx` and MNIST in IDX form.
@@ -25,7 +26,7 @@ except ImportError as error:
 
 MNIST, OUT = sys.argv[1], sys.argv[2]
 POOL, REFERENCES, EPOCHS, BATCH, RATE = 20_000, 8, 20, 128, 2e-3
-SEED = int(os.environ.get("SEED", "0"))
+SEED, SETS = (int(os.environ.get(name, default)) for name, default in (("SEED", "0"), ("SETS", "1")))
 torch.set_num_threads(1)
 
 
@@ -108,35 +109,54 @@ chance = np.random.default_rng(SEED)
 pool = chance.permutation(len(y))[:POOL]
 x = (x[pool].reshape(POOL, 784) / 255).astype("f4")
 y = y[pool].astype("i8")
-# The first half are the members; each reference is trained on a random half, each example in exactly half of them.
-member = np.arange(POOL) < POOL // 2
-masks = np.zeros((REFERENCES, POOL), bool)
-for example in range(POOL):
-    masks[chance.permutation(REFERENCES)[:REFERENCES // 2], example] = True
 tx, ty = torch.tensor(x), torch.tensor(y)
+# The first half are the members.
+member = np.arange(POOL) < POOL // 2
 os.makedirs(OUT, exist_ok=True)
-confidences, accuracy = [], []
 training, scoring = 0.0, 0.0
-for place, mask in enumerate([member, *masks]):
+
+
+def halves():
+    """[model, example]; each reference is trained on a random half, each example in exactly half of them."""
+    masks = np.zeros((REFERENCES, POOL), bool)
+    for example in range(POOL):
+        masks[chance.permutation(REFERENCES)[:REFERENCES // 2], example] = True
+    return masks
+
+
+def confidence_of(mask, seed, name=None):
+    """What a model trained on the examples of `mask` says of all, and its accuracy on those and on the others."""
+    global training, scoring
     start = time.process_time()
-    net = train(tx[mask], ty[mask], 1000 * SEED + place)
-    training += time.process_time() - start if place else 0.0
+    net = train(tx[mask], ty[mask], seed)
+    training += time.process_time() - start
     with torch.no_grad():
         right = (net(tx).argmax(1) == ty).numpy()
-    accuracy.append([float(right[mask].mean()), float(right[~mask].mean())])
     start = time.process_time()
-    confidences.append(confidence(net, tx, y))
+    found = confidence(net, tx, y)
     scoring += time.process_time() - start
-    torch.onnx.export(net, (tx[:2],), os.path.join(OUT, f"model-{place}.onnx"), dynamo=False, opset_version=17,
-                      input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
-x.tofile(os.path.join(OUT, "x.f32"))
-y.astype("u1").tofile(os.path.join(OUT, "y.u8"))
-masks.astype("u1").tofile(os.path.join(OUT, "masks.u8"))
-start = time.process_time()
-tests = attacks(confidences[0], np.array(confidences[1:]), masks, member)
-scoring += time.process_time() - start
+    if name:
+        torch.onnx.export(net, (tx[:2],), os.path.join(OUT, f"{name}.onnx"), dynamo=False, opset_version=17,
+                          input_names=["x"], output_names=["y"], dynamic_axes={"x": {0: "n"}, "y": {0: "n"}})
+    return found, [float(right[mask].mean()), float(right[~mask].mean())]
+
+
+target, accuracy = confidence_of(member, 1000 * SEED, "model-0")
+sets = []
+for place in range(SETS):
+    masks = halves()
+    if place == 0:
+        x.tofile(os.path.join(OUT, "x.f32"))
+        y.astype("u1").tofile(os.path.join(OUT, "y.u8"))
+        masks.astype("u1").tofile(os.path.join(OUT, "masks.u8"))
+    training, scoring = 0.0, 0.0
+    references = [confidence_of(mask, 1000 * SEED + 1 + REFERENCES * place + index, None if place else f"model-{index + 1}")[0]
+                  for index, mask in enumerate(masks)]
+    start = time.process_time()
+    sets.append(attacks(target, np.array(references), masks, member))
+    scoring += time.process_time() - start
 found = {
-    "peer": f"torch {torch.__version__}, 1 thread", "accuracy": accuracy[0], "figures": tests,
+    "peer": f"torch {torch.__version__}, 1 thread", "accuracy": accuracy, "figures": sets[0], "sets": sets,
     "cpu_seconds": {"references": round(training, 1), "scoring": round(scoring, 2)},
 }
 with open(os.path.join(OUT, "figures.json"), "w") as file:

@@ -18,7 +18,7 @@ use ringfence_schema::privacy::MembershipTest;
 use serde_json::{Value, json};
 
 fn main() -> Result<(), Box<dyn Error>> {
-    let Some(pool) = Pool::made() else {
+    let Some(pool) = Pool::made(1) else {
         writeln!(std::io::stdout(), "{}", json!({"skipped": "no MNIST"}))?;
         return Ok(());
     };
@@ -27,7 +27,7 @@ fn main() -> Result<(), Box<dyn Error>> {
     let (same, _) = privacy(pool.target(), &pool.members, &pool.others, &given, &PrivacyPlan::default(), &mut |_| {})?;
     let (_, scoring) = Clock::start()?.since(&clock);
     let clock = Clock::start()?;
-    let (own, _) = privacy(pool.target(), &pool.members, &pool.others, &[], &Pool::plan(), &mut |_| {})?;
+    let (own, _) = privacy(pool.target(), &pool.members, &pool.others, &[], &Pool::plan(1), &mut |_| {})?;
     let (_, both) = Clock::start()?.since(&clock);
     let rows: Vec<Value> = own.membership.iter().map(|test| row(test, &same.membership, &pool.peer)).collect();
     let figures = json!({

@@ -27,9 +27,9 @@ pub(crate) struct Pool {
 }
 
 impl Pool {
-    /// Runs the script by `$PYTHON`, or reads the folder `$PRIVACY_MODELS`; `None`, loudly, where MNIST is absent. Panics
-    /// without torch.
-    pub(crate) fn made() -> Option<Self> {
+    /// Runs the script by `$PYTHON` for the figures of `sets` sets of references, or reads the folder `$PRIVACY_MODELS`; `None`,
+    /// loudly, where MNIST is absent. Panics without torch.
+    pub(crate) fn made(sets: usize) -> Option<Self> {
         if let Some(folder) = env::var_os("PRIVACY_MODELS").map(PathBuf::from) {
             let peer = serde_json::from_slice(&fs::read(folder.join("figures.json")).unwrap()).unwrap();
             return Some(Self::read(&folder, peer));
@@ -43,7 +43,8 @@ impl Pool {
         let folder = env::temp_dir().join(format!("ringfence-privacy-{}", std::process::id()));
         let script = root.join("xtask/peers/privacy.py");
         let python = env::var("PYTHON").unwrap_or("python3".into());
-        let run = Command::new(python).arg(script).arg(&mnist).arg(&folder).output().unwrap();
+        let run =
+            Command::new(python).arg(script).arg(&mnist).arg(&folder).env("SETS", sets.to_string()).output().unwrap();
         assert!(run.status.success(), "{}", String::from_utf8_lossy(&run.stderr));
         let peer: Value = serde_json::from_slice(&run.stdout).unwrap();
         assert!(peer["skipped"].is_null(), "{peer}; `PYTHON` names an interpreter that has them");
@@ -82,10 +83,10 @@ impl Pool {
         self.models[1..].iter().zip(masks).map(|(model, mask)| Reference { model, contains: contains(mask) }).collect()
     }
 
-    /// As many references of our own, by the script's recipe.
-    pub(crate) fn plan() -> PrivacyPlan {
+    /// As many references of our own, by the script's recipe; another `seed` draws other halves and other first weights.
+    pub(crate) fn plan(seed: u64) -> PrivacyPlan {
         let recipe =
             ReferencePlan { models: REFERENCES, epochs: 20, batch: 128, rate: 2e-3, ..ReferencePlan::default() };
-        PrivacyPlan { references: recipe, ..PrivacyPlan::default() }
+        PrivacyPlan { references: recipe, seed, ..PrivacyPlan::default() }
     }
 }
