@@ -295,6 +295,9 @@ impl Bench {
                     .args(self.arguments)
                     .current_dir(root()),
             )?;
+            if let Some(why) = told["skipped"].as_str() {
+                bail!("{example} measured nothing, and BENCHMARKS.md stays as it is: {why}");
+            }
             match &mut ours {
                 Value::Object(fields) => drop(fields.insert((*example).to_owned(), told)),
                 none => *none = told,
