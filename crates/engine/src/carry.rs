@@ -37,8 +37,9 @@ use crate::{
     transfer::{Declaration, DownloadView, UPLOAD_FILES_MAX, UploadState, UploadView},
 };
 
-/// Bytes of one request that brings something.
-pub const UPLOAD_PIECE_BYTES_MAX: u64 = 64 << 20;
+/// Bytes of one request that brings something. What has come of one that breaks off stays, so it may be long; between two, the
+/// line is empty until the server has answered.
+pub const UPLOAD_PIECE_BYTES_MAX: u64 = 256 << 20;
 /// Most failures in a row between which nothing arrived.
 const FAILURES_MAX: u32 = 8;
 /// Pause after the second of them, in milliseconds; doubled each time. After the first there is none: a line that broke

@@ -39,6 +39,10 @@ impl Proxy {
         thread::spawn(move || {
             for client in listener.incoming().flatten() {
                 let Ok(server) = TcpStream::connect(to) else { continue };
+                // A line does not wait for more before it carries what it has.
+                for end in [&client, &server] {
+                    end.set_nodelay(true).unwrap();
+                }
                 for (from, into) in [(&client, &server), (&server, &client)] {
                     let (from, into) = (from.try_clone().unwrap(), into.try_clone().unwrap());
                     let plan = of_line.clone();
