@@ -1,10 +1,11 @@
 //! How rare a record's statistics are among natural records, together.
 //!
 //! Each statistic's place becomes the negative logarithm of the share of natural records that lie at least as far out: its
-//! rarity. Beyond the last records the tail goes on as an exponential's (Pickands 1975, for a shape of 0). A record's score is
-//! the greatest of its rarities (Tippett's combination of tests) and the mean of all (Fisher's): changes that show in one
-//! statistic alone count, and those that show a little in several too. What the score means is read off natural records
-//! themselves, so the statistics need not be independent.
+//! rarity. Beyond the last records the tail goes on as an exponential's (Pickands 1975, for a shape of 0). Where clean records show
+//! how far tails reach, a record's score is the greatest of its rarities (Tippett's combination of tests) and the mean of all
+//! (Fisher's): changes that show in one statistic alone count, and those that show a little in several too. Where only a bulk can be
+//! relied on it is the root of the mean of their squares, which one statistic alone does not carry far. What the score means is
+//! read off natural records themselves, so the statistics need not be independent.
 
 use super::{
     Labels, quantile,
@@ -22,6 +23,29 @@ pub(super) enum Measure {
 
 /// Where natural records lie.
 pub(super) struct Rarity(Vec<(usize, Tail)>);
+
+/// How rare a record is.
+pub(super) struct Place {
+    /// The rarest of its statistics.
+    pub(super) statistic: Statistic,
+    /// The rarity of that one.
+    greatest: f64,
+    /// The mean of all rarities, and the root of the mean of their squares.
+    mean: f64,
+    length: f64,
+}
+
+impl Place {
+    /// Where one statistic alone may tell: its tail is known, or little is lost with a natural record.
+    pub(super) fn alone(&self) -> f64 {
+        self.greatest + self.mean
+    }
+
+    /// Where tails are guessed from the bulk: far out in one statistic alone lie natural records too, changed ones in several.
+    pub(super) fn together(&self) -> f64 {
+        self.length
+    }
+}
 
 /// The values of one statistic.
 struct Tail {
@@ -47,18 +71,21 @@ impl Rarity {
         Self(used.map(|(place, _)| tail(place)).collect())
     }
 
-    /// A record's score, and the statistic that is rarest.
-    pub(super) fn place(&self, row: &Row) -> (f64, Statistic) {
-        let mut worst = (0.0, Statistic::Depth);
-        let mut sum = 0.0;
-        for (place, tail) in &self.0 {
-            let rarity = row.values.get(*place).map_or(0.0, |value| tail.rarity(*value));
-            sum += rarity;
-            if rarity > worst.0 {
-                worst = (rarity, Statistic::ALL.get(*place).copied().unwrap_or(Statistic::Depth));
+    /// The statistic of a record that is rarest, how rare it is, and what its rarities are together.
+    pub(super) fn place(&self, row: &Row) -> Place {
+        let mut place = Place { statistic: Statistic::Depth, greatest: 0.0, mean: 0.0, length: 0.0 };
+        let count = self.0.len().max(1) as f64;
+        for (statistic, tail) in &self.0 {
+            let rarity = row.values.get(*statistic).map_or(0.0, |value| tail.rarity(*value));
+            place.mean += rarity / count;
+            place.length += rarity * rarity / count;
+            if rarity > place.greatest {
+                place.greatest = rarity;
+                place.statistic = Statistic::ALL.get(*statistic).copied().unwrap_or(Statistic::Depth);
             }
         }
-        (worst.0 + sum / self.0.len().max(1) as f64, worst.1)
+        place.length = place.length.sqrt();
+        place
     }
 }
 
@@ -71,7 +98,7 @@ impl Tail {
                 (from, BEYOND, beyond.iter().sum::<f64>() / beyond.len().max(1) as f64)
             }
             Measure::Mixed => {
-                let (from, fall) = bulk(&sorted);
+                let (from, fall) = bulk(&sorted, 0.0);
                 (from, 1.0 - BULK[0], fall)
             }
         };
@@ -97,35 +124,13 @@ pub(super) fn passed(natural: &[f64], share: f64) -> f64 {
     sorted.iter().rev().nth(above).copied().unwrap_or_default()
 }
 
-/// About the same where `natural` are mixed with others: their bulk is continued.
-pub(super) fn from_bulk(natural: &[f64], share: f64) -> f64 {
+/// About the same where `natural` are mixed with others, or a share of `missed` of them, the strangest, is missing: their bulk is
+/// continued.
+pub(super) fn from_bulk(natural: &[f64], missed: f64, share: f64) -> f64 {
     let mut sorted = natural.to_vec();
     sorted.sort_by(f64::total_cmp);
-    let (from, fall) = bulk(&sorted);
+    let (from, fall) = bulk(&sorted, missed);
     from + fall * ((1.0 - BULK[0]) / share).ln().max(0.0)
-}
-
-/// About the same among `scores` of which those of a `core` of natural ones are known, which misses the strangest of these: what
-/// `scores` do up to the core's end is continued, as an exponential's that was cut off there. Its mean excess is that at which the
-/// mean of what lies below the end is the one that is seen.
-pub(super) fn from_core(scores: &[f64], core: &[f64], share: f64) -> f64 {
-    let (from, end) = (quantile(core, END[0]), quantile(core, END[1]));
-    let (below, between): (Vec<f64>, Vec<f64>) =
-        scores.iter().filter(|score| **score <= end).partition(|score| **score <= from);
-    let (width, count) = ((end - from).max(f64::EPSILON), between.len().max(1) as f64);
-    let mean = between.iter().map(|score| score - from).sum::<f64>() / count;
-    let (mut low, mut high) = (0.0, width * EXCESS_MAX);
-    for _ in 0..HALVINGS {
-        let excess: f64 = 0.5 * (low + high);
-        if excess - width / (width / excess).exp_m1() < mean {
-            low = excess;
-        } else {
-            high = excess;
-        }
-    }
-    // Natural ones beyond `from`, with those that are cut off.
-    let beyond = between.len() as f64 / -(-width / high).exp_m1();
-    from + high * (beyond / (below.len() as f64 + beyond).max(1.0) / share).ln().max(0.0)
 }
 
 /// How many of `count` natural records may lie above a threshold for a share of at most `share` to do so in the long run.
@@ -141,9 +146,10 @@ fn allowed(count: usize, share: f64) -> usize {
     above.saturating_sub(1)
 }
 
-/// The median, and the mean excess of the exponential that passes both quantiles [`BULK`].
-fn bulk(sorted: &[f64]) -> (f64, f64) {
-    let (near, far) = (quantile(sorted, BULK[0]), quantile(sorted, BULK[1]));
+/// The median, and the mean excess of the exponential that passes both quantiles [`BULK`] of what `sorted` is without the share
+/// `missed`, which lay beyond it.
+fn bulk(sorted: &[f64], missed: f64) -> (f64, f64) {
+    let [near, far] = BULK.map(|share| quantile(sorted, share / (1.0 - missed)));
     (near, (far - near) / ((1.0 - BULK[0]) / (1.0 - BULK[1])).ln())
 }
 
@@ -151,12 +157,6 @@ fn bulk(sorted: &[f64]) -> (f64, f64) {
 const BEYOND: f64 = 0.05;
 /// The quantiles that a minority of changed records hardly moves.
 const BULK: [f64; 2] = [0.5, 0.85];
-/// The quantiles of a core between which its tail is seen.
-const END: [f64; 2] = [0.8, 0.99];
-/// A tail that falls by less over that is taken to fall by so little: mean excess in widths.
-const EXCESS_MAX: f64 = 10.0;
-/// Enough for all digits of a number.
-const HALVINGS: usize = 60;
 /// No single statistic counts for more: one in 10^13.
 const RARITY_MAX: f64 = 30.0;
 /// That of the threshold.
@@ -164,7 +164,7 @@ const CONFIDENCE: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
-    use super::{allowed, from_bulk, from_core};
+    use super::{allowed, from_bulk};
 
     #[test]
     fn so_many_may_lie_above() {
@@ -177,15 +177,13 @@ mod tests {
     #[test]
     fn an_exponential_is_continued() {
         let scores: Vec<f64> = (1..1_000).map(|rank| -(1.0 - f64::from(rank) / 1_000.0).ln()).collect();
-        assert!((from_bulk(&scores, 0.01) - 100_f64.ln()).abs() < 0.1);
-        // Also where its end is missing, and others lie beyond.
-        for (known, others) in [(999, 0), (960, 0), (900, 0), (960, 100), (900, 400)] {
-            let core = &scores[..known];
-            let mixed: Vec<f64> =
-                scores.iter().copied().chain((0..others).map(|other| 9.0 + f64::from(other))).collect();
-            let found = from_core(&mixed, core, 0.01);
-            assert!((found - 100_f64.ln()).abs() < 0.2, "{found} of {known} and {others}");
+        assert!((from_bulk(&scores, 0.0, 0.01) - 100_f64.ln()).abs() < 0.1);
+        // Also where its end is missing.
+        for known in [990, 950, 900] {
+            let missed = 1.0 - known as f64 / 999.0;
+            let found = from_bulk(&scores[..known], missed, 0.01);
+            assert!((found - 100_f64.ln()).abs() < 0.1, "{found} of {known}");
         }
-        assert!(from_core(&[1.0; 300], &[1.0; 300], 0.01).is_finite());
+        assert!(from_bulk(&[1.0; 300], 0.05, 0.01).is_finite());
     }
 }

@@ -96,10 +96,10 @@ fn calmest(told: &Told<'_>) -> Vec<usize> {
 fn unsurprising(rows: &[Row], core: &[usize], labels: Labels, out: f64) -> Vec<usize> {
     let of_core: Vec<Row> = core.iter().map(|place| rows[*place].clone()).collect();
     let rarity = Rarity::of(&of_core, labels, Measure::Mixed);
-    let score = |row: &Row| if row.broken { f64::INFINITY } else { rarity.place(row).0 };
+    let score = |row: &Row| if row.broken { f64::INFINITY } else { rarity.place(row).alone() };
     let scores: Vec<f64> = rows.iter().map(score).collect();
     let natural: Vec<f64> = core.iter().map(|place| scores[*place]).collect();
-    let limit = from_bulk(&natural, out).max(quantile(&scores, MAJORITY));
+    let limit = from_bulk(&natural, 0.0, out).max(quantile(&scores, MAJORITY));
     (0..rows.len()).filter(|row| scores[*row] <= limit && !rows[*row].broken).collect()
 }
 

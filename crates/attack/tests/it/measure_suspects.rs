@@ -61,13 +61,27 @@ fn joined<'e>(parts: impl Iterator<Item = &'e Examples> + Clone) -> Examples {
     pictures(parts.flat_map(|part| part.inputs().data.clone()).collect(), labels)
 }
 
-/// Fresh networks of several makes, by name. `pooled` and `smooth` had no part in the choice of the rule.
+/// Fresh networks of several makes, by name. `sigmoid`, `deep` and `narrow` had no part in the choice of the rule.
 fn fresh(name: &str) -> Model {
     let start = |seed| Builder::new(name, seed).input("input", &[1, 28, 28]);
     let built = match name {
         "wong" => return wong(1),
         "hardened" => return wong(4),
         "dense" => start(2).flatten().linear(256).relu().linear(128).relu().linear(10),
+        "sigmoid" => start(7).flatten().linear(100).activation("Sigmoid").linear(10),
+        "deep" => start(8)
+            .conv(16, [3, 3], [1, 1], [1, 1])
+            .batch_norm()
+            .relu()
+            .conv(16, [3, 3], [2, 2], [1, 1])
+            .batch_norm()
+            .relu()
+            .conv(32, [3, 3], [2, 2], [1, 1])
+            .batch_norm()
+            .relu()
+            .flatten()
+            .linear(10),
+        "narrow" => start(9).conv(4, [5, 5], [2, 2], [2, 2]).relu().flatten().linear(32).relu().linear(10),
         "pooled" => start(3)
             .conv(8, [5, 5], [1, 1], [2, 2])
             .relu()
@@ -151,7 +165,8 @@ fn measure_suspects_on_mnist() {
     };
     let (reference, natural) = (part(0, 2_000), part(1, 2_000));
     let victims = part(2, 2_000).sample(number("RINGFENCE_VICTIMS", 100), 1);
-    let names = std::env::var("RINGFENCE_MODELS").unwrap_or_else(|_| "wong,dense,hardened,pooled,smooth".into());
+    let names = std::env::var("RINGFENCE_MODELS")
+        .unwrap_or_else(|_| "wong,dense,hardened,pooled,smooth,sigmoid,deep,narrow".into());
     let other = trained("another", &train);
     for name in names.split(',') {
         let model = trained(name, &train);
