@@ -5,7 +5,7 @@
 //! says which inputs have a gradient at all. Integers and truth values are numbers of the pass like all others.
 //!
 //! * [`linear`]: matrix products; [`conv`]: convolutions over them, and [`slide`] in single precision; [`gemm`] and
-//!   [`direct`]: the checked doors to the SIMD products, [`simd`].
+//!   [`direct`], [`stripes`] and [`moves`]: the checked doors to the SIMD products, [`simd`].
 //! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
 //!   broadcasting; [`order`]: along an axis.
 //! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
@@ -19,6 +19,7 @@ pub(crate) mod gemm;
 pub(crate) mod index;
 pub(crate) mod layout;
 pub(crate) mod linear;
+pub(crate) mod moves;
 pub(crate) mod norm;
 pub(crate) mod order;
 pub(crate) mod pointwise;
@@ -26,10 +27,11 @@ pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod slide;
+pub(crate) mod stripes;
 pub(crate) mod trees;
 
 use crate::real::Real;
-use gemm::{Into, panels_len};
+use gemm::Into;
 use linear::Side;
 use pointwise::Unary;
 
@@ -105,7 +107,7 @@ impl Kernel {
     pub(crate) fn prepared_len(&self, side: Side) -> usize {
         match self {
             Self::Conv(kernel) => kernel.prepared_len(side),
-            Self::Linear(kernel) => kernel.panelled(side).map_or(0, panels_len),
+            Self::Linear(kernel) => kernel.panels_len(side),
             _ => 0,
         }
     }

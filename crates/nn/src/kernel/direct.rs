@@ -4,7 +4,8 @@
 
 use super::gemm::{Ending, Into, Offsets};
 use super::simd;
-use super::simd::direct::{self, Direct, Pad, Settle};
+use super::simd::direct::{self, Direct};
+use super::simd::moves::{self, LANES, Settle};
 
 /// Places that one product is made for.
 #[derive(Debug)]
@@ -100,10 +101,10 @@ impl<'s> Sums<'s> {
         assert!(columns == 1 || count <= row, "columns of the result do not overlap");
         let start = ending.start(columns);
         #[expect(unsafe_code, reason = "the interface of the SIMD copy is raw pointers")]
-        // SAFETY: the asserts hold the sums, with the 8 rows that a `Sums` has behind its last, and the result; the start
+        // SAFETY: the asserts hold the sums, with the rows that a `Sums` has behind its last, and the result; the start
         // was cut to `columns` numbers; `c` is borrowed uniquely.
         unsafe {
-            direct::settle(&Settle {
+            moves::settle(&Settle {
                 n: count,
                 columns,
                 sums: self.0[first * width..].as_ptr(),
@@ -117,29 +118,10 @@ impl<'s> Sums<'s> {
     }
 }
 
-/// Planes of `[rows, width]` numbers become planes of `[_, pitch]`, `length` numbers each; their first row begins after
-/// `before` numbers, and everything else is 0. Some zeros are written behind the last: at most [`PAD_BEHIND`].
-pub(crate) fn pad((from, [rows, width]): (&[f32], [usize; 2]), to: &mut [f32], [length, before, pitch]: [usize; 3]) {
-    if rows == 0 || width == 0 {
-        return;
-    }
-    let planes = from.len() / (rows * width);
-    assert!(planes * length + PAD_BEHIND <= to.len(), "the planes lie inside their buffer");
-    assert!(width <= pitch && before + (rows - 1) * pitch + width <= length, "rows lie inside their plane");
-    #[expect(unsafe_code, reason = "the interface of the SIMD copy is raw pointers")]
-    // SAFETY: the asserts hold every row inside its plane, the planes inside `to` with a vector behind the last.
-    unsafe {
-        let (from, to) = (from.as_ptr(), to.as_mut_ptr());
-        direct::pad(&Pad { planes, rows, width, from, to, length, before, pitch });
-    }
-}
-
 /// Places of one product: their sums stay in the first-level cache beside the weights. A multiple of the rows of a tile on
 /// any machine.
 pub(crate) const PLACES: usize = 96;
 /// Columns on any machine, at most.
 const WIDTH_MAX: usize = 32;
-/// Numbers of a [`Sums`]: with eight rows behind the last, which are read and not used.
-pub(crate) const SUMS: usize = (PLACES + 8) * WIDTH_MAX;
-/// A vector of zeros.
-pub(crate) const PAD_BEHIND: usize = 8;
+/// Numbers of a [`Sums`]: with a vector of rows behind the last, which are read and not used.
+pub(crate) const SUMS: usize = (PLACES + LANES) * WIDTH_MAX;

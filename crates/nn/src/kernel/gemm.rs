@@ -1,6 +1,7 @@
 //! The checked door to the SIMD matrix products.
 
-use super::simd::{self, Panel, Piece, Start};
+use super::conv::rectify;
+use super::simd::{self, Operands, Panel, Start};
 use crate::real::Real;
 
 /// A view of `rows × columns` numbers at any strides, row-major or transposed.
@@ -106,26 +107,6 @@ impl Offsets {
     }
 }
 
-/// Fills rows `first..` of a panel with the pieces at each one's offset.
-pub(crate) fn pack(
-    panel: &mut [f32],
-    source: &[f32],
-    (offsets, first, count): (&Offsets, usize, usize),
-    pieces: &[Piece],
-) {
-    let Some((width, lanes)) = simd::panel_width() else { return };
-    let rows = offsets.part(first, count);
-    let furthest = pieces.iter().map(|piece| piece.place).max().unwrap_or(0);
-    assert!(furthest + offsets.largest + lanes <= source.len(), "every piece lies inside the source and its margin");
-    let inside = pieces.iter().all(|piece| piece.at < width);
-    assert!(inside && panel.len() >= count * width + lanes, "every piece lies inside the panel and its margin");
-    #[expect(unsafe_code, reason = "the interface of the SIMD copy is raw pointers")]
-    // SAFETY: the asserts hold every vector inside `source`, and inside `panel` with a vector behind its last row.
-    unsafe {
-        simd::pack(panel.as_mut_ptr(), source.as_ptr(), rows, pieces);
-    }
-}
-
 /// Numbers in the panels of weights `[columns, depth]`.
 pub(crate) fn panels_len([depth, columns]: [usize; 2]) -> usize {
     let width = simd::panel_width().map_or(1, |(width, _)| width);
@@ -174,15 +155,6 @@ impl Ending<'_> {
             (Into::Write, Some(bias)) => Start::Rows(bias[..rows].as_ptr()),
         }
     }
-
-    /// The same for a row of finished sums.
-    pub(crate) fn apply(&self, row: usize, sums: &[f32], to: &mut [f32]) {
-        let bias = self.bias.map_or(0.0, |bias| bias[row]);
-        for (to, sum) in to.iter_mut().zip(sums) {
-            let value = sum + if self.into == Into::Add { *to } else { bias };
-            *to = if self.rectify && !value.gt(&0.0) { 0.0 } else { value };
-        }
-    }
 }
 
 /// `c[row · stride + column] = a · panel` for `columns` columns.
@@ -216,5 +188,38 @@ pub(crate) fn panel_product(a: Left<'_>, panel: &[f32], columns: usize, c: (&mut
             start,
             rectify,
         });
+    }
+}
+
+/// `c[row · stride + column] = a · weights`, or `c += …`; the weights lie column by column, `depth` numbers each.
+pub(crate) fn dot_products(a: Left<'_>, weights: &[f32], c: (&mut [f32], usize), ending: Ending<'_>) {
+    let Left { data, rows, depth, stride } = a;
+    let columns = weights.len() / depth.max(1);
+    if rows == 0 || columns == 0 {
+        return;
+    }
+    assert!((rows - 1) * stride + depth <= data.len(), "the left operand lies inside its buffer");
+    assert!((rows - 1) * c.1 + columns <= c.0.len() && columns <= c.1, "the result lies inside its buffer");
+    #[expect(unsafe_code, reason = "the interface of the SIMD product is raw pointers")]
+    // SAFETY: the asserts hold the left operand and the result inside their slices, whose rows do not overlap; the weights have
+    // `columns` times `depth` numbers; `c` is borrowed uniquely.
+    unsafe {
+        simd::product(&Operands {
+            m: rows,
+            k: depth,
+            n: columns,
+            a: data.as_ptr(),
+            a_row: stride,
+            a_column: 1,
+            b: weights.as_ptr(),
+            b_row: 1,
+            b_column: depth,
+            c: c.0.as_mut_ptr(),
+            c_row: c.1,
+            add: ending.into == Into::Add,
+        });
+    }
+    if ending.rectify {
+        c.0.chunks_mut(c.1).take(rows).for_each(|row| rectify(&mut row[..columns]));
     }
 }

@@ -4,11 +4,12 @@
 //! batches is a matter of that list. The usual bias of a `Gemm`, one number a column, comes with its one product; others
 //! are broadcast additions of their own.
 //!
-//! In single precision, weights that lie across the direction of the product are copied into panels once, and kept.
+//! In single precision, weights that lie across the direction of the product are copied into panels once, and kept. A few
+//! columns behind the last whole vector would waste most of its lanes; where the sums are long, they are dot products.
 
 use super::Way;
 use super::conv::rectify;
-use super::gemm::{Ending, Into, Left, Matrix, gemm, panel_product, panels};
+use super::gemm::{Ending, Into, Left, Matrix, dot_products, gemm, panel_product, panels, panels_len};
 use super::simd;
 use crate::real::Real;
 
@@ -63,24 +64,38 @@ impl Linear {
         simd::panel_width().filter(|_| plain).map(|_| shape)
     }
 
+    /// How many numbers [`Self::panels`] makes.
+    pub(crate) fn panels_len(&self, side: Side) -> usize {
+        self.panelled(side).map_or(0, |[depth, columns]| panels_len([depth, columns - dotted([depth, columns])]))
+    }
+
     /// Weights `[columns, depth]` in panels.
     pub(crate) fn panels(&self, side: Side, weights: &[f32]) -> Vec<f32> {
         let mut made = Vec::new();
-        if let Some(shape) = self.panelled(side) {
-            panels(weights, shape, &mut made);
+        if let Some([depth, columns]) = self.panelled(side) {
+            panels(weights, [depth, columns - dotted([depth, columns])], &mut made);
         }
         made
     }
 
-    /// `c = a · panels`, or `c += …`; `a` is `m × depth`.
-    fn by_panels(&self, [depth, columns]: [usize; 2], a: &[f32], panels: &[f32], c: &mut [f32], ending: Ending<'_>) {
+    /// `c = a · weights`, or `c += …`; `a` is `m × depth`, the weights are `[columns, depth]` and in panels.
+    fn by_panels(
+        &self,
+        [depth, columns]: [usize; 2],
+        a: &[f32],
+        (weights, panels): (&[f32], &[f32]),
+        c: &mut [f32],
+        ending: Ending<'_>,
+    ) {
         let Some((width, _)) = simd::panel_width() else { return };
         let block = depth.div_ceil(depth.div_ceil(DEPTH).max(1)).max(1);
+        let dotted = dotted([depth, columns]);
+        let others = columns - dotted;
         for row in (0..self.m).step_by(ROWS) {
+            let rows = ROWS.min(self.m - row);
             for first in (0..depth).step_by(block) {
                 let count = block.min(depth - first);
-                let left =
-                    Left { data: &a[row * depth + first..], rows: ROWS.min(self.m - row), depth: count, stride: depth };
+                let left = Left { data: &a[row * depth + first..], rows, depth: count, stride: depth };
                 let ending = Ending {
                     into: if first > 0 { Into::Add } else { ending.into },
                     bias: None,
@@ -89,8 +104,12 @@ impl Linear {
                 for (index, panel) in panels.chunks_exact(depth * width).enumerate() {
                     let column = index * width;
                     let c = (&mut c[row * columns + column..], columns);
-                    panel_product(left, &panel[first * width..], width.min(columns - column), c, ending);
+                    panel_product(left, &panel[first * width..], width.min(others - column), c, ending);
                 }
+            }
+            if dotted > 0 {
+                let left = Left { data: &a[row * depth..], rows, depth, stride: depth };
+                dot_products(left, &weights[others * depth..], (&mut c[row * columns + others..], columns), ending);
             }
         }
     }
@@ -105,9 +124,15 @@ impl Linear {
             None => Into::Write,
         };
         if let (Some(shape), Some(panels), Some(a)) = (self.panelled(Side::Forward), prepared, T::single(inputs[0]))
-            && let Some(output) = T::single_mut(output)
+            && let (Some(weights), Some(output)) = (T::single(inputs[1]), T::single_mut(output))
         {
-            return self.by_panels(shape, a, panels, output, Ending { into, bias: None, rectify: self.rectify });
+            return self.by_panels(
+                shape,
+                a,
+                (weights, panels),
+                output,
+                Ending { into, bias: None, rectify: self.rectify },
+            );
         }
         for (place, (a, b)) in self.products.iter().enumerate() {
             let c = &mut output[place * size..][..size];
@@ -122,9 +147,10 @@ impl Linear {
         let (alpha, size, which) = (T::of(self.alpha), self.m * self.n, way.which);
         if let (0, Some(shape), Some(panels)) = (which, self.panelled(Side::Backward), way.prepared)
             && let (Some(upstream), Some(gradient)) = (T::single(upstream), T::single_mut(gradient))
+            && let Some(weights) = T::single(inputs[1])
         {
             let ending = Ending { into: way.into, bias: None, rectify: false };
-            return self.by_panels(shape, upstream, panels, gradient, ending);
+            return self.by_panels(shape, upstream, (weights, panels), gradient, ending);
         }
         let into = match way.into {
             // Of several products, two may go to the same place.
@@ -155,6 +181,15 @@ impl Linear {
     }
 }
 
+/// How many of the last columns are dot products along the depth.
+fn dotted([depth, columns]: [usize; 2]) -> usize {
+    let Some((_, lanes)) = simd::panel_width() else { return 0 };
+    let rest = columns % lanes;
+    if rest <= lanes / 2 && depth >= LONG * lanes { rest } else { 0 }
+}
+
+/// Vectors of a sum from which on it outweighs that its lanes are summed up at the end.
+const LONG: usize = 16;
 /// Rows of a panel that are taken at once, and rows of the left operand: the one stays in the first-level cache, the other
 /// in the second.
 const DEPTH: usize = 256;

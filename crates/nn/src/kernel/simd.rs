@@ -9,12 +9,14 @@
 //! Two operands that are both transposed do not occur often enough and are left to `matrixmultiply`.
 //!
 //! Large products of trained weights go by [`Panel`]s: B is copied, a few columns at a time, so that a tile's rows of it
-//! follow one another. Convolutions copy straight from the image ([`pack`]), other layers keep the copy of their weights.
-//! Where the left operand lies at scattered places, as a convolution's patches do, [`direct`] reads it there.
+//! follow one another; layers keep the copy of their weights. Where an operand lies at scattered places, as a convolution's
+//! patches do, it is read there: [`direct`] and [`stripes`]; [`moves`] brings the numbers to and from them.
 
 #![expect(unsafe_code, reason = "vector registers over raw strided matrices; see the contracts of `Operands`")]
 
 pub(crate) mod direct;
+pub(crate) mod moves;
+pub(crate) mod stripes;
 
 /// Raw strided matrices: A is `m × k`, B `k × n`, C `m × n` with contiguous rows.
 #[derive(Clone, Copy)]
@@ -40,8 +42,9 @@ pub(crate) struct Operands {
 /// For all `i < m, p < k, j < n`: `a + i·a_row + p·a_column` and `b + p·b_row + j·b_column` are readable,
 /// `c + i·c_row + j` is readable, writable, and reachable through nothing else.
 pub(crate) unsafe fn product(operands: &Operands) -> bool {
-    let by_rows = operands.b_column == 1 || operands.n == 1;
     let by_dots = operands.b_row == 1 && operands.a_column == 1;
+    // A single column fills one lane of a vector, but whole vectors of a dot product.
+    let by_rows = if operands.n == 1 { !by_dots } else { operands.b_column == 1 };
     if !by_rows && !by_dots {
         return false;
     }
@@ -98,15 +101,6 @@ impl Start {
     }
 }
 
-/// Where a few neighbouring numbers of every row of a panel come from.
-#[derive(Debug, Clone, Copy, Default)]
-pub(crate) struct Piece {
-    /// The first column that they fill. Pieces come in this order; what a vector writes too much, the next one overwrites.
-    pub(crate) at: usize,
-    /// Their place in the source, before a row's own offset.
-    pub(crate) place: usize,
-}
-
 /// Columns of a panel on this machine, and numbers in a vector; `None` where there is no kernel.
 pub(crate) fn panel_width() -> Option<(usize, usize)> {
     #[cfg(target_arch = "x86_64")]
@@ -139,24 +133,6 @@ pub(crate) unsafe fn panel(o: &Panel) {
     }
 }
 
-/// Fills the rows of a panel: row `i` takes its pieces at `source + offsets[i]`. Nothing where there is no kernel.
-///
-/// # Safety
-/// For every offset and piece a whole vector at `source + offset + place` is readable; `panel` has room for as many rows as
-/// there are offsets, and for one vector more.
-pub(crate) unsafe fn pack(panel: *mut f32, source: *const f32, offsets: &[u32], pieces: &[Piece]) {
-    #[cfg(target_arch = "x86_64")]
-    {
-        if std::arch::is_x86_feature_detected!("avx512f") {
-            // SAFETY: the feature is there; the rest is the caller's promise.
-            unsafe { avx512::pack(panel, source, offsets, pieces) }
-        } else if std::arch::is_x86_feature_detected!("avx2") && std::arch::is_x86_feature_detected!("fma") {
-            // SAFETY: as above.
-            unsafe { avx2::pack(panel, source, offsets, pieces) }
-        }
-    }
-}
-
 /// How much of k one pass over the tiles takes: B's part of a tile then fits the first-level cache.
 #[cfg(target_arch = "x86_64")]
 const K_BLOCK: usize = 192;
@@ -175,7 +151,7 @@ macro_rules! kernels {
         mod $module {
             use std::arch::x86_64::*;
 
-            use super::{K_BLOCK, Operands, Panel, Piece, Start};
+            use super::{K_BLOCK, Operands, Panel, Start};
 
             /// Columns of a panel: two vectors.
             pub(super) const WIDTH: usize = 2 * $lanes;
@@ -324,34 +300,26 @@ macro_rules! kernels {
             /// As [`super::panel`]; the CPU has the features.
             #[target_feature(enable = $features)]
             pub(super) unsafe fn panel(o: &Panel) {
-                for i in (0..o.m).step_by($most_rows) {
-                    let part = Panel {
-                        m: $most_rows.min(o.m - i),
-                        a: o.a.wrapping_add(i * o.a_row),
-                        c: o.c.wrapping_add(i * o.c_row),
-                        start: o.start.skip(i),
-                        ..*o
-                    };
+                let part = |first: usize, most: usize| Panel {
+                    m: most.min(o.m - first),
+                    a: o.a.wrapping_add(first * o.a_row),
+                    c: o.c.wrapping_add(first * o.c_row),
+                    start: o.start.skip(first),
+                    ..*o
+                };
+                // One vector leaves registers for twice as many rows, and each read of the panel then serves them all.
+                let tall = if o.n <= $lanes { o.m / (2 * $most_rows) * (2 * $most_rows) } else { 0 };
+                for i in (0..tall).step_by(2 * $most_rows) {
+                    // SAFETY: the part lies inside the whole.
+                    unsafe { panel_tile::<{ 2 * $most_rows }, 1>(&part(i, 2 * $most_rows)) };
+                }
+                for i in (tall..o.m).step_by($most_rows) {
+                    let part = part(i, $most_rows);
                     match part.m {
                         // SAFETY: the part lies inside the whole.
                         $($rows => unsafe { panel_tile_of::<$rows>(&part) },)+
                         _ => {}
                     }
-                }
-            }
-
-            /// # Safety
-            /// As [`super::pack`]; the CPU has the features.
-            #[target_feature(enable = $features)]
-            pub(super) unsafe fn pack(panel: *mut f32, source: *const f32, offsets: &[u32], pieces: &[Piece]) {
-                let mut to = panel;
-                for offset in offsets {
-                    let from = source.wrapping_add(*offset as usize);
-                    for piece in pieces {
-                        // SAFETY: the caller's promise: both have a whole vector there.
-                        unsafe { $store(to.wrapping_add(piece.at), $load(from.wrapping_add(piece.place))) }
-                    }
-                    to = to.wrapping_add(WIDTH);
                 }
             }
 
@@ -437,18 +405,21 @@ kernels! {
     rows 8 [1 2 3 4 5 6 7 8], vectors 3 [1 2 3], dots [1 2 3 4],
     _mm512_setzero_ps, _mm512_set1_ps, _mm512_fmadd_ps, _mm512_loadu_ps, _mm512_storeu_ps,
 
+    /// Numbers in a vector.
+    pub(super) const LANES: usize = 16;
+
     /// The side of a tile of dot products.
     const DOTS: usize = 4;
 
     /// A mask for the first `lanes` of a vector.
-    fn mask(lanes: usize) -> __mmask16 {
+    pub(super) fn mask(lanes: usize) -> __mmask16 {
         if lanes >= 16 { u16::MAX } else { (1 << lanes) - 1 }
     }
 
     /// # Safety
     /// The lanes of the mask are readable.
     #[target_feature(enable = "avx512f")]
-    unsafe fn masked_load(at: *const f32, mask: __mmask16) -> __m512 {
+    pub(super) unsafe fn masked_load(at: *const f32, mask: __mmask16) -> __m512 {
         // SAFETY: the caller's promise.
         unsafe { _mm512_maskz_loadu_ps(mask, at) }
     }
@@ -456,19 +427,19 @@ kernels! {
     /// # Safety
     /// The lanes of the mask are writable.
     #[target_feature(enable = "avx512f")]
-    unsafe fn masked_store(at: *mut f32, mask: __mmask16, value: __m512) {
+    pub(super) unsafe fn masked_store(at: *mut f32, mask: __mmask16, value: __m512) {
         // SAFETY: the caller's promise.
         unsafe { _mm512_mask_storeu_ps(at, mask, value) }
     }
 
     #[target_feature(enable = "avx512f")]
-    fn add(a: __m512, b: __m512) -> __m512 {
+    pub(super) fn add(a: __m512, b: __m512) -> __m512 {
         _mm512_add_ps(a, b)
     }
 
     /// 0 where a number is not above it.
     #[target_feature(enable = "avx512f")]
-    fn rectified(vector: __m512) -> __m512 {
+    pub(super) fn rectified(vector: __m512) -> __m512 {
         _mm512_max_ps(vector, _mm512_setzero_ps())
     }
 
@@ -515,7 +486,7 @@ kernels! {
     }
 
     #[target_feature(enable = "avx2")]
-    fn add(a: __m256, b: __m256) -> __m256 {
+    pub(super) fn add(a: __m256, b: __m256) -> __m256 {
         _mm256_add_ps(a, b)
     }
 

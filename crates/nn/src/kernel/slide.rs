@@ -12,10 +12,11 @@ mod product;
 
 use std::borrow::Cow;
 
-use super::direct::pad;
 use super::gemm::{Ending, Into, Offsets, panels, panels_len};
 use super::linear::Side;
+use super::moves::{halve, pad};
 use super::pool::Window;
+use super::simd;
 use product::{MARGIN, Patches, SCRATCH, Slide, Target, Way};
 
 /// A convolution's products: all of one group; groups follow each other.
@@ -30,6 +31,8 @@ pub(crate) struct Slides {
     /// of the output.
     cut: [usize; 2],
     padded: [usize; 2],
+    /// Where each row of an image begins in its planes.
+    rows: Vec<u32>,
     /// Where the gradient of the output begins in its padded plane.
     margin: [usize; 2],
     /// Images that are worked on together, forward and backward.
@@ -68,6 +71,15 @@ impl Sizes {
         self.in_channels * self.out_channels * self.window.size()
     }
 
+    /// Few numbers behind each sum are summed up sooner than the sums are turned, so there lanes had better be places.
+    fn forward_way(&self) -> Option<Way> {
+        let (_, lanes) = simd::panel_width()?;
+        let width = self.window.output[1];
+        let filled = width.saturating_mul(4) >= width.next_multiple_of(lanes).saturating_mul(3);
+        let shallow = self.in_channels.saturating_mul(self.window.size()) <= SHALLOW;
+        if shallow && filled { Some(Way::Stripes) } else { Way::of(self.out_channels) }
+    }
+
     /// Planes that a channel of the image is cut into.
     fn pieces(&self, way: Way) -> [usize; 2] {
         if way == Way::Direct { [1, 1] } else { self.window.stride }
@@ -86,7 +98,7 @@ impl Sizes {
                 let (down, right) = (cell / window.kernel[1], cell % window.kernel[1]);
                 down * window.dilation[0] * cut[1] + right * window.dilation[1]
             }
-            Way::Panels => {
+            Way::Stripes => {
                 let ((y, down), (x, right)) = (self.cell(0, cell), self.cell(1, cell));
                 (y * wide + x) * plane + down * cut[1] + right
             }
@@ -116,7 +128,7 @@ impl Slides {
     /// `None` where this machine has no kernel for panels, where the buffers would be beyond 32 bits, or where the window
     /// strides much farther than its kernel is wide.
     pub(crate) fn new(sizes: Sizes) -> Option<Self> {
-        let ways = [Way::of(sizes.out_channels)?, Way::of(sizes.in_channels)?];
+        let ways = [sizes.forward_way()?, Way::of(sizes.in_channels)?];
         let (forward, cut) = sizes.forward(ways[0])?;
         let window = &sizes.window;
         let cells = 0..window.size();
@@ -129,11 +141,13 @@ impl Slides {
         padded[0].checked_mul(padded[1])?.checked_mul(sizes.out_channels)?.checked_mul(2)?;
         let remainders = (0..tall).flat_map(|y| (0..wide).map(move |x| [y, x]));
         let phases = remainders.map(|at| Phase::new(&sizes, at, padded, margin)).collect::<Option<Vec<_>>>()?;
+        let row = |y: usize| u32::try_from((y % tall * wide * cut[0] + y / tall) * cut[1]).ok();
+        let rows = (0..window.input[0]).map(|y| row(window.pads[0].0 + y)).collect::<Option<Vec<u32>>>()?;
         let batch = sizes.batch.max(1);
         let together = |numbers: usize, plane: usize| {
             (SOURCE_NUMBERS / numbers.max(1)).max(COLUMNS.div_ceil(plane.max(1))).clamp(1, batch)
         };
-        let mut slides = Self { sizes, ways, forward, phases, cut, padded, margin, images: [1; 2] };
+        let mut slides = Self { sizes, ways, forward, phases, cut, rows, padded, margin, images: [1; 2] };
         let [forward, backward] = slides.source_lens();
         slides.images = [together(forward, slides.sizes.outer()), together(backward, slides.sizes.inner())];
         Some(slides)
@@ -208,7 +222,7 @@ impl Slides {
         let (scratch, source) = scratch.split_at_mut(SCRATCH);
         let weights = laid.map_or_else(|| self.laid(weights).map_or(Cow::Borrowed(weights), Cow::Owned), Cow::Borrowed);
         let weights_len = weights.len() / groups.max(1);
-        if self.ways[0] == Way::Panels {
+        if self.ways[0] == Way::Stripes {
             // The borders stay as they are; everything else is written for each block.
             source[..self.source_lens()[0] * self.images[0] + MARGIN].fill(0.0);
         }
@@ -243,7 +257,7 @@ impl Slides {
                     let shape = [height * width, top * width + left, width];
                     pad((from, self.sizes.window.input), &mut source[at * length..], shape);
                 }
-                Way::Panels => self.cut(from, &mut source[at * length..][..length]),
+                Way::Stripes => self.cut(from, &mut source[at * length..][..length]),
             }
         }
         Patches { data: source, image: length, images: count }
@@ -252,23 +266,24 @@ impl Slides {
     /// One image, cut by remainders of row and column.
     fn cut(&self, image: &[f32], to: &mut [f32]) {
         let window = &self.sizes.window;
-        let ([tall, wide], [height, width]) = (window.stride, self.cut);
-        let (top, left) = (window.pads[0].0, window.pads[1].0);
-        // Places of each remainder that lie in the padding on the left.
-        let skipped: Vec<usize> = (0..wide).map(|x| left.saturating_sub(x).div_ceil(wide)).collect();
-        let planes = image.chunks_exact(self.sizes.inner()).zip(to.chunks_exact_mut(tall * wide * height * width));
-        for (plane, to) in planes {
-            let (mut phase, mut row) = (top % tall, top / tall);
-            for from in plane.chunks_exact(window.input[1]) {
-                for x in 0..wide {
-                    let skipped = skipped[x];
-                    let Some(from) = from.get(x + wide * skipped - left..) else { continue };
-                    let to = &mut to[((phase * wide + x) * height + row) * width..][skipped..width];
-                    gather(from, wide, to);
+        let (wide, plane, (left, _)) = (window.stride[1], self.cut[0] * self.cut[1], window.pads[1]);
+        // Where a column of the image begins, behind its row.
+        let column = |x: usize| (left + x) % wide * plane + (left + x) / wide;
+        let planes = image.chunks_exact(self.sizes.inner()).zip(to.chunks_exact_mut(window.stride[0] * wide * plane));
+        for (from, to) in planes {
+            if wide == 2 {
+                halve((from, window.input[1]), (to, &self.rows), [column(0), column(1)]);
+                continue;
+            }
+            for (from, row) in from.chunks_exact(window.input[1]).zip(&self.rows) {
+                let row = *row as usize;
+                if wide == 1 {
+                    to[row + left..][..from.len()].copy_from_slice(from);
+                    continue;
                 }
-                phase += 1;
-                if phase == tall {
-                    (phase, row) = (0, row + 1);
+                for x in 0..wide.min(from.len()) {
+                    let to = to[row + column(x)..].iter_mut();
+                    to.zip(from[x..].iter().step_by(wide)).for_each(|(to, from)| *to = *from);
                 }
             }
         }
@@ -291,7 +306,7 @@ impl Slides {
                 }
                 match self.ways[1] {
                     Way::Direct => panels(&rows, [phase.slide.offsets.len(), in_channels], &mut turned),
-                    Way::Panels => turned.extend_from_slice(&rows),
+                    Way::Stripes => turned.extend_from_slice(&rows),
                 }
             }
         }
@@ -417,21 +432,6 @@ impl Phase {
     }
 }
 
-/// Every `stride`th number.
-fn gather(from: &[f32], stride: usize, to: &mut [f32]) {
-    match stride {
-        1 => to[..from.len()].copy_from_slice(from),
-        2 => {
-            let (pairs, last) = from.as_chunks::<2>();
-            to.iter_mut().zip(pairs).for_each(|(to, [from, _])| *to = *from);
-            if let ([from], Some(to)) = (last, to.get_mut(pairs.len())) {
-                *to = *from;
-            }
-        }
-        _ => to.iter_mut().zip(from.iter().step_by(stride)).for_each(|(to, from)| *to = *from),
-    }
-}
-
 /// Numbers to every `stride`th place.
 fn scatter(from: &[f32], stride: usize, to: &mut [f32], into: Into) {
     let put = |to: &mut f32, from: &f32| *to = if into == Into::Add { *to + from } else { *from };
@@ -447,7 +447,9 @@ fn scatter(from: &[f32], stride: usize, to: &mut [f32], into: Into) {
     }
 }
 
-/// Images are worked on together until their sources have so many numbers, or their panels so many columns.
+/// Numbers behind each sum, at most, where turning the sums takes a good part of the time.
+const SHALLOW: usize = 32;
+/// Images are worked on together until their sources have so many numbers, or their matrices of patches so many columns.
 const SOURCE_NUMBERS: usize = 1 << 15;
 const COLUMNS: usize = 256;
 /// Remainders of row and column that any stride may have, however small the kernel.

@@ -2,6 +2,7 @@
 //! example's numbers must be the same in every batch.
 
 use ringfence_format::onnx::write::{self, AttributeInput};
+use ringfence_nn::builder::Builder;
 use ringfence_nn::random::Random;
 use ringfence_nn::{Model, Tensor, Want};
 
@@ -112,6 +113,29 @@ fn convolutions_of_every_geometry_agree_with_the_reference() {
     let cases: Vec<Case> = std::iter::repeat_with(|| Case::random(&mut random)).flatten().take(160).collect();
     for (index, case) in cases.iter().enumerate() {
         check(case, index, &mut random);
+    }
+}
+
+/// Sums of few and of many products, and numbers of columns that leave a few lanes or most of them empty.
+#[test]
+fn layers_of_every_size_agree_with_the_reference() {
+    let mut random = Random::new(14);
+    for index in 0..60 {
+        let most = [40, 400, 900][index % 3];
+        let [depth, middle, columns] = [most, 400, 40].map(|most| 1 + random.below(most));
+        let net = Builder::new("layers", index as u64).input("x", &[depth]).linear(middle).relu().linear(columns);
+        let model = Model::parse(&net.finish().unwrap()).unwrap();
+        let x = noise(&[1 + index % 23, depth], &mut random);
+        let found = model.pullback(&x, Want::Input, &weighted).unwrap();
+        let reference = model.pullback(&x.cast::<f64>(), Want::Input, &weighted).unwrap();
+        let place = format!("{depth} to {middle} to {columns}");
+        assert!(error(&found.logits.data, &reference.logits.data) < 1e-5, "{place}");
+        // A number so near 0 that it rounds to the other side of it changes a gradient by more than rounding.
+        assert!(error(&found.input.unwrap().data, &reference.input.unwrap().data) < 1e-2, "{place}: input");
+        for (example, logits) in x.rows().zip(found.logits.rows()) {
+            let alone = Tensor::new(vec![1, depth], example.to_vec()).unwrap();
+            assert_eq!(model.forward(&alone).unwrap().data, logits, "{place}");
+        }
     }
 }
 

@@ -1,12 +1,13 @@
 //! One product of a matrix with the patches of a few images.
 //!
 //! Where the matrix has rows for most of a vector's lanes, each lane belongs to a row, and the patches are read where they
-//! lie, one number at a time ([`Way::Direct`]). Where it has fewer, each lane belongs to a place: a few columns of the
-//! matrix of patches at a time, a panel, are copied into the first-level cache ([`Way::Panels`]).
+//! lie, one number at a time ([`Way::Direct`]). Where it has fewer, each lane belongs to a place, and they are read a vector
+//! of neighbouring places at a time ([`Way::Stripes`]).
 
 use super::super::direct::{PLACES, Places, SUMS, Sums};
-use super::super::gemm::{Ending, Into, Left, Offsets, pack, panel_product};
-use super::super::simd::{self, Piece};
+use super::super::gemm::{Ending, Into, Left, Offsets};
+use super::super::simd;
+use super::super::stripes::{Columns, striped_product};
 
 /// How a product goes: a matter of the matrix's rows alone.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -14,14 +15,14 @@ pub(super) enum Way {
     /// The matrix comes in panels.
     Direct,
     /// The matrix comes as it is, `[rows, depth]`; neighbouring places lie beside each other.
-    Panels,
+    Stripes,
 }
 
 impl Way {
     /// The way for a matrix of so many rows; `None` where this machine has no kernel.
     pub(super) fn of(rows: usize) -> Option<Self> {
         let (_, lanes) = simd::panel_width()?;
-        Some(if rows.saturating_mul(4) >= lanes * 3 { Self::Direct } else { Self::Panels })
+        Some(if rows.saturating_mul(4) >= lanes * 3 { Self::Direct } else { Self::Stripes })
     }
 
     /// How many rows there are in the layout of the way.
@@ -90,7 +91,7 @@ impl Slide {
     ) {
         match way {
             Way::Direct => self.directly((a, m), patches, target, ending, scratch),
-            Way::Panels => self.by_panels((a, m), patches, target, ending, scratch),
+            Way::Stripes => self.by_stripes((a, m), patches, target, ending),
         }
     }
 
@@ -157,18 +158,12 @@ impl Slide {
         }
     }
 
-    fn by_panels(
-        &self,
-        (a, m): (&[f32], usize),
-        patches: Patches<'_>,
-        mut target: Target<'_>,
-        ending: Ending<'_>,
-        panel: &mut [f32],
-    ) {
-        let Some((width, lanes)) = simd::panel_width() else { return };
-        let (depth, block, columns) = (self.offsets.len(), self.block(), patches.images * self.rows * self.width);
-        let mut pieces = Vec::with_capacity(width);
-        for group in (0..columns).step_by(width * PANELS) {
+    fn by_stripes(&self, (a, m): (&[f32], usize), patches: Patches<'_>, target: Target<'_>, ending: Ending<'_>) {
+        let (depth, block) = (self.offsets.len(), self.block());
+        let columns = Columns { rows: self.rows, width: self.width, pitch: self.pitch };
+        for image in 0..patches.images {
+            let source = &patches.data[image * patches.image + self.origin..];
+            let to = &mut target.data[image * target.image..];
             for first in (0..depth).step_by(block) {
                 let count = block.min(depth - first);
                 let ending = Ending {
@@ -177,83 +172,15 @@ impl Slide {
                     rectify: ending.rectify && first + count == depth,
                 };
                 let left = Left { data: &a[first..], rows: m, depth: count, stride: depth };
-                for start in (group..columns.min(group + width * PANELS)).step_by(width) {
-                    let taken = width.min(columns - start);
-                    self.pieces(start, taken, patches.image, lanes, &mut pieces);
-                    pack(panel, patches.data, (&self.offsets, first, count), &pieces);
-                    self.put(left, panel, (start, taken, width), &mut target, ending);
-                }
-            }
-        }
-    }
-
-    /// Where the columns from `start` on lie in the source.
-    fn pieces(&self, start: usize, count: usize, image_len: usize, lanes: usize, pieces: &mut Vec<Piece>) {
-        pieces.clear();
-        let (plane, mut at) = (self.rows * self.width, 0);
-        let (mut image, place) = (start / plane, start % plane);
-        let (mut row, mut column) = (place / self.width, place % self.width);
-        while at < count {
-            let place = image * image_len + self.origin + row * self.pitch + column;
-            pieces.push(Piece { at, place });
-            let run = (self.width - column).min(count - at).min(lanes);
-            (at, column) = (at + run, column + run);
-            if column == self.width {
-                (row, column) = (row + 1, 0);
-            }
-            if row == self.rows {
-                (image, row) = (image + 1, 0);
-            }
-        }
-    }
-
-    /// Multiplies and puts the columns from `start` on where they belong.
-    fn put(
-        &self,
-        left: Left<'_>,
-        panel: &[f32],
-        (start, count, width): (usize, usize, usize),
-        target: &mut Target<'_>,
-        ending: Ending<'_>,
-    ) {
-        let plane = self.rows * self.width;
-        let (mut image, mut place) = (start / plane, start % plane);
-        if place + count <= plane {
-            let data = &mut target.data[image * target.image + place..];
-            return panel_product(left, panel, count, (data, target.row), ending);
-        }
-        // The columns are of several images.
-        let mut tiles = [0.0; TILE_ROWS * WIDTH_MAX];
-        for first in (0..left.rows).step_by(TILE_ROWS) {
-            let rows = TILE_ROWS.min(left.rows - first);
-            let part = Left { data: &left.data[first * left.stride..], rows, ..left };
-            let plain = Ending { into: Into::Write, bias: None, rectify: false };
-            panel_product(part, panel, count, (&mut tiles[..], width), plain);
-            let mut at = 0;
-            (image, place) = (start / plane, start % plane);
-            while at < count {
-                let run = (plane - place).min(count - at);
-                for (row, sums) in tiles.chunks_exact(width).take(rows).enumerate() {
-                    let row = first + row;
-                    let to = &mut target.data[image * target.image + row * target.row + place..][..run];
-                    ending.apply(row, &sums[at..at + run], to);
-                }
-                (at, image, place) = (at + run, image + 1, 0);
+                striped_product(left, (source, columns), (&self.offsets, first), (&mut *to, target.row), ending);
             }
         }
     }
 }
 
-/// Numbers of scratch space: a panel, or sums.
-pub(super) const SCRATCH: usize = if PANEL > SUMS { PANEL } else { SUMS };
-/// Rows of a panel at most: with the weights of one tile it stays in the first-level cache.
+/// Numbers of scratch space: sums.
+pub(super) const SCRATCH: usize = SUMS;
+/// How many numbers of the matrix's rows are used at once: with what they meet they stay in the first-level cache.
 const DEPTH: usize = 256;
-/// Columns of a panel on any machine, at most.
-const WIDTH_MAX: usize = 32;
 /// A vector on any machine.
 pub(super) const MARGIN: usize = 16;
-const PANEL: usize = DEPTH * WIDTH_MAX + MARGIN;
-/// Panels for which the same part of the weights is used, one after the other; their results stay in the second-level cache.
-const PANELS: usize = 32;
-/// Rows of a tile that is put together from several images: a multiple of what the kernels take.
-const TILE_ROWS: usize = 24;
