@@ -24,9 +24,9 @@ use crate::tensor::{Tensor, elements};
 /// Calls that take one tensor mean the *primary* input: the first of floating-point numbers, or else the first. Further
 /// inputs (attention masks, positions) are bound once by [`Model::bind`], or given to [`Model::forward_all`].
 ///
-/// A batch is cut into chunks that run on all cores. Every example must be independent of its neighbours: that holds for
-/// inference graphs, and [`self_check`](crate::self_check) measures it. Where the file fixes the batch, chunks have that
-/// size and a batch must be a multiple of it.
+/// A batch is cut into chunks that run on all cores, as many on each where it can be. Every example must be independent of
+/// its neighbours: that holds for inference graphs, and [`self_check`](crate::self_check) measures it. Where the file fixes
+/// the batch, chunks have that size and a batch must be a multiple of it.
 #[derive(Debug)]
 pub struct Model {
     file: Vec<u8>,
@@ -641,7 +641,14 @@ impl Model {
         } else {
             let wanted = batch.div_ceil(GROUPS).clamp(CHUNK_MIN, CHUNK_MAX);
             let example = plan(1)?.example_numbers().saturating_mul(size_of::<T>());
-            wanted.min(CHUNK_BYTES / example.max(1)).clamp(1, batch.max(1))
+            let most = wanted.min(CHUNK_BYTES / example.max(1)).clamp(1, batch.max(1));
+            if let Purpose::Gradients(Want::Parameters | Want::Both) = purpose {
+                // Which examples are summed up together must be the same on every machine.
+                most
+            } else {
+                let threads = rayon::current_num_threads().max(1);
+                batch.div_ceil(batch.div_ceil(most).max(1).next_multiple_of(threads)).max(1)
+            }
         };
         let (full, rest) = (plan(rows)?, batch % rows);
         let rest = if rest == 0 { Arc::clone(&full) } else { plan(rest)? };
