@@ -244,5 +244,16 @@ impl Outcome {
 
 /// Points of all movers after one another.
 pub(crate) fn joined<'p>(points: impl Iterator<Item = &'p [f32]>) -> Vec<f32> {
-    points.flatten().copied().collect()
+    let mut all = Vec::new();
+    join(points, &mut all);
+    all
+}
+
+/// The same in place of what `all` holds.
+pub(crate) fn join<'p>(points: impl Iterator<Item = &'p [f32]>, all: &mut Vec<f32>) {
+    all.clear();
+    let mut points = points.peekable();
+    let width = points.peek().map_or(0, |point| point.len());
+    all.reserve(points.size_hint().0.saturating_mul(width));
+    points.for_each(|point| all.extend_from_slice(point));
 }

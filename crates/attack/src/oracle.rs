@@ -41,6 +41,17 @@ pub(crate) struct Slope {
     pub(crate) queries: u64,
 }
 
+impl Slope {
+    fn clear(&mut self) {
+        let Self { gradient, loss, scores, predicted, queries } = self;
+        for numbers in [gradient, loss, scores] {
+            numbers.clear();
+        }
+        predicted.clear();
+        *queries = 0;
+    }
+}
+
 impl<'m> Oracle<'m> {
     /// Checks that `examples` suit `source`: shape, and labels against the number of classes (told by a prediction).
     pub(crate) fn new(source: &'m dyn Predict, examples: &Examples) -> Result<Self, AttackError> {
@@ -146,10 +157,24 @@ impl<'m> Oracle<'m> {
     /// Slopes of `loss` with a goal for each row.
     pub(crate) fn slope_to(&self, points: &[f32], goals: &[Goal], loss: Loss) -> Result<Slope, AttackError> {
         let mut slope = Slope { gradient: Vec::with_capacity(points.len()), ..Slope::default() };
-        for (part, goals) in points.chunks(BATCH * self.width()).zip(goals.chunks(BATCH)) {
-            self.slope_of_batch(part, goals, loss, &mut slope)?;
-        }
+        self.slope_into(points, goals, loss, &mut slope)?;
         Ok(slope)
+    }
+
+    /// [`Self::slope_to`] in place of what `slope` holds. Whoever asks step after step spares the system new memory, which may
+    /// cost more than the step.
+    pub(crate) fn slope_into(
+        &self,
+        points: &[f32],
+        goals: &[Goal],
+        loss: Loss,
+        slope: &mut Slope,
+    ) -> Result<(), AttackError> {
+        slope.clear();
+        for (part, goals) in points.chunks(BATCH * self.width()).zip(goals.chunks(BATCH)) {
+            self.slope_of_batch(part, goals, loss, slope)?;
+        }
+        Ok(())
     }
 
     fn slope_of_batch(&self, part: &[f32], goals: &[Goal], loss: Loss, to: &mut Slope) -> Result<(), AttackError> {
@@ -167,7 +192,7 @@ impl<'m> Oracle<'m> {
         to.scores.extend(&scores.data[..goals.len() * self.classes]);
         to.predicted.extend(scores.data.chunks_exact(self.classes).take(goals.len()).map(winner));
         to.loss.extend(found.loss.iter().take(goals.len()));
-        to.gradient.extend(found.input.data.iter().take(part.len()));
+        to.gradient.extend_from_slice(&found.input.data[..part.len()]);
         to.queries += goals.len() as u64;
         Ok(())
     }

@@ -7,8 +7,9 @@ use rayon::prelude::*;
 use crate::{
     ball::{Ball, Norm, differ, narrow, sign},
     error::AttackError,
-    evasion::{Attack, Field, Outcome, joined},
+    evasion::{Attack, Field, Outcome, join},
     loss::{Goal, Loss},
+    oracle::Slope,
     source::Capability,
 };
 
@@ -115,7 +116,8 @@ impl Apgd {
         outcome: &mut Outcome,
     ) -> Result<Vec<Climber>, AttackError> {
         climbers.par_iter_mut().for_each(|climber| climber.enter(stage, field.clean(climber.place)));
-        climbers = self.look(field, stage, climbers, outcome)?;
+        let mut view = View::default();
+        climbers = self.look(field, stage, climbers, &mut view, outcome)?;
         climbers.par_iter_mut().for_each(Climber::begin);
         let adaptive = stage.ball.norm == Norm::L1;
         // Checkpoints as in section 3.1: the first after 22 % of the steps, each next one 3 % sooner, at least 6 % apart; L1
@@ -130,7 +132,7 @@ impl Apgd {
             }
             let share = if step == 0 { 1.0 } else { MOMENTUM };
             climbers.par_iter_mut().for_each(|climber| climber.step(stage.ball, field.clean(climber.place), share));
-            climbers = self.look(field, stage, climbers, outcome)?;
+            climbers = self.look(field, stage, climbers, &mut view, outcome)?;
             climbers.par_iter_mut().for_each(Climber::learn);
             since += 1;
             if since == window {
@@ -154,14 +156,15 @@ impl Apgd {
         field: &Field<'_>,
         stage: Stage<'_>,
         mut climbers: Vec<Climber>,
+        View { points, slope }: &mut View,
         outcome: &mut Outcome,
     ) -> Result<Vec<Climber>, AttackError> {
         if climbers.is_empty() {
             return Ok(climbers);
         }
         let goals: Vec<Goal> = climbers.iter().map(|climber| climber.goal).collect();
-        let points = joined(climbers.iter().map(|climber| climber.x.as_slice()));
-        let slope = field.oracle.slope_to(&points, &goals, self.loss)?;
+        join(climbers.iter().map(|climber| climber.x.as_slice()), points);
+        field.oracle.slope_into(points, &goals, self.loss, slope)?;
         outcome.queries += slope.queries;
         let width = field.examples.width();
         let found = slope.gradient.chunks_exact(width).zip(&slope.loss);
@@ -180,6 +183,13 @@ impl Apgd {
             .collect();
         outcome.settle(field, climbers, &seen, |climber| (climber.place, &climber.x))
     }
+}
+
+/// What is seen from where the climbers are, step after step.
+#[derive(Default)]
+struct View {
+    points: Vec<f32>,
+    slope: Slope,
 }
 
 /// A part of a climb, in one ball.

@@ -4,8 +4,9 @@ use rayon::prelude::*;
 
 use crate::{
     error::AttackError,
-    evasion::{Attack, Field, Outcome, joined},
+    evasion::{Attack, Field, Outcome, join},
     loss::{Goal, Loss},
+    oracle::Slope,
     source::Capability,
 };
 
@@ -25,7 +26,8 @@ pub(crate) struct Pgd {
 struct Climber {
     place: usize,
     x: Vec<f32>,
-    gradient: Vec<f32>,
+    /// Where its gradient lies among those of this step.
+    row: usize,
 }
 
 impl Attack for Pgd {
@@ -70,39 +72,34 @@ impl Pgd {
             .par_iter()
             .map(|place| {
                 let mut random = field.random(PGD_STREAM, restart + self.shift, *place);
-                Climber {
-                    place: *place,
-                    x: field.ball.random_point(field.clean(*place), &mut random),
-                    gradient: vec![],
-                }
+                Climber { place: *place, x: field.ball.random_point(field.clean(*place), &mut random), row: 0 }
             })
             .collect();
         let width = field.examples.width();
+        let (mut points, mut slope) = (Vec::new(), Slope::default());
         for taken in 0..self.steps {
             if moving.is_empty() {
                 return Ok(());
             }
             let goals: Vec<Goal> = moving.iter().map(|climber| field.goal(climber.place)).collect();
-            let points = joined(moving.iter().map(|climber| climber.x.as_slice()));
-            let slope = field.oracle.slope_to(&points, &goals, self.loss)?;
+            join(moving.iter().map(|climber| climber.x.as_slice()), &mut points);
+            field.oracle.slope_into(&points, &goals, self.loss, &mut slope)?;
             outcome.queries += slope.queries;
             let seen: Vec<bool> = moving
                 .iter()
                 .zip(&slope.predicted)
                 .map(|(climber, predicted)| field.won(climber.place, *predicted))
                 .collect();
-            for (climber, gradient) in moving.iter_mut().zip(slope.gradient.chunks_exact(width)) {
-                climber.gradient.clear();
-                climber.gradient.extend_from_slice(gradient);
-            }
+            moving.iter_mut().enumerate().for_each(|(row, climber)| climber.row = row);
             moving = outcome.settle(field, moving, &seen, |climber| (climber.place, &climber.x))?;
             let step = field.ball.eps * self.step_share(taken);
             moving.par_iter_mut().for_each(|climber| {
-                field.ball.ascend(field.clean(climber.place), &mut climber.x, &climber.gradient, step);
+                let gradient = &slope.gradient[climber.row * width..][..width];
+                field.ball.ascend(field.clean(climber.place), &mut climber.x, gradient, step);
             });
         }
         outcome.standing = moving.iter().map(|climber| climber.place).collect();
-        let points = joined(moving.iter().map(|climber| climber.x.as_slice()));
+        join(moving.iter().map(|climber| climber.x.as_slice()), &mut points);
         outcome.judge(field, &points)
     }
 
