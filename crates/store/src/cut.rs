@@ -9,6 +9,8 @@
 //! The gear hash and the skipped minimum are from Xia et al., "FastCDC", USENIX ATC 2016, §3.2 and §3.3; the two masks
 //! around the average size are its normalised chunking, §3.4.
 
+use std::array;
+
 use crate::error::CutError;
 
 /// How to cut a file.
@@ -101,12 +103,9 @@ fn take_by_content(length: &mut usize, hash: &mut u64, bytes: &[u8], table: &Gea
         [(CONTENT_CHUNK_BYTES_MIN, NEVER), (CONTENT_CHUNK_BYTES_USUAL, STRICT), (CONTENT_CHUNK_BYTES_MAX, LAX)]
     {
         let stretch = bytes.get(position..end.saturating_sub(start).min(bytes.len())).unwrap_or_default();
-        for (index, byte) in stretch.iter().enumerate() {
-            *hash = (*hash << 1).wrapping_add(table[usize::from(*byte)]);
-            if *hash & mask == 0 && mask != NEVER {
-                (*length, *hash) = (0, 0);
-                return Some(position + index + 1);
-            }
+        if let Some(index) = first_cut(stretch, hash, mask, table) {
+            (*length, *hash) = (0, 0);
+            return Some(position + index + 1);
         }
         position += stretch.len();
     }
@@ -115,6 +114,30 @@ fn take_by_content(length: &mut usize, hash: &mut u64, bytes: &[u8], table: &Gea
         return Some(position);
     }
     *length = start + position;
+    None
+}
+
+/// Which byte of `stretch` is the first after which the hash has no bit of `mask`. Four at once: what each adds depends on the
+/// bytes alone, so the chain from hash to hash is a quarter as long.
+fn first_cut(stretch: &[u8], hash: &mut u64, mask: u64, table: &GearTable) -> Option<usize> {
+    let (fours, rest) = stretch.as_chunks::<4>();
+    for (number, four) in fours.iter().enumerate() {
+        let mut added = 0_u64;
+        let hashes: [u64; 4] = array::from_fn(|at| {
+            added = (added << 1).wrapping_add(table[usize::from(four[at])]);
+            (*hash << (at + 1)).wrapping_add(added)
+        });
+        *hash = hashes[3];
+        if let Some(at) = hashes.iter().position(|hash| hash & mask == 0).filter(|_| mask != NEVER) {
+            return Some(number * 4 + at);
+        }
+    }
+    for (number, byte) in rest.iter().enumerate() {
+        *hash = (*hash << 1).wrapping_add(table[usize::from(*byte)]);
+        if *hash & mask == 0 && mask != NEVER {
+            return Some(fours.len() * 4 + number);
+        }
+    }
     None
 }
 
@@ -198,6 +221,24 @@ mod tests {
         assert!(kept + 3 >= old_ends.len(), "{kept} of {}", old_ends.len());
         let mean = old.len() / old_ends.len();
         assert!((48 << 10..100 << 10).contains(&mean), "mean {mean}");
+    }
+
+    #[test]
+    fn the_first_cut_is_the_first_by_definition() {
+        let (table, bytes) = (table(), noise(1 << 20, 3));
+        for (skipped, mask) in (0..64).flat_map(|skipped| [(skipped, LAX), (skipped, STRICT), (skipped, !0 << 60)]) {
+            let stretch = &bytes[skipped * 16_001..];
+            let mut expected = 0_u64;
+            let by_definition = stretch.iter().position(|byte| {
+                expected = (expected << 1).wrapping_add(table[usize::from(*byte)]);
+                expected & mask == 0
+            });
+            assert_eq!(first_cut(stretch, &mut 0, mask, &table), by_definition);
+            // What one call leaves is what the next goes on with.
+            let (mut hash, (begin, rest)) = (0, stretch.split_at(skipped));
+            let found = first_cut(begin, &mut hash, mask, &table);
+            assert_eq!(found.or_else(|| Some(skipped + first_cut(rest, &mut hash, mask, &table)?)), by_definition);
+        }
     }
 
     proptest! {
