@@ -184,6 +184,11 @@ const BENCHES: &[Bench] = &[
         ratios: &[
             ("/push_sending_mb_per_second", "/tls_copy_mb_per_second", "bringing it, ours / a plain copy over TLS"),
             ("/pull_mb_per_second", "/tls_copy_mb_per_second", "taking it out, ours / a plain copy over TLS"),
+            (
+                "/pull_mb_per_second",
+                "/tls_copy_that_hashes_mb_per_second",
+                "taking it out, ours / a copy over TLS that is hashed as it comes",
+            ),
         ],
     },
     Bench {

@@ -7,8 +7,9 @@
 use std::{
     io, mem,
     ops::{ControlFlow, Range},
-    pin::pin,
+    pin::{Pin, pin},
     sync::mpsc::{Sender, channel},
+    task::{Context, Poll, ready},
 };
 
 use axum::{
@@ -28,7 +29,7 @@ use ringfence_engine::{
 use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
-use tokio_stream::wrappers::ReceiverStream;
+use tokio_stream::Stream;
 
 use super::{
     artifacts::{Which, reference},
@@ -48,13 +49,15 @@ use crate::{
 /// Most requests that carry bytes at the same time.
 pub const TRANSFERS_MAX: usize = 24;
 /// Bytes of a body that go from thread to thread at once.
-pub const PIECE_BYTES: usize = 256 << 10;
+pub const PIECE_BYTES: usize = 1 << 20;
 /// A part of a body is copied if it is shorter than this: half of the line's buffer, of which it may hold all.
 const SHORT_BYTES: usize = BUFFER_BYTES_MAX / 2;
 /// Most pieces that wait between two threads.
-const PIECES_WAITING: usize = 4;
-/// Most chunks of what goes out, of 1 MiB at most, that wait between two threads.
-const CHUNKS_WAITING: usize = 2;
+const PIECES_WAITING: usize = 2;
+/// Chunks of what goes out, of 1 MiB at most, go from thread to thread when they are so many bytes.
+const BATCH_BYTES: usize = 512 << 10;
+/// Most batches that wait between two threads.
+const BATCHES_WAITING: usize = 2;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
     use Action::{Export, Read, Receive};
@@ -315,20 +318,50 @@ pub(super) fn ranged(served: Served, headers: &HeaderMap, place: OwnedSemaphoreP
 
 /// Reads on a thread that may wait. What cannot be read cuts the answer short, which its length tells.
 fn stream(served: Served, range: Range<u64>, place: OwnedSemaphorePermit) -> Body {
-    let (pieces, going) = mpsc::channel::<io::Result<Bytes>>(CHUNKS_WAITING);
+    let (batches, coming) = mpsc::channel(BATCHES_WAITING);
     tokio::task::spawn_blocking(move || {
         let _place = place;
         let (back, spare) = channel();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
         let read = served.read(range, &mut || spare.try_recv().unwrap_or_default(), &mut |chunk, wanted| {
-            let lent = Bytes::from_owner(Lent { chunk, back: back.clone() });
-            let sent = pieces.blocking_send(Ok(lent.slice(wanted)));
+            bytes += wanted.len();
+            batch.push(Bytes::from_owner(Lent { chunk, back: back.clone() }).slice(wanted));
+            if bytes < BATCH_BYTES {
+                return ControlFlow::Continue(());
+            }
+            bytes = 0;
+            let sent = batches.blocking_send(Ok(mem::take(&mut batch)));
             if sent.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
         });
+        let _ = batches.blocking_send(Ok(batch));
         if read.is_err() {
-            let _ = pieces.blocking_send(Err(io::ErrorKind::InvalidData.into()));
+            let _ = batches.blocking_send(Err(io::ErrorKind::InvalidData.into()));
         }
     });
-    Body::from_stream(ReceiverStream::new(going))
+    Body::from_stream(Going { coming, now: Vec::new().into_iter() })
+}
+
+/// Chunks that go out. They come in batches, because waking another thread for each costs as much as sealing it.
+struct Going {
+    coming: mpsc::Receiver<io::Result<Vec<Bytes>>>,
+    now: std::vec::IntoIter<Bytes>,
+}
+
+impl Stream for Going {
+    type Item = io::Result<Bytes>;
+
+    fn poll_next(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Option<Self::Item>> {
+        loop {
+            if let Some(chunk) = self.now.next() {
+                return Poll::Ready(Some(Ok(chunk)));
+            }
+            match ready!(self.coming.poll_recv(context)) {
+                Some(Ok(batch)) => self.now = batch.into_iter(),
+                Some(Err(error)) => return Poll::Ready(Some(Err(error))),
+                None => return Poll::Ready(None),
+            }
+        }
+    }
 }
 
 /// A chunk that is being sent; its buffer goes back to whoever reads the next one.
