@@ -430,7 +430,8 @@ impl Model {
         let row = chunks.row_of(&shape)?;
         shape[0] = feeds.batch;
         let mut output = Tensor::zeros(&shape)?;
-        let parts = output.data.par_chunks_mut((chunks.rows * row).max(1)).enumerate();
+        // One at a time: a core that is done takes over what another has not begun.
+        let parts = output.data.par_chunks_mut((chunks.rows * row).max(1)).enumerate().with_max_len(1);
         parts.try_for_each(|(index, out)| {
             self.run(&chunks, weights, &feeds.chunk(index * chunks.rows, chunks.rows), out)
         })?;
@@ -532,6 +533,7 @@ impl Model {
         let group = jobs.len().div_ceil(groups.max(1)).max(1);
         let sums: Vec<Vec<Vec<T>>> = jobs
             .par_chunks_mut(group)
+            .with_max_len(1)
             .map(|jobs| {
                 let mut sums = self.empty_gradients(want);
                 for job in jobs {
