@@ -341,7 +341,7 @@ fn stream(served: Served, range: Range<u64>, place: OwnedSemaphorePermit) -> Bod
     Body::from_stream(Going { coming, now: Vec::new().into_iter() })
 }
 
-/// Chunks that go out. They come in batches, because waking another thread for each costs as much as sealing it.
+/// Chunks that go out. They come in batches: waking another thread for each was most of a download's context switches.
 struct Going {
     coming: mpsc::Receiver<io::Result<Vec<Bytes>>>,
     now: std::vec::IntoIter<Bytes>,
