@@ -49,11 +49,11 @@ use crate::{
 /// Most requests that carry bytes at the same time.
 pub const TRANSFERS_MAX: usize = 24;
 /// Bytes of a body that go from thread to thread at once.
-pub const PIECE_BYTES: usize = 1 << 20;
+pub const PIECE_BYTES: usize = 256 << 10;
 /// A part of a body is copied if it is shorter than this: half of the line's buffer, of which it may hold all.
 const SHORT_BYTES: usize = BUFFER_BYTES_MAX / 2;
 /// Most pieces that wait between two threads.
-const PIECES_WAITING: usize = 2;
+const PIECES_WAITING: usize = 4;
 /// Chunks of what goes out, of 1 MiB at most, go from thread to thread when they are so many bytes.
 const BATCH_BYTES: usize = 512 << 10;
 /// Most batches that wait between two threads.
