@@ -98,8 +98,10 @@ impl Card {
         let predicted = oracle.predict(&examples.inputs().data)?;
         let ball = Ball::new(plan.norm, narrow(at), plan.range).with_columns(&plan.columns);
         let field = Field { oracle: &oracle, examples, ball, seed: plan.seed, target: plan.target };
-        let right = attacked(&field, &predicted);
-        self.clean_accuracy = Some(accuracy(&predicted, examples));
+        let judged = oracle.judge(&examples.inputs().data)?;
+        let judged = judged.as_ref().unwrap_or(&predicted);
+        let right = attacked(&field, judged);
+        self.clean_accuracy = Some(accuracy(judged, examples));
         let total = radii.len() * rows_of(plan, plan.norm, oracle.capability())
             + 1
             + usize::from(plan.members.is_some())
@@ -153,6 +155,7 @@ impl Card {
             verdict: checks::verdict(&self.checks),
             model: source.digest()?,
             clean_accuracy: self.clean_accuracy,
+            forward: None,
             examples: examples.count() as u64,
             seed: plan.seed,
             setup: setup(plan, examples),
@@ -231,6 +234,7 @@ pub fn self_check(model: &Model, seed: u64) -> Result<AttackReport, AttackError>
         verdict: checks::verdict(&checks),
         model: Digest::of(&model.to_onnx()?),
         clean_accuracy: None,
+        forward: None,
         examples: 0,
         seed,
         setup: None,

@@ -55,6 +55,7 @@ pub(crate) trait Attack {
     fn run(&self, field: &Field<'_>, standing: &[usize]) -> Result<Outcome, AttackError> {
         self.allowed(field.oracle, field.ball.norm)?;
         let mut outcome = self.strike(field, standing)?;
+        outcome.sift(field)?;
         outcome.fooled.sort_by_key(|(place, _)| *place);
         outcome.standing.sort_unstable();
         Ok(outcome)
@@ -184,6 +185,22 @@ impl Outcome {
         self.fooled.sort_by_key(|(place, _)| *place);
         self.queries += other.queries;
         self
+    }
+
+    /// Gives back what the model itself is not fooled by, where another engine computed its scores.
+    fn sift(&mut self, field: &Field<'_>) -> Result<(), AttackError> {
+        let points = joined(self.fooled.iter().map(|(_, point)| point.as_slice()));
+        let Some(judged) = field.oracle.judge(&points)? else { return Ok(()) };
+        let mut judged = judged.into_iter();
+        let standing = &mut self.standing;
+        self.fooled.retain(|(place, _)| {
+            let fools = judged.next().is_some_and(|class| field.won(*place, class));
+            if !fools {
+                standing.push(*place);
+            }
+            fools
+        });
+        Ok(())
     }
 
     /// Predicts one point for each standing example as it would be returned, and moves the fooled ones over.

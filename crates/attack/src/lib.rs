@@ -4,7 +4,7 @@
 //!   is `unsound` when any sanity check fails, and whose [`ringfence_schema::report::WorstCase`] is the figure that counts;
 //!   [`self_check`] checks a model without data.
 //!   [`since()`] compares two cards of the same attacks, example by example.
-//! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], a [`Callback`], an [`Endpoint`]; a [`Method`]
+//! * [`Predict`] and [`Gradient`] are what can be attacked: an ONNX [`ringfence_nn::Model`], perhaps [`Accelerated`], a [`Callback`], an [`Endpoint`]; a [`Method`]
 //!   names the [`Capability`] that it needs. [`attack_within_budget`] states what was finished when questions are used up.
 //! * [`train_private`] trains with differential privacy; [`rdp`] and [`prv`] say what that spends.
 //! * [`privacy()`] tests what a model gives away of its training data: LiRA, RMIA, labels alone, attributes, inversion;
@@ -23,6 +23,7 @@
 
 #![forbid(unsafe_code)]
 
+mod accelerated;
 mod algebra;
 mod augment;
 mod backdoor;
@@ -57,6 +58,7 @@ mod suspect;
 mod text;
 mod theft;
 
+pub use accelerated::Accelerated;
 pub use backdoor::{
     BackdoorPlan, BackdoorSuccess, CLASSES_MAX, Patch, SEARCH_STEPS_MAX, Trigger, TriggerKind, VICTIMS_MIN,
     backdoor_success, backdoors,

@@ -134,6 +134,18 @@ impl<'m> Oracle<'m> {
         Ok(self.scores(points)?.chunks_exact(self.classes).map(winner).collect())
     }
 
+    /// The same by the model itself, where what is asked is only a quicker way to its scores; `None` where there is no such difference.
+    pub(crate) fn judge(&self, points: &[f32]) -> Result<Option<Vec<Option<usize>>>, AttackError> {
+        let Some(model) = self.source.judge() else { return Ok(None) };
+        let mut judged = Vec::with_capacity(points.len() / self.width());
+        for part in points.chunks(BATCH * self.width()) {
+            let x = self.padded(part);
+            let scores = self.checked(model.forward(&x)?, x.shape[0])?;
+            judged.extend(scores.data.chunks_exact(self.classes).take(part.len() / self.width()).map(winner));
+        }
+        Ok(Some(judged))
+    }
+
     /// Scores of each row of `points`, unbounded: logarithms where the model answers probabilities.
     pub(crate) fn scores(&self, points: &[f32]) -> Result<Vec<f32>, AttackError> {
         let mut scores = Vec::with_capacity(points.len() / self.width() * self.classes);

@@ -284,6 +284,7 @@ impl Scene<'_> {
     fn still_fooled(&self, points: Vec<(usize, Vec<f32>)>) -> Result<Outcome, AttackError> {
         let data: Vec<f32> = points.iter().flat_map(|(_, point)| point).copied().collect();
         let predicted = if points.is_empty() { Vec::new() } else { self.field.oracle.predict(&data)? };
+        let predicted = self.field.oracle.judge(&data)?.unwrap_or(predicted);
         let mut outcome = Outcome { queries: points.len() as u64, ..Outcome::default() };
         for ((place, point), class) in points.into_iter().zip(predicted) {
             if self.field.won(place, class) {

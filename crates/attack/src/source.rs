@@ -6,6 +6,7 @@
 //!
 //! * [`Model`], the ONNX runtime's, has all three.
 //! * [`Callback`] wraps functions of another program: scores, and, where it has them, vector-Jacobian products.
+//! * [`Accelerated`](crate::Accelerated) is a model whose scores another engine computes.
 //! * [`Endpoint`](crate::Endpoint) wraps questions that cost something and may be used up.
 //!
 //! A source may fail: an endpoint that is slow, limited or gone answers with [`AttackError::Source`], which ends the attack
@@ -78,6 +79,11 @@ pub trait Predict: Sync {
 
     /// The weights, where they lie open.
     fn parameters(&self) -> Option<&Model> {
+        None
+    }
+
+    /// The model that decides what an input is taken for, where [`Predict::scores`] come from another engine that is quicker.
+    fn judge(&self) -> Option<&Model> {
         None
     }
 

@@ -33,6 +33,10 @@ fn work() -> ExitCode {
     // Keyless children come first: no flag, configuration, vault or terminal concerns them.
     match env::args_os().nth(1).as_deref().and_then(OsStr::to_str) {
         Some("__worker") => return ExitCode::from(ringfence_engine::worker_main() as u8),
+        Some("__forward") => {
+            let library = env::args_os().nth(2).unwrap_or_default();
+            return ExitCode::from(ringfence_engine::forward_main(library.as_ref()) as u8);
+        }
         Some("__supervise") => return ringfence_engine::supervisor_main(),
         Some("__drill") => {
             let given: Vec<String> = env::args_os().skip(2).map(|word| word.to_string_lossy().into_owned()).collect();

@@ -12,7 +12,7 @@ use std::{
 };
 
 use ringfence_reach::endpoint::{Description, Endpoint, serve};
-use ringfence_schema::endpoint::QueryLedger;
+use ringfence_schema::{endpoint::QueryLedger, report::ForwardEngine};
 use serde::Deserialize;
 
 use crate::{
@@ -20,6 +20,7 @@ use crate::{
     files::read_small,
     model::ModelFile,
     settings::Settings,
+    signing::digest_of,
     work::{Desk, Job},
 };
 
@@ -93,6 +94,38 @@ impl Target<'_> {
             Ok(found) => Ok((found?, Some(ledger))),
             Err(_) => Err(EngineError::incomplete(what, "the attack ended without an answer")),
         }
+    }
+}
+
+/// Does `ask` beside a child that computes the model's scores with the library; `ask` gets the way to it. Answers what the library
+/// is, too.
+///
+/// # Errors
+/// What `ask` brings; where that child ended badly, its reason.
+pub(crate) fn beside_library<T: Send>(
+    settings: &Settings<'_>,
+    model: &ModelFile,
+    library: &Path,
+    ask: impl FnOnce(OwnedFd) -> Result<T, EngineError>,
+) -> Result<(T, ForwardEngine), EngineError> {
+    // The child starts elsewhere.
+    let library = library.canonicalize().map_err(EngineError::io(library))?;
+    let digest = digest_of(&library)?;
+    let (ours, theirs) = UnixStream::pair().map_err(EngineError::io("socket"))?;
+    let mut descriptors = model.descriptors()?;
+    descriptors.push(theirs.into());
+    let desk = Desk::new(settings);
+    let (found, computed) = thread::scope(|scope| {
+        let child = scope.spawn(|| desk.compute(&library, descriptors));
+        let found = ask(ours.into());
+        (found, child.join())
+    });
+    let what = library.display().to_string();
+    match (found, computed) {
+        (Ok(found), Ok(Ok(build))) => Ok((found, ForwardEngine { library: digest, build })),
+        (_, Ok(Err(error))) => Err(EngineError::incomplete(what, error)),
+        (Err(error), Ok(Ok(_))) => Err(error),
+        (_, Err(_)) => Err(EngineError::incomplete(what, "the child that runs it ended without an answer")),
     }
 }
 

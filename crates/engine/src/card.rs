@@ -97,6 +97,7 @@ pub fn attack_page(report: &AttackReport) -> String {
             worst.battery
         )
     }));
+    summary.extend(report.forward.as_ref().map(|engine| format!("scores by ONNX Runtime {}", engine.library)));
     let head = Head {
         class,
         word,

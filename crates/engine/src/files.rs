@@ -26,7 +26,7 @@ use ringfence_schema::{
 pub use self::privacy::{Drawn, PrivacyInput, harden_private, privacy, privacy_of_language};
 use crate::{
     RuleText,
-    asked::Target,
+    asked::{self, Target},
     error::EngineError,
     model::ModelFile,
     record::Reading,
@@ -272,7 +272,7 @@ fn unknown_name(error: AttackError) -> EngineError {
     EngineError::Usage { what: error.to_string() }
 }
 
-/// Attacks a model.
+/// Attacks a model, whose scores a library computes where the file names one.
 pub fn attack(
     settings: &Settings<'_>,
     target: &Target<'_>,
@@ -285,14 +285,26 @@ pub fn attack(
     if let Some(members) = members {
         rest.extend(members.descriptors()?);
     }
+    let library = match target {
+        Target::Model(model) => model.library().map(|library| (model, library)),
+        Target::Endpoint { .. } => None,
+    };
     let job = |endpoint: Option<Description>| Job::Attack {
         endpoint: endpoint.map(Box::new),
         plan: Box::new(job.clone()),
         reading: data.reading.clone(),
         members: members.map(|members| members.reading.clone()),
+        forward: library.is_some(),
     };
-    let (report, ledger) = target.attacked::<AttackReport>(settings, job, rest)?;
-    Ok(AttackReport { ledger, ..report })
+    let Some((model, library)) = library else {
+        let (report, ledger) = target.attacked::<AttackReport>(settings, job, rest)?;
+        return Ok(AttackReport { ledger, ..report });
+    };
+    let ((report, _), engine) = asked::beside_library(settings, model, library, |way| {
+        rest.push(way);
+        target.attacked::<AttackReport>(settings, job, rest)
+    })?;
+    Ok(AttackReport { forward: Some(engine), ..report })
 }
 
 /// Checks a model's arithmetic.

@@ -115,7 +115,7 @@ pub use show::{Inclusion, ShownEvidence};
 pub use since::{Side, attack_since};
 pub use vault::{Protection, Vault, pins};
 pub use verify::{Anchor, verify_approval, verify_bundle};
-pub use work::main as worker_main;
+pub use work::{forward::main as forward_main, main as worker_main};
 
 /// A rule that a finding can name, with what it means.
 #[derive(Debug, Clone, Copy)]

@@ -19,13 +19,25 @@ use crate::{error::EngineError, source};
 pub struct ModelFile {
     path: PathBuf,
     architecture: Option<PathBuf>,
+    library: Option<PathBuf>,
 }
 
 impl ModelFile {
     /// The model at `path`. A safetensors file is described by `architecture`; without it by `NAME.architecture.json` beside it, or
     /// else by `config.json` beside it. An ONNX file needs no description, so none is read.
     pub fn new(path: impl Into<PathBuf>, architecture: Option<PathBuf>) -> Self {
-        Self { path: path.into(), architecture }
+        Self { path: path.into(), architecture, library: None }
+    }
+
+    /// The same, whose scores the ONNX Runtime in this shared library computes where many are asked for.
+    #[must_use]
+    pub fn computed_by(self, library: Option<PathBuf>) -> Self {
+        Self { library, ..self }
+    }
+
+    /// The library that computes its scores.
+    pub(crate) fn library(&self) -> Option<&Path> {
+        self.library.as_deref()
     }
 
     /// Where the model is.

@@ -233,7 +233,7 @@ pub fn apply_waivers(
 }
 
 /// SHA-256 of a regular file.
-fn digest_of(path: &Path) -> Result<Digest, EngineError> {
+pub(crate) fn digest_of(path: &Path) -> Result<Digest, EngineError> {
     let mut file = source::open(path)?;
     let mut hasher = Hasher::new();
     std::io::copy(&mut file, &mut Hashing(&mut hasher)).map_err(EngineError::io(path))?;

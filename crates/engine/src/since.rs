@@ -233,7 +233,7 @@ impl Vault<'_> {
                 reading
             }
         };
-        let job = Job::Attack { endpoint: None, plan: Box::new(job.clone()), reading, members: None };
+        let job = Job::Attack { endpoint: None, plan: Box::new(job.clone()), reading, members: None, forward: false };
         Desk::new(self.settings).ask(&side.to_string(), &job, descriptors)
     }
 

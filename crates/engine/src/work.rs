@@ -5,6 +5,7 @@
 //! are parsed into typed reports, and what they claim about sizes or offsets is checked again where it is used.
 
 mod files;
+pub(crate) mod forward;
 mod privacy;
 mod target;
 mod text;
@@ -12,6 +13,7 @@ mod theft;
 
 use std::{
     collections::BTreeSet,
+    ffi::OsStr,
     fs::File,
     io::{self, Cursor, Read, Seek, SeekFrom, Write},
     os::fd::OwnedFd,
@@ -26,8 +28,9 @@ use ringfence_attack::{
 use ringfence_format::npz::{self, Values};
 use ringfence_nn::{Model, Tensor, Want};
 use ringfence_reach::endpoint::Description;
-use ringfence_sandbox::worker::{self, Emit, Limits, Worker};
+use ringfence_sandbox::worker::{self, Emit, Limits, Worker, WorkerError};
 use ringfence_schema::{
+    finding::printable,
     report::{AttackReport, FileReport, HardenReport, ScreenReport},
     watermark::WatermarkSecret,
 };
@@ -125,7 +128,7 @@ pub(crate) enum Job {
         records: Vec<u64>,
     },
     /// Attack the model (first; the way to it where it is an endpoint) with the data (second, then labels), perhaps with members (then
-    /// their labels).
+    /// their labels), perhaps with the way to a child that computes scores (last).
     Attack {
         /// How the endpoint is described, where it is one.
         endpoint: Option<Box<Description>>,
@@ -135,6 +138,8 @@ pub(crate) enum Job {
         reading: Reading,
         /// How members are read, if there are any.
         members: Option<Reading>,
+        /// Whether there is a child that computes scores.
+        forward: bool,
     },
     /// Check the arithmetic of the model; answers an [`AttackReport`].
     SelfCheck {
@@ -374,6 +379,17 @@ impl<'a> Desk<'a> {
         answer.map_err(|error| EngineError::incomplete(what, error))
     }
 
+    /// Runs a child that computes scores with `library`, for a model and through a socket; answers how the library was built.
+    pub(crate) fn compute(self, library: &Path, descriptors: Vec<OwnedFd>) -> Result<String, WorkerError> {
+        let mut worker = Worker::new(self.program, [OsStr::new("__forward"), library.as_os_str()])
+            .limits(Limits { wall: ATTACK_TIME_MAX, ..widest() });
+        for descriptor in descriptors {
+            worker = worker.descriptor(descriptor);
+        }
+        let build = worker.call(&[], &mut |_| {})?;
+        Ok(printable(&String::from_utf8_lossy(&build), forward::WORDS_CHARS_MAX))
+    }
+
     /// Runs `job` and reads its answer as JSON.
     pub(crate) fn ask<T: for<'de> Deserialize<'de>>(
         self,
@@ -405,7 +421,7 @@ fn limits(job: &Job) -> Limits {
         | Job::Theft { .. }
         | Job::Mark { .. }
         | Job::VerifyMark { .. } => {
-            Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(24 * 64), wall: hours(24), ..base }
+            Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(24 * 64), wall: ATTACK_TIME_MAX, ..base }
         }
         Job::Screen { .. } | Job::Filter { .. } | Job::Pictures { .. } => {
             Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: hours(64), wall: hours(4), ..base }
@@ -420,18 +436,23 @@ fn limits(job: &Job) -> Limits {
     }
 }
 
+/// Most time of an attack or a training.
+const ATTACK_TIME_MAX: Duration = Duration::from_hours(24);
 /// Most memory of a child that computes, in bytes.
 const MEMORY_BYTES_MAX: u64 = 64 << 30;
 
 /// Weights that are searched of a file at its source, in bytes.
 const LOOKED_AT_BYTES: u64 = 64 << 10;
 
+/// What a child may use of itself. The job is not known before the request is read, and nothing may be read before the
+/// confinement: the parent enforces the job's own limits.
+fn widest() -> Limits {
+    Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: Duration::from_hours(24 * 64), ..Limits::default() }
+}
+
 /// The child's whole life.
 pub fn main() -> ExitClass {
-    // The job is not known before the request is read, and nothing may be read before the confinement: the widest limits
-    // hold here, the parent enforces the job's own.
-    let widest = Limits { memory_bytes: MEMORY_BYTES_MAX, cpu: Duration::from_hours(24 * 64), ..Limits::default() };
-    if worker::confine(&widest).is_err() {
+    if worker::confine(&widest()).is_err() {
         return ExitClass::Incomplete;
     }
     match worker::serve(handle) {
@@ -522,9 +543,9 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
         }
         Job::Filter { reading, dropped } => filter(&mut files, &reading, &dropped),
         Job::Pictures { reading, records } => pictures(&mut files, &reading, &records),
-        Job::Attack { endpoint, plan, reading, members } => {
+        Job::Attack { endpoint, plan, reading, members, forward } => {
             let target = Target::next(&mut files, endpoint.map(|description| *description))?;
-            attack(&target, &mut files, &plan, &reading, members.as_ref(), emit)
+            attack(target, &mut files, &plan, (&reading, members.as_ref()), forward, emit)
         }
         Job::SelfCheck { seed } => {
             json(&ringfence_attack::self_check(&files.model()?, seed).map_err(|error| error.to_string())?)
@@ -613,11 +634,11 @@ fn picture_size(shape: &[usize]) -> Option<(usize, usize)> {
 }
 
 fn attack(
-    target: &Target,
+    target: Target,
     files: &mut Files,
     job: &AttackJob,
-    reading: &Reading,
-    members: Option<&Reading>,
+    (reading, members): (&Reading, Option<&Reading>),
+    forward: bool,
     emit: &mut Emit<'_>,
 ) -> Result<Vec<u8>, String> {
     let examples = files.examples(reading)?.sample(job.examples.unwrap_or(0), job.seed);
@@ -649,6 +670,10 @@ fn attack(
         let _ = say(emit, &Record::Progress { stage: "attack".into(), done: at.done as u64, total: at.total as u64 });
     };
     let report: Result<AttackReport, AttackError> = match target {
+        Target::Here(model) if forward => {
+            let model = forward::accelerated(*model, &examples, files.next()?)?;
+            ringfence_attack::attack(&model, &examples, &plan, &mut tell)
+        }
         Target::Here(model) => ringfence_attack::attack(model.as_ref(), &examples, &plan, &mut tell),
         // What was paid for is stated.
         Target::Asked(endpoint) => {

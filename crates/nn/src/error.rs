@@ -126,6 +126,12 @@ pub enum NnError {
         /// What is wrong.
         problem: &'static str,
     },
+    /// A borrowed library ([`Library`](crate::Library)) did not do what it was asked.
+    #[error("ONNX Runtime: {problem}")]
+    Library {
+        /// What is wrong, in its words.
+        problem: String,
+    },
     /// A cross-entropy of the output makes no sense.
     #[error("no cross-entropy: {problem}")]
     Loss {

@@ -7,6 +7,7 @@
 //!   weights back.
 //! * [`Tensor`] holds numbers of any [`Real`] type: `f32` to work, `f64` as the reference.
 //! * [`optim`]: SGD and Adam; [`random`]: the generator behind every seed; [`builder`]: new model files.
+//! * [`Library`]: forward passes by an ONNX Runtime that the user has, for whoever trusts it as far as it agrees with this one.
 //! * [`self_check`]: the runtime measured against its own reference, on the model at hand.
 //!
 //! The way of a model: `load` turns the file into typed operators and refuses by name what it does not know; `plan`
@@ -29,6 +30,7 @@ mod check;
 mod embedding;
 mod error;
 mod kernel;
+mod library;
 mod load;
 mod loss;
 mod model;
@@ -45,6 +47,7 @@ pub mod random;
 pub use architecture::ArchitectureError;
 pub use check::{SelfCheck, self_check};
 pub use error::NnError;
+pub use library::{Compiled, Library};
 pub use loss::OutputKind;
 pub use model::{Element, GradientStop, Gradients, InputInfo, Model, Parameter, ParameterMut, Seed, Want};
 pub use real::Real;

@@ -50,3 +50,6 @@ pub(crate) const CHUNK_MAX: usize = 64;
 /// A chunk's buffers should stay within this many bytes: few enough for the caches where examples are small, enough examples
 /// to use each weight several times where they are large.
 pub(crate) const CHUNK_BYTES: usize = 32 << 20;
+
+/// A borrowed library gets a session for each core while the model's file, once for each, stays within this many bytes.
+pub(crate) const LIBRARY_SESSIONS_BYTES: usize = 1 << 30;

@@ -140,6 +140,7 @@ fn serve(kind: &str, rest: &[&str]) -> ExitCode {
     let limits = Limits { memory_bytes: 512 << 20, cpu: Duration::from_secs(20), ..Limits::default() };
     let confined = match rest {
         [] => worker::confine(&limits),
+        ["library"] => worker::confine_library(&limits),
         folders => worker::confine_readers(folders, &limits),
     };
     if confined.is_err() {

@@ -74,6 +74,8 @@ pub(crate) const fn is_not_null(argument: u8) -> Test {
 pub(crate) enum Mode {
     /// Only the listed calls go through; any other kills the process.
     AllowOnly,
+    /// Only the listed calls go through; any other returns this error.
+    AllowOr(i32),
     /// The listed calls return this error; others go through.
     Refuse(i32),
     /// The listed calls are announced to a listener, which answers them; others go through.
@@ -117,6 +119,7 @@ impl Filter {
     fn compile(&self, mode: Mode) -> io::Result<BpfProgram> {
         let (otherwise, listed) = match mode {
             Mode::AllowOnly => (SeccompAction::KillProcess, SeccompAction::Allow),
+            Mode::AllowOr(errno) => (SeccompAction::Errno(errno.unsigned_abs()), SeccompAction::Allow),
             Mode::Refuse(errno) => (SeccompAction::Allow, SeccompAction::Errno(errno.unsigned_abs())),
             // seccompiler has no such action: a mark stands for it and is replaced below.
             Mode::Announce => (SeccompAction::Allow, SeccompAction::Trace(ANNOUNCE_MARK)),
@@ -131,7 +134,7 @@ impl Filter {
         let body: BpfProgram = filter.try_into().map_err(io::Error::other)?;
         let mut program = prologue(match mode {
             Mode::AllowOnly => libc::SECCOMP_RET_KILL_PROCESS,
-            Mode::Refuse(errno) => libc::SECCOMP_RET_ERRNO | errno.unsigned_abs(),
+            Mode::Refuse(errno) | Mode::AllowOr(errno) => libc::SECCOMP_RET_ERRNO | errno.unsigned_abs(),
             Mode::Announce => libc::SECCOMP_RET_USER_NOTIF,
         });
         program.extend(body.into_iter().map(|mut instruction| {

@@ -29,7 +29,7 @@ use crate::{frame, sys};
 mod child;
 mod confine;
 pub use child::{Emit, serve};
-pub use confine::{ConfineError, confine, confine_readers};
+pub use confine::{ConfineError, confine, confine_library, confine_readers};
 
 /// What a worker may use. The defaults suit the parsing of one artifact.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

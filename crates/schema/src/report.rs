@@ -337,6 +337,9 @@ pub struct AttackReport {
     /// Accuracy without attack, 0..1; absent in a self-check.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub clean_accuracy: Option<f64>,
+    /// What computed scores where our own engine did not; what fools is judged by our own all the same.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forward: Option<ForwardEngine>,
     /// Examples used.
     pub examples: u64,
     /// Seed of all random choices.
@@ -363,6 +366,15 @@ pub struct AttackReport {
     /// What was asked, where the model is behind an endpoint.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ledger: Option<QueryLedger>,
+}
+
+/// A library that computed scores.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ForwardEngine {
+    /// SHA-256 of its file.
+    pub library: Digest,
+    /// How it was built, in its own words.
+    pub build: String,
 }
 
 /// An input that fooled the model, beside the one that it was made from.

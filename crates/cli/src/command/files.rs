@@ -274,10 +274,11 @@ pub(crate) fn attack(settings: &Settings<'_>, printer: Printer, args: &AttackArg
         pictures: if args.page.is_wanted() { PICTURES } else { 0 },
     };
     if let Some(earlier) = &args.since {
-        let models = [model()?, args.architecture.of(earlier)];
+        let models = [model()?, args.architecture.of(earlier)].map(|model| model.computed_by(args.onnxruntime.clone()));
         return since::since(settings, printer, args, models.each_ref(), &dataset(data, &args.read), &job);
     }
-    let target = args.other.target(args.model.as_deref().map(|model| args.architecture.of(model)), args.queries)?;
+    let file = args.model.as_deref().map(|model| args.architecture.of(model).computed_by(args.onnxruntime.clone()));
+    let target = args.other.target(file, args.queries)?;
     let members = args.members.as_ref().map(|path| dataset(path, &args.read));
     let report = files::attack(settings, &target, &dataset(data, &args.read), members.as_ref(), &job)?;
     let class = print_card(printer, &report)?;
@@ -370,6 +371,9 @@ fn print_card(printer: Printer, report: &AttackReport) -> Result<ExitClass, Engi
             let word =
                 if check.passed { printer.strong("passed", Style::Good) } else { printer.strong("FAILED", Style::Bad) };
             printer.line(format!("{word}  {}: {}", check.name, check.detail))?;
+        }
+        if let Some(engine) = &report.forward {
+            printer.line(format!("scores by ONNX Runtime {} ({})", engine.library, engine.build))?;
         }
         report.ledger.as_ref().map_or(Ok(()), |ledger| print_ledger(printer, ledger))?;
         printer.line(if sound {

@@ -54,6 +54,32 @@ fn what_a_model_gives_away_is_told_or_cannot_be_stated() {
 }
 
 #[test]
+fn a_borrowed_library_changes_no_figure() {
+    let home = home();
+    let words = ["attack", "base.onnx", "--data", "test.csv"];
+    let few = ["--eps", "0.1", "--battery", "standard", "--examples", "40", "--steps", "10", "--restarts", "1"];
+    let by = |library: &str| home.run(&with(&words, &[&few[..], &["--onnxruntime", library]].concat()));
+    // What is no such library is named, and nothing is attacked without it.
+    home.write("not-one.so", b"\x7fELF");
+    for (library, said) in [("nowhere.so", "No such file"), ("not-one.so", "ONNX Runtime: ")] {
+        let refused = by(library).exits(3);
+        let refused = refused.out() + &refused.err();
+        assert!(refused.contains(library) && refused.contains(said), "{refused}");
+    }
+    // The one to try with; it says itself what its file is called.
+    let Some(library) = std::env::var_os("RINGFENCE_ONNXRUNTIME") else {
+        println!("SKIPPED: RINGFENCE_ONNXRUNTIME names no libonnxruntime.so");
+        return;
+    };
+    let (ours, theirs) = (home.run(&with(&words, &few)).json(), by(&library.to_string_lossy()).json());
+    assert!(theirs["forward"]["library"].as_str().is_some_and(|digest| digest.starts_with("sha256:")), "{theirs}");
+    assert!(ours.get("forward").is_none());
+    for figure in ["verdict", "model", "clean_accuracy", "worst_case"] {
+        assert_eq!(ours[figure], theirs[figure], "{figure}");
+    }
+}
+
+#[test]
 fn what_a_thief_gets_is_told() {
     let home = home();
     questions(&home, "questions.npz", "train.csv", 0, 300);

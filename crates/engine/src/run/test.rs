@@ -132,6 +132,7 @@ impl Vault<'_> {
             }),
             reading: readings.next().unwrap_or_default(),
             members: readings.next(),
+            forward: false,
         };
         Desk::new(self.settings).ask(&model.reference().to_string(), &job, descriptors)
     }

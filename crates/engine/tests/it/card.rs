@@ -42,6 +42,7 @@ fn attack(text: fn(&str) -> String) -> AttackReport {
         verdict: Soundness::Unsound,
         model: Digest::of(b"model"),
         clean_accuracy: Some(0.97),
+        forward: None,
         examples: 1_000,
         seed: 7,
         setup: None,

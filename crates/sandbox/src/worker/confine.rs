@@ -51,6 +51,16 @@ pub fn confine(limits: &Limits) -> Result<(), ConfineError> {
     install(&[])
 }
 
+/// The same for a process in which a library of others' computes: it makes calls that nobody here has read of, for telemetry and
+/// the like. They are refused too, but none ends the process.
+pub fn confine_library(limits: &Limits) -> Result<(), ConfineError> {
+    prepare(limits)?;
+    ruleset()?.restrict_self()?;
+    let kernel = |source| ConfineError::Kernel { what: "seccomp", source };
+    allowed().install(Mode::AllowOr(libc::EACCES)).map_err(kernel)?;
+    Ok(())
+}
+
 /// Confines this process for good to reading below `directories` (folders or files): no writing, no network, no exec.
 ///
 /// Must be called before the first thread is made. A directory that cannot be opened is an error.

@@ -59,6 +59,18 @@ fn sockets_exec_and_signals_kill_the_worker() {
 }
 
 #[test]
+fn a_library_is_refused_what_ends_others() {
+    let library = |kind: &str| {
+        Worker::new(example("sandbox_helper"), ["worker", kind, "library"]).limits(limits()).call(b"", &mut |_| ())
+    };
+    for kind in ["open", "create", "socket", "exec", "kill"] {
+        let answer = String::from_utf8(library(kind).unwrap()).unwrap();
+        assert!(answer.starts_with("Err("), "{kind}: {answer}");
+    }
+    assert_eq!(library("threads").unwrap(), b"140");
+}
+
+#[test]
 fn a_reader_reads_its_folder_and_no_other() {
     let folder = tempfile::tempdir().unwrap();
     let inside = folder.path().join("inside");

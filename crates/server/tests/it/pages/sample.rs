@@ -525,6 +525,7 @@ fn cards(text: Text<'_>) -> attacks::AttacksView {
             verdict: if number == 0 { Soundness::Sound } else { Soundness::Unsound },
             model: Digest::of(b"model"),
             clean_accuracy: Some(0.97),
+            forward: None,
             examples: 1_000,
             seed: 7,
             setup: None,
