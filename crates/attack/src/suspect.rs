@@ -79,20 +79,22 @@ pub fn suspects(
         Measure::Mixed => place.together(),
     };
     let scores: Vec<f64> = natural.iter().map(|row| score(&rarity.place(row))).collect();
+    let places: Vec<Place> = seen.iter().map(|row| rarity.place(row)).collect();
     let threshold = match measure {
         Measure::Clean => rarity::passed(&scores, plan.false_positives),
         Measure::Mixed => {
-            let missed = if plan.labels == Labels::Given { MISSED } else { MISSED_UNLABELLED };
-            rarity::from_bulk(&scores, missed, plan.false_positives)
+            let whole = places.iter().zip(&seen).filter(|(_, row)| !row.broken);
+            let parts: Vec<[f64; 2]> = whole.map(|(place, _)| place.parts()).collect();
+            rarity::from_mixed(&parts, &scores, plan.false_positives)
         }
     };
-    let mut found: Vec<SuspectRecord> = seen
+    let mut found: Vec<SuspectRecord> = places
         .iter()
+        .zip(&seen)
         .zip(records.labels())
         .enumerate()
-        .filter_map(|(record, (row, label))| {
-            let place = rarity.place(row);
-            let score = score(&place);
+        .filter_map(|(record, ((place, row), label))| {
+            let score = score(place);
             (score > threshold || row.broken).then(|| SuspectRecord {
                 record: record as u64,
                 score: if row.broken { f64::MAX } else { score },
@@ -150,16 +152,12 @@ fn whole(place: f64) -> usize {
 
 /// Records below which no threshold can be stated.
 pub const RECORDS_MIN: usize = 200;
-/// The share of natural records, the strangest, that a core counts as missing where no clean record is known, with labels and
-/// without: about what it misses, and a little less, for the tail falls off faster than its bulk.
-const MISSED: f64 = 0.03;
-const MISSED_UNLABELLED: f64 = 0.045;
 /// What this screening does not see.
 const BLIND_TO: [&str; 6] = [
     "inputs made against another model that do not transfer to this one",
     "inputs made with this screening in mind: each of its statistics can be attacked like the model itself",
     "changes that move no answer, such as triggers that are yet to be learned, and clean-label poison in feature space",
     "the difference between changed records and natural ones of another kind than the records measured against: both are strange",
-    "where no clean reference is given: many small changes, changed records that make up a tenth of the data or more, and how many natural records are named (measured: 0.1 to 2.5 % for 1 %)",
-    "most changes, where the model errs on many natural records too: strange is then usual",
+    "where no clean reference is given: many small changes, most of all where all are of one kind and leave records usual by their values (of one in 20 by Carlini-Wagner alone, 30 to 97 % were found), changed records that make up a tenth of the data or more, and how many natural records are named (measured: 0.6 to 1.5 % for 1 %, and up to 2.3 % where nothing is changed)",
+    "most changes, where the model errs on many natural records too: strange is then usual (not so yet at one in 11)",
 ];

@@ -4,8 +4,13 @@
 //! rarity. Beyond the last records the tail goes on as an exponential's (Pickands 1975, for a shape of 0). Where clean records show
 //! how far tails reach, a record's score is the greatest of its rarities (Tippett's combination of tests) and the mean of all
 //! (Fisher's): changes that show in one statistic alone count, and those that show a little in several too. Where only a bulk can be
-//! relied on it is the root of the mean of their squares, which one statistic alone does not carry far. What the score means is
-//! read off natural records themselves, so the statistics need not be independent.
+//! relied on it is the mean alone, which one guessed tail does not carry far. What the score means is read off records themselves,
+//! so the statistics need not be independent.
+//!
+//! Without clean records two things tell how far natural scores reach, and the lower threshold counts ([`from_mixed`]). Novelty
+//! alone does not ask the model, and hardly depends on what the others say of natural records, while what was changed is strange to
+//! both: so the records that one calls usual show, to the end of its tail, what is natural to the other. That fails where
+//! many changed records are not new, and then the bulk of the core says it.
 
 use super::{
     Labels, quantile,
@@ -30,9 +35,9 @@ pub(super) struct Place {
     pub(super) statistic: Statistic,
     /// The rarity of that one.
     greatest: f64,
-    /// The mean of all rarities, and the root of the mean of their squares.
+    /// The mean of all rarities, and how much of it comes from novelty.
     mean: f64,
-    length: f64,
+    newness: f64,
 }
 
 impl Place {
@@ -43,7 +48,12 @@ impl Place {
 
     /// Where tails are guessed from the bulk: far out in one statistic alone lie natural records too, changed ones in several.
     pub(super) fn together(&self) -> f64 {
-        self.length
+        self.mean
+    }
+
+    /// What [`Self::together`] is the sum of: what the model has a part in, and the novelty.
+    pub(super) fn parts(&self) -> [f64; 2] {
+        [self.mean - self.newness, self.newness]
     }
 }
 
@@ -73,18 +83,20 @@ impl Rarity {
 
     /// The statistic of a record that is rarest, how rare it is, and what its rarities are together.
     pub(super) fn place(&self, row: &Row) -> Place {
-        let mut place = Place { statistic: Statistic::Depth, greatest: 0.0, mean: 0.0, length: 0.0 };
+        let mut place = Place { statistic: Statistic::Depth, greatest: 0.0, mean: 0.0, newness: 0.0 };
         let count = self.0.len().max(1) as f64;
         for (statistic, tail) in &self.0 {
             let rarity = row.values.get(*statistic).map_or(0.0, |value| tail.rarity(*value));
+            let named = Statistic::ALL.get(*statistic).copied().unwrap_or(Statistic::Depth);
             place.mean += rarity / count;
-            place.length += rarity * rarity / count;
+            if named == Statistic::Novelty {
+                place.newness = rarity / count;
+            }
             if rarity > place.greatest {
                 place.greatest = rarity;
-                place.statistic = Statistic::ALL.get(*statistic).copied().unwrap_or(Statistic::Depth);
+                place.statistic = named;
             }
         }
-        place.length = place.length.sqrt();
         place
     }
 }
@@ -124,6 +136,39 @@ pub(super) fn passed(natural: &[f64], share: f64) -> f64 {
     sorted.iter().rev().nth(above).copied().unwrap_or_default()
 }
 
+/// About the same where a minority of the records was changed, of whose scores `parts` are the parts, and `core` are scores of
+/// those that are taken for natural.
+pub(super) fn from_mixed(parts: &[[f64; 2]], core: &[f64], share: f64) -> f64 {
+    let share = share * APART;
+    from_halves(parts, share).min(from_bulk(core, MISSED, share))
+}
+
+/// The sum that a share of `share` passes of all pairs of a first part of those records that are the more usual half by the second,
+/// and a second part of the more usual half by the first.
+fn from_halves(parts: &[[f64; 2]], share: f64) -> f64 {
+    let usual_by = |by: usize| {
+        let mut order: Vec<[f64; 2]> = parts.to_vec();
+        order.sort_by(|a, b| a[by].total_cmp(&b[by]));
+        let mut others: Vec<f64> = order.into_iter().take(parts.len().div_ceil(2)).map(|part| part[1 - by]).collect();
+        others.sort_by(f64::total_cmp);
+        others
+    };
+    let (firsts, seconds) = (usual_by(1), usual_by(0));
+    let ends = [(firsts.first(), seconds.first()), (firsts.last(), seconds.last())];
+    let [mut low, mut high] = ends.map(|(a, b)| a.copied().unwrap_or_default() + b.copied().unwrap_or_default());
+    let most = share * firsts.len() as f64 * seconds.len() as f64;
+    for _ in 0..HALVINGS {
+        let middle = f64::midpoint(low, high);
+        let above = firsts.iter().map(|first| seconds.len() - seconds.partition_point(|other| first + other <= middle));
+        if above.sum::<usize>() as f64 > most {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    high
+}
+
 /// About the same where `natural` are mixed with others, or a share of `missed` of them, the strangest, is missing: their bulk is
 /// continued.
 pub(super) fn from_bulk(natural: &[f64], missed: f64, share: f64) -> f64 {
@@ -157,6 +202,14 @@ fn bulk(sorted: &[f64], missed: f64) -> (f64, f64) {
 const BEYOND: f64 = 0.05;
 /// The quantiles that a minority of changed records hardly moves.
 const BULK: [f64; 2] = [0.5, 0.85];
+/// The share of natural records, the strangest, that a core counts as missing: less than it misses (a tenth), since the tail of a
+/// mean falls off faster than its bulk.
+const MISSED: f64 = 0.05;
+/// What a share is multiplied with where parts are taken for independent: natural records that are far out in one are a little more
+/// often so in the other.
+const APART: f64 = 0.9;
+/// Steps that find a threshold: to the last digits of a number.
+const HALVINGS: usize = 60;
 /// No single statistic counts for more: one in 10^13.
 const RARITY_MAX: f64 = 30.0;
 /// That of the threshold.
@@ -164,7 +217,7 @@ const CONFIDENCE: f64 = 0.9;
 
 #[cfg(test)]
 mod tests {
-    use super::{allowed, from_bulk};
+    use super::{APART, allowed, from_bulk, from_halves, from_mixed};
 
     #[test]
     fn so_many_may_lie_above() {
@@ -185,5 +238,43 @@ mod tests {
             assert!((found - 100_f64.ln()).abs() < 0.1, "{found} of {known}");
         }
         assert!(from_bulk(&[1.0; 300], 0.05, 0.01).is_finite());
+    }
+
+    /// Two parts that do not depend on each other, each of an exponential: their sum's tail is `(1 + t) exp(-t)` beyond `t`.
+    fn independent() -> Vec<[f64; 2]> {
+        let quantile = |rank: usize| -(1.0 - (rank as f64 + 0.5) / 40.0).ln();
+        (0..1_600).map(|record| [quantile(record / 40), quantile(record % 40)]).collect()
+    }
+
+    /// The share of `parts` whose sum is above `threshold`.
+    fn above(parts: &[[f64; 2]], threshold: f64) -> f64 {
+        parts.iter().filter(|[a, b]| a + b > threshold).count() as f64 / parts.len() as f64
+    }
+
+    #[test]
+    fn pairs_of_the_usual_halves_show_the_tail_of_all() {
+        let natural = independent();
+        let threshold = from_halves(&natural, 0.01);
+        assert!((0.005..0.015).contains(&above(&natural, threshold)), "{threshold}");
+        assert!(from_halves(&natural, 0.1) < threshold);
+        // Records that are far out in both change neither half, whether few or many.
+        for changed in [16, 80, 160] {
+            let mixed: Vec<[f64; 2]> = natural.iter().copied().chain((0..changed).map(|_| [6.0, 6.0])).collect();
+            let found = from_halves(&mixed, 0.01);
+            assert!((0.004..0.025).contains(&above(&natural, found)) && found < 12.0, "{changed}: {found}");
+        }
+        // Nothing to tell apart, and nothing at all.
+        assert!((from_halves(&[[1.0, 2.0]; 300], 0.01) - 3.0).abs() < 1e-9);
+        assert!(from_halves(&[], 0.01).abs() < 1e-9);
+    }
+
+    #[test]
+    fn where_changed_records_are_not_new_the_core_decides() {
+        let natural = independent();
+        let core: Vec<f64> = natural.iter().map(|[a, b]| a + b).collect();
+        let hidden: Vec<[f64; 2]> = natural.iter().copied().chain((0..80).map(|_| [9.0, 0.1])).collect();
+        let (halves, both) = (from_halves(&hidden, 0.01), from_mixed(&hidden, &core, 0.01));
+        assert!(halves > 9.1 && both < 9.1 && both > 4.0, "{halves} {both}");
+        assert!((both - from_bulk(&core, 0.05, 0.01 * APART)).abs() < 1e-9);
     }
 }

@@ -109,9 +109,9 @@ fn all(records: &Examples) -> Vec<usize> {
 
 /// Records among which the core is sought: time grows with them, what is found hardly.
 const SAMPLE_MAX: usize = 3_000;
-/// Share of natural records that each core after the first may miss, about: first what was changed must go, then what is natural and
-/// rare must come back. More rounds that let records in let changed ones in too, and these bring others.
-const OUT: [f64; 3] = [0.03, 0.03, 0.01];
+/// Share of natural records that each core after the first may miss, about. Where more natural ones
+/// are let in, changed ones come too, and these bring others; the threshold does not need them ([`super::rarity`]).
+const OUT: [f64; 2] = [0.03, 0.03];
 /// Share of all records that the core has at least.
 const MAJORITY: f64 = 0.75;
 /// Percent of each class that are not in the first core, and records from which on a class has such.
