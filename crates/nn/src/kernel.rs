@@ -7,7 +7,7 @@
 //! * [`linear`]: matrix products; [`conv`]: convolutions over them, and [`slide`] in single precision; [`gemm`] and
 //!   [`direct`], [`stripes`] and [`moves`]: the checked doors to the SIMD products, [`simd`].
 //! * [`pool`], [`norm`], [`reduce`] (softmax too), [`pointwise`] and [`elementary`]: functions of one or two numbers, with
-//!   broadcasting; [`order`]: along an axis.
+//!   broadcasting; [`smooth`]: what of them becomes vectors in single precision; [`order`]: along an axis.
 //! * [`layout`]: everything that only moves numbers, to places known beforehand; [`index`]: to places that are computed.
 //! * [`trees`]: decision trees; [`couple`]: what machines of several classes make of the pairs of them.
 
@@ -27,6 +27,7 @@ pub(crate) mod pool;
 pub(crate) mod reduce;
 pub(crate) mod simd;
 pub(crate) mod slide;
+pub(crate) mod smooth;
 pub(crate) mod stripes;
 pub(crate) mod trees;
 

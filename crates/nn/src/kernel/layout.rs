@@ -9,13 +9,16 @@ use crate::tensor::strides;
 /// Each number of the output comes from one place of the input.
 #[derive(Debug, Clone)]
 pub(crate) struct Move {
-    /// Places in the input; [`FILL`] for the constant.
+    /// Places in the input, one for each `run` numbers, which lie one behind the other; [`FILL`] for the constant.
     places: Vec<u32>,
+    run: usize,
     fill: f64,
 }
 
 /// Marks a number that comes from nowhere.
 const FILL: u32 = u32::MAX;
+/// Numbers.
+const RUN_MIN: usize = 8;
 
 impl Move {
     /// The output's axis `d` at index `i` reads the input at `tables[d].1 · tables[d].0[i]`, summed over the axes;
@@ -30,30 +33,52 @@ impl Move {
             };
             places = places.iter().flat_map(|base| table.iter().map(move |entry| step(base, entry))).collect();
         }
-        Self { places, fill }
+        // The longest run that divides the length and every place at which the input's numbers do not go on. A copy of
+        // less costs more than the table.
+        let breaks = places.windows(2).enumerate().filter(|(_, pair)| pair[0] == FILL || pair[1] != pair[0] + 1);
+        let run = breaks.fold(places.len(), |run, (before, _)| common_divisor(run, before + 1));
+        let run = if run < RUN_MIN { 1 } else { run };
+        Self { places: places.into_iter().step_by(run).collect(), run, fill }
     }
 
     /// The same for integers, while planning.
     ///
     /// The constant is 0 there: shapes are never padded with anything else.
     pub(crate) fn apply(&self, input: &[i64]) -> Vec<i64> {
-        self.places.iter().map(|place| input.get(*place as usize).copied().unwrap_or(0)).collect()
+        let from = |place: &u32| *place as usize..(*place as usize).saturating_add(self.run);
+        self.places.iter().flat_map(from).map(|place| input.get(place).copied().unwrap_or(0)).collect()
     }
 
     pub(crate) fn forward<T: Real>(&self, input: &[T], output: &mut [T]) {
         let fill = T::of(self.fill);
+        if self.run > 1 {
+            for (out, place) in output.chunks_exact_mut(self.run).zip(&self.places) {
+                out.copy_from_slice(&input[*place as usize..][..self.run]);
+            }
+            return;
+        }
         for (out, place) in output.iter_mut().zip(&self.places) {
             *out = if *place == FILL { fill } else { input[*place as usize] };
         }
     }
 
     pub(crate) fn backward<T: Real>(&self, upstream: &[T], gradient: &mut [T]) {
+        if self.run > 1 {
+            for (up, place) in upstream.chunks_exact(self.run).zip(&self.places) {
+                gradient[*place as usize..][..self.run].iter_mut().zip(up).for_each(|(g, up)| *g += *up);
+            }
+            return;
+        }
         for (up, place) in upstream.iter().zip(&self.places) {
             if *place != FILL {
                 gradient[*place as usize] += *up;
             }
         }
     }
+}
+
+fn common_divisor(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { common_divisor(b, a % b) }
 }
 
 /// Inputs one behind the other along an axis: `[outer, lengths[i]]` each, where a length counts the axis and all inside it.

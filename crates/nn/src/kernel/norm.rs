@@ -1,5 +1,6 @@
 //! Normalisation: by stored statistics (batch) and by the input's own (layer, instance).
 
+use super::smooth;
 use crate::real::Real;
 
 /// Batch normalisation in its inference form: `(x - mean) / sqrt(variance + epsilon) · scale + bias` per channel.
@@ -66,10 +67,16 @@ pub(crate) struct Normalise {
 }
 
 impl Normalise {
+    /// The mean, and 1 over the deviation.
     fn statistics<T: Real>(&self, row: &[T]) -> (T, T) {
-        let count = T::of(row.len() as f64);
-        let mean = row.iter().copied().sum::<T>() / count;
-        let variance = row.iter().map(|x| (*x - mean) * (*x - mean)).sum::<T>() / count;
+        let (mean, variance) = if let Some(row) = T::single(row) {
+            let (mean, variance) = smooth::moments(row);
+            (T::of(mean.wide()), T::of(variance.wide()))
+        } else {
+            let count = T::of(row.len() as f64);
+            let mean = row.iter().copied().sum::<T>() / count;
+            (mean, row.iter().map(|x| (*x - mean) * (*x - mean)).sum::<T>() / count)
+        };
         (mean, T::ONE / (variance + T::of(self.epsilon)).sqrt())
     }
 
@@ -85,6 +92,14 @@ impl Normalise {
         let rows = output.chunks_exact_mut(self.length.max(1)).zip(inputs[0].chunks_exact(self.length.max(1)));
         for (row, (out, x)) in rows.enumerate() {
             let (mean, inverse) = self.statistics(x);
+            if self.share == Share::Column {
+                let all = out.iter_mut().zip(x).zip(inputs[1]);
+                all.for_each(|((out, x), scale)| *out = (*x - mean) * inverse * *scale);
+                if let Some(bias) = inputs.get(2) {
+                    out.iter_mut().zip(*bias).for_each(|(out, bias)| *out += *bias);
+                }
+                continue;
+            }
             for (column, (out, x)) in out.iter_mut().zip(x).enumerate() {
                 let at = self.parameter(row, column);
                 let bias = inputs.get(2).map_or(T::ZERO, |bias| bias[at]);
@@ -95,6 +110,7 @@ impl Normalise {
 
     pub(crate) fn backward<T: Real>(&self, which: usize, inputs: &[&[T]], upstream: &[T], gradient: &mut [T]) {
         let rows = inputs[0].chunks_exact(self.length.max(1)).zip(upstream.chunks_exact(self.length.max(1)));
+        let mut scaled = if which == 0 { vec![T::ZERO; self.length] } else { Vec::new() };
         for (row, (x, up)) in rows.enumerate() {
             let (mean, inverse) = self.statistics(x);
             if which > 0 {
@@ -105,16 +121,24 @@ impl Normalise {
                 continue;
             }
             // dx = (g - mean(g) - x̂ · mean(g · x̂)) / σ with g = upstream · scale.
-            let count = T::of(self.length as f64);
-            let scaled = |column: usize| up[column] * inputs[1][self.parameter(row, column)];
-            let (mut sum, mut along) = (T::ZERO, T::ZERO);
-            for (column, x) in x.iter().enumerate() {
-                sum += scaled(column);
-                along += scaled(column) * (*x - mean) * inverse;
+            if self.share == Share::Column {
+                scaled.iter_mut().zip(up).zip(inputs[1]).for_each(|((g, up), scale)| *g = *up * *scale);
+            } else {
+                let scale = |column: usize| inputs[1][self.parameter(row, column)];
+                scaled.iter_mut().zip(up).enumerate().for_each(|(column, (g, up))| *g = *up * scale(column));
             }
+            let (sum, along) = if let (Some(x), Some(scaled)) = (T::single(x), T::single(&scaled)) {
+                let (sum, along) = smooth::sum_along(x, scaled, f32::of(mean.wide()));
+                (T::of(sum.wide()), T::of(along.wide()) * inverse)
+            } else {
+                let along = x.iter().zip(&scaled).map(|(x, g)| *g * (*x - mean) * inverse).sum();
+                (scaled.iter().copied().sum::<T>(), along)
+            };
+            let count = T::of(self.length as f64);
             let (sum, along) = (sum / count, along / count);
-            for (column, (g, x)) in gradient[row * self.length..][..self.length].iter_mut().zip(x).enumerate() {
-                *g += (scaled(column) - sum - (*x - mean) * inverse * along) * inverse;
+            let gradient = &mut gradient[row * self.length..][..self.length];
+            for ((gradient, x), g) in gradient.iter_mut().zip(x).zip(&scaled) {
+                *gradient += (*g - sum - (*x - mean) * inverse * along) * inverse;
             }
         }
     }

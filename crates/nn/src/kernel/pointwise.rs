@@ -4,6 +4,7 @@
 
 use super::elementary::{Elementary, Step};
 use super::layout::Broadcast;
+use super::smooth;
 use crate::real::Real;
 
 /// A function of one number, applied to each.
@@ -62,6 +63,11 @@ pub(crate) enum Unary {
 
 impl Unary {
     pub(crate) fn forward<T: Real>(self, input: &[T], output: &mut [T]) {
+        if let (Some(input), Some(output)) = (T::single(input), T::single_mut(output))
+            && smooth::forward(self, input, output)
+        {
+            return;
+        }
         let c = |value: f64| T::of(value);
         let (zero, one) = (T::ZERO, T::ONE);
         let map = output.iter_mut().zip(input);
@@ -123,9 +129,21 @@ impl Unary {
     }
 
     pub(crate) fn backward<T: Real>(self, input: &[T], output: &[T], upstream: &[T], gradient: &mut [T]) {
-        if self == Self::Relu {
-            let all = gradient.iter_mut().zip(output).zip(upstream);
-            return all.for_each(|((g, y), up)| *g += if *y > T::ZERO { *up } else { T::ZERO });
+        let all = gradient.iter_mut().zip(output).zip(upstream);
+        match self {
+            Self::Relu => return all.for_each(|((g, y), up)| *g += if *y > T::ZERO { *up } else { T::ZERO }),
+            Self::Clip { low, high } => {
+                let (low, high) = (T::of(low), T::of(high));
+                let all = gradient.iter_mut().zip(input).zip(upstream);
+                return all.for_each(|((g, x), up)| *g += if *x >= low && *x <= high { *up } else { T::ZERO });
+            }
+            _ => {}
+        }
+        if let (Some(input), Some(upstream), Some(gradient)) =
+            (T::single(input), T::single(upstream), T::single_mut(gradient))
+            && smooth::backward(self, input, upstream, gradient)
+        {
+            return;
         }
         for (((g, x), y), up) in gradient.iter_mut().zip(input).zip(output).zip(upstream) {
             *g += *up * self.derivative(*x, *y);
@@ -313,6 +331,10 @@ impl Binary {
                     let y = b[bt];
                     out.iter_mut().zip(&a[at..][..length]).for_each(|(out, x)| *out = function(*x, y));
                 }
+                (0, 1) => {
+                    let x = a[at];
+                    out.iter_mut().zip(&b[bt..][..length]).for_each(|(out, y)| *out = function(x, *y));
+                }
                 _ => {
                     for (i, out) in out.iter_mut().enumerate() {
                         *out = function(a[at + i * step_a], b[bt + i * step_b]);
@@ -330,63 +352,81 @@ impl Binary {
         upstream: &[T],
         gradient: &mut [T],
     ) {
-        let (a, b) = (inputs[0], inputs[1]);
         let (zero, one) = (T::ZERO, T::ONE);
         let pick = |yes: bool| if yes { one } else { zero };
+        let all = Chain { which, inputs, output, upstream };
         match (self.function, which) {
-            (Function::Add, _) | (Function::Sub, 0) => self.add(which, upstream, gradient, |_, _, _| one),
-            (Function::Sub, _) => self.add(which, upstream, gradient, |_, _, _| -one),
-            (Function::Mul, 0) => self.add(0, upstream, gradient, |_, _, y| b[y]),
-            (Function::Mul, _) => self.add(1, upstream, gradient, |_, x, _| a[x]),
-            (Function::Div, 0) => self.add(0, upstream, gradient, |_, _, y| one / b[y]),
-            (Function::Div, _) => self.add(1, upstream, gradient, |out, _, y| -output[out] / b[y]),
+            (Function::Add, _) | (Function::Sub, 0) => self.add(all, gradient, |_, _, _| one),
+            (Function::Sub, _) => self.add(all, gradient, |_, _, _| -one),
+            (Function::Mul, _) => self.add(all, gradient, |_, _, other| other),
+            (Function::Div, 0) => self.add(all, gradient, |_, _, divisor| one / divisor),
+            (Function::Div, _) => self.add(all, gradient, |z, divisor, _| -z / divisor),
             (Function::Pow, 0) => {
+                let slope = |base, exponent| exponent * power(base, exponent - one);
                 self.add(
-                    0,
-                    upstream,
+                    all,
                     gradient,
-                    |_, x, y| if b[y] == zero { zero } else { b[y] * power(a[x], b[y] - one) },
+                    |_, base, exponent| if exponent == zero { zero } else { slope(base, exponent) },
                 );
             }
             (Function::Pow, _) => {
-                self.add(1, upstream, gradient, |out, x, _| if a[x] > zero { output[out] * a[x].ln() } else { zero });
+                self.add(all, gradient, |z, _, base| if base > zero { z * base.ln() } else { zero });
             }
-            (Function::Max, 0) => self.add(0, upstream, gradient, |_, x, y| pick(a[x] >= b[y])),
-            (Function::Max, _) => self.add(1, upstream, gradient, |_, x, y| pick(b[y] > a[x])),
-            (Function::Min, 0) => self.add(0, upstream, gradient, |_, x, y| pick(a[x] <= b[y])),
-            (Function::Min, _) => self.add(1, upstream, gradient, |_, x, y| pick(b[y] < a[x])),
-            (Function::PRelu, 0) => self.add(0, upstream, gradient, |_, x, y| if a[x] < zero { b[y] } else { one }),
-            (Function::PRelu, _) => self.add(1, upstream, gradient, |_, x, _| if a[x] < zero { a[x] } else { zero }),
-            (Function::Modulo | Function::Remainder, 0) => self.add(0, upstream, gradient, |_, _, _| one),
-            (Function::Modulo | Function::Remainder, _) => {
-                self.add(1, upstream, gradient, |out, x, y| (output[out] - a[x]) / b[y]);
-            }
+            (Function::Max, 0) => self.add(all, gradient, |_, x, y| pick(x >= y)),
+            (Function::Max, _) => self.add(all, gradient, |_, y, x| pick(y > x)),
+            (Function::Min, 0) => self.add(all, gradient, |_, x, y| pick(x <= y)),
+            (Function::Min, _) => self.add(all, gradient, |_, y, x| pick(y < x)),
+            (Function::PRelu, 0) => self.add(all, gradient, |_, x, slope| if x < zero { slope } else { one }),
+            (Function::PRelu, _) => self.add(all, gradient, |_, _, x| if x < zero { x } else { zero }),
+            (Function::Modulo | Function::Remainder, 0) => self.add(all, gradient, |_, _, _| one),
+            (Function::Modulo | Function::Remainder, _) => self.add(all, gradient, |z, y, x| (z - x) / y),
             // Steps: the plan never asks.
             _ => {}
         }
     }
 
-    fn add<T: Real>(
-        &self,
-        which: usize,
-        upstream: &[T],
-        gradient: &mut [T],
-        derivative: impl Fn(usize, usize, usize) -> T,
-    ) {
+    /// `derivative` takes the function's value, the operand by which it is derived, and the other one.
+    fn add<T: Real>(&self, all: Chain<'_, T>, gradient: &mut [T], derivative: impl Fn(T, T, T) -> T) {
+        let Chain { which, inputs, output, upstream } = all;
         let (length, step_a, step_b) = self.walk.run();
-        let own = if which == 0 { step_a } else { step_b };
-        self.walk.runs(|out, at, bt| {
-            let start = if which == 0 { at } else { bt };
-            let slope = |i: usize| upstream[out + i] * derivative(out + i, at + i * step_a, bt + i * step_b);
-            if own == 0 {
-                gradient[start] += (0..length).map(slope).sum();
-            } else {
-                for i in 0..length {
-                    gradient[start + i * own] += slope(i);
+        let turned = |a: usize, b: usize| if which == 0 { (a, b) } else { (b, a) };
+        let (own, other) = (inputs[which], inputs[1 - which]);
+        let (step, other_step) = turned(step_a, step_b);
+        self.walk.runs(|out, a, b| {
+            let (at, other_at) = turned(a, b);
+            let above = output[out..][..length].iter().zip(&upstream[out..][..length]);
+            match (step, other_step) {
+                (1, 1) => {
+                    let below = own[at..][..length].iter().zip(&other[other_at..][..length]);
+                    let terms = above.zip(below).map(|((z, up), (x, y))| *up * derivative(*z, *x, *y));
+                    gradient[at..][..length].iter_mut().zip(terms).for_each(|(g, term)| *g += term);
+                }
+                (1, 0) => {
+                    let (below, y) = (&own[at..][..length], other[other_at]);
+                    let terms = above.zip(below).map(|((z, up), x)| *up * derivative(*z, *x, y));
+                    gradient[at..][..length].iter_mut().zip(terms).for_each(|(g, term)| *g += term);
+                }
+                _ => {
+                    let terms = above
+                        .enumerate()
+                        .map(|(i, (z, up))| *up * derivative(*z, own[at + i * step], other[other_at + i * other_step]));
+                    if step == 0 {
+                        gradient[at] += terms.sum();
+                    } else {
+                        terms.enumerate().for_each(|(i, term)| gradient[at + i * step] += term);
+                    }
                 }
             }
         });
     }
+}
+
+/// What the gradient of one of two operands is made of.
+struct Chain<'c, T> {
+    which: usize,
+    inputs: &'c [&'c [T]],
+    output: &'c [T],
+    upstream: &'c [T],
 }
 
 /// The functions that are rare in networks, in `f64`.

@@ -1,6 +1,7 @@
 //! Softmax, and reductions over any axes.
 
 use super::layout::Broadcast;
+use super::smooth;
 use crate::real::Real;
 
 /// Softmax or its logarithm over the middle of `[outer, length, inner]`.
@@ -32,6 +33,11 @@ impl Softmax {
     }
 
     pub(crate) fn forward<T: Real>(&self, input: &[T], output: &mut [T]) {
+        if self.inner == 1
+            && let (Some(input), Some(output)) = (T::single(input), T::single_mut(output))
+        {
+            return smooth::softmax(self.length, self.scale, input, output);
+        }
         let mut places = Vec::with_capacity(self.length);
         self.each(input.len(), |indices| {
             places.clear();
@@ -50,6 +56,12 @@ impl Softmax {
     }
 
     pub(crate) fn backward<T: Real>(&self, output: &[T], upstream: &[T], gradient: &mut [T]) {
+        if self.inner == 1
+            && let (Some(output), Some(upstream), Some(gradient)) =
+                (T::single(output), T::single(upstream), T::single_mut(gradient))
+        {
+            return smooth::softmax_backward(self.length, self.scale, output, upstream, gradient);
+        }
         let mut places = Vec::with_capacity(self.length);
         self.each(output.len(), |indices| {
             places.clear();
