@@ -267,8 +267,9 @@ pub(crate) struct AttackArgs {
     #[arg(long, value_name = "CHECKPOINT", conflicts_with_all = ["endpoint", "members", "self_check", "gradient"])]
     pub(crate) since: Option<PathBuf>,
     /// Let the ONNX Runtime in this shared library compute scores, in a confined child of its own; it is held against our own
-    /// arithmetic, which judges what fools and computes every gradient. Worth it where attacks mostly ask, such as square
-    #[arg(long, value_name = "LIBRARY.so", env = "RINGFENCE_ONNXRUNTIME", conflicts_with_all = ["endpoint", "self_check", "gradient"])]
+    /// arithmetic, which judges what fools and computes every gradient. Worth it where attacks mostly ask, such as square. It has no
+    /// part in --endpoint, --self-check and --gradient
+    #[arg(long, value_name = "LIBRARY.so", env = "RINGFENCE_ONNXRUNTIME")]
     pub(crate) onnxruntime: Option<PathBuf>,
     /// Training data, for a membership inference test
     #[arg(long, value_name = "FILE")]
