@@ -465,3 +465,45 @@ pub(crate) fn say(error: impl std::fmt::Display) -> String {
 fn long(number: u64) -> i64 {
     i64::try_from(number).unwrap_or(i64::MAX)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{
+        Person,
+        matrix::{ASKS, in_order},
+    };
+
+    #[test]
+    fn each_part_meets_itself_and_everything_and_no_other() {
+        for (at, name) in PARTS.iter().enumerate() {
+            let part = Parts::named(name);
+            for (other_at, other) in PARTS.iter().enumerate() {
+                assert_eq!(part.meets(Parts::named(other)), at == other_at, "{name} and {other}");
+            }
+            assert_eq!(part.and(part), part, "{name}");
+            assert!(part.meets(Parts::ALL) && !part.meets(Parts::default()), "{name}");
+        }
+        for figure in FIGURES {
+            assert_eq!(Parts::named(figure), Parts::named("figures"), "{figure}");
+        }
+        assert_eq!(Parts::named("colour"), Parts::ALL, "what is not known counts as everything");
+    }
+
+    #[test]
+    fn settings_reach_their_own_part_and_the_evidence_that_they_age() {
+        let read: Vec<_> = PARTS.into_iter().filter(|part| Parts::named(part).meets(Parts::of_settings())).collect();
+        let evidence = ["scan", "screen", "provenance", "robustness", "review"].map(|kind| format!("evidence.{kind}"));
+        assert_eq!(read.split_last(), Some((&"settings", &evidence.each_ref().map(String::as_str)[..])));
+    }
+
+    #[test]
+    fn a_name_that_the_schema_lacks_is_an_error_in_words() {
+        let (schema, _) = Schema::from_cedarschema_str(include_str!("ringfence.cedarschema")).unwrap();
+        let mut vocabulary = Vocabulary::of(&schema).unwrap();
+        let request = in_order(Person::owner(ASKS), Action::Read, Resource::Vault, Custody::Solo);
+        assert!(vocabulary.names(&request).is_ok());
+        vocabulary.actions.clear();
+        assert_eq!(vocabulary.names(&request), Err("a name that the schema does not have".to_owned()));
+    }
+}

@@ -161,7 +161,7 @@ impl Policies {
             return PolicyDiff::default();
         }
         let (people, artifacts) = (self.named_in(new, |set| set.names().0), self.named_in(new, |set| set.names().1));
-        let incomplete = people.len() > NAMED_MAX || artifacts.len() > NAMED_MAX;
+        let incomplete = is_beyond(people.len(), artifacts.len());
         let changes = self.policy_changes(new);
         let differing = Differing::between(self, new, &changes);
         let mut found = Found::new();
@@ -220,6 +220,11 @@ impl Policies {
         let changes = ids.into_iter().filter_map(|id| Some((id, change(&id)?)));
         changes.map(|(id, change)| PolicyChange { id: id.clone(), says: says(id), change }).collect()
     }
+}
+
+/// Whether policies name more than is asked about one by one.
+fn is_beyond(people: usize, artifacts: usize) -> bool {
+    people > NAMED_MAX || artifacts > NAMED_MAX
 }
 
 fn setting_changes(old: &Policies, new: &Policies) -> Vec<SettingChange> {
@@ -300,5 +305,60 @@ impl fmt::Display for PolicyDiff {
             writeln!(f, "policies name more than {NAMED_MAX} people or artifacts: not all of them were asked about")?;
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::VaultPolicy;
+
+    #[test]
+    fn only_what_a_difference_can_bear_on_is_asked_about() {
+        let text = "@id(\"reads\") @says(\"all may read\") permit (principal, action == Action::\"read\", resource);
+            @id(\"confined\") @says(\"runs are confined\") forbid (principal, action == Action::\"train\", resource)
+            when { context.settings.demand_full };";
+        let old = Policies::of(text).unwrap();
+        let forbidding = "forbid (principal, action == Action::\"read\", resource);";
+        let document = "schema = \"ringfence.policy/1\"\n[settings]\ndemand_level = \"full\"";
+        let under = VaultPolicy::parse(document).unwrap();
+        for (new, read, train) in [
+            (old.clone(), false, false),
+            (old.clone().with_project(forbidding).unwrap(), true, false),
+            (old.clone().with_vault(&under).unwrap(), false, true),
+        ] {
+            let changes = old.policy_changes(&new);
+            let differing = Differing::between(&old, &new, &changes);
+            for (action, expected) in [(Action::Read, read), (Action::Train, train)] {
+                let request = in_order(person(ASKS, Role::Owner), action, Resource::Vault, Custody::Shared);
+                assert_eq!(differing.bears_on(&request), expected, "{action}, {changes:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_policy_that_says_something_else_is_changed_and_its_neighbour_is_not() {
+        let of = |action: &str| {
+            let forbid = |id, action| {
+                format!(
+                    "@id(\"{id}\") @says(\"no {action}\") forbid (principal, action == Action::\"{action}\", resource);"
+                )
+            };
+            let text = forbid("a", action) + &forbid("b", "export");
+            Policies::builtin().unwrap().with_project(&text).unwrap()
+        };
+        let policies = of("train").policy_changes(&of("attack"));
+        let changed =
+            PolicyChange { id: "project:a".to_owned(), says: "no attack".to_owned(), change: Change::Changed };
+        assert_eq!(policies, [changed]);
+        let diff = PolicyDiff { policies, ..PolicyDiff::default() };
+        assert_eq!(diff.to_string(), "policy `project:a` is changed: no attack\n");
+    }
+
+    #[test]
+    fn more_names_than_are_asked_about_leave_a_difference_incomplete() {
+        for (people, artifacts, expected) in [(32, 32, false), (33, 32, true), (32, 33, true), (0, 0, false)] {
+            assert_eq!(is_beyond(people, artifacts), expected, "{people} {artifacts}");
+        }
     }
 }

@@ -171,11 +171,6 @@ impl Factors {
         if self.strongest() >= LoginStrength::Mfa { Standing::Full } else { Standing::EnrolOnly }
     }
 
-    /// Whether these factors can ever meet `demand`; where not, the person has to enrol a stronger one first.
-    pub fn can_meet(&self, demand: LoginStrength) -> bool {
-        self.strongest() >= demand
-    }
-
     /// These factors and one more.
     ///
     /// # Errors

@@ -86,11 +86,6 @@ impl EvidenceFacts {
         }
     }
 
-    /// Whether nothing is wrong with it.
-    pub fn is_sound(&self) -> bool {
-        self.shortfalls().next().is_none()
-    }
-
     /// What keeps it from counting, in plain words.
     pub fn shortfalls(&self) -> impl Iterator<Item = &'static str> {
         let present = self.present;
@@ -271,6 +266,32 @@ impl Facts {
             EvidenceKind::Robustness => self.robustness = facts,
             EvidenceKind::Review => self.review = facts,
             EvidenceKind::Release => {}
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_exact_up_to_two_to_the_53rd() {
+        let setters: [fn(&mut Facts, u64); 7] = [
+            |facts, number| facts.scan.age_ms = number,
+            |facts, number| facts.screen.age_ms = number,
+            |facts, number| facts.provenance.age_ms = number,
+            |facts, number| facts.robustness.age_ms = number,
+            |facts, number| facts.review.age_ms = number,
+            |facts, number| facts.waived = number,
+            |facts, number| facts.mfa_age_ms = Some(number),
+        ];
+        for (at, set) in setters.iter().enumerate() {
+            for (number, exact) in [(9_007_199_254_740_992, true), (9_007_199_254_740_993, false)] {
+                let mut facts = Facts::default();
+                set(&mut facts, number);
+                assert_eq!(facts.is_exact(), exact, "{at}: {number}");
+                assert_eq!(facts.to_canonical().ok(), canon::to_canonical(&facts).ok(), "{at}: {number}");
+            }
         }
     }
 }

@@ -178,11 +178,6 @@ impl Lockouts {
         self.accounts.get(account.as_str()).map_or(0, |lock| lock.at(now.millis()).failures)
     }
 
-    /// Opens an account by hand.
-    pub fn forgive(&mut self, account: &LoginName) {
-        self.accounts.remove(account.as_str());
-    }
-
     /// Accounts and sources that are remembered.
     pub fn len(&self) -> usize {
         self.accounts.len() + self.sources.len()

@@ -172,3 +172,49 @@ pub(crate) fn entities_digest(request: &Request) -> Option<Digest> {
 fn plain<T: Serialize>(value: &T) -> Option<Digest> {
     Some(Digest::of(&serde_json::to_vec(value).ok()?))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn numbered(number: usize) -> Digest {
+        Digest::of(&number.to_le_bytes())
+    }
+
+    #[test]
+    fn what_is_asked_for_stays_and_the_rest_is_forgotten_in_time() {
+        let mut held = Generations::default();
+        let count = 3 * REMEMBERED_MAX;
+        for number in 0..count {
+            held.put(numbered(number), number);
+            assert_eq!(held.recall(&numbered(0)), Some(0), "asked for all the time, at {number}");
+        }
+        assert!(held.young.len() + held.old.len() <= 2 * REMEMBERED_MAX);
+        assert_eq!(held.recall(&numbered(1)), None, "nobody asked for it");
+        for number in count - REMEMBERED_MAX..count {
+            assert_eq!(held.recall(&numbered(number)), Some(number), "among the last");
+        }
+    }
+
+    #[test]
+    fn an_answer_is_recalled_under_its_own_key() {
+        let memory = Memory::default();
+        let satisfied: Satisfied = Arc::from(["owner-may".to_owned()]);
+        memory.keep(numbered(1), Arc::clone(&satisfied));
+        assert_eq!(memory.recall(&[numbered(0), numbered(1)]), [None, Some(satisfied)]);
+    }
+
+    #[test]
+    fn entities_are_made_once_for_each_action() {
+        let memory = Memory::default();
+        let mut made = 0;
+        for action in ["read", "read", "train", "read"] {
+            let make = || {
+                made += 1;
+                Ok(Entities::empty())
+            };
+            assert!(memory.entities(numbered(0), action, make).is_ok());
+        }
+        assert_eq!(made, 2);
+    }
+}

@@ -2,7 +2,7 @@
 
 use std::{collections::BTreeSet, fmt};
 
-use ringfence_schema::{ArtifactKind, ArtifactName};
+use ringfence_schema::ArtifactName;
 use serde::{Deserialize, Serialize};
 
 use crate::facts::Facts;
@@ -270,16 +270,6 @@ pub enum Resource {
     },
     /// The vault as a whole.
     Vault,
-}
-
-impl Resource {
-    /// The kind, where it is an artifact.
-    pub fn kind(&self) -> Option<ArtifactKind> {
-        match self {
-            Self::Artifact { name, .. } => Some(name.kind()),
-            Self::Vault => None,
-        }
-    }
 }
 
 /// In how many hands a vault is.

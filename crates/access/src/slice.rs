@@ -279,3 +279,130 @@ fn read_part(access: &Value) -> Option<Parts> {
         inner.get("attr").and_then(Value::as_str) == Some("evidence") && inner.get("left").is_some_and(of_context);
     evidence.then(|| Parts::named(&format!("evidence.{attribute}")))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::str::FromStr as _;
+
+    use cedar_policy::Schema;
+    use ringfence_schema::ArtifactName;
+
+    use super::*;
+    use crate::{
+        Custody, NamespaceState,
+        matrix::{in_order, person},
+    };
+
+    fn index(text: &str) -> Index {
+        let (schema, _) = Schema::from_cedarschema_str(include_str!("ringfence.cedarschema")).unwrap();
+        Index::of(&Vocabulary::of(&schema).unwrap(), &PolicySet::from_str(text).unwrap()).unwrap()
+    }
+
+    /// The owner reads the vault (`v`) and trains with a dataset, a model, a checkpoint and code (`d`, `m`, `p`, `c`); an
+    /// auditor admits another model (`a`).
+    fn requests() -> [(char, Request); 6] {
+        let artifact = |kind, name| Resource::Artifact {
+            name: ArtifactName::new(kind, name).unwrap(),
+            state: NamespaceState::Admitted,
+        };
+        let owner = |action, resource| in_order(person("olga", Role::Owner), action, resource, Custody::Shared);
+        let other = artifact(ArtifactKind::Model, "two");
+        [
+            ('v', owner(Action::Read, Resource::Vault)),
+            ('d', owner(Action::Train, artifact(ArtifactKind::Dataset, "one"))),
+            ('m', owner(Action::Train, artifact(ArtifactKind::Model, "one"))),
+            ('p', owner(Action::Train, artifact(ArtifactKind::Checkpoint, "one"))),
+            ('c', owner(Action::Train, artifact(ArtifactKind::Code, "one"))),
+            ('a', in_order(person("ann", Role::Auditor), Action::Admit, other, Custody::Shared)),
+        ]
+    }
+
+    /// The requests that the one policy of `text` is asked about.
+    fn asked_about(text: &str) -> String {
+        let index = index(text);
+        let meets = |request: &Request| index.applicable(request).next().is_some();
+        requests().iter().filter(|(_, request)| meets(request)).map(|(letter, _)| *letter).collect()
+    }
+
+    #[test]
+    fn a_policy_is_asked_about_what_its_scope_admits() {
+        for (scope, expected) in [
+            ("principal, action, resource", "vdmpca"),
+            ("principal is Person, action, resource", "vdmpca"),
+            ("principal in Role::\"owner\", action, resource", "vdmpc"),
+            ("principal is Person in Role::\"auditor\", action, resource", "a"),
+            ("principal == Person::\"ann\", action, resource", "a"),
+            ("principal in Person::\"olga\", action, resource", "vdmpc"),
+            ("principal == Person::\"zoe\", action, resource", ""),
+            ("principal, action == Action::\"train\", resource", "dmpc"),
+            ("principal, action in [Action::\"read\", Action::\"admit\"], resource", "va"),
+            ("principal, action in Action::\"change\", resource", "dmpca"),
+            ("principal, action, resource is Artifact", "dmpca"),
+            ("principal, action, resource is Vault", "v"),
+            ("principal, action, resource == Vault::\"vault\"", "v"),
+            ("principal, action, resource in Vault::\"vault\"", "vdmpca"),
+            ("principal, action, resource is Artifact in Vault::\"vault\"", "vdmpca"),
+            ("principal, action, resource == Artifact::\"model/one\"", "m"),
+            ("principal, action, resource in Artifact::\"model/two\"", "a"),
+            // What is in doubt stays in.
+            ("principal in Role::\"pope\", action, resource", "vdmpca"),
+            ("principal == Login::\"mfa\", action, resource", "vdmpca"),
+            ("principal, action, resource is Person", "vdmpca"),
+            ("principal, action, resource == Person::\"ann\"", "vdmpca"),
+        ] {
+            assert_eq!(asked_about(&format!("forbid ({scope});")), expected, "{scope}");
+        }
+    }
+
+    #[test]
+    fn a_first_test_of_the_kind_narrows_and_nothing_else_does() {
+        for (resource, condition, expected) in [
+            ("resource", "when { resource.kind == Kind::\"model\" }", "vma"),
+            ("resource is Artifact", "when { resource.kind == Kind::\"model\" }", "ma"),
+            ("resource is Vault", "when { resource.kind == Kind::\"model\" }", "v"),
+            ("resource", "when { Kind::\"code\" == resource.kind }", "vc"),
+            ("resource", "when { [Kind::\"dataset\", Kind::\"checkpoint\"].contains(resource.kind) }", "vdp"),
+            ("resource", "when { resource.kind == Kind::\"code\" && context.in_run && context.engaged }", "vc"),
+            ("resource", "when { resource.kind == Kind::\"code\" } unless { context.in_run }", "vc"),
+            ("resource", "unless { resource.kind == Kind::\"code\" }", "vdmpca"),
+            ("resource", "when { context.in_run && resource.kind == Kind::\"code\" }", "vdmpca"),
+            ("resource", "when { resource.kind == Kind::\"code\" || context.in_run }", "vdmpca"),
+            ("resource", "when { resource.kind != Kind::\"code\" }", "vdmpca"),
+            ("resource", "when { resource.state == Kind::\"code\" }", "vdmpca"),
+            ("resource", "when { Kind::\"code\" == resource.state }", "vdmpca"),
+            ("resource", "when { principal.kind == Kind::\"code\" }", "vdmpca"),
+            ("resource", "when { [Kind::\"code\"].contains(resource.state) }", "vdmpca"),
+            ("resource", "when { [Kind::\"code\", Kind::\"spoon\"].contains(resource.kind) }", "vdmpca"),
+            ("resource", "when { [].contains(resource.kind) }", "vdmpca"),
+            ("resource", "when { resource.kind == State::\"code\" }", "vdmpca"),
+            ("resource", "when { resource.kind == principal.kind }", "vdmpca"),
+        ] {
+            let text = format!("forbid (principal, action, {resource}) {condition};");
+            assert_eq!(asked_about(&text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_condition_reads_the_parts_that_it_names() {
+        for (condition, expected) in [
+            ("true", &[][..]),
+            ("context.in_run", &["in_run"]),
+            ("context has about && context.about == principal", &["about"]),
+            ("context.exempt.no_screen || [context.engaged].contains(true)", &["exempt", "engaged"]),
+            ("context.evidence.scan.passes", &["evidence.scan"]),
+            ("context.evidence has review", &["evidence.review"]),
+            ("context has clean_drop_permille", &["figures"]),
+            ("principal.in_run", &[]),
+            ("principal.evidence.scan", &[]),
+            ("context.exempt.scan", &["exempt"]),
+        ] {
+            let index = index(&format!("forbid (principal, action, resource) when {{ {condition} }};"));
+            let named = expected.iter().map(|name| Parts::named(name)).fold(Parts::default(), Parts::and);
+            assert_eq!(index.general[0].parts, named, "{condition}");
+        }
+        for condition in ["context == context", "context.evidence == context.evidence", "{a: context}.a.in_run"] {
+            let index = index(&format!("forbid (principal, action, resource) when {{ {condition} }};"));
+            assert_eq!(index.general[0].parts, Parts::ALL, "{condition}");
+        }
+    }
+}

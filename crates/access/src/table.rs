@@ -147,7 +147,8 @@ pub(crate) fn joined(labels: &[String]) -> String {
     for label in labels {
         let kind = label.rsplit(' ').next().unwrap_or(label);
         let states = all.iter().filter(|(name, _)| name.ends_with(&format!(" {kind}"))).count();
-        let whole = states > 0 && kinds.iter().filter(|other| **other == kind).count() == states;
+        // A label counts itself, so that none of an unknown kind is all of none.
+        let whole = kinds.iter().filter(|other| **other == kind).count() == states;
         let word = if whole { format!("every {kind}") } else { label.clone() };
         if !words.contains(&word) {
             words.push(word);

@@ -1,6 +1,9 @@
 //! What a change of policy changes, as people read it before two of them agree to it.
 
-use ringfence_access::{Custody, Policies, VaultPolicy};
+use ringfence_access::{
+    Action, Custody, Policies, PolicyDiff, VaultPolicy,
+    diff::{Change, PolicyChange, RightChange, SettingChange},
+};
 
 use crate::world::builtin;
 
@@ -42,4 +45,22 @@ min_robust_accuracy_permille = 700
             .iter()
             .any(|right| right.who == ["owner"] && right.when.contains(&"the login is by password and code"))
     );
+}
+
+#[test]
+fn a_difference_of_any_kind_is_one() {
+    let setting = SettingChange { name: "allow_no_scan".to_owned(), old: None, new: Some(true.into()) };
+    let policy = PolicyChange { id: "vault:1".to_owned(), says: "no".to_owned(), change: Change::Added };
+    let right = RightChange {
+        who: vec!["owner".to_owned()],
+        gains: true,
+        action: Action::Read,
+        resources: "vault".to_owned(),
+        when: Vec::new(),
+        because: Vec::new(),
+    };
+    assert!(PolicyDiff::default().is_empty());
+    assert!(!PolicyDiff { settings: vec![setting], ..PolicyDiff::default() }.is_empty());
+    assert!(!PolicyDiff { policies: vec![policy], ..PolicyDiff::default() }.is_empty());
+    assert!(!PolicyDiff { rights: vec![right], ..PolicyDiff::default() }.is_empty());
 }

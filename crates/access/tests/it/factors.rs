@@ -7,7 +7,7 @@ use ringfence_access::{
         Factor, FactorError, Factors, PASSKEYS_MAX, Proof, STEP_UP_WINDOW_MS, Standing, mfa_age_ms, step_up_holds,
         strength, strictest,
     },
-    names::{Alphabet, LoginName, NameError},
+    names::{Alphabet, LoginName, NameError, TYPED_BYTES_MAX},
 };
 use ringfence_schema::Timestamp;
 
@@ -74,7 +74,6 @@ fn nobody_falls_back_to_one_factor() {
     assert_eq!(invited.standing(), Standing::EnrolOnly);
     let password = invited.with(Factor::Password).unwrap();
     assert_eq!(password.standing(), Standing::EnrolOnly);
-    assert!(!password.can_meet(Mfa));
     let codes = Factors { recovery_codes: 10, ..password };
     assert_eq!(codes.standing(), Standing::EnrolOnly, "recovery codes are no factor");
     let both = password.with(Factor::Totp).unwrap();
@@ -91,6 +90,18 @@ fn nobody_falls_back_to_one_factor() {
     assert_eq!(full.with(Factor::Passkey), Err(FactorError::Full));
     // One who has no second factor may still drop a password: nothing is lost.
     assert_eq!(password.without(Factor::Password), Ok(invited));
+}
+
+#[test]
+fn why_factors_cannot_be_changed_is_said_with_the_factor() {
+    for (error, expected) in [
+        (FactorError::Full, "there are 16 passkeys already"),
+        (FactorError::Present { factor: Factor::Password }, "there is a `password` already"),
+        (FactorError::Absent { factor: Factor::Passkey }, "there is no `passkey`"),
+        (FactorError::Last { factor: Factor::Totp }, "without this `totp` there would be no second factor"),
+    ] {
+        assert_eq!(error.to_string(), expected);
+    }
 }
 
 #[test]
@@ -140,6 +151,10 @@ fn what_is_no_name_is_refused() {
     assert_eq!(LoginName::parse(&"a".repeat(65), Alphabet::Ascii), Err(NameError::TooLong));
     assert_eq!(LoginName::parse(&"a".repeat(600), Alphabet::Ascii), Err(NameError::TooLong));
     assert!(LoginName::parse(&"a".repeat(64), Alphabet::Ascii).is_ok());
+    // What was typed has a limit of its own, in bytes, whatever is left of it.
+    let padded = |bytes: usize| LoginName::parse(&format!("{:>bytes$}", "ann"), Alphabet::Ascii);
+    assert_eq!(padded(TYPED_BYTES_MAX).unwrap().to_string(), "ann");
+    assert_eq!(padded(TYPED_BYTES_MAX + 1), Err(NameError::TooLong));
 }
 
 #[test]
@@ -147,6 +162,10 @@ fn other_scripts_one_at_a_time_and_no_look_alikes() {
     let name = |typed: &str| LoginName::parse(typed, Alphabet::OneScript);
     assert_eq!(name("\u{410}\u{43d}\u{43d}\u{430}").unwrap().as_str(), "\u{430}\u{43d}\u{43d}\u{430}");
     assert_eq!(name("\u{430}nn"), Err(NameError::Scripts), "Cyrillic and Latin");
+    // Gothic letters, which no identifier has, and a middle dot, which identifiers may have and names not.
+    for typed in ["\u{10330}\u{10331}", "a\u{b7}b"] {
+        assert_eq!(name(typed), Err(NameError::Character), "{typed:?}");
+    }
     // Wholly Cyrillic, and it looks like Latin.
     let cyrillic = name("\u{441}\u{430}\u{440}\u{430}").unwrap();
     let latin = name("capa").unwrap();

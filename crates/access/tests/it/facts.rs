@@ -2,7 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use ringfence_access::{Bearing, EvidenceFacts};
+use ringfence_access::{
+    Action, Bearing, Custody, EvidenceFacts, Facts, Request, Resource, Role,
+    matrix::{ASKS, SITUATIONS, in_order, person, sound},
+};
 use ringfence_schema::{
     Digest, Timestamp,
     evidence::{Evidence, EvidenceKind, EvidenceVerdict, Statement, Subject},
@@ -46,7 +49,7 @@ fn facts(statement: &Statement) -> EvidenceFacts {
 #[test]
 fn sound_evidence_is_sound() {
     let facts = facts(&statement(&evidence()));
-    assert!(facts.is_sound());
+    assert_eq!(facts.shortfalls().next(), None);
     assert_eq!(facts.age_ms, 500_000);
     assert!(!facts.blocks);
 }
@@ -62,6 +65,9 @@ fn each_fault_is_seen() {
     let expired = ["it has expired, or is older than the policy accepts"];
     expect(&statement(&Evidence { expires_ms: at(1_500_000), ..evidence() }), &expired);
     expect(&statement(&Evidence { issued_ms: at(1_900_000), ..evidence() }), &expired);
+    let skewed = |ahead_ms: u64| statement(&Evidence { issued_ms: at(1_500_000 + ahead_ms), ..evidence() });
+    expect(&skewed(300_000), &[]);
+    expect(&skewed(300_001), &expired);
     let elsewhere = ["it speaks of other bytes or another vault"];
     expect(&statement(&Evidence { vault: "vault-2".to_owned(), ..evidence() }), &elsewhere);
     let mut other = statement(&evidence());
@@ -69,6 +75,41 @@ fn each_fault_is_seen() {
     expect(&other, &elsewhere);
     other.subject = vec![Subject::new("a", Digest::of(b"net")), Subject::new("b", Digest::of(b"x"))];
     expect(&other, &elsewhere);
+}
+
+#[test]
+fn what_the_caller_found_out_is_told_as_well() {
+    let shortfalls = |bearing: Bearing<'_>| {
+        EvidenceFacts::of(EvidenceKind::Scan, &statement(&evidence()), &bearing).shortfalls().collect::<Vec<_>>()
+    };
+    assert_eq!(shortfalls(Bearing { in_trail: false, ..bearing() }), ["it is not in the trail"]);
+    assert_eq!(shortfalls(Bearing { signer_allowed: false, ..bearing() }), ["its signer may not issue it"]);
+    assert_eq!(EvidenceFacts::default().shortfalls().collect::<Vec<_>>(), ["there is none"]);
+}
+
+#[test]
+fn facts_on_evidence_are_kept_by_kind() {
+    for kind in EvidenceKind::ALL {
+        let mut facts = Facts::default();
+        facts.set_evidence(kind, sound());
+        for other in EvidenceKind::ALL {
+            let expected = if other == kind { sound() } else { EvidenceFacts::default() };
+            let found = facts.evidence(other).copied();
+            assert_eq!(found, (other != EvidenceKind::Release).then_some(expected), "{kind:?} {other:?}");
+        }
+    }
+}
+
+#[test]
+fn requests_read_as_they_were_written() {
+    for role in [Role::Owner, Role::Trainer] {
+        for situation in SITUATIONS {
+            let mut written = in_order(person(ASKS, role), Action::Read, Resource::Vault, Custody::Shared);
+            situation.apply(&mut written);
+            let text = serde_json::to_string(&written).unwrap();
+            assert_eq!(serde_json::from_str::<Request>(&text).unwrap(), written, "{situation:?}");
+        }
+    }
 }
 
 #[test]

@@ -160,6 +160,69 @@ fn the_state_can_be_written_and_read() {
     assert!(serde_json::from_str::<Lockouts>(&long).is_err());
 }
 
+#[test]
+fn stored_keys_are_as_long_as_names_can_be_and_no_longer() {
+    let reads = |accounts: usize, sources: usize| {
+        let table = |bytes: usize| format!(r#"{{"{}":{{"failures":1,"last_ms":0,"open_ms":0}}}}"#, "a".repeat(bytes));
+        let text = format!(r#"{{"accounts":{},"sources":{}}}"#, table(accounts), table(sources));
+        serde_json::from_str::<Lockouts>(&text).is_ok()
+    };
+    // 64 characters of four bytes.
+    assert!(reads(256, 256));
+    assert!(!reads(257, 1));
+    assert!(!reads(1, 257));
+}
+
+#[test]
+fn accounts_and_sources_are_counted() {
+    let mut lockouts = Lockouts::default();
+    let home = source("192.0.2.1");
+    assert!(lockouts.is_empty());
+    let ann = lockouts.attempt(&name("ann"), home, at(NOON_MS)).unwrap();
+    let bob = lockouts.attempt(&name("bob"), home, at(NOON_MS)).unwrap();
+    assert_eq!((lockouts.len(), lockouts.is_empty()), (3, false), "two accounts, one source");
+    lockouts.succeeded(ann);
+    assert_eq!(lockouts.len(), 2);
+    lockouts.succeeded(bob);
+    assert!(lockouts.is_empty());
+}
+
+#[test]
+fn a_right_factor_opens_the_address_unless_another_attempt_shut_it_meanwhile() {
+    let nearly_shut = || {
+        let (mut lockouts, home) = (Lockouts::default(), source("192.0.2.1"));
+        for number in 0..SOURCE_SHARE - 2 {
+            let _ = lockouts.attempt(&name(&format!("n{number}")), home, at(NOON_MS)).unwrap();
+        }
+        (lockouts, home)
+    };
+    let (mut lockouts, home) = nearly_shut();
+    let _ = lockouts.attempt(&name("bob"), home, at(NOON_MS)).unwrap();
+    let ann = lockouts.attempt(&name("ann"), home, at(NOON_MS)).unwrap();
+    lockouts.succeeded(ann);
+    assert!(lockouts.attempt(&name("zoe"), home, at(NOON_MS)).is_ok(), "as before the attempt");
+    let (mut lockouts, home) = nearly_shut();
+    let ann = lockouts.attempt(&name("ann"), home, at(NOON_MS)).unwrap();
+    let _ = lockouts.attempt(&name("bob"), home, at(NOON_MS)).unwrap();
+    lockouts.succeeded(ann);
+    assert!(lockouts.attempt(&name("zoe"), home, at(NOON_MS)).is_err(), "the wrong attempt keeps it shut");
+}
+
+#[test]
+fn a_full_table_forgets_what_is_over_before_what_counts() {
+    let midnight = 20_001 * DAY_MS;
+    let lock = format!(r#"{{"failures":50,"last_ms":{0},"open_ms":{0}}}"#, midnight - 1);
+    let yesterday: Vec<_> = (1..ENTRIES_MAX).map(|number| format!(r#""n{number}":{lock}"#)).collect();
+    let text = format!(r#"{{"accounts":{{{}}},"sources":{{}}}}"#, yesterday.join(","));
+    let mut lockouts: Lockouts = serde_json::from_str(&text).unwrap();
+    let (ann, zoe) = (name("ann"), name("zoe"));
+    let _ = lockouts.attempt(&ann, elsewhere(1), at(midnight)).unwrap();
+    assert_eq!(lockouts.len(), ENTRIES_MAX + 1);
+    let _ = lockouts.attempt(&zoe, elsewhere(2), at(midnight)).unwrap();
+    assert_eq!((lockouts.failures(&ann, at(midnight)), lockouts.failures(&zoe, at(midnight))), (1, 1));
+    assert_eq!(lockouts.len(), 4, "of today, two accounts and two sources");
+}
+
 proptest! {
     /// Whatever the order of attempts, successes and pauses: an account gets at most a hundred wrong guesses a day.
     #[test]

@@ -78,9 +78,22 @@ fn in_a_shared_vault_a_default_opens_nothing() {
 }
 
 #[test]
+fn ages_are_what_the_situations_say() {
+    let mut request = request(Action::Read, Resource::Vault, Custody::Shared);
+    assert_eq!((request.facts.scan.age_ms, request.facts.mfa_age_ms), (3_600_000, Some(60_000)), "an hour, a minute");
+    let old = SITUATIONS.iter().find(|situation| situation.says == "all evidence is a year old").unwrap();
+    old.apply(&mut request);
+    let facts = &request.facts;
+    for evidence in [&facts.scan, &facts.screen, &facts.provenance, &facts.robustness] {
+        assert_eq!(evidence.age_ms, 366 * 86_400_000);
+    }
+}
+
+#[test]
 fn situations_are_told_apart() {
     let mut says: Vec<_> = SITUATIONS.iter().map(|situation| situation.says).collect();
     says.sort_unstable();
     says.dedup();
     assert_eq!(says.len(), SITUATIONS.len());
+    assert_eq!(format!("{:?}", SITUATIONS[0]), "everything is in order");
 }

@@ -426,6 +426,36 @@ fn a_denial_says_who_would_have_permitted() {
 }
 
 #[test]
+fn only_a_policy_forbids() {
+    let forbidding = |request: &Request| -> Vec<String> {
+        builtin().decide(request).forbidding().map(|reason| reason.policy.clone()).collect()
+    };
+    let read = request(Action::Read, ringfence_access::Resource::Vault, Shared);
+    assert!(forbidding(&read).is_empty(), "it is allowed");
+    let mut nobody = read.clone();
+    nobody.principal.roles.clear();
+    assert!(forbidding(&nobody).is_empty(), "nothing permits it");
+    let mut weak = read;
+    weak.facts.login = LoginStrength::Any;
+    assert_eq!(forbidding(&weak), ["second-factor-first"]);
+    // Nor does a request that cannot be decided: nothing is trained with a vault.
+    let senseless = builtin().decide(&request(Action::Train, ringfence_access::Resource::Vault, Shared));
+    assert_eq!((senseless.allow, senseless.forbidding().count()), (false, 0));
+}
+
+#[test]
+fn what_is_permitted_stays_so_whatever_forbids_it() {
+    let mut export = request(Action::Export, artifact(Model, Admitted), Shared);
+    assert!(builtin().permits(&export));
+    export.facts.approvals.clear();
+    assert!(builtin().permits(&export), "approvals are missing");
+    let (sliced, whole) = (builtin().decide(&export), builtin().decide_unsliced(&export));
+    assert_eq!(sliced, whole);
+    export.principal = person(&[Role::Tester]);
+    assert!(!builtin().permits(&export), "no policy lets testers export");
+}
+
+#[test]
 fn an_auditor_changes_nothing() {
     let both = |request: &mut Request| request.principal = person(&[Role::Owner, Role::Auditor]);
     let vault = ringfence_access::Resource::Vault;

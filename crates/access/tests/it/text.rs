@@ -135,6 +135,58 @@ fn hostile_text_is_refused_before_it_is_parsed() {
 }
 
 #[test]
+fn brackets_conditionals_and_operators_are_bounded_each_by_itself() {
+    let shaped = |condition: &str| {
+        let text = format!("@id(\"a\") forbid (principal, action, resource) when {{ {condition} }};");
+        matches!(builtin().with_project(&text), Err(PolicyError::TooDeep { .. }))
+    };
+    let nested = |open: &str, close: &str, depth: usize| format!("{}true{}", open.repeat(depth), close.repeat(depth));
+    // The brackets of `when` are one.
+    assert!(!shaped(&nested("(", ")", 31)));
+    assert!(shaped(&nested("(", ")", 32)));
+    assert!(!shaped(&nested("if true then ", " else false", 16)));
+    assert!(shaped(&nested("if true then ", " else false", 17)));
+    // Eight words and signs stand before the condition, and one word at its end.
+    assert!(!shaped(&format!("{}a", "!".repeat(512 - 9))));
+    assert!(shaped(&format!("{}a", "!".repeat(512 - 8))));
+    // Brackets that close do not add up, a word that ends in `if` is no conditional, and letters are not counted.
+    assert!(!shaped(&format!("{}(context.in_run)", "(context.in_run) && ".repeat(39))));
+    assert!(!shaped(&format!("{}a", "waif && ".repeat(20))));
+    // Nothing is hidden by a sign that only looks like a comment, nor by a comment that has ended.
+    for start in ["/", "// x\n"] {
+        let text = format!("{start}{}", "(".repeat(40));
+        assert!(matches!(refusal(&text), PolicyError::TooDeep { .. }), "{text}");
+    }
+}
+
+#[test]
+fn limits_are_the_last_that_fits() {
+    let comment = |bytes: usize| builtin().with_project(&format!("//{}", "x".repeat(bytes - 2)));
+    assert!(comment(64 << 10).is_ok());
+    assert!(matches!(comment((64 << 10) + 1), Err(PolicyError::TooLarge { bytes: 65_537 })));
+    let policies =
+        |count| builtin().with_project(&"forbid (principal, action == Action::\"stop\", resource);".repeat(count));
+    assert!(policies(256).is_ok());
+    assert!(matches!(policies(257), Err(PolicyError::TooMany { policies: 257 })));
+    let id = |id: &str| builtin().with_project(&format!("@id(\"{id}\") forbid (principal, action, resource);"));
+    let longest = "a".repeat(64);
+    for fits in ["a", "0", "two-2", &longest] {
+        assert!(id(fits).is_ok(), "{fits}");
+    }
+    let longer = "a".repeat(65);
+    for bad in ["", "A", "a_b", "\u{e9}", &longer] {
+        assert!(matches!(id(bad), Err(PolicyError::BadId { .. })), "{bad}");
+    }
+}
+
+#[test]
+fn an_id_is_taken_once_whichever_text_it_stands_in() {
+    let text = "@id(\"a\") forbid (principal, action == Action::\"stop\", resource);";
+    let again = builtin().with_project(text).unwrap().with_project(text).err().unwrap();
+    assert_eq!(again.to_string(), "line 1 column 1: a policy with the id `project:a` is there already");
+}
+
+#[test]
 fn an_error_while_deciding_denies() {
     // The sum overflows, Cedar skips the policy, and by itself would allow.
     let text = "forbid (principal, action == Action::\"read\", resource) \
@@ -173,6 +225,48 @@ fn settings_are_typed() {
     let permits =
         VaultPolicy::parse("schema = \"ringfence.policy/1\"\nforbid = 'permit (principal, action, resource);'");
     assert!(matches!(builtin().with_vault(&permits.unwrap()), Err(PolicyError::NotForbid { .. })));
+}
+
+#[test]
+fn settings_reach_to_their_limits_and_not_beyond() {
+    for (name, limit) in [
+        ("min_robust_accuracy_permille", 1_000),
+        ("max_clean_drop_permille", 1_000),
+        ("max_filtered_permille", 1_000),
+        ("evidence_max_age_days", 36_500),
+    ] {
+        let parse =
+            |value: u32| VaultPolicy::parse(&format!("schema = \"ringfence.policy/1\"\n[settings]\n{name} = {value}"));
+        assert!(parse(limit).is_ok(), "{name}");
+        assert_eq!(parse(limit + 1), Err(SettingsError::OutOfRange { name, value: limit + 1, limit }));
+    }
+    let schema = "schema = \"ringfence.policy/1\"\n";
+    let sized = |bytes: usize| VaultPolicy::parse(&format!("{schema}{}", " ".repeat(bytes - schema.len())));
+    assert!(sized(128 << 10).is_ok());
+    assert_eq!(sized((128 << 10) + 1), Err(SettingsError::TooLarge { bytes: 131_073 }));
+    let trial = "[[tests]]\nwho = \"owner\"\naction = \"read\"\nwhat = \"vault\"\nexpect = \"allow\"\n";
+    let tested = |count| VaultPolicy::parse(&format!("{schema}{}", trial.repeat(count)));
+    assert_eq!(tested(1_000).unwrap().tests.len(), 1_000);
+    assert_eq!(tested(1_001), Err(SettingsError::Tests { tests: 1_001 }));
+}
+
+#[test]
+fn hosts_are_open_in_solo_vaults_and_closed_in_shared_ones_unless_set() {
+    let parse = |lines: &str| {
+        VaultPolicy::parse(&format!("schema = \"ringfence.policy/1\"\n[settings]\n{lines}")).unwrap().settings
+    };
+    for (lines, solo, shared) in [
+        ("", &["*"][..], &[][..]),
+        ("egress_hosts = []", &[], &[]),
+        (
+            "egress_hosts = [\"a.example.org\", \"b.example.org\"]",
+            &["a.example.org", "b.example.org"],
+            &["a.example.org", "b.example.org"],
+        ),
+    ] {
+        assert_eq!(parse(lines).egress_hosts(Custody::Solo), solo, "{lines}");
+        assert_eq!(parse(lines).egress_hosts(Custody::Shared), shared, "{lines}");
+    }
 }
 
 fn condition() -> impl Strategy<Value = String> {
