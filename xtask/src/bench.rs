@@ -189,6 +189,13 @@ const BENCHES: &[Bench] = &[
                 "/tls_copy_that_hashes_mb_per_second",
                 "taking it out, ours / a copy over TLS that is hashed as it comes",
             ),
+            ("/push_sending_mb_per_second", "/curl_to_nginx_mb_per_second", "bringing it, ours / curl to nginx"),
+            (
+                "/push_whole_mb_per_second",
+                "/curl_to_nginx_mb_per_second",
+                "bringing it and letting it in, ours / curl to nginx",
+            ),
+            ("/pull_mb_per_second", "/nginx_to_curl_mb_per_second", "taking it out, ours / nginx to curl"),
         ],
     },
     Bench {

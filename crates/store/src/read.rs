@@ -7,6 +7,7 @@ use std::{
     sync::Arc,
 };
 
+use ringfence_schema::tree::TreeEntry;
 use ringfence_trust::seal::SEGMENT_BYTES;
 
 use crate::{
@@ -21,9 +22,8 @@ use crate::{
 pub struct FileReader<'m> {
     group: Arc<Group>,
     manifest: &'m Manifest,
-    path: &'m str,
+    entry: &'m TreeEntry,
     file: &'m FileChunks,
-    size: u64,
     position: u64,
     /// Which chunk `buffer` holds.
     loaded: Option<usize>,
@@ -33,13 +33,17 @@ pub struct FileReader<'m> {
 impl<'m> FileReader<'m> {
     pub(crate) fn new(group: Arc<Group>, manifest: &'m Manifest, path: &str) -> Result<Self, StoreError> {
         let (entry, file) = manifest.file(path)?;
-        let (path, size) = (entry.path.as_str(), entry.size);
-        Ok(Self { group, manifest, path, file, size, position: 0, loaded: None, buffer: Vec::new() })
+        Ok(Self { group, manifest, entry, file, position: 0, loaded: None, buffer: Vec::new() })
     }
 
     /// Size of the file in bytes.
     pub fn size(&self) -> u64 {
-        self.size
+        self.entry.size
+    }
+
+    /// The file as the manifest has it.
+    pub(crate) fn entry(&self) -> &'m TreeEntry {
+        self.entry
     }
 
     /// Gives away the chunk in which the current position lies, and from which of its bytes on that is; goes on behind it.
@@ -59,6 +63,11 @@ impl<'m> FileReader<'m> {
         Ok(Some((chunk, from)))
     }
 
+    /// Goes back to the first byte.
+    pub(crate) fn restart(&mut self) {
+        self.position = 0;
+    }
+
     /// The bytes from the current position to the end of the chunk that it lies in; none at the end of the file.
     pub(crate) fn rest_of_chunk(&mut self) -> Result<&[u8], StoreError> {
         let chunk = self.file.holding(self.position);
@@ -67,7 +76,7 @@ impl<'m> FileReader<'m> {
         }
         if self.loaded != Some(chunk) {
             self.loaded = None;
-            read_chunk(&self.group, self.manifest, (self.path, self.file), chunk, None, &mut self.buffer)?;
+            read_chunk(&self.group, self.manifest, (&self.entry.path, self.file), chunk, None, &mut self.buffer)?;
             self.loaded = Some(chunk);
         }
         let within = usize::try_from(self.position - self.file.start(chunk)).unwrap_or(usize::MAX);
@@ -103,7 +112,7 @@ impl Seek for FileReader<'_> {
     fn seek(&mut self, to: SeekFrom) -> io::Result<u64> {
         let position = match to {
             SeekFrom::Start(offset) => Some(offset),
-            SeekFrom::End(offset) => self.size.checked_add_signed(offset),
+            SeekFrom::End(offset) => self.entry.size.checked_add_signed(offset),
             SeekFrom::Current(offset) => self.position.checked_add_signed(offset),
         };
         self.position = position.ok_or(io::ErrorKind::InvalidInput)?;

@@ -1,9 +1,9 @@
 //! Putting files into the store.
 //!
-//! The caller's thread reads each file and computes its SHA-256; a second thread cuts, names, seals and writes, and a third
-//! makes full packs durable. Between the first two lies a queue of [`QUEUE_PIECES`] buffers, so memory stays the same
-//! however large a file is. The first error ends the writer for good: after a failed fsync nobody knows what is on the disk,
-//! and nothing was committed anyway.
+//! The caller's thread reads each file and computes its SHA-256, unless it comes from another version; a second thread cuts,
+//! names, seals and writes, and a third makes full packs durable. Between the first two lies a queue of [`QUEUE_PIECES`]
+//! buffers, so memory stays the same however large a file is. The first error ends the writer for good: after a failed fsync
+//! nobody knows what is on the disk, and nothing was committed anyway.
 
 use std::{
     collections::{BTreeSet, HashSet},
@@ -37,6 +37,7 @@ use crate::{
     manifest::{Draft, FileChunks, ManifestId},
     pack::PackWriter,
     publish::Publisher,
+    read::FileReader,
     store::Lease,
 };
 
@@ -153,6 +154,22 @@ impl Writer {
         })
     }
 
+    /// Stores a file of another version, whole and under its own path. After an error the writer refuses everything.
+    ///
+    /// Its SHA-256 is not computed once more: each chunk is checked against its id on the way, and the manifest lists ids and
+    /// SHA-256 under one signature, which is the caller's to check.
+    ///
+    /// # Errors
+    /// As [`Writer::file`], and [`StoreError::Damaged`] for what is not what the manifest says.
+    pub fn copy(&mut self, from: FileReader<'_>, cuts: Cuts) -> Result<FileRecord, StoreError> {
+        self.whole(|writer| {
+            if writer.part.is_some() {
+                return Err(StoreError::WriterStopped);
+            }
+            writer.put_again(from, cuts)
+        })
+    }
+
     /// Begins a file whose content comes in pieces, with [`Writer::append`] and [`Writer::end`]; it is cut every
     /// [`crate::ALIGNED_CHUNK_BYTES`]. After an error the writer refuses everything.
     ///
@@ -233,7 +250,9 @@ impl Writer {
     }
 
     fn buffer(&self) -> Vec<u8> {
-        self.spare.try_recv().unwrap_or_else(|_| vec![0; PIECE_BYTES])
+        let mut buffer = self.spare.try_recv().unwrap_or_default();
+        buffer.resize(PIECE_BYTES, 0);
+        buffer
     }
 
     fn claim(&mut self, path: &str) -> Result<(), StoreError> {
@@ -273,6 +292,26 @@ impl Writer {
             self.send(Message::Piece(Piece { begin: begin.take(), buffer, filled, end }))?;
             return Ok(FileRecord { size, sha256 });
         }
+    }
+
+    fn put_again(&mut self, mut from: FileReader<'_>, cuts: Cuts) -> Result<FileRecord, StoreError> {
+        let entry = from.entry().clone();
+        let (path, size, sha256) = (entry.path.clone(), entry.size, entry.sha256);
+        self.claim(&path)?;
+        let cut = |source| StoreError::Cut { path, source };
+        let last_offset = cuts.last_offset();
+        if last_offset > size {
+            return Err(cut(CutError::OutOfBounds { offset: last_offset, size }));
+        }
+        let mut begin = Some(Cutter::new(cuts).map_err(cut)?);
+        from.restart();
+        // From its start on, whatever is taken begins with its chunk.
+        while let Some((buffer, _)) = from.take_chunk(self.spare.try_recv().unwrap_or_default())? {
+            let filled = buffer.len();
+            self.send(Message::Piece(Piece { begin: begin.take(), buffer, filled, end: None }))?;
+        }
+        self.send(Message::Piece(Piece { begin, buffer: Vec::new(), filled: 0, end: Some(entry) }))?;
+        Ok(FileRecord { size, sha256 })
     }
 
     /// Ends the version: the last pack, the index, then the manifest, each durable before the next. `sign` gets
@@ -333,7 +372,6 @@ enum Message {
 struct Piece {
     /// Present in a file's first piece.
     begin: Option<Cutter>,
-    /// Buffers keep their length when they are used again.
     buffer: Vec<u8>,
     filled: usize,
     /// Present in a file's last piece.

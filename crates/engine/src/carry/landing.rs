@@ -1,10 +1,10 @@
-//! Where fetched bytes land: they are written and hashed beside the thread that fetches them.
+//! Where fetched bytes land: beside the thread that fetches them, one hashes them and another writes them.
 //!
 //! Nothing here waits for the disk, as scp, curl and rsync do not: what is fetched stays where it came from, and a disk that
 //! writes 200 MB/s would halve the speed of a fast line. Whoever needs it to outlive a power failure runs `sync -f` on it.
 //!
-//! What must stay true: bytes are hashed as they are written, in their order; whatever was handed over is in the file when
-//! [`Landing::finish`] returns.
+//! What must stay true: the very buffers that were hashed are written, in their order; whatever was handed over is in the
+//! file when [`Landing::finish`] returns.
 
 use std::{
     fs::File,
@@ -18,15 +18,19 @@ use ringfence_store::disk::Behind;
 
 /// Bytes that go from thread to thread at once.
 pub(super) const PIECE_BYTES: usize = 1 << 20;
-/// Most pieces that wait to be written.
+/// Most pieces that wait to be hashed, and most that wait to be written.
 const PIECES_WAITING: usize = 2;
 
-/// See the module. Memory: at most `PIECES_WAITING + 2` pieces.
+/// A buffer, and how much of it is filled.
+type Piece = (Vec<u8>, usize);
+
+/// See the module. Memory: at most `2 * PIECES_WAITING + 3` pieces.
 pub(super) struct Landing<'scope> {
-    pieces: SyncSender<(Vec<u8>, usize)>,
+    pieces: SyncSender<Piece>,
     /// Buffers that come back.
     spare: Receiver<Vec<u8>>,
-    writing: ScopedJoinHandle<'scope, io::Result<Hasher>>,
+    hashing: ScopedJoinHandle<'scope, Hasher>,
+    writing: ScopedJoinHandle<'scope, io::Result<()>>,
     bytes: u64,
 }
 
@@ -34,16 +38,20 @@ impl<'scope> Landing<'scope> {
     /// Goes on at the end of `file`, all of which `hasher` has seen.
     pub(super) fn start<'env>(scope: &'scope Scope<'scope, 'env>, file: &'scope File, hasher: Hasher) -> Self {
         let (pieces, coming) = sync_channel(PIECES_WAITING);
+        let (hashed, going) = sync_channel(PIECES_WAITING);
         let (used, spare) = channel();
         let bytes = hasher.len();
-        let writing = scope.spawn(move || write(file, hasher, &coming, &used));
-        Self { pieces, spare, writing, bytes }
+        let hashing = scope.spawn(move || hash(hasher, &coming, &hashed));
+        let writing = scope.spawn(move || write(file, bytes, &going, &used));
+        Self { pieces, spare, hashing, writing, bytes }
     }
 
     /// Waits until all is written: its digest.
     pub(super) fn finish(self) -> io::Result<Digest> {
         drop(self.pieces);
-        Ok(joined(self.writing)?.finish())
+        let hashed = joined(self.hashing)?;
+        joined(self.writing)??;
+        Ok(hashed.finish())
     }
 }
 
@@ -111,23 +119,29 @@ impl Place for Memory {
     }
 }
 
-fn write(
-    file: &File,
-    mut hasher: Hasher,
-    coming: &Receiver<(Vec<u8>, usize)>,
-    used: &Sender<Vec<u8>>,
-) -> io::Result<Hasher> {
-    let mut behind = Behind::writer();
+/// Ends early where nothing more is written.
+fn hash(mut hasher: Hasher, coming: &Receiver<Piece>, hashed: &SyncSender<Piece>) -> Hasher {
     for (piece, filled) in coming {
+        hasher.update(piece.get(..filled).unwrap_or_default());
+        if hashed.send((piece, filled)).is_err() {
+            break;
+        }
+    }
+    hasher
+}
+
+fn write(file: &File, mut at: u64, going: &Receiver<Piece>, used: &Sender<Vec<u8>>) -> io::Result<()> {
+    let mut behind = Behind::writer();
+    for (piece, filled) in going {
         let bytes = piece.get(..filled).unwrap_or_default();
-        behind.pass(file, hasher.len(), bytes.len(), || { file }.write_all(bytes))?;
-        hasher.update(bytes);
+        behind.pass(file, at, bytes.len(), || { file }.write_all(bytes))?;
+        at += filled as u64;
         // Nobody wants the buffer any more when the last one is here.
         let _ = used.send(piece);
     }
-    Ok(hasher)
+    Ok(())
 }
 
-fn joined<T>(thread: ScopedJoinHandle<'_, io::Result<T>>) -> io::Result<T> {
-    thread.join().unwrap_or_else(|_| Err(io::Error::other("a thread ended in the middle")))
+fn joined<T>(thread: ScopedJoinHandle<'_, T>) -> io::Result<T> {
+    thread.join().map_err(|_| io::Error::other("a thread ended in the middle"))
 }

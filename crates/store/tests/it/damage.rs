@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, fs, os::unix::fs::FileExt as _, path::Path};
 
 use ringfence_store::{Cuts, Damage, Store, StoreError};
-use ringfence_trust::keys::Namespace;
+use ringfence_trust::{entropy::SeededEntropy, keys::Namespace};
 
 use crate::vault::{File, Vault, file, noise, open, quick};
 
@@ -178,4 +178,22 @@ fn a_pack_that_cannot_tell_its_chunks_is_named() {
     let error = open(vault.root.path(), quick(vault.root.path()), &vault.ledger).map(|_: Store| ()).unwrap_err();
     let StoreError::Damaged { file, damage: Damage::Table } = error else { panic!("{error}") };
     assert_eq!(file, name_in_store(&vault, &path));
+}
+
+#[test]
+fn nothing_damaged_is_copied() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let content = noise(3 << 20, 6);
+    let id = vault.add(&store, Namespace::Quarantine, &[("t".to_owned(), content, Cuts::At(Vec::new()))]);
+    let path = vault.stored_in("quarantine/packs").remove(0);
+    let mut changed = fs::read(&path).unwrap();
+    changed[2 << 20] ^= 1;
+    fs::write(&path, &changed).unwrap();
+    let store = vault.open();
+    let manifest = store.manifest(id).unwrap();
+    let mut writer = store.writer(Namespace::Admitted, SeededEntropy::new(7)).unwrap();
+    let copied = writer.copy(store.read(&manifest, "t").unwrap(), Cuts::Content);
+    assert!(matches!(copied, Err(StoreError::Damaged { .. })), "{copied:?}");
+    assert!(matches!(writer.finish(&|_| Ok(vec![])), Err(StoreError::WriterStopped)));
 }

@@ -190,3 +190,56 @@ fn a_file_in_pieces_is_the_file() {
     assert!(matches!(writer.append(b"x"), Err(StoreError::WriterStopped)), "none is");
     assert!(matches!(writer.begin("a"), Err(StoreError::WriterStopped)), "after an error nothing more");
 }
+
+#[test]
+fn a_copied_file_is_the_file_however_either_is_cut() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let (long, other) = (noise(5_300_001, 9), noise(1_400_000, 10));
+    let cut = |path: &str, content: &[u8], cuts| (path.to_owned(), content.to_vec(), cuts);
+    let at = |offsets: &[u64]| Cuts::At(offsets.to_vec());
+    let came = [cut("a", &long, Cuts::Content), cut("b", &long, at(&[])), file("c", ""), cut("d", &long, at(&[7]))];
+    let id = vault.add(&store, Namespace::Quarantine, &came);
+    let manifest = store.manifest(id).unwrap();
+    let stays = [
+        cut("a", &long, at(&[0, 9, 3_000_000])),
+        cut("b", &long, Cuts::Content),
+        file("c", ""),
+        cut("d", &long, Cuts::Content),
+        cut("e", &other, Cuts::Content),
+    ];
+    let direct = vault.put(&store, Namespace::Admitted, &stays).unwrap();
+    let mut writer = store.writer(Namespace::Admitted, SeededEntropy::new(11)).unwrap();
+    for (path, content, cuts) in &stays[..4] {
+        let mut reader = store.read(&manifest, path).unwrap();
+        // Where the reader stands makes no difference.
+        reader.seek(SeekFrom::End(0)).unwrap();
+        let record = writer.copy(reader, cuts.clone()).unwrap();
+        assert_eq!((record.size, record.sha256), (content.len() as u64, Digest::of(content)));
+    }
+    // Buffers of any length came back.
+    writer.file("e", &mut other.as_slice(), Cuts::Content).unwrap();
+    let copied = writer.finish(&|_| Ok(b"signed".to_vec())).unwrap();
+    assert_eq!(copied.tree, direct.tree);
+    assert_eq!((copied.stats.chunks, copied.stats.new_chunks), (direct.stats.chunks, direct.stats.new_chunks));
+    vault.commit(&store, copied, &stays);
+    vault.ledger.check(&store).unwrap();
+}
+
+#[test]
+fn a_copy_refuses_what_a_file_refuses() {
+    let mut vault = Vault::new();
+    let store = vault.open();
+    let id = vault.add(&store, Namespace::Quarantine, &[file("a", "nine more")]);
+    let manifest = store.manifest(id).unwrap();
+    let reader = || store.read(&manifest, "a").unwrap();
+    let writer = || store.writer(Namespace::Admitted, SeededEntropy::new(1)).unwrap();
+    let mut twice = writer();
+    twice.copy(reader(), Cuts::Content).unwrap();
+    assert!(matches!(twice.copy(reader(), Cuts::Content), Err(StoreError::Tree(_))));
+    assert!(matches!(twice.copy(reader(), Cuts::Content), Err(StoreError::WriterStopped)));
+    assert!(matches!(writer().copy(reader(), Cuts::At(vec![10])), Err(StoreError::Cut { .. })));
+    let mut open = writer();
+    open.begin("b").unwrap();
+    assert!(matches!(open.copy(reader(), Cuts::Content), Err(StoreError::WriterStopped)));
+}
