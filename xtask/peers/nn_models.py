@@ -17,7 +17,7 @@ from torch.nn import functional as F
 
 warnings.filterwarnings("ignore")
 torch.set_num_threads(1)
-EXAMPLES = 8
+EXAMPLES = 32
 
 
 class Recurrent(nn.Module):

@@ -27,6 +27,7 @@
 
 pub mod architecture;
 mod check;
+mod chunks;
 mod embedding;
 mod error;
 mod kernel;

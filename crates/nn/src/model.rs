@@ -7,6 +7,7 @@ use rayon::prelude::*;
 use ringfence_format::onnx::{self, DataType};
 
 use crate::architecture::Carried;
+use crate::chunks::{Chunks, even_rows};
 use crate::error::NnError;
 use crate::kernel::pointwise::Unary;
 use crate::kernel::reduce::Scale;
@@ -648,8 +649,7 @@ impl Model {
                 // Which examples are summed up together must be the same on every machine.
                 most
             } else {
-                let threads = rayon::current_num_threads().max(1);
-                batch.div_ceil(batch.div_ceil(most).max(1).next_multiple_of(threads)).max(1)
+                even_rows(batch, most, rayon::current_num_threads().max(1))
             }
         };
         let (full, rest) = (plan(rows)?, batch % rows);
@@ -754,28 +754,6 @@ impl<T: Real> Feeds<'_, T> {
 struct Part<'t, T> {
     rows: usize,
     inputs: Vec<&'t [T]>,
-}
-
-/// A batch cut into chunks of `rows`, the last one perhaps shorter.
-struct Chunks {
-    rows: usize,
-    plan: Arc<Plan>,
-    rest: Arc<Plan>,
-}
-
-impl Chunks {
-    /// The plan for a chunk of so many examples.
-    fn plan_for(&self, rows: usize) -> &Plan {
-        if rows == self.rows { &self.plan } else { &self.rest }
-    }
-
-    /// Numbers that the output has for each example.
-    fn row_of(&self, output: &[usize]) -> Result<usize, NnError> {
-        match output {
-            [rows, example @ ..] if *rows == self.rows => Ok(example.iter().product()),
-            _ => Err(NnError::Interface { problem: "does not have the batch as its output's first dimension" }),
-        }
-    }
 }
 
 /// The part of a batch that one pass takes, with the places for what it answers.
