@@ -196,6 +196,9 @@ const BENCHES: &[Bench] = &[
                 "bringing it and letting it in, ours / curl to nginx",
             ),
             ("/pull_mb_per_second", "/nginx_to_curl_mb_per_second", "taking it out, ours / nginx to curl"),
+            ("/push_sending_mb_per_second", "/scp_there_mb_per_second", "bringing it, ours / scp"),
+            ("/push_whole_mb_per_second", "/scp_there_mb_per_second", "bringing it and letting it in, ours / scp"),
+            ("/pull_mb_per_second", "/scp_back_mb_per_second", "taking it out, ours / scp"),
         ],
     },
     Bench {

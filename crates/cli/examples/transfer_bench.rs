@@ -7,8 +7,8 @@
 //! knows that it is the same. All goes through the same relay on loopback, so that its cost is on both sides of a ratio. What
 //! the copy does not do and the transfers do: hashing at the receiving end, naming and sealing (push), opening and checking
 //! each segment (pull). Where processors are scarce that is most of the difference, so the seconds of a processor for each GiB
-//! stand there too. Where `nginx`, `curl` and `openssl` are installed (Debian: `nginx-light curl openssl`), they bring the same
-//! file and take it out again over the same line, uncut: what people use.
+//! stand there too. What people use, where it is installed, brings the same file and takes it out again over the same line,
+//! uncut: curl and nginx, scp and sshd.
 //!
 //! `cargo build --release -p ringfence-cli --bins --examples` and then
 //! `cargo run --release -p ringfence-cli --example transfer_bench -- [MiB]`
@@ -25,6 +25,8 @@
 #[path = "../tests/it/enrolled.rs"]
 #[expect(dead_code, reason = "what passkeys answer is for tests")]
 mod enrolled;
+#[path = "parts/programs.rs"]
+mod programs;
 #[path = "../tests/it/proxy.rs"]
 #[expect(dead_code, reason = "a line that stands still is for tests")]
 mod proxy;
@@ -43,7 +45,7 @@ use std::{
         mpsc::{channel, sync_channel},
     },
     thread,
-    time::{Duration, Instant, SystemTime},
+    time::{Instant, SystemTime},
 };
 
 use ringfence_engine::{
@@ -143,7 +145,8 @@ fn round(mib: u64, number: u64) -> Value {
         copied.borrow_mut().push([seconds, hashing, spent]);
     };
     copy();
-    let programs = programs(root, &source, digest);
+    let (curl, scp) =
+        (programs::curl(&root.join("curl"), &source, digest), programs::scp(&root.join("scp"), &source, digest));
     run(root, &["init"]);
     let session =
         enrolled::crowd(&root.join("data/ringfence"), &root.join("config/ringfence"), SITE, &[]).remove(0).session;
@@ -192,8 +195,10 @@ fn round(mib: u64, number: u64) -> Value {
         "pull_client_peak_mib": pulled["peak_mib"],
         "tls_copy_mb_per_second": mb_per_second(least(0, &copied)),
         "tls_copy_that_hashes_mb_per_second": mb_per_second(least(1, &copied)),
-        "curl_to_nginx_mb_per_second": programs.map(|seconds| mb_per_second(seconds[0])),
-        "nginx_to_curl_mb_per_second": programs.map(|seconds| mb_per_second(seconds[1])),
+        "curl_to_nginx_mb_per_second": curl.map(|seconds| mb_per_second(seconds[0])),
+        "nginx_to_curl_mb_per_second": curl.map(|seconds| mb_per_second(seconds[1])),
+        "scp_there_mb_per_second": scp.map(|seconds| mb_per_second(seconds[0])),
+        "scp_back_mb_per_second": scp.map(|seconds| mb_per_second(seconds[1])),
         "push_hashing_mb_per_second": mb_per_second(seconds(&pushed, "hashing")),
         "push_sending_mb_per_second": mb_per_second(sending),
         "push_admitting_mb_per_second": mb_per_second(seconds(&pushed, "admitting")),
@@ -271,68 +276,6 @@ fn tls_copy(root: &Path, source: &Path, target: &Path, taker: Taker) -> (f64, Op
     stream.sock.shutdown(std::net::Shutdown::Write).unwrap();
     let taken = taking.join().unwrap();
     (begun.elapsed().as_secs_f64(), taken)
-}
-
-/// The seconds that curl takes to put `source` on nginx over TLS 1.3, and to get it back; nothing where they are not installed.
-fn programs(root: &Path, source: &Path, digest: Digest) -> Option<[f64; 2]> {
-    let silent = |program: &str, words: &[&str]| {
-        let mut command = Command::new(program);
-        command.args(words).stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-        command
-    };
-    let there = |program: &str, word: &str| silent(program, &[word]).status().is_ok_and(|status| status.success());
-    if !(there("nginx", "-v") && there("curl", "--version") && there("openssl", "version")) {
-        return None;
-    }
-    let folder = root.join("nginx");
-    fs::create_dir_all(folder.join("files")).unwrap();
-    let at = |name: &str| folder.join(name).to_str().unwrap().to_owned();
-    let (key, certificate) = (at("key.pem"), at("certificate.pem"));
-    let words = "req -x509 -newkey ec -pkeyopt ec_paramgen_curve:P-256 -nodes -subj /CN=localhost -addext";
-    let words: Vec<&str> = words.split(' ').chain(["subjectAltName=DNS:localhost"]).collect();
-    assert!(
-        silent("openssl", &[&words[..], &["-keyout", &key, "-out", &certificate]].concat()).status().unwrap().success()
-    );
-    let mut serving = None;
-    let line = Proxy::start(|port| {
-        let [settings, body, files, pid, log] = ["nginx.conf", "body", "files", "pid", "log"].map(at);
-        let text = format!(
-            "daemon off; master_process off; pid {pid}; error_log {log};
-             events {{ worker_connections 64; }}
-             http {{
-                 access_log off; client_body_temp_path {body}; client_max_body_size 0; output_buffers 2 512k;
-                 server {{
-                     listen 127.0.0.2:{port} ssl; root {files};
-                     ssl_certificate {certificate}; ssl_certificate_key {key}; ssl_protocols TLSv1.3;
-                     location / {{ dav_methods PUT; }}
-                 }}
-             }}"
-        );
-        fs::write(&settings, text).unwrap();
-        serving =
-            Some(silent("nginx", &["-e", &log, "-p", folder.to_str().unwrap(), "-c", &settings]).spawn().unwrap());
-        let address = SocketAddr::from(([127, 0, 0, 2], port));
-        while TcpStream::connect(address).is_err() {
-            thread::sleep(Duration::from_millis(10));
-        }
-        address
-    });
-    line.cut(0, u64::MAX);
-    let (url, back) = (format!("https://localhost:{}/blob.bin", line.port()), at("back"));
-    let source = source.to_str().unwrap();
-    let ways = [["--upload-file", source], ["--output", back.as_str()]];
-    let seconds = ways.map(|way| {
-        let begun = Instant::now();
-        let words = [&["--silent", "--fail", "--http1.1", "--cacert", &certificate, &url][..], &way].concat();
-        assert!(silent("curl", &words).status().unwrap().success(), "{words:?}");
-        begun.elapsed().as_secs_f64()
-    });
-    assert_eq!(hash(Path::new(&back)), digest);
-    let mut serving = serving.unwrap();
-    serving.kill().unwrap();
-    serving.wait().unwrap();
-    fs::remove_dir_all(folder).unwrap();
-    Some(seconds)
 }
 
 /// Reads `from` to its end; another thread writes it to `to` and hashes it.
