@@ -44,9 +44,18 @@ async fn with_ben<const N: usize>() -> House {
 #[tokio::test]
 async fn an_unknown_name_takes_as_long_as_a_wrong_password() {
     let house = with_ben::<27>().await;
-    let (known, unknown) = medians(&house, 60).await;
-    // One hash each: where one path had none, it would be ten times faster. The exact figure is the next test's.
-    assert!(known.abs_diff(unknown) * 5 < known.max(unknown), "{known} µs and {unknown} µs");
+    // One hash each: where one path had none, it would be ten times faster, in every round. Other work on the machine can
+    // hold up one of the two for a round, so the rounds go on until one has both alike. The exact figure is the next
+    // test's.
+    let mut rounds = Vec::new();
+    while rounds.len() < 20 {
+        let (known, unknown) = medians(&house, 60).await;
+        if known.abs_diff(unknown) * 5 < known.max(unknown) {
+            return;
+        }
+        rounds.push((known, unknown));
+    }
+    panic!("a known and an unknown name, in µs: {rounds:?}");
 }
 
 /// `cargo test --release -p ringfence-server --test it -- --ignored --nocapture a_thousand_pairs`, on a quiet machine.
