@@ -126,4 +126,4 @@ impl Predict for Endpoint<'_> {
 }
 
 /// By how much two answers to one question may differ, as a share of the largest score.
-const REPEAT_SPREAD_MAX: f64 = 1e-4;
+pub(crate) const REPEAT_SPREAD_MAX: f64 = 1e-4;

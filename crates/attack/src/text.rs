@@ -353,6 +353,7 @@ pub fn attack_text(
         unknown_tokens,
         truncated,
         asked: asked + checked.asked,
+        ledger: None,
         note: NOTE.into(),
     })
 }

@@ -2,23 +2,28 @@
 """Makes the data of `tests/it/text*.rs`: tokenizers with expected token ids, texts, and two small classifiers of texts.
 
 All sentences are our own: short reviews from hand-written patterns. The token ids are what Hugging Face `tokenizers` answers
-(the version is written into `expected.json`). Needs torch, transformers, tokenizers and onnx; deterministic on one machine,
-and checked in because training is not the same on all.
+(the version is written into `expected.json`). Needs torch, transformers, tokenizers, sentencepiece, protobuf and onnx;
+deterministic on one machine, and checked in because training is not the same on all. With names behind the folder, those
+tokenizers are made and nothing else is touched: training them is not the same each time.
 
-    python3 crates/attack/tests/make_text.py crates/attack/tests/it/data/text
+    python3 crates/attack/tests/make_text.py crates/attack/tests/it/data/text [TOKENIZER ...]
 """
 
 import csv
+import io
 import json
 import random
 import sys
+import tempfile
 import warnings
 from pathlib import Path
 
+import sentencepiece
 import tokenizers
 import torch
 import transformers
-from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
+from sentencepiece import sentencepiece_model_pb2
+from tokenizers import Regex, Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 GOOD = "good great lovely superb pleasant charming wonderful brilliant delightful excellent fine warm".split()
 BAD = "bad awful dull dreadful tedious horrible boring terrible clumsy poor cold weak".split()
@@ -109,6 +114,36 @@ def wordlevel(texts):
     return made
 
 
+# What SentencePiece compiles into the character map: full-width letters, ligatures, composed letters, numbers, blanks; what vanishes.
+RULES = [(chr(0xFF41 + place), chr(ord("a") + place)) for place in range(26)] + [
+    ("\ufb01", "fi"), ("e\u0301", "\u00e9"), ("\u00bd", "1/2"), ("\u2168", "IX"), ("\u2460", "1"), ("\u2126", "\u03c9"),
+    ("\t", " "), ("\n", " "), ("\r", ""), ("\u00a0", " "), ("\u3000", " "), ("\u2003", " "), ("\u200b", ""), ("\ufeff", ""),
+    ("\u2026", "..."), ("\u0130", "i"), ("\u00df", "ss"), ("\u65e5", "day"),
+]
+
+
+def unigram(texts):
+    points = lambda text: " ".join(f"{ord(c):X}" for c in text)
+    with tempfile.NamedTemporaryFile("w", suffix=".tsv") as rules:
+        rules.writelines(f"{points(there)}\t{points(then)}\n" for there, then in RULES)
+        rules.flush()
+        written = io.BytesIO()
+        sentencepiece.SentencePieceTrainer.train(
+            sentence_iterator=iter(texts), model_writer=written, vocab_size=100, normalization_rule_tsv=rules.name, minloglevel=2,
+        )
+    trained = sentencepiece_model_pb2.ModelProto.FromString(written.getvalue())
+    pieces = [(piece.piece, piece.score) for piece in trained.pieces] + [(f"<0x{byte:02X}>", 0.0) for byte in range(0x80, 0xA0)]
+    made = Tokenizer(models.Unigram(pieces, unk_id=0, byte_fallback=True))
+    spaced = normalizers.Replace(Regex(" {2,}"), " ")
+    made.normalizer = normalizers.Sequence([normalizers.Precompiled(trained.normalizer_spec.precompiled_charsmap), spaced])
+    made.pre_tokenizer = pre_tokenizers.Metaspace(prepend_scheme="always")
+    made.add_special_tokens(["<s>", "</s>", "<mask>"])
+    made.post_processor = processors.TemplateProcessing(
+        single="<s> $A </s>", pair="<s> $A </s> $B </s>", special_tokens=[("<s>", 1), ("</s>", 2)]
+    )
+    return made
+
+
 class Bag(torch.nn.Module):
     """The mean of embeddings, and one layer."""
 
@@ -171,14 +206,19 @@ def main():
     torch.manual_seed(0)
     rows, held = corpus(240, 1), corpus(40, 2)
     texts = [text for text, _ in rows]
-    makers = {"wordpiece": wordpiece, "bytelevel": bytelevel, "metaspace": metaspace, "wordlevel": wordlevel}
-    made = {name: make(texts) for name, make in makers.items()}
+    makers = {"wordpiece": wordpiece, "bytelevel": bytelevel, "metaspace": metaspace, "wordlevel": wordlevel, "unigram": unigram}
+    wanted = sys.argv[2:]
+    made = {name: make(texts) for name, make in makers.items() if name in (wanted or makers)}
     cases = NASTY + [text for text, _ in held[:6]]
     expected = {"source": f"Hugging Face tokenizers {tokenizers.__version__}", "texts": cases, "ids": {}}
+    if wanted:
+        expected["ids"] = json.loads((out / "expected.json").read_text())["ids"]
     for name, one in made.items():
         one.save(str(out / f"{name}.json"), pretty=False)
         expected["ids"][name] = [one.encode(text).ids for text in cases]
     (out / "expected.json").write_text(json.dumps(expected, ensure_ascii=True))
+    if wanted:
+        return
     with open(out / "texts.csv", "w", newline="") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(["text", "label"])

@@ -226,9 +226,11 @@ pub(crate) enum Job {
         /// How.
         plan: TheftJob,
     },
-    /// Attack the classifier of texts (first) behind its tokenizer (second) with texts (third), perhaps with synonyms (fourth); answers a
-    /// [`TextReport`](ringfence_schema::text::TextReport).
+    /// Attack the classifier of texts (first; the way to it where it is an endpoint, otherwise its tokenizer next) with texts (next), perhaps
+    /// with synonyms (last); answers a [`TextReport`](ringfence_schema::text::TextReport).
     Text {
+        /// How the endpoint is described, where the classifier is one.
+        endpoint: Option<Box<Description>>,
         /// How.
         plan: TextJob,
     },
@@ -563,7 +565,7 @@ fn handle(request: &[u8], descriptors: Vec<OwnedFd>, emit: &mut Emit<'_>) -> Res
             let target = Target::next(&mut files, endpoint.map(|description| *description))?;
             theft::theft(&target, &mut files, &plan, emit)
         }
-        Job::Text { plan } => text::text(&mut files, &plan, emit),
+        Job::Text { endpoint, plan } => text::text(&mut files, endpoint.map(|it| *it), &plan, emit),
         Job::Mark { key, plan, reading, form } => theft::mark(&mut files, (&key, &plan), &reading, form, emit),
         Job::VerifyMark { endpoint, secret, data } => {
             let suspect = Target::next(&mut files, endpoint.map(|description| *description))?;

@@ -29,7 +29,8 @@ use zeroize::Zeroizing;
 
 pub use answer::AnswerFault;
 pub use description::{
-    BATCH_MAX, CLASSES_MAX, Description, HeaderSource, Input, NotADescription, Objects, Output, OutputKind, VALUES_MAX,
+    BATCH_MAX, CLASSES_MAX, Description, HeaderSource, Input, NotADescription, Objects, Output, OutputKind,
+    TEXT_BYTES_MAX, VALUES_MAX,
 };
 pub use wire::{AskError, Asker, serve};
 
@@ -152,15 +153,33 @@ impl Endpoint {
     pub fn ask(&mut self, values: &[f64]) -> Result<Vec<u8>, EndpointError> {
         let width = self.description.width();
         let rows = values.len() / width;
-        if !values.len().is_multiple_of(width) || rows == 0 || rows > self.description.batch() {
-            let why = format!("{} values are no batch of inputs of {width}", values.len());
-            return Err(ReachError::Setting { name: "endpoint", why }.into());
+        if self.description.is_text() || !values.len().is_multiple_of(width) || !self.is_batch(rows) {
+            return Err(no_batch(format!("{} values are no batch of inputs of {width}", values.len())));
         }
-        let body = self.description.question(values);
+        self.send(rows, &self.description.question(values))
+    }
+
+    /// The same about texts, each at most [`TEXT_BYTES_MAX`] long, where inputs are texts.
+    ///
+    /// # Errors
+    /// As [`Self::ask`].
+    pub fn ask_texts(&mut self, texts: &[String]) -> Result<Vec<u8>, EndpointError> {
+        let long = texts.iter().any(|text| text.len() > TEXT_BYTES_MAX);
+        if !self.description.is_text() || long || !self.is_batch(texts.len()) {
+            return Err(no_batch(format!("{} texts are no batch of inputs", texts.len())));
+        }
+        self.send(texts.len(), &self.description.question_of_texts(texts))
+    }
+
+    fn is_batch(&self, rows: usize) -> bool {
+        (1..=self.description.batch()).contains(&rows)
+    }
+
+    fn send(&mut self, rows: usize, body: &[u8]) -> Result<Vec<u8>, EndpointError> {
         let mut attempt = 0;
         loop {
             self.enter(rows as u64, attempt > 0)?;
-            let error = match self.once(&body) {
+            let error = match self.once(body) {
                 Ok(answer) => {
                     self.ledger.answered += rows as u64;
                     return Ok(answer);
@@ -215,6 +234,10 @@ impl Endpoint {
         let waited_ms = u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
         self.ledger.waited_ms = self.ledger.waited_ms.saturating_add(waited_ms);
     }
+}
+
+fn no_batch(why: String) -> EndpointError {
+    ReachError::Setting { name: "endpoint", why }.into()
 }
 
 /// The values of the headers that the description names.

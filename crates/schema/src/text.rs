@@ -4,6 +4,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     digest::Digest,
+    endpoint::QueryLedger,
     report::{Check, Soundness},
 };
 
@@ -58,6 +59,9 @@ pub struct TextReport {
     pub truncated: Option<u64>,
     /// Questions asked for the whole report.
     pub asked: u64,
+    /// What was sent, where the model was behind an endpoint.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ledger: Option<QueryLedger>,
     /// What the figures cannot tell.
     pub note: String,
 }

@@ -6,7 +6,7 @@ use rayon::prelude::*;
 use ringfence_schema::report::Check;
 
 use super::{Clean, Done, EditLimit, Kind, TextExamples, TextMethod, source::ReadText, words};
-use crate::{error::AttackError, loss::winner, stats::wilson95};
+use crate::{endpoint::REPEAT_SPREAD_MAX, error::AttackError, loss::winner, stats::wilson95};
 
 /// What each fooling text, by attack and place, was taken for when it was asked again.
 pub(super) type Predicted = BTreeMap<(usize, usize), Option<usize>>;
@@ -88,24 +88,33 @@ impl Checking<'_> {
         Check { name: "edit-bound".into(), passed: kept == all.len(), detail }
     }
 
-    /// Some texts once more, alone: the same scores, bit for bit.
+    /// Some texts once more, alone: the same scores, bit for bit where they are computed here.
     fn repeats_itself(&self) -> Result<(Check, u64), AttackError> {
         let count = self.examples.count().min(REPEATED);
         let mut same = 0;
         for (text, before) in self.examples.texts.iter().zip(&self.clean.rows).take(count) {
             let rows = self.source.scores(std::slice::from_ref(text))?;
-            same += usize::from(rows.first().is_some_and(|now| bits(now) == bits(before)));
+            same += usize::from(rows.first().is_some_and(|now| self.are_same(now, before)));
         }
         let detail = format!("{same} of {count} texts get the same scores again, asked alone");
         Ok((Check { name: "repeats-itself".into(), passed: same == count, detail }, count as u64))
     }
 
+    /// Others may compute what is asked alone in another order.
+    fn are_same(&self, a: &[f32], b: &[f32]) -> bool {
+        let size = a.iter().chain(b).fold(f32::MIN_POSITIVE, |size, score| size.max(score.abs()));
+        let close = || a.iter().zip(b).all(|(a, b)| f64::from((a - b).abs()) <= f64::from(size) * REPEAT_SPREAD_MAX);
+        bits(a) == bits(b) || (self.source.open().is_none() && a.len() == b.len() && close())
+    }
+
     /// A model that gives every text the same scores withstands everything and reads nothing.
     fn reads_its_text(&self) -> Result<(Check, u64), AttackError> {
-        let nothing = self.source.scores(&[String::new()])?;
-        let first = nothing.first().map(|row| bits(row));
-        let differing = self.clean.rows.iter().filter(|row| Some(bits(row)) != first).count();
-        let detail = format!("{differing} of {} texts get other scores than the empty one", self.examples.count());
+        // Services refuse an empty text.
+        let nothing = if self.source.open().is_some() { "" } else { "." };
+        let first = self.source.scores(&[nothing.to_owned()])?.into_iter().next();
+        let differs = |row: &&Vec<f32>| first.as_ref().is_none_or(|first| !self.are_same(row, first));
+        let differing = self.clean.rows.iter().filter(differs).count();
+        let detail = format!("{differing} of {} texts get other scores than `{nothing}`", self.examples.count());
         let texts = self.examples.texts.iter().any(|text| !text.trim().is_empty());
         Ok((Check { name: "reads-its-text".into(), passed: differing > 0 || !texts, detail }, 1))
     }

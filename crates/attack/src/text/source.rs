@@ -1,7 +1,7 @@
 //! What classifies texts: one family, as [`Predict`](crate::Predict) is for tensors.
 //!
 //! * [`TextModel`]: an ONNX model behind a [`Tokenizer`]; its table of embeddings lies open where the graph has one.
-//! * [`TextCallback`]: a function of another program, which answers scores or labels alone.
+//! * [`TextCallback`]: a function of another program, or an endpoint that others run, which answers scores or labels alone.
 
 use std::{
     collections::BTreeMap,
@@ -14,6 +14,7 @@ use ringfence_schema::Digest;
 
 use super::{tokenizer::Tokenizer, words};
 use crate::{
+    endpoint::{Answers, Unanswered},
     error::AttackError,
     loss::{Goal, Loss},
     source::Capability,
@@ -254,10 +255,19 @@ impl TextModel {
         if rows != filled.len() || classes < 2 {
             return Err(AttackError::Output { rows: filled.len(), found: found.shape });
         }
-        let probabilities = self.model.output_kind() == OutputKind::Probabilities;
-        let score = |score: &f32| if probabilities { score.max(f32::MIN_POSITIVE).ln() } else { *score };
-        Ok(found.data.chunks(classes).take(batch.len()).map(|row| row.iter().map(score).collect()).collect())
+        let score = logarithmic(self.model.output_kind());
+        Ok(found
+            .data
+            .chunks(classes)
+            .take(batch.len())
+            .map(|row| row.iter().map(|one| score(*one)).collect())
+            .collect())
     }
+}
+
+/// What makes logarithms of probabilities, and leaves other scores as they are.
+fn logarithmic(kind: OutputKind) -> impl Fn(f32) -> f32 {
+    move |score| if kind == OutputKind::Probabilities { score.max(f32::MIN_POSITIVE).ln() } else { score }
 }
 
 impl fmt::Debug for TextModel {
@@ -369,9 +379,9 @@ fn cosine(a: &[f32], b: &[f32]) -> f32 {
 }
 
 /// What a function answers about texts.
-type Answer<'c> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>, String> + Sync + 'c;
+type Answer<'c> = dyn Fn(&[String]) -> Result<Vec<Vec<f32>>, Unanswered> + Sync + 'c;
 
-/// A classifier of texts that lives in another program and is reached by calling it.
+/// A classifier of texts that lives in another program, or on another machine, and is reached by calling it.
 pub struct TextCallback<'c> {
     name: String,
     digest: Digest,
@@ -386,7 +396,28 @@ impl<'c> TextCallback<'c> {
         digest: Digest,
         answer: impl Fn(&[String]) -> Result<Vec<Vec<f32>>, String> + Sync + 'c,
     ) -> Self {
+        let answer = move |texts: &[String]| answer(texts).map_err(|problem| Unanswered::Failed { problem });
         Self { name: name.into(), digest, capability: Capability::Predict, answer: Box::new(answer) }
+    }
+
+    /// A source that others run: questions may be used up. A label comes as a row that is 1 there and 0 elsewhere.
+    pub fn asked(
+        name: impl Into<String>,
+        digest: Digest,
+        answers: Answers,
+        ask: impl Fn(&[String]) -> Result<Vec<Vec<f32>>, Unanswered> + Sync + 'c,
+    ) -> Self {
+        let (capability, kind) = match answers {
+            Answers::Scores(kind) => (Capability::Predict, kind),
+            Answers::Labels => (Capability::Labels, OutputKind::Logits),
+        };
+        let score = logarithmic(kind);
+        let answer = move |texts: &[String]| {
+            let mut rows = ask(texts)?;
+            rows.iter_mut().flatten().for_each(|one| *one = score(*one));
+            Ok(rows)
+        };
+        Self { name: name.into(), digest, capability, answer: Box::new(answer) }
     }
 
     /// A source that answers labels below `classes`, and nothing else.
@@ -397,7 +428,10 @@ impl<'c> TextCallback<'c> {
         answer: impl Fn(&[String]) -> Result<Vec<usize>, String> + Sync + 'c,
     ) -> Self {
         let row = move |label: usize| (0..classes).map(|class| if class == label { 1.0 } else { 0.0 }).collect();
-        let answer = move |texts: &[String]| Ok(answer(texts)?.into_iter().map(row).collect());
+        let answer = move |texts: &[String]| match answer(texts) {
+            Ok(labels) => Ok(labels.into_iter().map(row).collect()),
+            Err(problem) => Err(Unanswered::Failed { problem }),
+        };
         Self { name: name.into(), digest, capability: Capability::Labels, answer: Box::new(answer) }
     }
 }
@@ -419,7 +453,10 @@ impl ReadText for TextCallback<'_> {
 
     fn scores(&self, texts: &[String]) -> Result<Vec<Vec<f32>>, AttackError> {
         let failed = |problem: String| AttackError::Source { model: self.name.clone(), problem };
-        let rows = (self.answer)(texts).map_err(failed)?;
+        let rows = (self.answer)(texts).map_err(|error| match error {
+            Unanswered::Spent { budget } => AttackError::Budget { budget },
+            Unanswered::Failed { problem } => failed(problem),
+        })?;
         let classes = rows.first().map_or(0, Vec::len);
         if rows.len() != texts.len()
             || (classes < 2 && !texts.is_empty())

@@ -3,17 +3,19 @@
 //! The way of a text: added tokens are cut out, `normal` rewrites what is left, `cut` takes it apart, `pieces` looks the parts up,
 //! and the template puts special tokens around. Each step answers what the reference implementation answers (version 0.23.3;
 //! `tests/it/data/text/expected.json` holds its ids). What is not implemented is refused by name when the file is read:
-//! Unigram models, regular expressions, precompiled character maps, pairs of texts, dropout.
+//! regular expressions but one, pairs of texts, dropout.
 //!
 //! Everything has a limit: bytes of the file, tokens, merges, parts of a pipeline, bytes of a text, growth while normalising.
 //! Absent on purpose: offsets, decoding, and any regular expression that a file brings along.
 
 #![deny(clippy::indexing_slicing)]
 
+mod charsmap;
 mod cut;
 mod file;
 mod normal;
 mod pieces;
+mod unigram;
 
 use std::collections::{BTreeMap, HashMap};
 

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use base64::{Engine as _, engine::general_purpose::STANDARD};
 use proptest::prelude::*;
 use ringfence_attack::{Tokenizer, TokenizerError};
 
@@ -10,7 +11,7 @@ pub(crate) fn data(name: &str) -> Vec<u8> {
     std::fs::read(format!("{}/tests/it/data/text/{name}", env!("CARGO_MANIFEST_DIR"))).unwrap()
 }
 
-const KINDS: [&str; 4] = ["wordpiece", "bytelevel", "metaspace", "wordlevel"];
+const KINDS: [&str; 5] = ["wordpiece", "bytelevel", "metaspace", "wordlevel", "unigram"];
 
 #[test]
 fn ids_are_those_of_the_reference() {
@@ -58,7 +59,9 @@ fn file(part: &str) -> String {
 #[test]
 fn what_is_not_known_is_refused_by_name() {
     let cases = [
-        (r#""model":{"type":"Unigram","unk_id":0,"vocab":[["a",-1.0]]}"#, "Unigram"),
+        (r#""model":{"type":"Unigram","unk_id":1,"vocab":[["a",-1.0]]}"#, "unknown token"),
+        (r#""model":{"type":"Unigram","vocab":{"a":0}}"#, "Unigram"),
+        (r#""model":{"type":"BPE","vocab":[["a",-1.0]]}"#, "BPE"),
         (r#""model":{"type":"Morse","vocab":{}}"#, "Morse"),
         (r#""model":{"type":"WordPiece","vocab":{"a":0},"unk_token":"[UNK]"}"#, "[UNK]"),
         (r#""model":{"type":"WordPiece","vocab":{},"max_input_chars_per_word":100000}"#, "characters of a word"),
@@ -68,7 +71,10 @@ fn what_is_not_known_is_refused_by_name() {
         (r#""model":{"type":"BPE","vocab":{"a":0},"merges":["a"]}"#, "two tokens"),
         (r#""model":{"type":"BPE","vocab":{"a":0},"merges":[["a","a"]]}"#, "`aa`"),
         (r#""model":{"type":"BPE","vocab":{"a":0},"merges":[],"dropout":0.1}"#, "dropout"),
-        (r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#, "Precompiled"),
+        (r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AAAA"}"#, "cut short"),
+        (r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"CAAAAAAAAAA="}"#, "cut short"),
+        (r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"AgAAAAAA"}"#, "whole length"),
+        (r#""normalizer":{"type":"Precompiled","precompiled_charsmap":"!"}"#, "base64"),
         (r#""normalizer":{"type":"Replace","pattern":{"Regex":"(a+)+b"},"content":""}"#, "(a+)+b"),
         (r#""normalizer":{"type":"Lowercase","turkish":true}"#, "turkish"),
         (r#""pre_tokenizer":{"type":"Split","pattern":{"Regex":"x"},"behavior":"Isolated","invert":false}"#, "Split"),
@@ -105,13 +111,28 @@ fn growth_is_bounded() {
     let part = format!(r#""normalizer":{{"type":"Sequence","normalizers":[{steps}]}}"#);
     let tokenizer = Tokenizer::parse(file(&part).as_bytes()).unwrap();
     assert_eq!(tokenizer.encode(&"a".repeat(1000), 512).ids, [1]);
+    // A map in which each `a` becomes a mebibyte: its root, the byte's unit with a value behind it, and the value, 0.
+    let mut units = [0_u32; 256];
+    (units[0], units[0x61], units[0x60]) = (0, 1 << 10 | 1 << 8 | 0x61, 1 << 31);
+    let mut map = 1024_u32.to_le_bytes().to_vec();
+    map.extend(units.iter().flat_map(|unit| unit.to_le_bytes()));
+    map.extend(std::iter::repeat_n(b'b', 1 << 20));
+    let map = STANDARD.encode(map);
+    let part = format!(r#""normalizer":{{"type":"Precompiled","precompiled_charsmap":"{map}"}}"#);
+    let tokenizer = Tokenizer::parse(file(&part).as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode(&"a".repeat(60_000), 512).ids, [1]);
+    // Pieces that begin alike, and a text of nothing else.
+    let pieces: Vec<String> = (1..=256).map(|count| format!(r#"["{}",-{count}]"#, "a".repeat(count))).collect();
+    let part = format!(r#""model":{{"type":"Unigram","vocab":[{}]}}"#, pieces.join(","));
+    let tokenizer = Tokenizer::parse(file(&part).as_bytes()).unwrap();
+    assert_eq!(tokenizer.encode(&"a".repeat(60_000), 1 << 17).ids.len(), 60_000 / 256 + 1);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(300))]
 
     #[test]
-    fn any_text_has_ids_of_the_vocabulary(text in any::<String>(), kind in 0..4_usize, length in 0..40_usize) {
+    fn any_text_has_ids_of_the_vocabulary(text in any::<String>(), kind in 0..5_usize, length in 0..40_usize) {
         let tokenizer = Tokenizer::parse(&data(&format!("{}.json", KINDS[kind]))).unwrap();
         let found = tokenizer.encode(&text, length);
         prop_assert!(found.ids.iter().all(|id| *id <= tokenizer.id_max()));
@@ -121,7 +142,7 @@ proptest! {
     }
 
     #[test]
-    fn damaged_files_are_read_or_refused(kind in 0..4_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
+    fn damaged_files_are_read_or_refused(kind in 0..5_usize, at in any::<prop::sample::Index>(), byte in any::<u8>(), cut in any::<bool>()) {
         let mut bytes = data(&format!("{}.json", KINDS[kind]));
         let at = at.index(bytes.len());
         if cut { bytes.truncate(at) } else { bytes[at] = byte }

@@ -150,7 +150,7 @@ pub(crate) enum AttackAction {
     Theft(Box<theft::TheftArgs>),
     /// Edit letters and words until a classifier of texts reads something else, and tell how many texts withstand
     #[command(
-        after_help = "Examples:\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --text review --label stars\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --synonyms synonyms.txt --edits 3 --examples 200 --html card.html\n  ringfence attack text mail.onnx --tokenizer tokenizer.json --data mail.jsonl --classes ham,spam --attacks characters,homoglyphs --format json"
+        after_help = "Examples:\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --text review --label stars\n  ringfence attack text reviews.onnx --tokenizer tokenizer.json --data reviews.csv --synonyms synonyms.txt --edits 3 --examples 200 --html card.html\n  ringfence attack text mail.onnx --tokenizer tokenizer.json --data mail.jsonl --classes ham,spam --attacks characters,homoglyphs --format json\n  ringfence attack text --endpoint endpoint.toml --data mail.csv --classes ham,spam --examples 50 --queries 100"
     )]
     Text(Box<text::TextArgs>),
     /// Search a model's weights for backdoors

@@ -4,16 +4,20 @@ use std::path::PathBuf;
 
 use clap::Args;
 
-use crate::args::attack::{ArchitectureArgs, PageArgs, RandomArgs};
+use crate::args::attack::{ArchitectureArgs, EndpointArgs, PageArgs, RandomArgs};
 
 /// `attack text`.
 #[derive(Debug, Args)]
 pub(crate) struct TextArgs {
     /// The model (ONNX or safetensors): token ids in, perhaps a mask and segments; scores out
-    pub(crate) model: PathBuf,
-    /// Its tokenizer, as Hugging Face tokenizers write it
-    #[arg(long, value_name = "tokenizer.json")]
-    pub(crate) tokenizer: PathBuf,
+    #[arg(required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) model: Option<PathBuf>,
+    /// What else can be attacked
+    #[command(flatten)]
+    pub(crate) other: EndpointArgs,
+    /// The model's tokenizer, as Hugging Face tokenizers write it
+    #[arg(long, value_name = "tokenizer.json", required_unless_present = "endpoint", conflicts_with = "endpoint")]
+    pub(crate) tokenizer: Option<PathBuf>,
     /// Texts with their classes: CSV or JSONL
     #[arg(long, value_name = "FILE")]
     pub(crate) data: PathBuf,

@@ -12,7 +12,7 @@ use ringfence_engine::{
 
 use crate::{
     args::text::TextArgs,
-    command::files::percent,
+    command::files::{percent, print_ledger},
     output::{Printer, Style, table},
 };
 
@@ -30,7 +30,7 @@ pub(crate) fn text(settings: &Settings<'_>, printer: Printer, args: &TextArgs) -
         seed: args.random.seed,
     };
     let input = TextInput {
-        model: args.architecture.of(&args.model),
+        target: args.other.target(args.model.as_deref().map(|model| args.architecture.of(model)), None)?,
         tokenizer: args.tokenizer.clone(),
         data: args.data.clone(),
         synonyms: args.synonyms.clone(),
@@ -102,6 +102,9 @@ fn print_report(printer: Printer, report: &TextReport) -> Result<(), EngineError
     }
     if let Some(cut) = report.truncated.filter(|cut| *cut > 0) {
         printer.line(format!("of {cut} texts the model sees only the beginning"))?;
+    }
+    if let Some(ledger) = &report.ledger {
+        print_ledger(printer, ledger)?;
     }
     printer.line(format!("{} questions asked; {}", report.asked, report.note))
 }

@@ -3,7 +3,9 @@
 
 use std::{fs, path::Path};
 
+use ringfence_engine::reach::testing::{Reply, Server};
 use ringfence_format::npz::{self, Values};
+use serde_json::{Value, json};
 
 use crate::home::Home;
 
@@ -133,6 +135,51 @@ fn edited_texts_are_tried_and_told() {
     home.run(&wrong).exits(3);
     home.run(&[&words("bag.onnx")[..], &["--classes", "ham,spam"]].concat()).exits(3);
     home.run(&[&words("bag.onnx")[..], &["--label", "stars"]].concat()).exits(3);
+}
+
+#[test]
+fn texts_are_tried_behind_an_endpoint_too() {
+    // It reads what a keyword is in, and says how sure it is.
+    let server = Server::start(0, |request| {
+        let asked: Value = serde_json::from_slice(&request.body).unwrap();
+        let texts: Vec<String> = serde_json::from_value(asked["inputs"].clone()).unwrap();
+        let good = |text: &String| {
+            0.5 + 0.1 * (text.matches("good").count().min(4) as f64) - 0.1 * text.matches("bad").count().min(4) as f64
+        };
+        let answers = texts.iter().map(|text| json!({"ham": good(text), "spam": 1.0 - good(text)}));
+        Reply::json(&answers.collect::<Value>())
+    })
+    .unwrap();
+    let home = Home::new();
+    let origin = server.origin();
+    let endpoint = |budget: u64| {
+        let text = format!(
+            "url = \"{origin}/v1\"\nnetwork = \"local\"\nbudget = {budget}\nbatch = 16\ntemplate = '{{\"inputs\": \"$inputs\"}}'\n\
+             [input]\ntext = true\n[output]\nkind = \"probabilities\"\nclasses = 2\nnames = [\"ham\", \"spam\"]\n"
+        );
+        home.write("endpoint.toml", &text);
+    };
+    home.write(
+        "mail.csv",
+        "text,label\nsuch good news,ham\na bad offer,spam\ngood good times,ham\nnot bad but bad,spam\n",
+    );
+    let words = ["attack", "text", "--endpoint", "endpoint.toml", "--data", "mail.csv", "--classes", "ham,spam"];
+    let more = ["--edits", "1", "--queries", "100", "--format", "json", "--html", "card.html"];
+    endpoint(5_000);
+    let report = home.run(&[&words[..], &more].concat()).exits(0).json();
+    assert_eq!(report["verdict"], "sound", "{report}");
+    assert!(report["tokenizer"].is_null() && report["worst_case"][1]["accuracy"].as_f64().unwrap() <= 0.5, "{report}");
+    assert_eq!(report["ledger"]["spent"], report["asked"], "{report}");
+    assert!(report["results"].as_array().unwrap().iter().all(|row| row["needs"] != "weights"), "{report}");
+    assert!(fs::read_to_string(home.work().join("card.html")).unwrap().contains("queries were sent"));
+    // A budget that is too small, weights that it does not give, a tokenizer that is not its own, numbers for texts.
+    endpoint(20);
+    assert!(home.run(&words).exits(3).err().contains("budget"));
+    home.run(&[&words[..], &["--attacks", "hotflip"]].concat()).exits(3);
+    home.run(&[&words[..], &["--tokenizer", "tokenizer.json"]].concat()).exits(2);
+    let numbers =
+        home.run(&["attack", "--endpoint", "endpoint.toml", "--data", "mail.csv", "--label", "label"]).exits(3);
+    assert!(numbers.err().contains("attack text --endpoint"), "{}", numbers.err());
 }
 
 #[test]

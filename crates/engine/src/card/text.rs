@@ -7,7 +7,7 @@ use ringfence_schema::{
     text::{TextExample, TextReport, TextScope},
 };
 
-use super::{Head, ROWS_MAX, checks, cut, interval, page};
+use super::{Head, ROWS_MAX, checks, cut, interval, ledger, page};
 use crate::{
     chart::number,
     plot::{Axis, Bar, Line, Mark, Plot, Scale, bars, percent},
@@ -40,6 +40,7 @@ pub fn text_page(report: &TextReport) -> String {
     let content = html! {
         (attacks(report))
         (checks(&report.checks))
+        (ledger(report.ledger.as_ref()))
         (examples(&report.examples))
         p { (report.note) }
     };

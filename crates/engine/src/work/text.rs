@@ -1,15 +1,16 @@
 //! Attacks on classifiers of texts in a keyless child: see [`ringfence_attack::attack_text`].
 
 use ringfence_attack::{
-    AttackError, EditLimit, Synonyms, TOKENIZER_BYTES_MAX, TextExamples, TextMethod, TextModel, TextPlan, Tokenizer,
-    attack_text,
+    AttackError, EditLimit, ReadText, Synonyms, TOKENIZER_BYTES_MAX, TextExamples, TextMethod, TextModel, TextPlan,
+    Tokenizer, attack_text,
 };
+use ringfence_reach::endpoint::Description;
 use ringfence_sandbox::worker::Emit;
 use ringfence_schema::{Digest, text::TextReport};
 use ringfence_screen::LabelledText;
 use serde::{Deserialize, Serialize};
 
-use super::{Files, Record, json, read_whole, say};
+use super::{Files, Record, json, read_whole, say, target::asked_text};
 
 /// The part of an attack on texts that travels.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
@@ -66,13 +67,34 @@ impl TextJob {
     }
 }
 
-/// Attacks the model (first) behind its tokenizer (second) with texts (third), perhaps with synonyms (fourth).
-pub(super) fn text(files: &mut Files, job: &TextJob, emit: &mut Emit<'_>) -> Result<Vec<u8>, String> {
-    let told = |error: AttackError| error.to_string();
+/// Attacks the model (first) behind its tokenizer (second), or the endpoint (first), with texts (next), perhaps with synonyms (last).
+pub(super) fn text(
+    files: &mut Files,
+    endpoint: Option<Description>,
+    job: &TextJob,
+    emit: &mut Emit<'_>,
+) -> Result<Vec<u8>, String> {
+    if let Some(description) = endpoint {
+        let source = asked_text(files, description)?;
+        return json(&attacked(&source, files, job, emit)?);
+    }
     let model = files.model()?;
     let tokenizer = read_whole(&mut files.next()?, TOKENIZER_BYTES_MAX as u64)?;
     let digest = Digest::of(&tokenizer);
     let tokenizer = Tokenizer::parse(&tokenizer).map_err(|error| error.to_string())?;
+    let source = TextModel::new(model, tokenizer, job.tokens_max).map_err(|error| error.to_string())?;
+    let report = attacked(&source, files, job, emit)?;
+    json(&TextReport { tokenizer: Some(digest), ..report })
+}
+
+/// Attacks with the texts and the synonyms that come next.
+fn attacked(
+    source: &dyn ReadText,
+    files: &mut Files,
+    job: &TextJob,
+    emit: &mut Emit<'_>,
+) -> Result<TextReport, String> {
+    let told = |error: AttackError| error.to_string();
     let [column, label] = &job.columns;
     let texts = ringfence_screen::texts(&mut files.next()?, column, label).map_err(|error| error.to_string())?;
     let labels = job.labels(&texts)?;
@@ -83,12 +105,10 @@ pub(super) fn text(files: &mut Files, job: &TextJob, emit: &mut Emit<'_>) -> Res
         let list = String::from_utf8(read_whole(&mut files.next()?, SYNONYMS_BYTES_MAX)?);
         plan.synonyms = Synonyms::parse(&list.map_err(|_| "the list of synonyms is not UTF-8")?).map_err(told)?;
     }
-    let source = TextModel::new(model, tokenizer, job.tokens_max).map_err(told)?;
     let mut tell = |done: usize, total: usize| {
         let _ = say(emit, &Record::Progress { stage: "attack".into(), done: done as u64, total: total as u64 });
     };
-    let report = attack_text(&source, &examples, &plan, &mut tell).map_err(told)?;
-    json(&TextReport { tokenizer: Some(digest), ..report })
+    attack_text(source, &examples, &plan, &mut tell).map_err(told)
 }
 
 /// Largest list of synonyms, in bytes.

@@ -141,6 +141,7 @@ fn texts(text: fn(&str) -> String) -> TextReport {
         curve: vec![point(0, 0.9), point(1, accuracy)],
     };
     TextReport {
+        ledger: None,
         schema: TextSchema::One,
         model: Digest::of(b"model"),
         tokenizer: Some(Digest::of(b"tokenizer")),

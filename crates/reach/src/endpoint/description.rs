@@ -33,6 +33,10 @@ const ANSWER_BYTES_LIMIT: u64 = 256 << 20;
 const TIMEOUT_MS_LIMIT: u64 = 3_600_000;
 /// Most attempts at one question that may be allowed.
 const ATTEMPTS_LIMIT: u32 = 20;
+/// Longest text that is sent as an input, in bytes.
+pub const TEXT_BYTES_MAX: usize = 256 << 10;
+/// Most texts of one question.
+const TEXTS_MAX: usize = 256;
 /// Most values of one question.
 const QUESTION_VALUES_MAX: usize = 64 << 20;
 /// Stands in a template for the list of inputs.
@@ -124,7 +128,11 @@ pub enum HeaderSource {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Input {
-    /// Shape of one input, without the batch.
+    /// Whether an input is a text, and no numbers.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub text: bool,
+    /// Shape of one input of numbers, without the batch.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub shape: Vec<usize>,
     /// Whether it is one list of numbers rather than lists within lists as the shape says.
     #[serde(default)]
@@ -142,6 +150,11 @@ pub struct Input {
 
 const fn unit() -> f64 {
     1.0
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the form that serde calls")]
+const fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// Where in an answer the scores stand.
@@ -266,6 +279,9 @@ impl Written {
                 format!("{}, but the template holds one input; write `\"$inputs\"`", self.batch),
             ));
         }
+        if self.input.text && self.batch > TEXTS_MAX {
+            return Err(wrong("batch", format!("{}, at most {TEXTS_MAX} texts go into one question", self.batch)));
+        }
         let values = self.input.shape.iter().try_fold(self.batch, |all, side| all.checked_mul(*side));
         if values.is_none_or(|values| values > QUESTION_VALUES_MAX) {
             return Err(wrong("batch", format!("a question would have more than {QUESTION_VALUES_MAX} values")));
@@ -281,6 +297,11 @@ impl Written {
 
 impl Input {
     fn check(&self) -> Result<(), NotADescription> {
+        if self.text {
+            let numbers = Self { text: true, shape: Vec::new(), flat: false, scale: 1.0, offset: 0.0, whole: false };
+            let why = "a text has no shape, and is neither flat, scaled, moved nor rounded";
+            return if *self == numbers { Ok(()) } else { Err(wrong("input.text", why)) };
+        }
         let values = self.shape.iter().try_fold(1_usize, |all, side| all.checked_mul(*side));
         if self.shape.is_empty()
             || self.shape.len() > 8
@@ -471,6 +492,11 @@ impl Description {
         &self.written.output
     }
 
+    /// Whether inputs are texts.
+    pub const fn is_text(&self) -> bool {
+        self.written.input.text
+    }
+
     /// Values of one input; at least 1.
     pub fn width(&self) -> usize {
         self.written.input.shape.iter().product::<usize>().max(1)
@@ -488,15 +514,25 @@ impl Description {
 
     /// The body of a question about inputs after one another, each [`Self::width`] values long.
     pub fn question(&self, values: &[f64]) -> Vec<u8> {
+        self.around(values.chunks(self.width()), |input, text| self.written.input.write(input, text))
+    }
+
+    /// The body of a question about texts.
+    pub fn question_of_texts(&self, texts: &[String]) -> Vec<u8> {
+        self.around(texts.iter(), |input, text| text.push_str(&Value::from(input.as_str()).to_string()))
+    }
+
+    /// What `write` writes of each input, in the template's place.
+    fn around<T>(&self, inputs: impl Iterator<Item = T>, write: impl Fn(T, &mut String)) -> Vec<u8> {
         let mut text = self.template.before.clone();
         if !self.template.single {
             text.push('[');
         }
-        for (place, input) in values.chunks(self.width()).enumerate() {
+        for (place, input) in inputs.enumerate() {
             if place > 0 {
                 text.push(',');
             }
-            self.written.input.write(input, &mut text);
+            write(input, &mut text);
         }
         if !self.template.single {
             text.push(']');

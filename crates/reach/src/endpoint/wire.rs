@@ -1,6 +1,7 @@
 //! Questions and answers between a keyless process and the one that reaches out.
 //!
-//! A question is a count of inputs (4 bytes, little endian) and their values (f64, 8 bytes each). A reply is a kind (1 byte), a length
+//! A question is a count of inputs (4 bytes, little endian) and their values (f64, 8 bytes each), or where they are texts, of each
+//! its length (4 bytes) and its UTF-8. A reply is a kind (1 byte), a length
 //! (4 bytes) and so many bytes: the body of an answer, the budget that is spent, or why there is none. Neither side trusts the
 //! other: the one with the network enters every input that it is asked about and sends nothing but questions of the described
 //! form; the other one reads what came.
@@ -10,7 +11,7 @@ use std::{
     sync::{Mutex, PoisonError},
 };
 
-use super::{AnswerFault, Description, Endpoint, EndpointError};
+use super::{AnswerFault, Description, Endpoint, EndpointError, TEXT_BYTES_MAX};
 
 const ANSWER: u8 = 0;
 const SPENT: u8 = 1;
@@ -41,8 +42,6 @@ pub enum AskError {
 
 /// Asks `endpoint` what comes through `socket` until the other side closes it, or there is nothing to go on with.
 pub fn serve(mut socket: impl Read + Write, endpoint: &mut Endpoint) -> io::Result<()> {
-    let width = endpoint.description().width();
-    let mut bytes = Vec::new();
     loop {
         let mut count = [0; 4];
         match socket.read_exact(&mut count) {
@@ -53,11 +52,16 @@ pub fn serve(mut socket: impl Read + Write, endpoint: &mut Endpoint) -> io::Resu
         if rows == 0 || rows > endpoint.description().batch() {
             return Err(io::Error::from(io::ErrorKind::InvalidData));
         }
-        bytes.resize(rows.saturating_mul(width).saturating_mul(8), 0);
-        socket.read_exact(&mut bytes)?;
-        let values: Vec<f64> =
-            bytes.chunks_exact(8).map(|part| f64::from_le_bytes(part.try_into().unwrap_or_default())).collect();
-        match endpoint.ask(&values) {
+        let answer = if endpoint.description().is_text() {
+            let texts = (0..rows).map(|_| text(&mut socket)).collect::<io::Result<Vec<_>>>()?;
+            endpoint.ask_texts(&texts)
+        } else {
+            let mut bytes = vec![0; rows.saturating_mul(endpoint.description().width()).saturating_mul(8)];
+            socket.read_exact(&mut bytes)?;
+            let (values, _) = bytes.as_chunks::<8>();
+            endpoint.ask(&values.iter().map(|value| f64::from_le_bytes(*value)).collect::<Vec<_>>())
+        };
+        match answer {
             Ok(body) => reply(&mut socket, ANSWER, &body)?,
             Err(EndpointError::Spent { budget }) => reply(&mut socket, SPENT, &budget.to_le_bytes())?,
             Err(EndpointError::Reach(error)) => {
@@ -66,6 +70,19 @@ pub fn serve(mut socket: impl Read + Write, endpoint: &mut Endpoint) -> io::Resu
             }
         }
     }
+}
+
+fn text(socket: &mut impl Read) -> io::Result<String> {
+    let wrong = || io::Error::from(io::ErrorKind::InvalidData);
+    let mut length = [0; 4];
+    socket.read_exact(&mut length)?;
+    let length = usize::try_from(u32::from_le_bytes(length)).unwrap_or(usize::MAX);
+    if length > TEXT_BYTES_MAX {
+        return Err(wrong());
+    }
+    let mut bytes = vec![0; length];
+    socket.read_exact(&mut bytes)?;
+    String::from_utf8(bytes).map_err(|_| wrong())
 }
 
 fn reply(socket: &mut impl Write, kind: u8, bytes: &[u8]) -> io::Result<()> {
@@ -104,25 +121,52 @@ impl<S: Read + Write> Asker<S> {
     /// [`AskError::Spent`], [`AskError::Failed`], and [`AskError::Answer`] for an answer that is none.
     pub fn ask(&self, values: &[f64]) -> Result<Vec<f64>, AskError> {
         let width = self.description.width();
-        if !values.len().is_multiple_of(width) {
+        if self.description.is_text() || !values.len().is_multiple_of(width) {
             return Err(AskError::Failed { why: format!("inputs have another width than the described {width}") });
         }
+        let parts = values.chunks(width * self.description.batch()).map(|part| {
+            let rows = part.len() / width;
+            (rows, asked(rows, part.iter().flat_map(|value| value.to_le_bytes())))
+        });
+        self.all(parts)
+    }
+
+    /// The same of texts, where inputs are texts.
+    ///
+    /// # Errors
+    /// As [`Self::ask`]; a text that is too long is never sent.
+    pub fn ask_texts(&self, texts: &[String]) -> Result<Vec<f64>, AskError> {
+        if !self.description.is_text() {
+            return Err(AskError::Failed { why: "its inputs are described as numbers, not texts".into() });
+        }
+        if let Some(text) = texts.iter().find(|text| text.len() > TEXT_BYTES_MAX) {
+            let why = format!("a text has {} bytes, limit is {TEXT_BYTES_MAX}", text.len());
+            return Err(AskError::Failed { why });
+        }
+        let parts = texts.chunks(self.description.batch()).map(|part| {
+            let written = part.iter().flat_map(|text| {
+                let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
+                length.to_le_bytes().into_iter().chain(text.bytes())
+            });
+            (part.len(), asked(part.len(), written))
+        });
+        self.all(parts)
+    }
+
+    /// The scores of questions after one another, each with the number of its inputs.
+    fn all(&self, questions: impl Iterator<Item = (usize, Vec<u8>)>) -> Result<Vec<f64>, AskError> {
         let mut socket = self.socket.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut scores = Vec::with_capacity(values.len() / width * self.description.output().classes);
-        for part in values.chunks(width * self.description.batch()) {
-            let body = self.question(&mut socket, part)?;
-            scores.extend(self.description.answer(&body, part.len() / width)?);
+        let mut scores = Vec::new();
+        for (rows, bytes) in questions {
+            let body = self.question(&mut socket, &bytes)?;
+            scores.extend(self.description.answer(&body, rows)?);
         }
         Ok(scores)
     }
 
-    fn question(&self, socket: &mut S, part: &[f64]) -> Result<Vec<u8>, AskError> {
+    fn question(&self, socket: &mut S, bytes: &[u8]) -> Result<Vec<u8>, AskError> {
         let broken = |error: io::Error| AskError::Failed { why: format!("the connection inside broke: {error}") };
-        let rows = u32::try_from(part.len() / self.description.width()).unwrap_or(u32::MAX);
-        let mut bytes = Vec::with_capacity(4 + part.len() * 8);
-        bytes.extend(rows.to_le_bytes());
-        bytes.extend(part.iter().flat_map(|value| value.to_le_bytes()));
-        socket.write_all(&bytes).map_err(broken)?;
+        socket.write_all(bytes).map_err(broken)?;
         let mut head = [0; 5];
         socket.read_exact(&mut head).map_err(broken)?;
         let [kind, length @ ..] = head;
@@ -139,4 +183,8 @@ impl<S: Read + Write> Asker<S> {
             _ => Err(AskError::Failed { why: String::from_utf8_lossy(&body).into_owned() }),
         }
     }
+}
+
+fn asked(rows: usize, inputs: impl Iterator<Item = u8>) -> Vec<u8> {
+    u32::try_from(rows).unwrap_or(u32::MAX).to_le_bytes().into_iter().chain(inputs).collect()
 }

@@ -1,6 +1,7 @@
 //! Models behind endpoints on loopback: attacked as they would be here, and caught when they lie.
 
 use std::{
+    io::Write as _,
     os::unix::net::UnixStream,
     sync::{
         Arc,
@@ -15,7 +16,7 @@ use ringfence_attack::{
 use ringfence_nn::{Model, OutputKind, Tensor, builder::Builder};
 use ringfence_reach::{
     DenyRule, ReachError,
-    endpoint::{AskError, Asker, Description, Endpoint, EndpointError, serve},
+    endpoint::{AskError, Asker, Description, Endpoint, EndpointError, TEXT_BYTES_MAX, serve},
     testing::{Fault, Reply, Request, Server},
 };
 use ringfence_schema::{
@@ -337,6 +338,69 @@ fn a_question_is_written_as_described() {
     assert_eq!(bytes, "[[26,128,255,0,-255,64]]");
 }
 
+/// How much is good about each text, in `{"outputs": [{"label": "good", "score": …}, …]}` and the other way about.
+fn counts(request: &Request) -> Value {
+    let asked: Value = serde_json::from_slice(&request.body).unwrap();
+    let texts: Vec<String> = serde_json::from_value(asked["inputs"].clone()).unwrap();
+    let of = |text: &String| {
+        let good = (text.matches("good").count() as f64 + 1.0) / (text.matches("bad").count() as f64 + 2.0);
+        let share = good / (good + 1.0);
+        json!([{"label": "good", "score": share}, {"label": "bad", "score": 1.0 - share}])
+    };
+    Value::Array(texts.iter().map(of).collect())
+}
+
+const TEXTS: &str = "[input]\ntext = true\n[output]\nkind = \"probabilities\"\nclasses = 2\nnames = [\"bad\", \"good\"]\nobjects = {}\n";
+
+#[test]
+fn texts_are_asked_about_as_they_are() {
+    let server = Server::start(0, |request| Reply::json(&counts(request))).unwrap();
+    let head =
+        format!("url = \"{}\"\nnetwork = \"local\"\ntemplate = '{{\"inputs\": \"$inputs\"}}'\n", server.origin());
+    let description: Description = toml::from_str(&format!("{head}budget = 9\nbatch = 2\n{TEXTS}")).unwrap();
+    assert!(description.is_text());
+    let mut endpoint = open(description.clone()).unwrap();
+    assert!(endpoint.ask(&[0.5]).is_err() && endpoint.ledger().requests == 0, "numbers are no texts");
+    let (ours, theirs) = UnixStream::pair().unwrap();
+    let served = thread::spawn(move || {
+        serve(&ours, &mut endpoint).unwrap();
+        endpoint
+    });
+    let asker = Asker::new(theirs, description);
+    let texts =
+        ["a \"good\" day\n\u{0}", "so b\u{200b}ad \u{1f600}", "\\bad\u{7f}", "", "good good"].map(str::to_owned);
+    let scores = asker.ask_texts(&texts).unwrap();
+    let good: Vec<f64> = scores.chunks(2).map(|row| row[1]).collect();
+    for (found, wanted) in good.iter().zip([1.0 / 2.0, 1.0 / 3.0, 1.0 / 4.0, 1.0 / 3.0, 3.0 / 5.0]) {
+        assert!((found - wanted).abs() < 1e-12, "{good:?}");
+    }
+    assert!(matches!(asker.ask(&[0.5]), Err(AskError::Failed { .. })));
+    let long = asker.ask_texts(&["x".repeat(TEXT_BYTES_MAX + 1)]).unwrap_err();
+    assert!(long.to_string().contains("limit is"), "{long}");
+    assert_eq!(asker.ask_texts(&texts), Err(AskError::Spent { budget: 9 }));
+    drop(asker);
+    let ledger = served.join().unwrap().ledger().clone();
+    assert_eq!((ledger.spent, ledger.requests, ledger.exhausted), (9, 5, true), "the last text would be the tenth");
+}
+
+#[test]
+fn a_hostile_child_sends_no_texts_beyond_the_limits() {
+    let server = Server::start(0, |request| Reply::json(&counts(request))).unwrap();
+    let text =
+        format!("url = \"{}\"\nnetwork = \"local\"\ntemplate = '\"$inputs\"'\nbudget = 9\n{TEXTS}", server.origin());
+    let u32 = |number: usize| u32::try_from(number).unwrap().to_le_bytes();
+    let cases =
+        [[u32(1), u32(TEXT_BYTES_MAX + 1)].concat(), [&u32(1)[..], &u32(2), &[0xff, 0xfe]].concat(), u32(2).to_vec()];
+    for bytes in cases {
+        let mut endpoint = open(toml::from_str(&text).unwrap()).unwrap();
+        let (ours, mut theirs) = UnixStream::pair().unwrap();
+        theirs.write_all(&bytes).unwrap();
+        drop(theirs);
+        assert!(serve(&ours, &mut endpoint).is_err(), "{bytes:?}");
+        assert_eq!(endpoint.ledger().requests, 0);
+    }
+}
+
 #[test]
 fn a_file_that_describes_no_endpoint_is_refused() {
     let whole = "url = \"https://models.example.org/v1\"\nbudget = 10\ntemplate = '\"$inputs\"'\n[input]\nshape = [4]\n[output]\nkind = \"label\"\nclasses = 2\n";
@@ -358,6 +422,15 @@ fn a_file_that_describes_no_endpoint_is_refused() {
     refused("budget = 10", "budget = 10\nrequests-per-s = 0", "`requests-per-s` of the endpoint");
     refused("'\"$inputs\"'", "'\"$input\"'\nbatch = 2", "the template holds one input");
     refused("shape = [4]", "shape = []", "`input.shape` of the endpoint");
+    refused("shape = [4]", "", "`input.shape` of the endpoint");
+    assert!(toml::from_str::<Description>(&whole.replace("shape = [4]", "text = true")).is_ok());
+    refused("shape = [4]", "text = true\nshape = [4]", "`input.text` of the endpoint");
+    refused("shape = [4]", "text = true\nscale = 2.0", "`input.text` of the endpoint");
+    refused(
+        "budget = 10\ntemplate = '\"$inputs\"'\n[input]\nshape = [4]",
+        "budget = 10\nbatch = 257\ntemplate = '\"$inputs\"'\n[input]\ntext = true",
+        "at most 256 texts",
+    );
     refused("shape = [4]", "shape = [4294967296, 4294967296]", "cannot be used");
     refused("shape = [4]", "shape = [4]\nscale = nan", "`input.scale` of the endpoint");
     refused("classes = 2", "classes = 1", "`output.classes` of the endpoint");

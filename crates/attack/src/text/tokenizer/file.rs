@@ -99,6 +99,9 @@ pub(super) enum Normalizer {
         pattern: Pattern,
         content: String,
     },
+    Precompiled {
+        precompiled_charsmap: String,
+    },
     Sequence {
         normalizers: Vec<Normalizer>,
     },
@@ -224,6 +227,7 @@ pub(super) struct ModelFile {
     pub(super) vocab: Vocabulary,
     pub(super) merges: Option<Vec<MergeFile>>,
     pub(super) unk_token: Option<String>,
+    pub(super) unk_id: Option<u32>,
     pub(super) continuing_subword_prefix: Option<String>,
     pub(super) end_of_word_suffix: Option<String>,
     pub(super) max_input_chars_per_word: Option<usize>,

@@ -4,7 +4,9 @@ use unicode_general_category::{GeneralCategory, get_general_category};
 use unicode_normalization::{UnicodeNormalization as _, char::is_combining_mark};
 
 use super::{
-    PARTS_MAX, TEXT_BYTES_MAX, TokenizerError, cut_at,
+    PARTS_MAX, TEXT_BYTES_MAX, TokenizerError,
+    charsmap::CharacterMap,
+    cut_at,
     file::{Normalizer, Pattern},
     within,
 };
@@ -32,6 +34,9 @@ enum Step {
     },
     Prepend(String),
     Replace(String, String),
+    /// Two blanks and more become something.
+    Blanks(String),
+    Mapped(CharacterMap),
 }
 
 impl Normaliser {
@@ -84,6 +89,14 @@ fn add(described: Normalizer, steps: &mut Vec<Step>) -> Result<(), TokenizerErro
             }
             steps.push(Step::Replace(pattern, content));
         }
+        // The one that SentencePiece's files come with.
+        Normalizer::Replace { pattern: Pattern::Regex(pattern), content } if pattern == " {2,}" => {
+            within("bytes of a replacement", content.len(), REPLACEMENT_BYTES_MAX)?;
+            steps.push(Step::Blanks(content));
+        }
+        Normalizer::Precompiled { precompiled_charsmap } => {
+            steps.push(Step::Mapped(CharacterMap::parse(&precompiled_charsmap)?));
+        }
         Normalizer::Replace { pattern: Pattern::Regex(pattern), .. } => {
             return Err(TokenizerError::unsupported(format!("the regular expression `{pattern}` in its normaliser")));
         }
@@ -130,6 +143,17 @@ impl Step {
                 let room = GROWN_BYTES_MAX / to.len().max(1) + 1;
                 text.replacen(from.as_str(), to, room)
             }
+            Self::Blanks(to) => {
+                let mut made = String::with_capacity(text.len());
+                let mut rest = text;
+                while let Some((before, after)) = rest.split_once("  ").filter(|_| made.len() <= GROWN_BYTES_MAX) {
+                    made.push_str(before);
+                    made.push_str(to);
+                    rest = after.trim_start_matches(' ');
+                }
+                made + rest
+            }
+            Self::Mapped(map) => map.apply(text, GROWN_BYTES_MAX),
         }
     }
 }

@@ -9,7 +9,9 @@ use super::{
     TokenizerError,
     cut::letter_of,
     file::{MergeFile, ModelFile, Vocabulary},
-    id_checked, within,
+    id_checked,
+    unigram::Unigram,
+    within,
 };
 
 /// A vocabulary, and how words are put together from it.
@@ -26,6 +28,8 @@ enum Kind {
     WordPiece { prefix: String, chars_max: usize },
     /// The pair of the lowest rank first (Sennrich, Haddow and Birch 2016).
     Pairs(Box<Pairs>),
+    /// The likeliest way (Kudo 2018).
+    Unigram(Unigram),
     /// Whole words.
     Words,
 }
@@ -48,6 +52,7 @@ impl Pieces {
     pub(super) fn new(file: ModelFile) -> Result<Self, TokenizerError> {
         let kind = match file.kind.as_deref() {
             Some(kind) => kind,
+            None if matches!(file.vocab, Vocabulary::Scores(_)) => "Unigram",
             None if file.merges.is_some() => "BPE",
             None if file.max_input_chars_per_word.is_some() || file.continuing_subword_prefix.is_some() => "WordPiece",
             None => "WordLevel",
@@ -55,8 +60,11 @@ impl Pieces {
         .to_owned();
         let vocabulary = match file.vocab {
             Vocabulary::Ids(vocabulary) => vocabulary,
-            Vocabulary::Scores(pieces) => {
-                return Err(TokenizerError::unsupported(format!("a Unigram model (of {} pieces)", pieces.len())));
+            Vocabulary::Scores(scores) if kind == "Unigram" => {
+                return Self::unigram(&scores, file.unk_id, file.byte_fallback);
+            }
+            Vocabulary::Scores(_) => {
+                return Err(TokenizerError::contradiction(format!("a {kind} model whose vocabulary has scores")));
             }
         };
         within("tokens", vocabulary.len(), TOKENS_MAX)?;
@@ -104,6 +112,16 @@ impl Pieces {
         Ok(Self { ids, unknown, kind })
     }
 
+    fn unigram(scores: &[(String, f64)], unknown: Option<u32>, byte_fallback: bool) -> Result<Self, TokenizerError> {
+        within("tokens", scores.len(), TOKENS_MAX)?;
+        let ids: HashMap<String, u32> = scores.iter().map(|(piece, _)| piece.clone()).zip(0..).collect();
+        if unknown.is_some_and(|unknown| usize::try_from(unknown).is_ok_and(|unknown| unknown >= scores.len())) {
+            return Err(TokenizerError::contradiction("its unknown token is beyond its vocabulary"));
+        }
+        let kind = Kind::Unigram(Unigram::new(scores, &ids, byte_fallback)?);
+        Ok(Self { ids, unknown, kind })
+    }
+
     pub(super) fn id(&self, token: &str) -> Option<u32> {
         self.ids.get(token).copied()
     }
@@ -129,8 +147,30 @@ impl Pieces {
                 }
                 None => self.add_unknown(out),
             },
+            Kind::Unigram(model) => self.add_likeliest(model, word, out),
             Kind::Pairs(pairs) => pairs.add(self, word, out),
         }
+    }
+
+    fn add_likeliest(&self, model: &Unigram, word: &str, out: &mut Vec<u32>) -> usize {
+        let (mut begin, mut unknown) = (0, 0);
+        for part in model.parts(word, self.unknown) {
+            let text = word.get(begin..part.end).unwrap_or_default();
+            begin = part.end;
+            match part.id.filter(|_| part.id != self.unknown) {
+                Some(id) => out.push(id),
+                None => match self.bytes(text).filter(|_| model.byte_fallback) {
+                    Some(bytes) => out.extend(bytes),
+                    None => unknown += self.add_unknown(out),
+                },
+            }
+        }
+        unknown
+    }
+
+    /// The tokens of the bytes of `text`, where there are such.
+    fn bytes(&self, text: &str) -> Option<Vec<u32>> {
+        text.bytes().map(|byte| self.id(&format!("<0x{byte:02X}>"))).collect()
     }
 
     /// Tokens that may stand for whole words of letters, as they are written in a text.
@@ -144,6 +184,7 @@ impl Pieces {
                     _ => token.as_str(),
                 },
                 Kind::Pairs(pairs) if !pairs.suffix.is_empty() => token.strip_suffix(pairs.suffix.as_str())?,
+                Kind::Unigram(_) => token.strip_prefix('\u{2581}')?,
                 Kind::Pairs(_) => token.strip_prefix(space.as_str()).or_else(|| token.strip_prefix('\u{2581}'))?,
             };
             let long = plain.chars().nth(1).is_some();
@@ -253,13 +294,10 @@ impl Pairs {
                 fused = false;
                 continue;
             }
-            if self.byte_fallback {
-                let bytes: Option<Vec<u32>> = token.bytes().map(|byte| pieces.id(&format!("<0x{byte:02X}>"))).collect();
-                if let Some(bytes) = bytes {
-                    ids.extend(bytes);
-                    fused = false;
-                    continue;
-                }
+            if let Some(bytes) = pieces.bytes(&token).filter(|_| self.byte_fallback) {
+                ids.extend(bytes);
+                fused = false;
+                continue;
             }
             unknown += 1;
             if let Some(id) = pieces.unknown.filter(|_| !(fused && self.fuse_unknown)) {
