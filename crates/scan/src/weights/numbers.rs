@@ -70,7 +70,7 @@ impl Element {
 
     fn decode(self, raw: &[u8], out: &mut Vec<f64>) {
         fn each<const N: usize>(raw: &[u8], out: &mut Vec<f64>, convert: impl Fn([u8; N]) -> f64) {
-            out.extend(raw.chunks_exact(N).filter_map(<[u8]>::first_chunk).map(|item| convert(*item)));
+            out.extend(raw.as_chunks::<N>().0.iter().map(|item| convert(*item)));
         }
         match self {
             Self::F64 => each(raw, out, f64::from_le_bytes),
@@ -103,6 +103,30 @@ fn half(bits: u16) -> f64 {
     if sign == 0 { size } else { -size }
 }
 
+/// Numbers that are added up side by side: a sum has to wait for the one before it.
+const LANES: usize = 16;
+
+/// The sum of `term` of each.
+fn in_lanes(chunk: &[f64], term: impl Fn(f64) -> f64) -> f64 {
+    let (groups, rest) = chunk.as_chunks::<LANES>();
+    let mut sums = [0.0; LANES];
+    for group in groups {
+        sums.iter_mut().zip(group).for_each(|(sum, value)| *sum += term(*value));
+    }
+    sums.iter().sum::<f64>() + rest.iter().map(|value| term(*value)).sum::<f64>()
+}
+
+/// The least or the greatest of finite numbers, as `pick` chooses of two; 0 of none.
+fn farthest(chunk: &[f64], pick: impl Fn(f64, f64) -> f64) -> f64 {
+    let first = chunk.first().copied().unwrap_or_default();
+    let mut found = [first; LANES];
+    let (groups, rest) = chunk.as_chunks::<LANES>();
+    for group in groups {
+        found.iter_mut().zip(group).for_each(|(found, value)| *found = pick(*found, *value));
+    }
+    found.iter().chain(rest).copied().fold(first, &pick)
+}
+
 /// Sums over all elements.
 #[derive(Debug, Default)]
 pub(super) struct Sums {
@@ -119,31 +143,34 @@ pub(super) struct Sums {
 impl Sums {
     /// Adds a piece; pieces are joined by the formula of Chan, Golub and LeVeque (1979), so that nothing is lost.
     pub(super) fn add(&mut self, chunk: &[f64]) {
-        let (mut count, mut sum, mut least, mut most) = (0_u64, 0.0, f64::INFINITY, f64::NEG_INFINITY);
-        for value in chunk {
-            if value.is_finite() {
-                count += 1;
-                sum += value;
-                least = least.min(*value);
-                most = most.max(*value);
-                self.zeros += u64::from(*value == 0.0);
-            } else if value.is_nan() {
-                self.nan += 1;
-            } else {
-                self.infinite += 1;
-            }
-        }
-        if count == 0 {
+        let sum = in_lanes(chunk, |value| value);
+        if sum.is_finite() {
+            // Then each of them is: what is not makes the sum neither.
+            self.zeros += chunk.iter().map(|value| u64::from(*value == 0.0)).sum::<u64>();
+            self.join(chunk, sum);
             return;
         }
+        let finite: Vec<f64> = chunk.iter().copied().filter(|value| value.is_finite()).collect();
+        self.nan += chunk.iter().filter(|value| value.is_nan()).count() as u64;
+        self.infinite += chunk.iter().filter(|value| value.is_infinite()).count() as u64;
+        self.zeros += finite.iter().filter(|value| **value == 0.0).count() as u64;
+        self.join(&finite, in_lanes(&finite, |value| value));
+    }
+
+    /// Joins numbers that are finite, with their sum.
+    fn join(&mut self, chunk: &[f64], sum: f64) {
+        if chunk.is_empty() {
+            return;
+        }
+        let count = chunk.len() as u64;
         let mean = sum / count as f64;
-        let spread: f64 =
-            chunk.iter().filter(|value| value.is_finite()).map(|value| (value - mean) * (value - mean)).sum();
+        let spread = in_lanes(chunk, |value| (value - mean) * (value - mean));
         let (before, together) = (self.finite as f64, (self.finite + count) as f64);
         let step = mean - self.mean;
         self.mean += step * count as f64 / together;
         self.spread += spread + step * step * before * count as f64 / together;
         self.finite += count;
+        let (least, most) = (farthest(chunk, f64::min), farthest(chunk, f64::max));
         let (low, high) = self.range.unwrap_or((least, most));
         self.range = Some((low.min(least), high.max(most)));
     }
@@ -196,7 +223,7 @@ impl Rows {
         while !rest.is_empty() && self.norms.len() < ROWS_MAX {
             let missing = usize::try_from(self.width - self.filled).unwrap_or(usize::MAX).min(rest.len());
             let (row, next) = rest.split_at(missing);
-            self.energy += row.iter().map(|value| value * value).sum::<f64>();
+            self.energy += in_lanes(row, |value| value * value);
             self.filled += missing as u64;
             rest = next;
             if self.filled == self.width {
@@ -262,5 +289,22 @@ mod tests {
         let (whole, pieces) = (whole.stats(), pieces.stats());
         assert!((whole.mean - pieces.mean).abs() < 1e-12 && (whole.std - pieces.std).abs() < 1e-12);
         assert_eq!((whole.min, whole.max, whole.zeros), (pieces.min, pieces.max, pieces.zeros));
+    }
+
+    #[test]
+    fn what_is_not_finite_is_counted_and_left_out() {
+        let values: Vec<f64> = (0..100).map(|index| f64::from(index % 7) - 2.0).collect();
+        let mut odd = values.clone();
+        for (place, value) in [(0, f64::NAN), (17, f64::INFINITY), (40, f64::NEG_INFINITY), (102, f64::NAN)] {
+            odd.insert(place, value);
+        }
+        let (mut plain, mut mixed) = (Sums::default(), Sums::default());
+        plain.add(&values);
+        mixed.add(&odd);
+        mixed.add(&[f64::NAN]);
+        let (plain, mixed) = (plain.stats(), mixed.stats());
+        assert_eq!((mixed.nan, mixed.infinite, mixed.min, mixed.max), (3, 2, plain.min, plain.max));
+        assert!((mixed.mean - plain.mean).abs() < 1e-12 && (mixed.std - plain.std).abs() < 1e-12);
+        assert!((mixed.zeros * 105.0 - plain.zeros * 100.0).abs() < 1e-9);
     }
 }
