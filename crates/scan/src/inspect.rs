@@ -15,8 +15,11 @@ use crate::{
 
 /// How often each byte of a file, and of what its parts expand to, is looked at.
 const LOOKS: u64 = 8;
-/// Bytes that are looked at in any file.
-const LOOKED_BYTES_MIN: u64 = 512 << 20;
+/// Bytes that are looked at beyond that in any file, for each byte of a file, and of no file more: small parts cost more than
+/// their bytes ([`LOOK_BYTES`]), and a small file has few of them.
+const MORE_BYTES: u64 = 64 << 20;
+const MORE_A_BYTE: u64 = 4 << 10;
+const MORE_BYTES_MAX: u64 = 512 << 20;
 /// What a look costs at least, in bytes.
 const LOOK_BYTES: u64 = 4 << 10;
 /// What a file's parts may expand to all together, as a multiple of its size, and in any file: more is a bomb.
@@ -77,7 +80,8 @@ impl Audit<'_> {
     /// Parts may stand inside each other at every depth, and each may be named a thousand times: what is looked at is
     /// counted, and where it has nothing to do with what is there any more, the rest is left.
     fn is_too_much(&mut self, source: &mut dyn Source) -> bool {
-        let most = self.size.saturating_add(self.inflated).saturating_mul(LOOKS).saturating_add(LOOKED_BYTES_MIN);
+        let more = self.size.saturating_mul(MORE_A_BYTE).saturating_add(MORE_BYTES).min(MORE_BYTES_MAX);
+        let most = self.size.saturating_add(self.inflated).saturating_mul(LOOKS).saturating_add(more);
         let before = self.looked;
         let bytes = length(source).unwrap_or(0).max(LOOK_BYTES);
         self.looked = before.saturating_add(bytes);
