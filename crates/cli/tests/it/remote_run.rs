@@ -235,8 +235,8 @@ fn a_run_token_opens_its_run_and_nothing_else() {
     let Shown(token) = &second.token;
     let other = ana.with_token(Secret::new("run", token.clone()).unwrap());
     other.read_bytes(&at(&second.run, "inputs/0/files/0")).unwrap();
-    site.run(&["stop", &second.run]).exits(0);
     let stopped = Instant::now();
+    site.run(&["stop", &second.run]).exits(0);
     until("the end of the token", || {
         let read = other.read_bytes(&at(&second.run, "inputs/0/files/0"));
         matches!(read, Err(ReachError::Problem { status: 401, .. })).then_some(())
