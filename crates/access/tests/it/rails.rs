@@ -53,6 +53,21 @@ fn admission_needs_its_evidence() {
 }
 
 #[test]
+fn admission_of_code_needs_a_scan_of_exactly_its_bytes() {
+    let scanned = request(Action::Admit, artifact(Code, Quarantined), Solo);
+    for fault in each_shortfall() {
+        let mut unlike = scanned.clone();
+        unlike.facts.scan = fault;
+        // What no scan recognises, text and programs above all, is no reason to hold code up; what blocks is.
+        let held = !fault.present || !fault.fresh || !fault.subject_matches || !fault.in_trail || !fault.signer_allowed;
+        let expected = if held { vec!["admit-code-needs-scan".to_owned()] } else { Vec::new() };
+        let (allowed, by) = decided_by(&builtin(), &unlike);
+        assert_eq!(allowed, !held, "{fault:?}");
+        assert!(!held || by == expected, "{by:?}");
+    }
+}
+
+#[test]
 fn admission_is_from_quarantine() {
     for state in [Admitted, Candidate, Released] {
         let request = request(Action::Admit, artifact(Model, Quarantined), Solo);
@@ -63,12 +78,12 @@ fn admission_is_from_quarantine() {
 #[test]
 fn exemptions_hold_where_the_policy_allows_them() {
     // Absent, incomplete or passed over by the default of a vault in several hands, and by an explicit setting.
-    for (kind, name) in [(Model, "no_scan"), (Dataset, "no_screen")] {
+    for (kind, name) in [(Model, "no_scan"), (Code, "no_scan"), (Dataset, "no_screen")] {
         let exempt = |custody| {
             let mut request = request(Action::Admit, artifact(kind, Quarantined), custody);
             request.facts.scan = EvidenceFacts::default();
             request.facts.screen = EvidenceFacts::default();
-            request.facts.exempt.no_scan = kind == Model;
+            request.facts.exempt.no_scan = kind != Dataset;
             request.facts.exempt.no_screen = kind == Dataset;
             request
         };
