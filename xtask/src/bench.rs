@@ -183,6 +183,11 @@ const BENCHES: &[Bench] = &[
         peer: None,
         ratios: &[
             ("/push_sending_mb_per_second", "/tls_copy_mb_per_second", "bringing it, ours / a plain copy over TLS"),
+            (
+                "/push_handed_over_mb_per_second",
+                "/tls_copy_mb_per_second",
+                "`add --no-wait`, hashed, sent and received, ours / a plain copy over TLS",
+            ),
             ("/pull_mb_per_second", "/tls_copy_mb_per_second", "taking it out, ours / a plain copy over TLS"),
             (
                 "/pull_mb_per_second",
@@ -197,6 +202,11 @@ const BENCHES: &[Bench] = &[
             ),
             ("/pull_mb_per_second", "/nginx_to_curl_mb_per_second", "taking it out, ours / nginx to curl"),
             ("/push_sending_mb_per_second", "/scp_there_mb_per_second", "bringing it, ours / scp"),
+            (
+                "/push_handed_over_mb_per_second",
+                "/scp_there_mb_per_second",
+                "`add --no-wait`, hashed, sent and received, ours / scp",
+            ),
             ("/push_whole_mb_per_second", "/scp_there_mb_per_second", "bringing it and letting it in, ours / scp"),
             ("/pull_mb_per_second", "/scp_back_mb_per_second", "taking it out, ours / scp"),
         ],

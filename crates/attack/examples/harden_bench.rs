@@ -85,6 +85,8 @@ fn told(model: &Model, test: &Examples, attacked: &Examples, head: &Value, cpu: 
     row["after_battery"] = json!(worst.accuracy);
     row["ci95"] = json!(format!("{:.3} to {:.3}", worst.ci95[0], worst.ci95[1]));
     row["verdict"] = json!(report.verdict);
+    let failed: Vec<&str> = report.checks.iter().filter(|check| !check.passed).map(|check| &*check.name).collect();
+    row["failed_checks"] = json!(failed.join(", "));
     eprintln!("{row}");
     Ok(row)
 }

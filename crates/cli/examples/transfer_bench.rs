@@ -45,7 +45,7 @@ use std::{
         mpsc::{channel, sync_channel},
     },
     thread,
-    time::{Instant, SystemTime},
+    time::{Duration, Instant, SystemTime},
 };
 
 use ringfence_engine::{
@@ -185,7 +185,8 @@ fn round(mib: u64, number: u64) -> Value {
     let seconds = |told: &Value, stage: &str| told["seconds"][stage].as_f64().unwrap();
     let cpu = |told: &Value, whose: &str, stage: &str| told[whose][stage].as_f64().unwrap() / gib;
     let (sending, receiving) = (seconds(&pushed, "sending"), seconds(&pulled, "receiving"));
-    let whole = sending + seconds(&pushed, "hashing") + seconds(&pushed, "admitting");
+    let handed_over = sending + seconds(&pushed, "hashing") + seconds(&pushed, "receiving");
+    let whole = handed_over + seconds(&pushed, "admitting");
     json!({
         "identical": back == digest,
         "cuts_up": cuts_up,
@@ -202,6 +203,7 @@ fn round(mib: u64, number: u64) -> Value {
         "push_hashing_mb_per_second": mb_per_second(seconds(&pushed, "hashing")),
         "push_sending_mb_per_second": mb_per_second(sending),
         "push_admitting_mb_per_second": mb_per_second(seconds(&pushed, "admitting")),
+        "push_handed_over_mb_per_second": mb_per_second(handed_over),
         "push_whole_mb_per_second": mb_per_second(whole),
         "pull_mb_per_second": mb_per_second(receiving),
         "push_sending_over_tls_copy": rounded(least(0, &copied[..2]) / sending),
@@ -325,9 +327,16 @@ fn push(folder: &Path, url: &str, serving: &str, path: &Path) {
         name: "code/blob".parse().unwrap(),
         reading: Reading::default(),
         exempt: Exemptions::default(),
+        wait: false,
     };
-    let ended = carry::up(&server(folder, url), &stages, &load).unwrap();
-    assert!(matches!(ended, UploadState::Admitted { .. }), "{ended:?}");
+    let server = server(folder, url);
+    let received = carry::up(&server, &stages, &load).unwrap();
+    assert!(matches!(received, UploadState::Admitting { version: Some(_) }), "{received:?}");
+    stages.begin("admitting", None);
+    while server.read::<Value>("/api/v1/artifacts/code/blob/1").unwrap()["version"]["state"] != "admitted" {
+        thread::sleep(Duration::from_millis(50));
+    }
+    stages.end("");
     stages.tell();
 }
 

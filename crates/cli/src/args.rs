@@ -350,6 +350,9 @@ pub(crate) struct AddArgs {
     /// Its name: dataset/NAME, model/NAME or code/NAME
     #[arg(long = "as", value_name = "NAME")]
     pub(crate) name: String,
+    /// With `--server`: come back once it is received into quarantine; the server inspects and admits it by itself
+    #[arg(long)]
+    pub(crate) no_wait: bool,
     /// Controls to leave out
     #[command(flatten)]
     pub(crate) skip: SkipArgs,

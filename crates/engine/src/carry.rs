@@ -65,6 +65,8 @@ pub struct Load<'a> {
     pub reading: Reading,
     /// Controls to leave out.
     pub exempt: crate::Exemptions,
+    /// Whether to wait until it is inspected and admitted, or until it is in quarantine.
+    pub wait: bool,
 }
 
 /// What a server answers to whoever wants to take something out.
@@ -87,7 +89,7 @@ pub enum Offer {
 /// changed meanwhile.
 pub fn up(server: &Server, progress: &dyn Progress, load: &Load<'_>) -> Result<UploadState, EngineError> {
     let (declaration, places) = declared(progress, load)?;
-    up_declared(server, progress, &declaration, &places)
+    up_declared(server, progress, &declaration, &places, load.wait)
 }
 
 /// What `load` is: its files in the order of their paths, each hashed, and where each is.
@@ -130,6 +132,7 @@ pub(crate) fn up_declared(
     progress: &dyn Progress,
     declaration: &Declaration,
     places: &[PathBuf],
+    wait: bool,
 ) -> Result<UploadState, EngineError> {
     let body = serde_json::to_value(declaration).map_err(|error| EngineError::incomplete("declaration", error))?;
     let mut retry = Retry::default();
@@ -143,8 +146,8 @@ pub(crate) fn up_declared(
     };
     let whole = bring(server, progress, &path, begun, &declaration.files, &open)?;
     progress.end("");
-    progress.begin("admitting", None);
-    let ended = admitted(server, &path, whole)?;
+    progress.begin(if wait { "admitting" } else { "receiving" }, None);
+    let ended = admitted(server, &path, whole, wait)?;
     progress.end("");
     Ok(ended)
 }
@@ -190,12 +193,13 @@ fn moved(retry: &mut Retry, before: &UploadView, next: UploadView) -> UploadView
     next
 }
 
-/// Has it admitted, and waits for that even where the connection does not.
-fn admitted(server: &Server, path: &str, whole: UploadView) -> Result<UploadState, EngineError> {
+/// Has it admitted, and waits for that even where the connection does not; or, without `wait`, until it is in quarantine.
+fn admitted(server: &Server, path: &str, whole: UploadView, wait: bool) -> Result<UploadState, EngineError> {
     let (mut view, mut retry) = (whole, Retry::default());
+    let target = format!("{path}/{}", if wait { "finish" } else { "receive" });
     loop {
         match view.state {
-            UploadState::Whole => match server.act(Method::Post, &format!("{path}/finish"), None, Patience::Long) {
+            UploadState::Whole => match server.act(Method::Post, &target, None, Patience::Long) {
                 Ok(next) => view = next,
                 Err(error) if is_passing(&error) => {
                     retry.wait(error)?;
@@ -203,7 +207,7 @@ fn admitted(server: &Server, path: &str, whole: UploadView) -> Result<UploadStat
                 }
                 Err(error) => return Err(error.into()),
             },
-            UploadState::Admitting => {
+            UploadState::Admitting { ref version } if wait || version.is_none() => {
                 thread::sleep(Duration::from_millis(POLL_MS));
                 view = Retry::default().until(|| server.read(path))?;
             }

@@ -391,6 +391,7 @@ impl<'s> Remote<'s> {
             name: vault::name(args)?,
             reading: vault::reading(args),
             exempt: vault::exemptions(args.skip),
+            wait: !args.no_wait,
         };
         match carry::up(&self.server, self.settings.progress, &load)? {
             UploadState::Admitted { version } => {
@@ -403,6 +404,7 @@ impl<'s> Remote<'s> {
                 let gate = Action::ALL.into_iter().map(Action::name).find(|name| *name == gate).unwrap_or("the server");
                 Err(EngineError::Refused { gate, subject: version.reference().to_string(), reasons })
             }
+            UploadState::Admitting { version: Some(version) } => vault::print_received(printer, &version),
             UploadState::Failed { why } => Err(EngineError::incomplete(load.name.to_string(), why)),
             _ => Err(EngineError::incomplete(load.name.to_string(), "the server does not say how it ended")),
         }

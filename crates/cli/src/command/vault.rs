@@ -70,6 +70,10 @@ pub(crate) fn reference(text: &str) -> Result<Reference, EngineError> {
 
 /// `add`.
 pub(crate) fn add(settings: &Settings<'_>, printer: Printer, args: &AddArgs) -> Result<ExitClass, EngineError> {
+    if args.no_wait {
+        let what = "`--no-wait` leaves the work to a server: name one with `--server`".to_owned();
+        return Err(EngineError::Usage { what });
+    }
     let name = name(args)?;
     let source = source(&args.path)?;
     let vault = Vault::open(settings)?;
@@ -121,6 +125,21 @@ pub(crate) fn print_added(
     print_addition(printer, &Addition { schema: "ringfence.add/1", verdict, artifact, reasons, scan, screen })
 }
 
+/// Says that an addition is in quarantine, and that nobody waited for what becomes of it.
+pub(crate) fn print_received(printer: Printer, version: &Version) -> Result<(), EngineError> {
+    let artifact = Listed::of(version);
+    let received =
+        Addition { schema: "ringfence.add/1", verdict: "received", artifact, reasons: &[], scan: None, screen: None };
+    print_addition(printer, &received)?;
+    if printer.for_people() {
+        printer.line(format!(
+            "  the server looks into it; `ringfence show {}` tells how it stands",
+            received.artifact.artifact
+        ))?;
+    }
+    Ok(())
+}
+
 /// What `add` answers.
 #[derive(Serialize)]
 struct Addition<'a> {
@@ -147,7 +166,11 @@ fn print_addition(printer: Printer, report: &Addition<'_>) -> Result<(), EngineE
             printer.finding(finding)?;
         }
     }
-    let style = if report.verdict == "admitted" { Style::Good } else { Style::Bad };
+    let style = match report.verdict {
+        "admitted" => Style::Good,
+        "received" => Style::Warn,
+        _ => Style::Bad,
+    };
     let artifact = &report.artifact;
     printer.line(format!(
         "{}  {}  {}",

@@ -265,6 +265,16 @@ fn an_artifact_goes_up_and_down_over_a_line_that_breaks_ten_times() {
     let names: Vec<_> = fs::read_dir(site.here.work()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
     assert_eq!(names.len(), 2, "{names:?}");
 
+    // Whoever does not wait hears that it is in quarantine; it goes on by itself.
+    fs::write(folder.join("blob.bin"), noise(1 << 20)).unwrap();
+    let received = site.run(&["add", "job", "--as", "code/other", "--no-wait", "--format", "json"]).exits(0).json();
+    assert_eq!((&received["verdict"], &received["state"]), (&"received".into(), &"quarantined".into()), "{received}");
+    let begun = Instant::now();
+    while site.run(&["ls", "code/other", "--format", "json"]).exits(0).json()["artifacts"][0]["state"] != "admitted" {
+        assert!(begun.elapsed() < Duration::from_mins(1), "it is not let in");
+    }
+    site.here.run(&["add", "job", "--as", "code/other", "--no-wait"]).exits(2);
+
     // A line that never holds is given up on in the end; what came stays, and the same command goes on with it.
     fs::write(folder.join("blob.bin"), noise(BYTES / 2)).unwrap();
     site.line.cut(u64::MAX, 1 << 20);

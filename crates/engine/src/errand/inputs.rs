@@ -96,7 +96,7 @@ impl Desk<'_> {
         reading: Reading,
     ) -> Result<String, EngineError> {
         let progress = self.settings.progress;
-        let load = Load { path, labels, name, reading, exempt: self.exempt };
+        let load = Load { path, labels, name, reading, exempt: self.exempt, wait: true };
         let (declaration, places) = declared(progress, &load)?;
         let tree =
             Tree::new(declaration.files.clone()).map_err(|error| EngineError::Usage { what: error.to_string() })?;
@@ -107,7 +107,7 @@ impl Desk<'_> {
             progress.note(&format!("known      {}", known.reference()));
             return Ok(known.reference().to_string());
         }
-        match up_declared(self.server, progress, &declaration, &places)? {
+        match up_declared(self.server, progress, &declaration, &places, load.wait)? {
             UploadState::Admitted { version } => {
                 progress.note(&format!("admitted   {}", version.reference()));
                 Ok(version.reference().to_string())

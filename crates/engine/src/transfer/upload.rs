@@ -18,6 +18,7 @@ use crate::{
     admit::{FILE_BYTES_MAX, Intake, Origin},
     error::EngineError,
     record::{Reading, Version},
+    stage::Untrusted,
     vault::{Vault, store_error},
 };
 
@@ -61,7 +62,11 @@ pub enum UploadState {
     /// Everything is there, and is what was declared.
     Whole,
     /// It is being received, inspected and admitted.
-    Admitting,
+    Admitting {
+        /// Its row, once it is in quarantine: from then on it stays, whatever becomes of the server.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        version: Option<Box<Version>>,
+    },
     /// It is in.
     Admitted {
         /// Its row.
@@ -122,7 +127,12 @@ struct Progress {
 enum Stage {
     /// Bytes are missing, or nobody has said that it is to be received.
     Staged(Box<Writer>),
-    Admitting,
+    /// It is on its way into quarantine.
+    Receiving,
+    /// It is there, and nobody has looked into it yet.
+    Received(Box<Untrusted>),
+    /// It is being looked into.
+    Admitting(Box<Version>),
     Ended(UploadState),
     /// Given up.
     Gone,
@@ -141,7 +151,9 @@ impl Upload {
         let state = match &progress.stage {
             Stage::Staged(_) if progress.file == self.tree.files().len() => UploadState::Whole,
             Stage::Staged(_) => UploadState::Open,
-            Stage::Admitting => UploadState::Admitting,
+            Stage::Receiving => UploadState::Admitting { version: None },
+            Stage::Received(received) => UploadState::Admitting { version: Some(Box::new(received.version.clone())) },
+            Stage::Admitting(version) => UploadState::Admitting { version: Some(version.clone()) },
             Stage::Ended(state) => state.clone(),
             Stage::Gone => UploadState::Failed { why: "it was given up".to_owned() },
         };
@@ -222,9 +234,40 @@ impl Upload {
         Ok(self.view(id, &progress))
     }
 
-    /// Whether it takes up room, and is no version yet.
+    /// What was received, for whoever looks into it first.
+    fn take_received(&self) -> Option<Untrusted> {
+        let mut progress = held(&self.progress);
+        match std::mem::replace(&mut progress.stage, Stage::Gone) {
+            Stage::Received(untrusted) => {
+                progress.stage = Stage::Admitting(Box::new(untrusted.version.clone()));
+                Some(*untrusted)
+            }
+            other => {
+                progress.stage = other;
+                None
+            }
+        }
+    }
+
+    /// Brings it to the stage that `act` says, or to the end that an error is; a panic is one, too.
+    fn through(&self, act: impl FnOnce() -> Result<Stage, EngineError>) -> Result<(), EngineError> {
+        let mut ending = Ending { upload: self, stage: None };
+        let (stage, result) = match act() {
+            Ok(stage) => (stage, Ok(())),
+            Err(error) => (Stage::Ended(UploadState::Failed { why: told(&error) }), Err(error)),
+        };
+        ending.stage = Some(stage);
+        result
+    }
+
+    /// Whether all of it came, and it is not in yet.
+    fn is_worked_on(&self) -> bool {
+        matches!(held(&self.progress).stage, Stage::Receiving | Stage::Received(_) | Stage::Admitting(_))
+    }
+
+    /// Whether it takes up room, or work is done on it.
     fn is_under_way(&self) -> bool {
-        matches!(held(&self.progress).stage, Stage::Staged(_) | Stage::Admitting)
+        !matches!(held(&self.progress).stage, Stage::Ended(_) | Stage::Gone)
     }
 
     /// Removes what is there of it.
@@ -277,7 +320,7 @@ fn close(writer: &mut Writer, file: &TreeEntry) -> Result<(), EngineError> {
 pub(super) fn sweep(desk: &TransferDesk, now: Timestamp) {
     let mut given_up = Vec::new();
     desk.uploads().retain(|_, upload| {
-        let over = upload.until() <= now && !matches!(held(&upload.progress).stage, Stage::Admitting);
+        let over = upload.until() <= now && !upload.is_worked_on();
         if over {
             given_up.push(upload.clone());
         }
@@ -410,7 +453,7 @@ impl Vault<'_> {
     /// Gives an upload up: what has come of it is removed.
     pub fn abandon_upload(&self, id: &TransferId) -> Result<(), EngineError> {
         let upload = self.own_upload(id)?;
-        if matches!(held(&upload.progress).stage, Stage::Admitting) {
+        if upload.is_worked_on() {
             return Err(EngineError::Busy { what: "it is being admitted" });
         }
         let request = json!({"what": "give an upload up", "upload": id});
@@ -430,15 +473,24 @@ impl Vault<'_> {
     /// Receives, inspects and admits an upload that is whole. Asked again, it tells how that went, or that it goes on.
     ///
     /// # Errors
-    /// [`EngineError::Usage`] while bytes are missing, and whatever stops it before it comes to a gate; what a gate refuses
-    /// after it was received is [`UploadState::Refused`].
+    /// Those of [`Vault::receive_upload`] and [`Vault::admit_upload`].
     pub fn finish_upload(&self, id: &TransferId) -> Result<UploadView, EngineError> {
+        self.receive_upload(id)?;
+        self.admit_upload(id)
+    }
+
+    /// Receives an upload that is whole: it is a version in quarantine then, recorded and on the disk, and
+    /// [`Vault::admit_upload`] is to follow. Asked again, it tells how it stands.
+    ///
+    /// # Errors
+    /// [`EngineError::Usage`] while bytes are missing, and whatever stops the receipt.
+    pub fn receive_upload(&self, id: &TransferId) -> Result<UploadView, EngineError> {
         let upload = self.own_upload(id)?;
         upload.touch((self.settings.now)());
         let writer = {
             let mut progress = held(&upload.progress);
             let missing = progress.file < upload.tree.files().len();
-            match std::mem::replace(&mut progress.stage, Stage::Admitting) {
+            match std::mem::replace(&mut progress.stage, Stage::Receiving) {
                 Stage::Staged(writer) if !missing => writer,
                 other => {
                     progress.stage = other;
@@ -449,28 +501,34 @@ impl Vault<'_> {
                 }
             }
         };
-        let mut ending = Ending { upload: &upload, state: None };
-        let done = self.received(&upload, *writer);
-        let (state, result) = match done {
-            Ok(state) => (state, Ok(())),
-            Err(error) => (UploadState::Failed { why: told(&error) }, Err(error)),
-        };
-        ending.state = Some(state);
-        drop(ending);
-        upload.touch((self.settings.now)());
-        result?;
-        let view = upload.view(id, &held(&upload.progress));
-        Ok(view)
+        upload.through(|| Ok(Stage::Received(Box::new(self.received(&upload, *writer)?))))?;
+        Ok(upload.standing(id))
     }
 
-    fn received(&self, upload: &Upload, writer: Writer) -> Result<UploadState, EngineError> {
+    /// Inspects and admits what was received. Asked again, it tells how that went, or that it goes on.
+    ///
+    /// # Errors
+    /// Whatever stops it before it comes to a gate; what a gate refuses is [`UploadState::Refused`].
+    pub fn admit_upload(&self, id: &TransferId) -> Result<UploadView, EngineError> {
+        let upload = self.own_upload(id)?;
+        let Some(untrusted) = upload.take_received() else { return Ok(upload.standing(id)) };
+        let done = upload.through(|| Ok(Stage::Ended(self.let_in(untrusted)?)));
+        upload.touch((self.settings.now)());
+        done?;
+        Ok(upload.standing(id))
+    }
+
+    fn received(&self, upload: &Upload, writer: Writer) -> Result<Untrusted, EngineError> {
         let Declaration { name, reading, exempt, .. } = upload.declaration.clone();
         // Where it came from is not looked at any more: it is all in the writer.
         let from = Origin::Files(std::path::Path::new(""));
         let intake = Intake { from, name, reading: reading.clone(), labels: None, exempt };
         let request = json!({"files": upload.tree.files().len(), "reading": reading, "exempt": exempt,
             "from": "upload", "tree": upload.tree.digest()});
-        let untrusted = self.receive_sealed(&intake, reading, request, || Ok((self.finish(writer)?, None)))?;
+        self.receive_sealed(&intake, reading, request, || Ok((self.finish(writer)?, None)))
+    }
+
+    fn let_in(&self, untrusted: Untrusted) -> Result<UploadState, EngineError> {
         let received = untrusted.version.clone();
         let admitted = self.inspect(untrusted).and_then(|inspected| self.admit(inspected));
         match admitted {
@@ -487,16 +545,16 @@ impl Vault<'_> {
     }
 }
 
-/// Says how an upload ended, however it did.
+/// Says what an upload came to, however it did.
 struct Ending<'u> {
     upload: &'u Upload,
-    state: Option<UploadState>,
+    stage: Option<Stage>,
 }
 
 impl Drop for Ending<'_> {
     fn drop(&mut self) {
-        let failed = || UploadState::Failed { why: "its thread ended".to_owned() };
-        held(&self.upload.progress).stage = Stage::Ended(self.state.take().unwrap_or_else(failed));
+        let failed = || Stage::Ended(UploadState::Failed { why: "its thread ended".to_owned() });
+        held(&self.upload.progress).stage = self.stage.take().unwrap_or_else(failed);
     }
 }
 

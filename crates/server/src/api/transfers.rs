@@ -28,7 +28,7 @@ use ringfence_engine::{
 };
 use serde::Deserialize;
 use serde_json::{Value, json};
-use tokio::sync::{OwnedSemaphorePermit, mpsc};
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 use tokio_stream::Stream;
 
 use super::{
@@ -73,6 +73,14 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
             .unrecorded(),
         Route::acting(Receive, Post, "/api/v1/uploads/{id}/finish", "receives, inspects and admits it", finish)
             .streaming(),
+        Route::acting(
+            Receive,
+            Post,
+            "/api/v1/uploads/{id}/receive",
+            "receives it into quarantine; it is inspected and admitted while nobody waits",
+            receive,
+        )
+        .streaming(),
         Route::acting(Receive, Delete, "/api/v1/uploads/{id}", "gives an upload up", abandon),
         Route::acting(
             Export,
@@ -242,6 +250,24 @@ async fn finish(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<Strin
     let id = TransferId::from(id.as_str());
     let view = app.work(seat.into_principal(), move |vault, _| vault.finish_upload(&id)).await?;
     Ok(Json(view).into_response())
+}
+
+/// Once it is in quarantine it goes on by itself: how it ended is told to whoever asks, and recorded in any case.
+async fn receive(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {
+    let (id, caller) = (TransferId::from(id.as_str()), seat.into_principal());
+    let (tell, told) = oneshot::channel();
+    // A task of its own: it ends what it began, though whoever asked has hung up.
+    tokio::spawn(async move {
+        let (ours, its) = (caller.clone(), id.clone());
+        let received = app.work(ours, move |vault, _| vault.receive_upload(&its)).await;
+        let goes_on = received.is_ok();
+        drop(tell.send(received));
+        if goes_on {
+            drop(app.work(caller, move |vault, _| vault.admit_upload(&id)).await);
+        }
+    });
+    let view = told.await.map_err(|_| Problem::new(Kind::Internal))??;
+    Ok((StatusCode::ACCEPTED, Json(view)).into_response())
 }
 
 async fn abandon(seat: Seat<Caller>, State(app): State<App>, Path(id): Path<String>) -> Answer {

@@ -144,6 +144,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("GET", "/api/v1/uploads/{id}", "/api/v1/uploads/u-none", ""),
     ("PATCH", "/api/v1/uploads/{id}/files/{file}", "/api/v1/uploads/u-none/files/0?from=0", ""),
     ("POST", "/api/v1/uploads/{id}/finish", "/api/v1/uploads/u-none/finish", ""),
+    ("POST", "/api/v1/uploads/{id}/receive", "/api/v1/uploads/u-none/receive", ""),
     ("DELETE", "/api/v1/uploads/{id}", "/api/v1/uploads/u-none", ""),
     ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/download", "/api/v1/artifacts/model/none/1/download", ""),
     ("GET", "/api/v1/downloads/{id}/files/{file}", "/api/v1/downloads/d-none/files/0", ""),

@@ -111,6 +111,39 @@ async fn an_upload_goes_on_where_it_is_and_is_what_was_declared() {
 }
 
 #[tokio::test]
+async fn what_nobody_waits_for_is_in_quarantine_and_goes_on_by_itself() {
+    let (house, ana) = House::with_owner::<91>();
+    let mut ended = Vec::new();
+    for (name, content) in [("code/good", CONTENT), ("model/bad", CONTENT)] {
+        let begun = post(&house, &ana.session, "/api/v1/uploads", Some(&declared(name, &[entry("a", content)]))).await;
+        let path = format!("/api/v1/uploads/{}", begun.json()["id"].as_str().unwrap());
+        let receive = format!("{path}/receive");
+        assert_eq!(post(&house, &ana.session, &receive, None).await.status, 422, "bytes are missing");
+        assert_eq!(bring(&house, &ana.session, &format!("{path}/files/0?from=0"), content).await.status, 200);
+        let received = post(&house, &ana.session, &receive, None).await;
+        assert_eq!(received.status, 202, "{received:?}");
+        let received = received.json();
+        assert_eq!((&received["state"], &received["version"]["state"]), (&json!("admitting"), &json!("quarantined")));
+        let reference = format!("{name}@1").parse().unwrap();
+        assert!(house.vault.find(&reference).is_ok(), "it is a version already");
+        let view = loop {
+            let view = fetch(&house, &ana.session, &path, &[]).await.json();
+            if view["state"] != "admitting" {
+                break view;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        };
+        // Whoever comes to wait after all hears the same.
+        assert_eq!(post(&house, &ana.session, &format!("{path}/finish"), None).await.json(), view);
+        ended.push((view["state"].clone(), house.vault.find(&reference).unwrap().state));
+    }
+    // Here no scan can run: code may hold what none recognises, a model may not.
+    let [good, bad] = &ended[..] else { panic!("two") };
+    assert_eq!(good, &(json!("admitted"), NamespaceState::Admitted));
+    assert_eq!(bad, &(json!("refused"), NamespaceState::Quarantined));
+}
+
+#[tokio::test]
 async fn what_is_given_up_wrong_or_too_much_leaves_nothing() {
     let (house, ana) = House::with_owner::<54>();
     let before: Vec<_> = stored(&house);
