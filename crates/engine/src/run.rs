@@ -169,7 +169,7 @@ impl Vault<'_> {
                 name: plan.name_of(ArtifactKind::Code, None, CODE)?,
                 reading: Reading::default(),
                 labels: None,
-                exempt: Exemptions { no_scan: true, ..exempt },
+                exempt,
             })?;
             inputs.code = Some(admitted);
         }

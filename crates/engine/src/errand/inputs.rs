@@ -59,7 +59,6 @@ pub fn named(
     }
     if let Some(code) = &plan.content.run.code {
         let name = plan.name_of(ArtifactKind::Code, None, CODE)?;
-        let desk = Desk { exempt: Exemptions { no_scan: true, ..exempt }, ..desk };
         named.insert(CODE.to_owned(), desk.brought(&plan.resolve(code), None, name, Reading::default())?);
     }
     Ok(named)
