@@ -47,6 +47,14 @@ fn what_a_login_amounts_to() {
 }
 
 #[test]
+fn a_strength_has_one_name() {
+    for strength in LoginStrength::ALL {
+        assert_eq!(strength.to_string(), strength.name());
+        assert_eq!(serde_json::to_value(strength).unwrap(), strength.name());
+    }
+}
+
+#[test]
 fn one_more_proof_never_weakens_a_login() {
     for login in logins() {
         for more in Proof::ALL {
