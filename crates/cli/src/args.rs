@@ -149,7 +149,7 @@ pub(crate) enum Command {
     Screen(ScreenArgs),
     /// Decide what is held in quarantine
     #[command(
-        after_help = "Examples:\n  ringfence review ls\n  ringfence review approve model/base@1 --reason \"known custom operator\""
+        after_help = "Examples:\n  ringfence review ls\n  ringfence review resume model/base@2\n  ringfence review approve model/base@1 --reason \"known custom operator\""
     )]
     Review {
         /// What to do
@@ -645,6 +645,11 @@ pub(crate) struct ScreenArgs {
 pub(crate) enum ReviewAction {
     /// List what is held
     Ls,
+    /// Go on with an addition that was cut off: look into it, and ask the gate
+    Resume {
+        /// The held artifact
+        reference: String,
+    },
     /// Let a held artifact in despite its findings; recorded with the reason
     Approve(ReviewArgs),
     /// Refuse a held artifact for good

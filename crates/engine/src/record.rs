@@ -120,6 +120,11 @@ impl Version {
     pub fn newest(&self, kind: EvidenceKind) -> Option<&EvidenceRow> {
         self.evidence.iter().filter(|row| row.kind == kind).max_by_key(|row| row.index)
     }
+
+    /// Whether a control has looked into it, whatever it found.
+    pub fn is_looked_into(&self) -> bool {
+        [EvidenceKind::Scan, EvidenceKind::Screen].iter().any(|kind| self.newest(*kind).is_some())
+    }
 }
 
 /// A signed statement in the vault.

@@ -10,7 +10,7 @@
 //! How many there are, how large they may be and how long they may stand still is bounded; whatever is given up is removed.
 //!
 //! Absent on purpose: transfers that outlive the process. After a restart an upload begins anew; its packs are garbage that
-//! the start sweeps. A download's approval is used up when it begins, as with every other export.
+//! the start sweeps. What was received is a version by then: [`Vault::resume`] goes on with it. A download's approval is used up when it begins, as with every other export.
 
 mod download;
 mod upload;
@@ -67,6 +67,8 @@ impl From<&str> for TransferId {
 pub(crate) struct TransferDesk {
     uploads: Mutex<BTreeMap<TransferId, Arc<Upload>>>,
     downloads: Mutex<BTreeMap<TransferId, Download>>,
+    /// Whose turn it is to go on with an admission that was cut off.
+    resuming: Mutex<()>,
 }
 
 impl TransferDesk {

@@ -14,7 +14,6 @@ use std::{
 
 use ringfence_engine::{
     EngineError, ExitClass, NamespaceState, Settings, Version,
-    access::Action,
     afar::{Continuation, hold_newest},
     alerts::{Acknowledgement, AlertState, ShownAlert},
     carry::{self, Load, Offer},
@@ -31,10 +30,10 @@ use ringfence_engine::{
         evidence::EvidenceKind,
         finding::printable,
         reference::Selector,
-        report::{Check, ScanReport, ScreenReport, VerifyReport},
+        report::{Check, VerifyReport},
     },
     trail::{Filter, ShownEntry},
-    transfer::{DownloadView, UploadState},
+    transfer::DownloadView,
     watch::record::Record,
 };
 use serde::{Deserialize, de::DeserializeOwned};
@@ -49,7 +48,7 @@ use crate::{
     },
     command::{
         agent, glass, login, people, remote_release, remote_run, request, retire, schedule, show, supply, trail,
-        vault::{self, reference},
+        vault::{self, Reports, reference},
         watch,
     },
     output::Printer,
@@ -393,21 +392,8 @@ impl<'s> Remote<'s> {
             exempt: vault::exemptions(args.skip),
             wait: !args.no_wait,
         };
-        match carry::up(&self.server, self.settings.progress, &load)? {
-            UploadState::Admitted { version } => {
-                let (scan, screen) = self.reports(&version)?;
-                vault::print_added(printer, &version, None, scan.as_ref(), screen.as_ref())
-            }
-            UploadState::Refused { version, gate, reasons } => {
-                let (scan, screen) = self.reports(&version)?;
-                vault::print_added(printer, &version, Some(&reasons), scan.as_ref(), screen.as_ref())?;
-                let gate = Action::ALL.into_iter().map(Action::name).find(|name| *name == gate).unwrap_or("the server");
-                Err(EngineError::Refused { gate, subject: version.reference().to_string(), reasons })
-            }
-            UploadState::Admitting { version: Some(version) } => vault::print_received(printer, &version),
-            UploadState::Failed { why } => Err(EngineError::incomplete(load.name.to_string(), why)),
-            _ => Err(EngineError::incomplete(load.name.to_string(), "the server does not say how it ended")),
-        }
+        let ended = carry::up(&self.server, self.settings.progress, &load)?;
+        vault::print_ended(printer, &args.name, ended, |version| self.reports(version))
     }
 
     fn get(&self, printer: Printer, args: &GetArgs) -> Result<(), EngineError> {
@@ -422,7 +408,7 @@ impl<'s> Remote<'s> {
     }
 
     /// What the controls found in a version, as far as they looked.
-    fn reports(&self, version: &Version) -> Result<(Option<ScanReport>, Option<ScreenReport>), EngineError> {
+    fn reports(&self, version: &Version) -> Result<Reports, EngineError> {
         let has = |kind| version.newest(kind).is_some_and(|row| row.report.is_some());
         let path = path_of(&version.reference());
         let scan = has(EvidenceKind::Scan).then(|| self.read(&format!("{path}/scan"))).transpose()?;
@@ -435,6 +421,11 @@ impl<'s> Remote<'s> {
             ReviewAction::Ls => {
                 let held = self.read::<Versions>("/api/v1/review")?.artifacts;
                 return vault::print_list(printer, "ringfence.held/1", &held);
+            }
+            ReviewAction::Resume { reference } => {
+                let (_, path) = self.path(reference)?;
+                let ended = self.act(&format!("{path}/resume"), None, Patience::Long)?;
+                return vault::print_ended(printer, reference, ended, |version| self.reports(version));
             }
             ReviewAction::Approve(args) => ("approved", "approve", args),
             ReviewAction::Refuse(args) => ("refused", "refuse", args),

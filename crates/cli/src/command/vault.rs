@@ -3,11 +3,13 @@
 use ringfence_engine::{
     Destruction, EngineError, Exemptions, ExitClass, Intake, NamespaceState, Origin, Protection, Reading, Settings,
     Vault, Version,
+    access::Action,
     schema::{
         ArtifactName, Digest, Reference, Timestamp,
         evidence::EvidenceKind,
         report::{RecordDecision, ScanReport, ScreenReport},
     },
+    transfer::UploadState,
 };
 use serde::Serialize;
 use serde_json::json;
@@ -125,8 +127,38 @@ pub(crate) fn print_added(
     print_addition(printer, &Addition { schema: "ringfence.add/1", verdict, artifact, reasons, scan, screen })
 }
 
+/// Says how bringing `named` in ended; `reports` fetches what the controls found in a version.
+///
+/// # Errors
+/// [`EngineError::Refused`] where a gate said no, and for what did not get that far.
+pub(crate) fn print_ended(
+    printer: Printer,
+    named: &str,
+    ended: UploadState,
+    reports: impl Fn(&Version) -> Result<Reports, EngineError>,
+) -> Result<(), EngineError> {
+    match ended {
+        UploadState::Admitted { version } => {
+            let (scan, screen) = reports(&version)?;
+            print_added(printer, &version, None, scan.as_ref(), screen.as_ref())
+        }
+        UploadState::Refused { version, gate, reasons } => {
+            let (scan, screen) = reports(&version)?;
+            print_added(printer, &version, Some(&reasons), scan.as_ref(), screen.as_ref())?;
+            let gate = Action::ALL.into_iter().map(Action::name).find(|name| *name == gate).unwrap_or("the server");
+            Err(EngineError::Refused { gate, subject: version.reference().to_string(), reasons })
+        }
+        UploadState::Admitting { version: Some(version) } => print_received(printer, &version),
+        UploadState::Failed { why } => Err(EngineError::incomplete(named, why)),
+        _ => Err(EngineError::incomplete(named, "the server does not say how it ended")),
+    }
+}
+
+/// What scanning found, and what screening did, as far as they looked.
+pub(crate) type Reports = (Option<ScanReport>, Option<ScreenReport>);
+
 /// Says that an addition is in quarantine, and that nobody waited for what becomes of it.
-pub(crate) fn print_received(printer: Printer, version: &Version) -> Result<(), EngineError> {
+fn print_received(printer: Printer, version: &Version) -> Result<(), EngineError> {
     let artifact = Listed::of(version);
     let received =
         Addition { schema: "ringfence.add/1", verdict: "received", artifact, reasons: &[], scan: None, screen: None };
@@ -372,6 +404,15 @@ pub(crate) fn review(
         ReviewAction::Ls => {
             let held = Vault::open(settings)?.held()?;
             print_list(printer, "ringfence.held/1", &held)?;
+            return Ok(ExitClass::Done);
+        }
+        ReviewAction::Resume { reference: named } => {
+            let wanted = reference(named)?;
+            let vault = Vault::open(settings)?;
+            let ended = vault.resume(&wanted)?;
+            print_ended(printer, named, ended, |version| {
+                Ok((vault.scan_report(version)?, vault.screen_report(version)?))
+            })?;
             return Ok(ExitClass::Done);
         }
         ReviewAction::Approve(args) => {

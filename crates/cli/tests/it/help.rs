@@ -5,7 +5,7 @@ use crate::home::Home;
 #[test]
 fn help_of_every_command() {
     let home = Home::new();
-    let commands: [&[&str]; 67] = [
+    let commands: [&[&str]; 68] = [
         &[],
         &["init"],
         &["add"],
@@ -19,6 +19,7 @@ fn help_of_every_command() {
         &["screen"],
         &["review"],
         &["review", "ls"],
+        &["review", "resume"],
         &["review", "approve"],
         &["review", "refuse"],
         &["request"],

@@ -274,6 +274,8 @@ fn an_artifact_goes_up_and_down_over_a_line_that_breaks_ten_times() {
         assert!(begun.elapsed() < Duration::from_mins(1), "it is not let in");
     }
     site.here.run(&["add", "job", "--as", "code/other", "--no-wait"]).exits(2);
+    let done = site.run(&["review", "resume", "code/other@1"]).exits(2);
+    assert!(done.err().contains("`code/other@1` is not held"), "{}", done.err());
 
     // A line that never holds is given up on in the end; what came stays, and the same command goes on with it.
     fs::write(folder.join("blob.bin"), noise(BYTES / 2)).unwrap();

@@ -90,6 +90,9 @@ fn what_is_refused_is_held_and_can_be_reviewed() {
     let held = home.run(&["review", "ls", "--format", "json"]).exits(0).json();
     assert_eq!(held["schema"], "ringfence.held/1");
     assert_eq!(held["artifacts"].as_array().unwrap().len(), 2);
+    // It was looked into: the gate says the same again.
+    let again = home.run(&["review", "resume", "model/evil@1", "--format", "json"]).exits(1).json();
+    assert_eq!((&again["verdict"], &again["scan"]), (&report["verdict"], &report["scan"]));
     home.run(&["review", "approve", "model/evil@1", "--reason", " "]).exits(2);
     home.run(&["review", "refuse", "model/evil@1", "--reason", "it runs a command"]).exits(0);
     home.run(&["get", "model/evil@1", "out"]).exits(1);

@@ -1,7 +1,7 @@
 //! What somebody brings: declared, sealed as it comes, then received as a whole.
 
 use std::sync::{
-    Arc, Mutex,
+    Arc, Mutex, TryLockError,
     atomic::{AtomicU64, Ordering},
 };
 
@@ -18,7 +18,7 @@ use crate::{
     admit::{FILE_BYTES_MAX, Intake, Origin},
     error::EngineError,
     record::{Reading, Version},
-    stage::Untrusted,
+    stage::{Found, Inspected, Untrusted},
     vault::{Vault, store_error},
 };
 
@@ -263,6 +263,15 @@ impl Upload {
     /// Whether all of it came, and it is not in yet.
     fn is_worked_on(&self) -> bool {
         matches!(held(&self.progress).stage, Stage::Receiving | Stage::Received(_) | Stage::Admitting(_))
+    }
+
+    /// Whether `version` came of it, and is on its way in.
+    fn is_about(&self, version: &Reference) -> bool {
+        match &held(&self.progress).stage {
+            Stage::Received(received) => received.version.reference() == *version,
+            Stage::Admitting(row) => row.reference() == *version,
+            _ => false,
+        }
     }
 
     /// Whether it takes up room, or work is done on it.
@@ -518,6 +527,33 @@ impl Vault<'_> {
         Ok(upload.standing(id))
     }
 
+    /// Goes on with an admission that was cut off between receipt and gate, as by a restart: inspects what nobody has looked
+    /// into, and asks the gate.
+    ///
+    /// # Errors
+    /// [`EngineError::Usage`] for what is not in quarantine, [`EngineError::Busy`] while it is on its way in, and whatever
+    /// stops it before it comes to a gate.
+    pub fn resume(&self, which: &Reference) -> Result<UploadState, EngineError> {
+        let busy = EngineError::Busy { what: "it is being looked into, or another one is" };
+        // One at a time: whoever comes second finds it admitted.
+        let _turn = match self.transfers.resuming.try_lock() {
+            Ok(turn) => turn,
+            Err(TryLockError::Poisoned(left)) => left.into_inner(),
+            Err(TryLockError::WouldBlock) => return Err(busy),
+        };
+        let version = self.find(which)?;
+        let reference = version.reference();
+        if version.state != NamespaceState::Quarantined {
+            return Err(EngineError::Usage { what: format!("`{reference}` is not held") });
+        }
+        let uploads = self.transfers.uploads();
+        if uploads.values().any(|upload| upload.is_about(&reference)) {
+            return Err(busy);
+        }
+        drop(uploads);
+        self.let_in(Untrusted { version })
+    }
+
     fn received(&self, upload: &Upload, writer: Writer) -> Result<Untrusted, EngineError> {
         let Declaration { name, reading, exempt, .. } = upload.declaration.clone();
         // Where it came from is not looked at any more: it is all in the writer.
@@ -530,7 +566,12 @@ impl Vault<'_> {
 
     fn let_in(&self, untrusted: Untrusted) -> Result<UploadState, EngineError> {
         let received = untrusted.version.clone();
-        let admitted = self.inspect(untrusted).and_then(|inspected| self.admit(inspected));
+        let inspected = if received.is_looked_into() {
+            Ok(Inspected { version: untrusted.version, found: Found::default() })
+        } else {
+            self.inspect(untrusted)
+        };
+        let admitted = inspected.and_then(|inspected| self.admit(inspected));
         match admitted {
             Ok(admitted) => {
                 self.watch_version(&admitted.version)?;

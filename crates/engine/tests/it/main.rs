@@ -10,6 +10,7 @@ mod destroy;
 mod erase;
 mod held;
 mod oidc;
+mod resume;
 mod schedule;
 mod team;
 mod totp;

@@ -24,7 +24,7 @@ use crate::{
 };
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Read, Release, Restore, Review, Verify};
+    use Action::{Admit, Read, Release, Restore, Review, Verify};
     use Verb::{Get, Post};
     vec![
         Route::acting(Read, Get, "/api/v1/artifacts", "every version of every artifact", list),
@@ -44,6 +44,14 @@ pub(super) fn routes() -> Vec<Route<App, Caller>> {
         .streaming(),
         Route::acting(Review, Post, "/api/v1/artifacts/{kind}/{name}/{version}/refuse", "refuses it for good", refuse)
             .takes_json(because),
+        Route::acting(
+            Admit,
+            Post,
+            "/api/v1/artifacts/{kind}/{name}/{version}/resume",
+            "goes on with an admission that was cut off: inspects it, and asks the gate",
+            resume,
+        )
+        .streaming(),
         Route::acting(
             Restore,
             Post,
@@ -149,6 +157,12 @@ async fn refuse(seat: Seat<Caller>, State(app): State<App>, which: Which, Json(w
     let done = app
         .look(seat.into_principal(), which.to_string(), move |vault| vault.refuse(&vault.find(&which)?, &why.reason));
     Ok(Json(json!({"version": done.await?})).into_response())
+}
+
+async fn resume(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {
+    let which = reference(which)?;
+    let ended = app.look(seat.into_principal(), which.to_string(), move |vault| vault.resume(&which)).await?;
+    Ok(Json(ended).into_response())
 }
 
 async fn rollback(seat: Seat<Caller>, State(app): State<App>, which: Which) -> Answer {

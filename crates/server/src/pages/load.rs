@@ -319,6 +319,7 @@ pub fn review(vault: &Vault<'_>, frame: Frame, requests: Vec<PendingRequest>) ->
         held.push(HeldItem {
             line: line(version),
             tree: version.tree,
+            looked_into: version.is_looked_into(),
             findings: scan.into_iter().flat_map(|report| report.files).flat_map(|file| file.findings).collect(),
             screen: if shown { vault.screen_report(version)? } else { None },
         });

@@ -59,6 +59,8 @@ pub const ARTIFACT_RELEASE: &str = "/artifacts/release";
 pub const REVIEW: &str = "/review";
 /// Lets a held version in.
 pub const REVIEW_APPROVE: &str = "/review/approve";
+/// Goes on with an admission that was cut off.
+pub const REVIEW_RESUME: &str = "/review/resume";
 /// Refuses a held version for good.
 pub const REVIEW_REFUSE: &str = "/review/refuse";
 /// Begins an approval by passkey over a request's digest.

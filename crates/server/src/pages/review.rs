@@ -20,6 +20,8 @@ pub struct HeldItem {
     pub line: ArtifactLine,
     /// Its tree; a decision is about these bytes.
     pub tree: Digest,
+    /// Whether a control has looked into it.
+    pub looked_into: bool,
     /// What scanning found.
     pub findings: Vec<Finding>,
     /// What screening found.
@@ -173,11 +175,18 @@ fn held(view: &ReviewView, place: usize, item: &HeldItem) -> Markup {
             h3 id=(format!("held-{place}")) { (item.line.link()) }
             p { (item.line.badges()) " " (size(item.line.bytes)) " in " (item.line.files) " files, since " (moment(item.line.written)) ", tree " (digest(&item.tree)) }
             div class="para" { (item.line.reason()) }
-            @if item.findings.is_empty() && item.screen.is_none() { p class="quiet" { "No report is kept; a control may not have finished." } }
+            @if !item.looked_into { p class="quiet" { "Nobody has looked into it yet: it is on its way in, or was cut off." } }
             (findings(item.findings.iter()))
             @if let Some(report) = &item.screen { (screened(report)) }
             @if !decided {
                 div class="buttons" {
+                    @if !item.looked_into {
+                        form method="post" action=(paths::REVIEW_RESUME) {
+                            (view.frame.token()) (hidden("reference", &reference)) (hidden("tree", &item.tree.to_string()))
+                            p { button aria-label=(format!("Look into it: {}", words(&reference, 80))) { "Look into it" } }
+                            p class="quiet" { "It is let in if the gate finds nothing against it." }
+                        }
+                    }
                     form method="post" action=(paths::REVIEW_APPROVE) data-confirm=(format!("Let {} in despite what was found?", words(&reference, 120))) {
                         (view.frame.token()) (hidden("reference", &reference)) (hidden("tree", &item.tree.to_string()))
                         (reason(&format!("approve-reason-{place}")))

@@ -34,11 +34,14 @@ const DAY_MS: u64 = 86_400_000;
 const ID_CHARS_MAX: usize = 40;
 
 pub(super) fn routes() -> Vec<Route<App, Caller>> {
-    use Action::{Acknowledge, Appoint, Ask, Configure, Release, Review, Schedule};
+    use Action::{Acknowledge, Admit, Appoint, Ask, Configure, Release, Review, Schedule};
     vec![
         Route::acting(Acknowledge, Post, paths::ALERT_ACKNOWLEDGE, "says that an alert was seen", acknowledge)
             .takes(Intake::Form),
         Route::acting(Review, Post, paths::REVIEW_APPROVE, "lets a held version in", approve)
+            .takes(Intake::Form)
+            .streaming(),
+        Route::acting(Admit, Post, paths::REVIEW_RESUME, "goes on with an admission that was cut off", resume)
             .takes(Intake::Form)
             .streaming(),
         Route::acting(Review, Post, paths::REVIEW_REFUSE, "refuses a held version for good", refuse)
@@ -108,6 +111,11 @@ fn shown(vault: &Vault<'_>, fields: &Fields) -> Result<Version, EngineError> {
 
 async fn approve(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
     let work = |vault: &Vault<'_>, fields: &Fields| vault.approve(&shown(vault, fields)?, fields.text("reason"));
+    done(seat, app, fields, paths::REVIEW, work).await
+}
+
+async fn resume(seat: Seat<Caller>, State(app): State<App>, fields: Fields) -> Answer {
+    let work = |vault: &Vault<'_>, fields: &Fields| vault.resume(&shown(vault, fields)?.reference());
     done(seat, app, fields, paths::REVIEW, work).await
 }
 

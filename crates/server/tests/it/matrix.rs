@@ -125,6 +125,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
         "/api/v1/artifacts/model/none/1/approve",
         r#"{"reason": "fine"}"#,
     ),
+    ("POST", "/api/v1/artifacts/{kind}/{name}/{version}/resume", "/api/v1/artifacts/model/none/1/resume", ""),
     (
         "POST",
         "/api/v1/artifacts/{kind}/{name}/{version}/refuse",
@@ -294,6 +295,7 @@ const CASES: &[(&str, &str, &str, &str)] = &[
     ("POST", "/schedules/add", "", "job=verify&every=<hours>h&at="),
     ("POST", "/schedules/remove", "", "schedule=s-0"),
     ("POST", "/review/approve", "", "reference=model/none@1&tree=x&reason=fine"),
+    ("POST", "/review/resume", "", "reference=model/none@1&tree=x"),
     ("POST", "/review/refuse", "", "reference=model/none@1&tree=x&reason=bad"),
     ("POST", "/artifacts/release", "", "reference=checkpoint/none@1&tree=x"),
     ("POST", "/requests/approve/begin", "", r#"{<token>, "request": "q-0", "digest": "x"}"#),

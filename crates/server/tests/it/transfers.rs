@@ -141,6 +141,16 @@ async fn what_nobody_waits_for_is_in_quarantine_and_goes_on_by_itself() {
     let [good, bad] = &ended[..] else { panic!("two") };
     assert_eq!(good, &(json!("admitted"), NamespaceState::Admitted));
     assert_eq!(bad, &(json!("refused"), NamespaceState::Quarantined));
+    // Nothing was cut off: the gate says the same again, and what is in is not held.
+    let again = post(&house, &ana.session, "/api/v1/artifacts/model/bad/1/resume", None).await;
+    assert_eq!((again.status, &again.json()["state"]), (200, &json!("refused")));
+    assert_eq!(post(&house, &ana.session, "/api/v1/artifacts/code/good/1/resume", None).await.status, 422);
+    let tree = again.json()["version"]["tree"].as_str().unwrap().to_owned();
+    let resume = |tree| [("reference", "model/bad@1"), ("tree", tree)];
+    let pressed = house.form("/review/resume", &ana.session, &resume(&tree)).await;
+    assert_eq!(pressed.status, 303);
+    let other = house.form("/review/resume", &ana.session, &resume("of other bytes")).await;
+    assert_eq!(other.status, 404);
 }
 
 #[tokio::test]

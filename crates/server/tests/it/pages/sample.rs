@@ -375,6 +375,7 @@ fn destroyed(text: Text<'_>) -> artifact::ArtifactView {
 }
 
 fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
+    const UNSEEN: usize = 2;
     let request = |barred: Option<String>, own| review::PendingRequest {
         id: text("q-12"),
         title: text("export model/chat@3 to a folder"),
@@ -392,12 +393,13 @@ fn queue(text: Text<'_>, rows: usize) -> review::ReviewView {
     let held = |number| review::HeldItem {
         line: line(text, number * 4),
         tree: Digest::of(b"tree"),
-        findings: vec![finding(text, Severity::Critical)],
+        looked_into: number != UNSEEN,
+        findings: if number == UNSEEN { Vec::new() } else { vec![finding(text, Severity::Critical)] },
         screen: (number == 0).then(|| screen(text)),
     };
     review::ReviewView {
         frame: frame(text),
-        held: (0..rows.min(30)).map(held).collect(),
+        held: (0..rows.min(30)).chain((rows > 0).then_some(UNSEEN)).map(held).collect(),
         candidates: lines(text, 3),
         requests: [None, Some(OwnRequest::Waits), Some(OwnRequest::Ready), Some(OwnRequest::ByCommand)]
             .map(|own| request(own.map(|_| text("you asked for it yourself")), own))
