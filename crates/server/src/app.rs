@@ -11,7 +11,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use axum::http::HeaderMap;
@@ -20,7 +20,7 @@ use ringfence_engine::{
     access::{Action, factors::step_up_holds},
     doctor::Part,
     schema::{Digest, Timestamp},
-    team::{Caller, Origin, passkey::RelyingParty},
+    team::{Caller, Entered, Origin, passkey::RelyingParty},
 };
 
 use tokio::sync::{Semaphore, oneshot};
@@ -42,6 +42,9 @@ const POSTURE_FRESH_MS: u64 = 60_000;
 /// How long the records of looks are gathered before they are written together. Half as long as the disk takes, it lets
 /// several times as many share one commit, and everybody is answered sooner (`cargo xtask bench server`).
 const GATHERING: Duration = Duration::from_micros(500);
+
+/// How soon a wrong login by password is answered at the soonest: several times what a hash of a password takes.
+const WRONG_LOGIN: Duration = Duration::from_millis(100);
 
 /// What every handler shares. Cheap to clone.
 #[derive(Clone)]
@@ -226,6 +229,23 @@ impl App {
     ) -> Result<T, Problem> {
         let app = self.clone();
         self.apart(move || work(&app.0.vault, &app.0.party)).await
+    }
+
+    /// Tries a login by password. Every wrong one is answered after [`WRONG_LOGIN`] at the soonest: under it, what the work took
+    /// is not seen from outside.
+    pub async fn login_password(
+        &self,
+        name: String,
+        password: String,
+        code: String,
+        from: Origin,
+    ) -> Result<Result<Entered, EngineError>, Problem> {
+        let soonest = Instant::now() + WRONG_LOGIN;
+        let tried = self.work_open(move |vault, _| Ok(vault.login_password(&name, password, &code, &from))).await?;
+        if matches!(tried, Err(EngineError::NotSignedIn)) {
+            tokio::time::sleep_until(soonest.into()).await;
+        }
+        Ok(tried)
     }
 
     async fn apart<T: Send + 'static>(

@@ -18,7 +18,7 @@ use serde_json::{Value, json};
 
 use super::description::{self, object, text};
 use crate::{
-    app::{App, origin},
+    app::{App, origin, problem},
     guard::json::Json,
     problem::{Answer, Kind, Problem},
     routes::{Open, Route, Verb, seat::SESSION_COOKIE},
@@ -225,9 +225,8 @@ async fn login_password(
     Json(login): Json<PasswordLogin>,
 ) -> Answer {
     let from = origin(peer.address.ip(), &headers);
-    let entered =
-        app.work_open(move |vault, _| vault.login_password(&login.name, login.password, &login.code, &from)).await?;
-    entered_answer(&entered)
+    let tried = app.login_password(login.name, login.password, login.code, from).await?;
+    entered_answer(&tried.map_err(|error| problem(&error))?)
 }
 
 async fn device_begin(State(app): State<App>, Extension(peer): Extension<Peer>, headers: HeaderMap) -> Answer {

@@ -16,7 +16,7 @@ use serde_json::json;
 use super::{Fields, Script, bare_frame, frame, go, local, next, page, seconds_until};
 use crate::{
     api::sign_in::{assertion, offered, registration, with_cookie, without_cookie},
-    app::{App, origin},
+    app::{App, origin, problem},
     guard::json::Json,
     pages::{
         assets,
@@ -114,17 +114,13 @@ async fn sign_in_password(
 ) -> Answer {
     let from = origin(peer.address.ip(), &headers);
     let on = fields.next();
-    let tried = app.work_open(move |vault, _| {
-        let (name, password, code) = (fields.text("name"), fields.text("password").to_owned(), fields.text("code"));
-        match vault.login_password(name, password, code.trim(), &from) {
-            Err(error @ (EngineError::NotSignedIn | EngineError::Locked { .. })) => Ok(Err(error)),
-            other => other.map(Ok),
-        }
-    });
-    let wait_s = match tried.await? {
+    let [name, password, code] = ["name", "password", "code"].map(|field| fields.text(field));
+    let code = code.trim();
+    let wait_s = match app.login_password(name.to_owned(), password.to_owned(), code.to_owned(), from).await? {
         Ok(entered) => return with_cookie(go(&on)?, &entered.token),
         Err(EngineError::Locked { until }) => Some(seconds_until(until, app.now())),
-        Err(_) => None,
+        Err(EngineError::NotSignedIn) => None,
+        Err(error) => return Err(problem(&error)),
     };
     Ok(page(sign_in(&sign_in_view(&app, &on, true, wait_s))))
 }
