@@ -10,7 +10,8 @@
 //! How many there are, how large they may be and how long they may stand still is bounded; whatever is given up is removed.
 //!
 //! Absent on purpose: transfers that outlive the process. After a restart an upload begins anew; its packs are garbage that
-//! the start sweeps. What was received is a version by then: [`Vault::resume`] goes on with it. A download's approval is used up when it begins, as with every other export.
+//! the start sweeps. What was received is a version by then: [`Vault::resume`] goes on with it. A download's approval is used
+//! up when it begins, as with every other export.
 
 mod download;
 mod upload;

@@ -534,7 +534,9 @@ impl Vault<'_> {
     /// [`EngineError::Usage`] for what is not in quarantine, [`EngineError::Busy`] while it is on its way in, and whatever
     /// stops it before it comes to a gate.
     pub fn resume(&self, which: &Reference) -> Result<UploadState, EngineError> {
-        let busy = EngineError::Busy { what: "it is being looked into, or another one is" };
+        let busy = EngineError::Busy {
+            what: "it is on its way in, or another one is being looked into: try again when that has ended",
+        };
         // One at a time: whoever comes second finds it admitted.
         let _turn = match self.transfers.resuming.try_lock() {
             Ok(turn) => turn,
